@@ -1,0 +1,130 @@
+"""The one place that opens transactions and commits them.
+
+    async with database.workspace(workspace_id) as db: …     one tenant's rows, and no others whatever the query says
+    async with database.everywhere() as db: …                all tenants: provider look-up, queues, sweeps
+
+Leaving the block commits; an exception rolls back. Both happen before a response is sent.
+"""
+
+import hashlib
+import hmac
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import asyncpg
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from comms import events
+from comms.events import Actor, Told
+from comms.settings import DatabaseSettings, Secret
+from models.tenancy import WEB, WORKER, WORKSPACE_SETTING
+
+_NAME_WORKSPACE = text(f"SELECT set_config('{WORKSPACE_SETTING}', :workspace, true)")
+
+
+class Urls(msgspec.Struct, frozen=True):
+    """The same database as its three users: who owns the tables, and the two roles that use them."""
+
+    owner: Secret
+    web: Secret
+    worker: Secret
+
+
+def urls_of(settings: DatabaseSettings) -> Urls:
+    """The three addresses of a configured database; the roles' default from the owner's."""
+    if settings.url is None:
+        raise ValueError("no DATABASE_URL: ask the embedded database")
+    return Urls(
+        owner=settings.url,
+        web=settings.web_url or as_role(settings.url, WEB),
+        worker=settings.worker_url or as_role(settings.url, WORKER),
+    )
+
+
+def as_role(owner: Secret, role: str) -> Secret:
+    """The owner's address with another role and that role's password."""
+    parts = urlsplit(owner.plain)
+    host = parts.netloc.rpartition("@")[2]
+    password = role_password(owner, role)
+    user = role if password is None else f"{role}:{quote(password)}"
+    return Secret(urlunsplit(parts._replace(netloc=f"{user}@{host}")))
+
+
+def role_password(owner: Secret, role: str) -> str | None:
+    """What ``comms db upgrade`` gives a role as its password: derived from the owner's, so that nothing is configured.
+
+    None when the owner has none (a socket that only we can open).
+    """
+    password = urlsplit(owner.plain).password
+    if not password:
+        return None
+    return hmac.new(password.encode(), f"comms role {role}".encode(), hashlib.sha256).hexdigest()
+
+
+class Database:
+    """The two roles' connections to one database."""
+
+    def __init__(self, urls: Urls, *, pool_size: int = 10, pgbouncer: bool = False) -> None:
+        self.urls = urls
+        self.on_told: Callable[[Told], None] = lambda told: None  # set by whoever wakes the readers of the log
+        self._pgbouncer = pgbouncer
+        self._engines = {
+            WEB: self._engine(urls.web, pool_size),
+            WORKER: self._engine(urls.worker, max(2, pool_size // 2)),
+        }
+        self._sessions = {
+            role: async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+            for role, engine in self._engines.items()
+        }
+
+    def _engine(self, url: Secret, pool_size: int) -> AsyncEngine:
+        async def connect() -> Any:
+            return await self.connect(url)
+
+        return create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=connect,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=5,
+            pool_pre_ping=True,
+        )
+
+    async def connect(self, url: Secret | None = None, *, command_timeout: float = 30) -> Any:
+        """A connection of its own, as ``comms_worker`` unless told otherwise; the caller closes it."""
+        options: dict[str, Any] = {"statement_cache_size": 0} if self._pgbouncer else {}
+        return await asyncpg.connect(
+            (url or self.urls.worker).plain, timeout=5, command_timeout=command_timeout, **options
+        )
+
+    @asynccontextmanager
+    async def workspace(self, workspace_id: uuid.UUID, actor: Actor | None = None) -> AsyncIterator[AsyncSession]:
+        """One unit of work in one workspace, done by ``actor``."""
+        async with self._unit_of_work(WEB, actor) as session:
+            await session.execute(_NAME_WORKSPACE, {"workspace": str(workspace_id)})
+            yield session
+
+    @asynccontextmanager
+    async def everywhere(self, actor: Actor | None = None) -> AsyncIterator[AsyncSession]:
+        """One unit of work across workspaces, for what belongs to none or to all."""
+        async with self._unit_of_work(WORKER, actor) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _unit_of_work(self, role: str, actor: Actor | None) -> AsyncIterator[AsyncSession]:
+        async with self._sessions[role].begin() as session:
+            session.info["actor"] = actor or Actor()
+            yield session
+            told = await events.write_recorded(session)
+        if told:
+            self.on_told(told)
+
+    async def close(self) -> None:
+        """All connections of the two roles are closed."""
+        for engine in self._engines.values():
+            await engine.dispose()

@@ -1,0 +1,114 @@
+"""One fact, one row, many readers: the log that the screen, the audit and automation all read.
+
+A workspace's ``seq`` has no gaps and follows commit order, because the counter's row is locked by the last statement of
+the transaction and released by its commit.
+"""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.base import Base, View, noun_of, now
+
+encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+class Fact(msgspec.Struct, frozen=True, gc=False):
+    """Something that has become true in ``workspace_id``; ``data`` is the resource's JSON as GET shows it."""
+
+    workspace_id: uuid.UUID
+    event: str
+    subject_type: str
+    subject_id: uuid.UUID
+    data: bytes
+    at: datetime
+    conversation_id: uuid.UUID | None = None
+    actor_type: str = "system"
+    actor_id: uuid.UUID | None = None
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who does what a transaction does."""
+
+    type: str = "system"
+    id: uuid.UUID | None = None
+
+
+# Counters are locked in the order of their ids, so that two groups that touch the same workspaces cannot deadlock.
+WRITE = """
+WITH due AS (SELECT workspace_id, count(*) AS facts FROM unnest($1::uuid[]) AS f (workspace_id) GROUP BY 1),
+held AS MATERIALIZED (
+    SELECT c.workspace_id, due.facts FROM event_counters c JOIN due USING (workspace_id)
+    ORDER BY c.workspace_id FOR NO KEY UPDATE OF c
+),
+moved AS (
+    UPDATE event_counters c SET seq = c.seq + held.facts FROM held WHERE c.workspace_id = held.workspace_id
+    RETURNING c.workspace_id, c.seq - held.facts AS base
+),
+told AS (
+    INSERT INTO events
+        (workspace_id, seq, event, subject_type, subject_id, data, at, conversation_id, actor_type, actor_id)
+    SELECT f.workspace_id, moved.base + row_number() OVER (PARTITION BY f.workspace_id ORDER BY f.ord),
+        f.event, f.subject_type, f.subject_id, f.data::json, f.at, f.conversation_id, f.actor_type, f.actor_id
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::timestamptz[], $7::uuid[],
+                $8::text[], $9::uuid[])
+        WITH ORDINALITY AS f (workspace_id, event, subject_type, subject_id, data, at, conversation_id, actor_type,
+                              actor_id, ord)
+    JOIN moved ON moved.workspace_id = f.workspace_id
+    RETURNING workspace_id, seq
+)
+SELECT workspace_id, max(seq) FROM told GROUP BY 1
+"""
+
+Told = list[tuple[uuid.UUID, int]]
+"""The workspaces a transaction told something in, each with its last sequence number."""
+
+
+def arguments(facts: Sequence[Fact]) -> tuple[list[Any], ...]:
+    """The parameters of ``WRITE``, a list each."""
+    return (
+        [fact.workspace_id for fact in facts],
+        [fact.event for fact in facts],
+        [fact.subject_type for fact in facts],
+        [fact.subject_id for fact in facts],
+        [fact.data.decode() for fact in facts],
+        [fact.at for fact in facts],
+        [fact.conversation_id for fact in facts],
+        [fact.actor_type for fact in facts],
+        [fact.actor_id for fact in facts],
+    )
+
+
+def record(db: AsyncSession, event: str, row: Base, view: View, *, at: datetime | None = None) -> None:
+    """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it."""
+    actor: Actor = db.info.get("actor", Actor())
+    subject = noun_of(type(row))
+    identity: uuid.UUID = row.id  # type: ignore[attr-defined]  # every table that events speak of has one
+    db.info.setdefault("facts", []).append(
+        Fact(
+            workspace_id=getattr(row, "workspace_id", identity),
+            event=event,
+            subject_type=subject,
+            subject_id=identity,
+            data=encode(view),
+            at=at or now(),
+            conversation_id=identity if subject == "conversation" else getattr(row, "conversation_id", None),
+            actor_type=actor.type,
+            actor_id=actor.id,
+        )
+    )
+
+
+async def write_recorded(db: AsyncSession) -> Told:
+    """What ``record`` gathered becomes rows; called by ``comms.database`` as the transaction's last statement."""
+    facts: list[Fact] = db.info.pop("facts", [])
+    if not facts:
+        return []
+    await db.flush()
+    connection = await db.connection()
+    rows = await connection.exec_driver_sql(WRITE, arguments(facts))
+    return [(workspace_id, seq) for workspace_id, seq in rows]

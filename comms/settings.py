@@ -1,0 +1,229 @@
+"""What the environment says, read once, by a pure function that names everything wrong with it at once."""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class Misconfigured(Exception):
+    """The configuration is wrong or incomplete."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Secret:
+    """Text that does not print itself; ``plain`` is for the one place that needs it."""
+
+    __slots__ = ("plain",)
+
+    def __init__(self, plain: str) -> None:
+        self.plain = plain
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self.plain.encode(), other.plain.encode())
+
+    def __hash__(self) -> int:
+        return hash(self.plain)
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True):
+    """Where the rows are. ``url`` None means the embedded PostgreSQL under ``data_dir``."""
+
+    url: Secret | None = None
+    web_url: Secret | None = None
+    worker_url: Secret | None = None
+    pool_size: int = 10
+    pgbouncer: bool = False
+
+
+class ServerSettings(msgspec.Struct, frozen=True):
+    """Where we listen, and the address the world (and so a provider's signature) knows us by."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str = "http://127.0.0.1:8000"
+    drain_seconds: int = 20
+
+
+class SecuritySettings(msgspec.Struct, frozen=True):
+    """The keys provider secrets are encrypted under: the first encrypts, all decrypt, so that they can be rotated."""
+
+    keys: tuple[tuple[str, bytes], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SecuritySettings(keys={[name for name, _ in self.keys]})"
+
+
+class MediaSettings(msgspec.Struct, frozen=True):
+    """Where attachments are kept and which further hosts they may come from."""
+
+    url: str = ""
+    max_bytes: int = 25 * 1024 * 1024
+    twilio_url: str = "https://api.twilio.com"
+    extra_hosts: tuple[str, ...] = ()
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Everything the environment decides."""
+
+    data_dir: Path
+    database: DatabaseSettings
+    server: ServerSettings
+    security: SecuritySettings
+    media: MediaSettings
+    log_level: str = "info"
+    embedded_worker: bool = True
+
+
+VARIABLES: Mapping[str, str] = {
+    "DATABASE_URL": "postgresql://owner:password@host/database; without it comms runs its own PostgreSQL",
+    "DATABASE_WEB_URL": "the same database as the role comms_web (default: DATABASE_URL with that role)",
+    "DATABASE_WORKER_URL": "the same database as the role comms_worker (default: likewise)",
+    "DATABASE_POOL_SIZE": "connections per process for the API (default 10)",
+    "DATABASE_PGBOUNCER": "true when a PgBouncer in transaction mode stands in between",
+    "COMMS_DATA_DIR": "folder of the embedded database, media and demo.json (default .comms)",
+    "COMMS_HOST": "address to listen on (default 127.0.0.1)",
+    "COMMS_PORT": "port to listen on (default 8000)",
+    "PUBLIC_URL": "the https:// address providers post to; their signatures cover it",
+    "COMMS_DRAIN_SECONDS": "how long a stopping process finishes what it has begun (default 20)",
+    "COMMS_SECRET_KEY": "id:base64 of 32 bytes, several separated by commas, the first one encrypts",
+    "COMMS_MEDIA_URL": "where attachments are kept: file:///…, s3://…, gs://…, az://… (default: the data folder)",
+    "COMMS_MEDIA_MAX_BYTES": "largest attachment fetched (default 26214400)",
+    "COMMS_MEDIA_HOSTS": "further host:port names media may be fetched from, separated by commas",
+    "COMMS_TWILIO_URL": "Twilio's API (default https://api.twilio.com)",
+    "COMMS_LOG_LEVEL": "debug, info, warning or error (default info)",
+    "COMMS_WORKER": "embedded (default) or separate: whether `comms serve` also works off jobs",
+}
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """The settings of this environment; raises ``Misconfigured`` naming every wrong variable at once."""
+    problems: list[str] = []
+
+    def take(name: str, parse: Callable[[str], T], default: T) -> T:
+        text = environ.get(name, "").strip()
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            problems.append(f"{name} {error} ({VARIABLES[name]})")
+            return default
+
+    data_dir = take("COMMS_DATA_DIR", lambda text: Path(text).expanduser().absolute(), Path(".comms").absolute())
+    host = take("COMMS_HOST", str, "127.0.0.1")
+    port = take("COMMS_PORT", _between(1, 65535), 8000)
+    settings = Settings(
+        data_dir=data_dir,
+        database=DatabaseSettings(
+            url=take("DATABASE_URL", _database_url, None),
+            web_url=take("DATABASE_WEB_URL", _database_url, None),
+            worker_url=take("DATABASE_WORKER_URL", _database_url, None),
+            pool_size=take("DATABASE_POOL_SIZE", _between(1, 1000), 10),
+            pgbouncer=take("DATABASE_PGBOUNCER", _boolean, False),
+        ),
+        server=ServerSettings(
+            host=host,
+            port=port,
+            public_url=take("PUBLIC_URL", _public_url, f"http://127.0.0.1:{port}"),
+            drain_seconds=take("COMMS_DRAIN_SECONDS", _between(0, 3600), 20),
+        ),
+        security=SecuritySettings(keys=take("COMMS_SECRET_KEY", _keys, ())),
+        media=MediaSettings(
+            url=take("COMMS_MEDIA_URL", _media_url, (data_dir / "media").as_uri()),
+            max_bytes=take("COMMS_MEDIA_MAX_BYTES", _between(1, 10**10), 25 * 1024 * 1024),
+            twilio_url=take("COMMS_TWILIO_URL", _public_url, "https://api.twilio.com"),
+            extra_hosts=take("COMMS_MEDIA_HOSTS", _names, ()),
+        ),
+        log_level=take("COMMS_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info"),
+        embedded_worker=take("COMMS_WORKER", _choice("embedded", "separate"), "embedded") == "embedded",
+    )
+    for name, value in environ.items():
+        if name.startswith("COMMS_") and name not in VARIABLES and not name.startswith("COMMS_TEST_"):
+            problems.append(f"{name} is not a setting of comms{' (it is empty)' if not value else ''}")
+    if settings.database.url and not settings.security.keys:
+        problems.append(f"COMMS_SECRET_KEY is missing ({VARIABLES['COMMS_SECRET_KEY']})")
+    if problems:
+        raise Misconfigured(problems)
+    return settings
+
+
+def _between(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return text.lower()
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    return _choice("true", "false")(text) == "true"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip().lower() for name in text.split(",") if name.strip())
+
+
+def _database_url(text: str) -> Secret:
+    parts = urlsplit(text)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise ValueError("must begin with postgresql://")
+    if not parts.path.strip("/"):
+        raise ValueError("must name a database after the host")
+    return Secret(text)
+
+
+def _public_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must begin with https:// (or http://) and a host")
+    if parts.query or parts.fragment:
+        raise ValueError("must not have a query or fragment")
+    return text.rstrip("/")
+
+
+def _media_url(text: str) -> str:
+    if urlsplit(text).scheme not in ("file", "s3", "gs", "az"):
+        raise ValueError("must begin with file://, s3://, gs:// or az://")
+    return text
+
+
+def _keys(text: str) -> tuple[tuple[str, bytes], ...]:
+    keys: list[tuple[str, bytes]] = []
+    for part in text.split(","):
+        name, colon, encoded = part.strip().partition(":")
+        if not colon or not name.isalnum():
+            raise ValueError("must be written id:base64, such as k1:…")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            raise ValueError("must be base64 after the colon") from None
+        if len(key) != 32:
+            raise ValueError(f"must hold 32 bytes, the key {name} holds {len(key)}")
+        keys.append((name, key))
+    if len({name for name, _ in keys}) != len(keys):
+        raise ValueError("names one key id twice")
+    return tuple(keys)

@@ -1,0 +1,58 @@
+"""Conversations with the outside and channels within: the tables of the schema map's section *Communications*."""
+
+from models.communications.conversations import (
+    Conversation,
+    ConversationChannel,
+    ConversationMessage,
+    ConversationMessageView,
+    ConversationParticipant,
+    ConversationParticipantView,
+    ConversationStatus,
+    ConversationView,
+    MessageAttachment,
+    MessageAttachmentView,
+    MessageDirection,
+    MessageStatus,
+)
+from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
+from models.communications.team import (
+    Notification,
+    NotificationView,
+    TeamChannel,
+    TeamChannelView,
+    TeamMessage,
+    TeamMessageView,
+)
+from models.communications.webhooks import (
+    DeliveryReportRow,
+    DeliveryReportView,
+    WebhookReceipt,
+    WebhookReceiptView,
+)
+
+__all__ = [
+    "Conversation",
+    "ConversationChannel",
+    "ConversationMessage",
+    "ConversationMessageView",
+    "ConversationParticipant",
+    "ConversationParticipantView",
+    "ConversationStatus",
+    "ConversationView",
+    "DeliveryReportRow",
+    "DeliveryReportView",
+    "MessageAttachment",
+    "MessageAttachmentView",
+    "MessageDirection",
+    "MessageStatus",
+    "Notification",
+    "NotificationView",
+    "TeamChannel",
+    "TeamChannelView",
+    "TeamMessage",
+    "TeamMessageView",
+    "WebhookReceipt",
+    "WebhookReceiptView",
+    "WorkspacePhoneNumber",
+    "WorkspacePhoneNumberView",
+]

@@ -1,0 +1,256 @@
+"""Conversations, their messages, what was attached to them, and who takes part."""
+
+import uuid
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import CheckConstraint, Computed, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, refers_to_member, tenant_table
+
+ConversationChannel = Literal["email", "sms", "call", "whatsapp", "social", "live_chat"]
+ConversationStatus = Literal["active", "archived", "closed", "spam"]
+MessageDirection = Literal["inbound", "outbound"]
+MessageContentType = Literal["text", "html", "media", "system"]
+SenderType = Literal["contact", "user", "agent", "system"]
+MessageStatus = Literal[
+    "receiving",
+    "received",
+    "scheduled",
+    "accepted",
+    "queued",
+    "sending",
+    "sent",
+    "partially_delivered",
+    "canceled",
+    "failed",
+    "undelivered",
+    "delivered",
+    "read",
+]
+AttachmentState = Literal["pending", "stored", "failed", "refused"]
+ParticipantRole = Literal["owner", "participant", "observer"]
+
+
+class Conversation(TenantRow, Base):
+    """All that is said between the business and one contact on one channel."""
+
+    __tablename__ = "conversations"
+    __table_args__ = tenant_table(
+        refers("contact_id", "contacts", on_delete="SET NULL"),
+        refers("phone_number_id", "workspace_phone_numbers", on_delete="SET NULL"),
+        refers_to_member("assigned_to"),
+        one_of("channel", ConversationChannel),
+        one_of("status", ConversationStatus),
+        CheckConstraint("message_count >= 0", name="message_count_range"),
+        # The threading rule's law: whatever happens at once, a contact has one open conversation per channel.
+        Index(
+            "uq_conversations_active",
+            "workspace_id",
+            "contact_id",
+            "channel",
+            unique=True,
+            postgresql_where=text("status = 'active' AND contact_id IS NOT NULL"),
+        ),
+        Index("ix_conversations_contact", "workspace_id", "contact_id", "channel", "last_message_at"),
+        Index("ix_conversations_inbox", "workspace_id", "last_message_at", "id"),
+        Index("ix_conversations_created", "workspace_id", "created_at", "id"),
+    )
+
+    contact_id: Mapped[uuid.UUID | None]
+    channel: Mapped[str]
+    status: Mapped[str] = mapped_column(default="active", server_default="active")
+    subject: Mapped[str | None]
+    last_message_at: Mapped[datetime | None]
+    message_count: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    assigned_to: Mapped[uuid.UUID | None]
+    tags: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    phone_number_id: Mapped[uuid.UUID | None]
+
+
+class ConversationView(View, kw_only=True):
+    """A conversation. ``phoneNumberId`` is the number last used: replies leave from it."""
+
+    id: ReadOnly[uuid.UUID]
+    contact_id: uuid.UUID | None = None
+    channel: ConversationChannel
+    status: ConversationStatus = "active"
+    subject: str | None = None
+    last_message_at: ReadOnly[datetime | None] = None
+    message_count: ReadOnly[int] = 0
+    assigned_to: uuid.UUID | None = None
+    tags: list[str] = []
+    phone_number_id: uuid.UUID | None = None
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
+
+
+class MessageAttachment(TenantRow, Base):
+    """One item of a message; the row is there at once, the bytes follow."""
+
+    noun = "attachment"
+    __tablename__ = "message_attachments"
+    __table_args__ = tenant_table(
+        UniqueConstraint("workspace_id", "message_id", "position"),
+        refers("message_id", "conversation_messages", on_delete="CASCADE"),
+        refers("connection_id", "workspace_api_keys", on_delete="SET NULL"),
+        one_of("state", AttachmentState),
+        Index(
+            "ix_message_attachments_due",
+            "next_attempt_at",
+            postgresql_where=text("state = 'pending'"),
+        ),
+    )
+
+    message_id: Mapped[uuid.UUID]
+    position: Mapped[int]
+    connection_id: Mapped[uuid.UUID | None]
+    source_url: Mapped[str]
+    declared_type: Mapped[str | None]
+    content_type: Mapped[str | None]
+    size: Mapped[int | None]
+    sha256: Mapped[str | None]
+    storage_key: Mapped[str | None]
+    state: Mapped[str] = mapped_column(default="pending", server_default="pending")
+    attempts: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    next_attempt_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+
+
+class MessageAttachmentView(View, kw_only=True):
+    """An attachment and how far its fetching has come; ``contentType`` is sniffed once stored."""
+
+    id: ReadOnly[uuid.UUID]
+    message_id: ReadOnly[uuid.UUID]
+    position: ReadOnly[int]
+    declared_type: ReadOnly[str | None] = None
+    content_type: ReadOnly[str | None] = None
+    size: ReadOnly[int | None] = None
+    sha256: ReadOnly[str | None] = None
+    state: ReadOnly[AttachmentState] = "pending"
+    attempts: ReadOnly[int] = 0
+    next_attempt_at: ReadOnly[datetime | None] = None
+    error: ReadOnly[str | None] = None
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
+
+
+class ConversationMessage(TenantRow, Base):
+    """One thing said. Which of our numbers it used is its own fact, not the conversation's."""
+
+    noun = "message"
+    __tablename__ = "conversation_messages"
+    __table_args__ = tenant_table(
+        refers("conversation_id", "conversations", on_delete="CASCADE"),
+        refers("sender_contact_id", "contacts", on_delete="SET NULL"),
+        refers_to_member("sender_user_id"),
+        refers("phone_number_id", "workspace_phone_numbers", on_delete="SET NULL"),
+        refers("connection_id", "workspace_api_keys", on_delete="SET NULL"),
+        one_of("direction", MessageDirection),
+        one_of("content_type", MessageContentType),
+        one_of("sender_type", SenderType),
+        one_of("status", MessageStatus),
+        # What a provider repeats is kept once.
+        Index(
+            "uq_conversation_messages_provider_id",
+            "workspace_id",
+            "provider",
+            "provider_message_id",
+            unique=True,
+            postgresql_where=text("provider_message_id IS NOT NULL"),
+        ),
+        Index("ix_conversation_messages_thread", "workspace_id", "conversation_id", "created_at", "id"),
+        Index("ix_conversation_messages_created", "workspace_id", "created_at", "id"),
+    )
+
+    conversation_id: Mapped[uuid.UUID]
+    direction: Mapped[str]
+    content: Mapped[str]
+    content_type: Mapped[str] = mapped_column(default="text", server_default="text")
+    sender_type: Mapped[str]
+    sender_contact_id: Mapped[uuid.UUID | None]
+    sender_user_id: Mapped[uuid.UUID | None]
+    # One column per sort of sender, so that each is a real foreign key; the map's senderId is whichever is set.
+    sender_id: Mapped[uuid.UUID | None] = mapped_column(
+        Computed("coalesce(sender_contact_id, sender_user_id)", persisted=True)
+    )
+    meta: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict, server_default=text("'{}'"))
+    is_read: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    read_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    sent_at: Mapped[datetime | None]
+    status: Mapped[str]
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    provider: Mapped[str | None]
+    provider_message_id: Mapped[str | None]
+    connection_id: Mapped[uuid.UUID | None]
+    phone_number_id: Mapped[uuid.UUID | None]
+    from_address: Mapped[str | None]
+    to_address: Mapped[str | None]
+
+    attachments: Mapped[list[MessageAttachment]] = relationship(
+        lazy="raise", order_by=MessageAttachment.position, viewonly=True
+    )
+
+
+class ConversationMessageView(View, kw_only=True):
+    """A message, with its attachments. ``status`` only ever moves forward."""
+
+    id: ReadOnly[uuid.UUID]
+    conversation_id: uuid.UUID
+    direction: MessageDirection
+    content: str = ""
+    content_type: MessageContentType = "text"
+    sender_type: ReadOnly[SenderType]
+    sender_id: ReadOnly[uuid.UUID | None] = None
+    meta: dict[str, Any] = msgspec.field(name="metadata", default_factory=dict)
+    is_read: bool = False
+    read_at: ReadOnly[datetime | None] = None
+    delivered_at: ReadOnly[datetime | None] = None
+    sent_at: ReadOnly[datetime | None] = None
+    status: ReadOnly[MessageStatus]
+    error_code: ReadOnly[str | None] = None
+    error_message: ReadOnly[str | None] = None
+    provider: Literal["twilio", "signalwire", "sendgrid"] | None = None
+    provider_message_id: str | None = None
+    phone_number_id: uuid.UUID | None = None
+    from_address: ReadOnly[str | None] = None
+    to_address: ReadOnly[str | None] = None
+    attachments: ReadOnly[list[MessageAttachmentView]] = []
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
+
+
+class ConversationParticipant(TenantRow, Base):
+    """A member who takes part in, or watches, a conversation."""
+
+    __tablename__ = "conversation_participants"
+    __table_args__ = tenant_table(
+        UniqueConstraint("workspace_id", "conversation_id", "user_id"),
+        refers("conversation_id", "conversations", on_delete="CASCADE"),
+        refers_to_member("user_id"),
+        one_of("role", ParticipantRole),
+        Index("ix_conversation_participants_created", "workspace_id", "created_at", "id"),
+    )
+
+    conversation_id: Mapped[uuid.UUID]
+    user_id: Mapped[uuid.UUID]
+    role: Mapped[str] = mapped_column(default="participant", server_default="participant")
+    last_read_at: Mapped[datetime | None]
+    notifications_enabled: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
+
+
+class ConversationParticipantView(View, kw_only=True):
+    """A member's part in a conversation."""
+
+    id: ReadOnly[uuid.UUID]
+    conversation_id: uuid.UUID
+    user_id: uuid.UUID
+    role: ParticipantRole = "participant"
+    last_read_at: datetime | None = None
+    notifications_enabled: bool = True
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]

@@ -1,0 +1,60 @@
+"""The numbers people reach a business on."""
+
+import uuid
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, tenant_table
+from models.types import OurNumber
+
+NumberProvider = Literal["signalwire", "twilio"]
+NumberStatus = Literal["active", "pending", "suspended", "released"]
+
+
+def everything() -> dict[str, Any]:
+    """The capabilities of an ordinary number."""
+    return {"voice": True, "sms": True, "mms": True}
+
+
+class WorkspacePhoneNumber(TenantRow, Base):
+    """A number of ours. A webhook's ``To`` is mapped to it; a released one maps to nothing."""
+
+    __tablename__ = "workspace_phone_numbers"
+    __table_args__ = tenant_table(
+        UniqueConstraint("workspace_id", "phone_number"),
+        refers("connection_id", "workspace_api_keys", on_delete="SET NULL"),
+        one_of("provider", NumberProvider),
+        one_of("status", NumberStatus),
+        Index("ix_workspace_phone_numbers_created", "workspace_id", "created_at", "id"),
+    )
+
+    connection_id: Mapped[uuid.UUID | None]
+    phone_number: Mapped[str] = mapped_column(OurNumber)
+    friendly_name: Mapped[str | None]
+    provider: Mapped[str]
+    capabilities: Mapped[dict[str, Any]] = mapped_column(
+        default=everything,
+        server_default=text("""'{"voice": true, "sms": true, "mms": true}'"""),
+    )
+    status: Mapped[str] = mapped_column(default="active", server_default="active")
+    monthly_price: Mapped[Decimal | None]
+
+
+class WorkspacePhoneNumberView(View, kw_only=True):
+    """A number of ours: E.164, a short code, or a messenger:/rcs: address, exactly as webhooks name it."""
+
+    id: ReadOnly[uuid.UUID]
+    connection_id: uuid.UUID | None = None
+    phone_number: str
+    friendly_name: str | None = None
+    provider: NumberProvider
+    capabilities: dict[str, Any] = msgspec.field(default_factory=everything)
+    status: NumberStatus = "active"
+    monthly_price: Decimal | None = None
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]

@@ -1,0 +1,105 @@
+"""What providers told us, kept as they told it."""
+
+import uuid
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, ReadOnly, TenantRow, View, now, one_of, refers, tenant_table
+from models.core import Provider
+
+ReceiptKind = Literal["messages", "message-status"]
+ReceiptState = Literal["processed", "unmapped", "failed"]
+
+
+class WebhookReceipt(TenantRow, Base):
+    """A genuine webhook, byte for byte, kept in the same commit as what it became.
+
+    ``unmapped`` waits for somebody to make what it names (``reason`` says what) and replay it; ``failed`` is tried
+    again by the worker at ``next_attempt_at``.
+    """
+
+    __tablename__ = "webhook_receipts"
+    __table_args__ = tenant_table(
+        # A webhook is known by what the provider signed, never by a header.
+        UniqueConstraint("workspace_id", "connection_id", "kind", "identity"),
+        refers("connection_id", "workspace_api_keys", on_delete="CASCADE"),
+        one_of("provider", Provider),
+        one_of("kind", ReceiptKind),
+        one_of("state", ReceiptState),
+        Index("ix_webhook_receipts_created", "workspace_id", "created_at", "id"),
+        Index("ix_webhook_receipts_open", "workspace_id", "state", postgresql_where=text("state <> 'processed'")),
+        Index("ix_webhook_receipts_due", "next_attempt_at", postgresql_where=text("state = 'failed'")),
+    )
+
+    connection_id: Mapped[uuid.UUID]
+    provider: Mapped[str]
+    kind: Mapped[str]
+    identity: Mapped[str]
+    method: Mapped[str]
+    url: Mapped[str]
+    headers: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
+    body: Mapped[bytes]
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(default=1, server_default=text("1"))
+    next_attempt_at: Mapped[datetime | None]
+    message_id: Mapped[uuid.UUID | None]
+
+
+class WebhookReceiptView(View, kw_only=True):
+    """A kept webhook: what came of it, and why if nothing did. ``body`` is the request's, as text."""
+
+    id: ReadOnly[uuid.UUID]
+    connection_id: ReadOnly[uuid.UUID]
+    provider: ReadOnly[Provider]
+    kind: ReadOnly[ReceiptKind]
+    identity: ReadOnly[str]
+    method: ReadOnly[str]
+    url: ReadOnly[str]
+    state: ReadOnly[ReceiptState]
+    reason: ReadOnly[str | None] = None
+    attempts: ReadOnly[int] = 1
+    next_attempt_at: ReadOnly[datetime | None] = None
+    message_id: ReadOnly[uuid.UUID | None] = None
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
+
+
+class DeliveryReportRow(TenantRow, Base):
+    """One delivery report. ``message_id`` is empty while the message it speaks of is not known yet."""
+
+    __tablename__ = "delivery_reports"
+    __table_args__ = tenant_table(
+        UniqueConstraint("workspace_id", "provider", "provider_message_id", "reported"),
+        refers("message_id", "conversation_messages", on_delete="CASCADE"),
+        Index("ix_delivery_reports_message", "workspace_id", "message_id"),
+        Index("ix_delivery_reports_created", "workspace_id", "created_at", "id"),
+    )
+
+    message_id: Mapped[uuid.UUID | None]
+    provider: Mapped[str]
+    provider_message_id: Mapped[str]
+    reported: Mapped[str]
+    status: Mapped[str | None]
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    reported_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class DeliveryReportView(View, kw_only=True):
+    """What a provider said of a message; ``messageId`` is null while the report waits for its message."""
+
+    id: ReadOnly[uuid.UUID]
+    message_id: ReadOnly[uuid.UUID | None] = None
+    provider: ReadOnly[str]
+    provider_message_id: ReadOnly[str]
+    reported: ReadOnly[str]
+    status: ReadOnly[str | None] = None
+    error_code: ReadOnly[str | None] = None
+    error_message: ReadOnly[str | None] = None
+    reported_at: ReadOnly[datetime]
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]

@@ -1,0 +1,176 @@
+"""Workspaces, the people in them, and the keys to their providers."""
+
+import uuid
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, ReadOnly, Stamped, TenantRow, View, new_id, one_of, refers_to_member, tenant_table
+from models.types import Email
+
+SubscriptionTier = Literal["free", "starter", "professional", "enterprise"]
+Role = Literal["owner", "admin", "member", "viewer"]
+Provider = Literal["twilio", "signalwire", "sendgrid"]
+
+
+class Workspace(Stamped, Base):
+    """A tenant: a business with its own numbers, people and conversations."""
+
+    __tablename__ = "workspaces"
+    __table_args__ = (
+        one_of("subscription_tier", SubscriptionTier),
+        # Threading reads this inside the statement that takes messages in: a wrong type must never get that far.
+        CheckConstraint(
+            "settings->'reopenWithin' IS NULL OR"
+            " (jsonb_typeof(settings->'reopenWithin') = 'number'"
+            " AND (settings->>'reopenWithin')::numeric BETWEEN 0 AND 315360000)",
+            name="reopen_within_seconds",
+        ),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str]
+    slug: Mapped[str] = mapped_column(unique=True)
+    clerk_organization_id: Mapped[str | None] = mapped_column(unique=True)
+    subscription_tier: Mapped[str] = mapped_column(default="free", server_default="free")
+    stripe_customer_id: Mapped[str | None]
+    stripe_subscription_id: Mapped[str | None]
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
+    encrypted_api_keys: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
+
+
+class WorkspaceView(View, kw_only=True):
+    """A workspace as its members see it; ``settings.reopenWithin`` is in seconds (7 days unless set)."""
+
+    id: ReadOnly[uuid.UUID]
+    name: str
+    slug: ReadOnly[str]
+    subscription_tier: ReadOnly[SubscriptionTier]
+    settings: dict[str, Any] = {}
+    is_active: ReadOnly[bool]
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
+
+
+class User(Stamped, Base):
+    """A person who signs in; what they may do is a matter of their memberships."""
+
+    __tablename__ = "users"
+    __table_args__ = (Index("uq_users_email", text("lower(email)"), unique=True),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    clerk_user_id: Mapped[str | None] = mapped_column(unique=True)
+    email: Mapped[str] = mapped_column(Email)
+    first_name: Mapped[str | None]
+    last_name: Mapped[str | None]
+    avatar_url: Mapped[str | None]
+    preferences: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
+    last_login_at: Mapped[datetime | None]
+
+
+class UserView(View, kw_only=True):
+    """A person, as fellow members of a workspace see them."""
+
+    id: ReadOnly[uuid.UUID]
+    email: ReadOnly[str]
+    first_name: str | None = None
+    last_name: str | None = None
+    avatar_url: str | None = None
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
+
+
+class WorkspaceMember(TenantRow, Base):
+    """A user's place in a workspace. Leaving deactivates the row, so what they did stays theirs."""
+
+    __tablename__ = "workspace_members"
+    __table_args__ = tenant_table(
+        UniqueConstraint("workspace_id", "user_id"),
+        ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="RESTRICT"),
+        refers_to_member("invited_by"),
+        one_of("role", Role),
+        Index("ix_workspace_members_user_id", "user_id"),
+    )
+
+    user_id: Mapped[uuid.UUID]
+    role: Mapped[str] = mapped_column(default="member")
+    permissions: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
+    invited_by: Mapped[uuid.UUID | None]
+    joined_at: Mapped[datetime | None]
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
+
+
+class WorkspaceMemberView(View, kw_only=True):
+    """A membership: who, in which role, with which extra permissions."""
+
+    id: ReadOnly[uuid.UUID]
+    user_id: ReadOnly[uuid.UUID]
+    role: ReadOnly[Role]
+    permissions: ReadOnly[dict[str, Any]]
+    invited_by: ReadOnly[uuid.UUID | None]
+    joined_at: ReadOnly[datetime | None]
+    is_active: ReadOnly[bool]
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
+
+
+class WorkspaceApiKey(TenantRow, Base):
+    """A connection to a provider: its id is in our webhook URLs, its secrets are under AES-256-GCM."""
+
+    __tablename__ = "workspace_api_keys"
+    __table_args__ = tenant_table(
+        refers_to_member("created_by"),
+        one_of("provider", Provider),
+        # A webhook names its connection before anything is known about the workspace.
+        Index("ix_workspace_api_keys_id", "id"),
+    )
+
+    provider: Mapped[str]
+    name: Mapped[str]
+    encrypted_key: Mapped[bytes]
+    iv: Mapped[bytes]
+    auth_tag: Mapped[bytes]
+    encryption_key_id: Mapped[str]
+    last_four: Mapped[str]
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
+    last_used_at: Mapped[datetime | None]
+    created_by: Mapped[uuid.UUID | None]
+
+
+class AccessToken(TenantRow, Base):
+    """A credential for the API, kept as a hash; it belongs to one member of one workspace."""
+
+    __tablename__ = "access_tokens"
+    __table_args__ = tenant_table(
+        UniqueConstraint("workspace_id", "token_hash"),
+        refers_to_member("user_id"),
+        # Whose token it is becomes known only by finding it.
+        Index("ix_access_tokens_token_hash", "token_hash"),
+    )
+
+    user_id: Mapped[uuid.UUID]
+    name: Mapped[str]
+    token_hash: Mapped[bytes]
+    last_four: Mapped[str]
+    scopes: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class WsTicket(TenantRow, Base):
+    """A one-time pass to the websocket for clients that cannot send a first frame with a token."""
+
+    __tablename__ = "ws_tickets"
+    __table_args__ = tenant_table(
+        UniqueConstraint("workspace_id", "ticket_hash"),
+        refers_to_member("user_id"),
+        Index("ix_ws_tickets_ticket_hash", "ticket_hash"),
+    )
+
+    user_id: Mapped[uuid.UUID]
+    ticket_hash: Mapped[bytes]
+    expires_at: Mapped[datetime]

@@ -1,0 +1,106 @@
+"""The people a business talks to."""
+
+import uuid
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, ReadOnly, TenantRow, View, one_of, refers_to_member, tenant_table
+from models.types import Email, Phone
+
+ContactStatus = Literal["lead", "active", "inactive", "customer", "blocked"]
+ContactPointKind = Literal["phone", "email", "short_code", "alphanumeric", "messenger", "rcs"]
+
+
+class Contact(TenantRow, Base):
+    """Somebody the business talks to, whatever number or address they use."""
+
+    __tablename__ = "contacts"
+    __table_args__ = tenant_table(
+        refers_to_member("owner_id"),
+        one_of("status", ContactStatus),
+        CheckConstraint("lead_score BETWEEN 0 AND 100", name="lead_score_range"),
+        Index("ix_contacts_created", "workspace_id", "created_at", "id"),
+    )
+
+    owner_id: Mapped[uuid.UUID | None]
+    first_name: Mapped[str | None]
+    last_name: Mapped[str | None]
+    email: Mapped[str | None] = mapped_column(Email)
+    phone: Mapped[str | None] = mapped_column(Phone)
+    company: Mapped[str | None]
+    job_title: Mapped[str | None]
+    source: Mapped[str | None]
+    status: Mapped[str] = mapped_column(default="lead", server_default="lead")
+    tags: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    custom_fields: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
+    last_contacted_at: Mapped[datetime | None]
+    lead_score: Mapped[int | None]
+
+
+class ContactView(View, kw_only=True):
+    """A contact; ``phone`` and ``email`` are the primary ones of its contact points."""
+
+    id: ReadOnly[uuid.UUID]
+    owner_id: uuid.UUID | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    company: str | None = None
+    job_title: str | None = None
+    source: str | None = None
+    status: ContactStatus = "lead"
+    tags: list[str] = []
+    custom_fields: dict[str, Any] = {}
+    last_contacted_at: ReadOnly[datetime | None] = None
+    lead_score: int | None = None
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
+
+
+class ContactPoint(TenantRow, Base):
+    """One address of a contact; nobody else in the workspace has it, so an inbound message finds its sender."""
+
+    __tablename__ = "contact_points"
+    __table_args__ = tenant_table(
+        UniqueConstraint("workspace_id", "kind", "value"),
+        # Deferred: whoever wins the address writes the contact after it, in the same statement.
+        ForeignKeyConstraint(
+            ["workspace_id", "contact_id"],
+            ["contacts.workspace_id", "contacts.id"],
+            ondelete="CASCADE",
+            deferrable=True,
+            initially="DEFERRED",
+        ),
+        one_of("kind", ContactPointKind),
+        Index(
+            "uq_contact_points_primary",
+            "workspace_id",
+            "contact_id",
+            "kind",
+            unique=True,
+            postgresql_where=text("is_primary"),
+        ),
+    )
+
+    contact_id: Mapped[uuid.UUID]
+    kind: Mapped[str]
+    value: Mapped[str]
+    label: Mapped[str | None]
+    is_primary: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+
+
+class ContactPointView(View, kw_only=True):
+    """One phone number, e-mail address or other address of a contact."""
+
+    id: ReadOnly[uuid.UUID]
+    contact_id: ReadOnly[uuid.UUID]
+    kind: ReadOnly[ContactPointKind]
+    value: ReadOnly[str]
+    label: str | None = None
+    is_primary: ReadOnly[bool]
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]

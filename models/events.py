@@ -1,0 +1,55 @@
+"""The event log: one fact, one row, many readers."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, PrimaryKeyConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, ReadOnly, View, now, workspace_reference
+
+
+class EventCounter(Base):
+    """The last sequence number given out in a workspace; its row lock is what makes the log gapless and in order."""
+
+    __tablename__ = "event_counters"
+
+    workspace_id: Mapped[uuid.UUID] = workspace_reference()
+    seq: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+
+
+class Event(Base):
+    """Something that became true, numbered without gaps per workspace. ``data`` is the resource as GET shows it."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        PrimaryKeyConstraint("workspace_id", "seq"),
+        Index("ix_events_subject", "workspace_id", "subject_id", "seq"),
+    )
+
+    workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("event_counters.workspace_id", ondelete="CASCADE"))
+    seq: Mapped[int]
+    event: Mapped[str]
+    subject_type: Mapped[str]
+    subject_id: Mapped[uuid.UUID]
+    conversation_id: Mapped[uuid.UUID | None]
+    actor_type: Mapped[str] = mapped_column(default="system", server_default="system")
+    actor_id: Mapped[uuid.UUID | None]
+    at: Mapped[datetime] = mapped_column(default=now)
+    # json, not jsonb: the hub sends these bytes on as they are.
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class EventView(View, kw_only=True):
+    """One entry of the log, as ``GET /events`` lists it and the websocket tells it."""
+
+    seq: ReadOnly[int]
+    event: ReadOnly[str]
+    subject_type: ReadOnly[str]
+    subject_id: ReadOnly[uuid.UUID]
+    conversation_id: ReadOnly[uuid.UUID | None]
+    actor_type: ReadOnly[str]
+    actor_id: ReadOnly[uuid.UUID | None]
+    at: ReadOnly[datetime]
+    data: ReadOnly[dict[str, Any]]
