@@ -55,6 +55,16 @@ class Address(msgspec.Struct, frozen=True):
         return self.kind not in (AddressKind.WITHHELD, AddressKind.RAW)
 
 
+class Secrets(msgspec.Struct, frozen=True, rename="camel"):
+    """The base of every provider's credentials: printed, it tells the kind and nothing else."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
+
+
 class Request(msgspec.Struct, frozen=True):
     """A webhook as it came over the wire.
 
@@ -71,7 +81,8 @@ class Request(msgspec.Struct, frozen=True):
 class Opened(msgspec.Struct, frozen=True):
     """A request proven genuine, parsed once.
 
-    ``fields`` holds form or query parameters (first value of each name); ``document`` the JSON body if it was JSON.
+    ``fields`` holds form or query parameters, or the scalar members of a JSON object (first value of each name);
+    ``document`` the JSON body if it was JSON, without NUL characters.
     """
 
     fields: Mapping[str, str]
@@ -110,8 +121,8 @@ class InboundMessage(msgspec.Struct, frozen=True):
 class DeliveryReport(msgspec.Struct, frozen=True):
     """What a provider says has become of a message we sent.
 
-    ``status`` is one of our statuses (``comms.delivery``) or None when the provider's word is unknown to us; ``reported``
-    is that word as it came.
+    ``status`` is one of our statuses (``comms.delivery``) or None when the provider's word is unknown to us;
+    ``reported`` is that word as it came.
     """
 
     provider: str

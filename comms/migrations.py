@@ -1,0 +1,110 @@
+"""The schema, brought to a version: all of it or nothing, by one process at a time."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+import models
+from comms.database import Database, Urls, role_password
+from comms.settings import Secret
+from models.tenancy import WEB, WORKER
+
+_LOCK = 0x636F6D6D73  # "comms": one number for every process that migrates
+_FOLDER = Path(models.__file__).parent / "migrations"
+
+
+class SchemaUnusable(Exception):
+    """The database cannot be brought to the version asked for."""
+
+
+def head() -> str:
+    """The newest version this program knows."""
+    newest = ScriptDirectory(str(_FOLDER)).get_current_head()
+    assert newest is not None
+    return newest
+
+
+async def upgrade(urls: Urls, revision: str = "head") -> str:
+    """The roles exist and the schema is at ``revision``; returns the version reached."""
+    return await _run(urls.owner, lambda config: command.upgrade(config, revision))
+
+
+async def downgrade(urls: Urls, revision: str) -> str:
+    """The schema is back at ``revision`` (``-1`` for one step, ``base`` for nothing)."""
+    return await _run(urls.owner, lambda config: command.downgrade(config, revision))
+
+
+async def is_current(database: Database) -> bool:
+    """Whether the database has exactly the schema this program was written for."""
+    async with database.everywhere() as db:
+        return await db.scalar(text("SELECT version_num FROM alembic_version")) == head()
+
+
+async def _run(owner: Secret, step: Callable[[Config], None]) -> str:
+    async def connect() -> object:
+        return await asyncpg.connect(owner.plain, timeout=10)
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect)
+    try:
+        async with engine.begin() as connection:
+            # Held by the transaction: a release that starts twice migrates once, and PgBouncer is no obstacle.
+            await connection.execute(text("SET LOCAL lock_timeout = '30s'"))
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            await connection.run_sync(_refuse_newer)
+            for statement in _roles(owner):
+                await connection.execute(text(statement))
+            reached = await connection.run_sync(_step, step)
+            await connection.execute(text(f"GRANT SELECT ON alembic_version TO {WEB}, {WORKER}"))
+            return reached
+    except DBAPIError as error:
+        if "insufficient_privilege" in str(error.orig) or "permission denied" in str(error.orig):
+            raise SchemaUnusable(
+                f"The owner in DATABASE_URL may not do this: {error.orig}. It needs CREATEROLE, or create the roles"
+                f" {WEB} and {WORKER} yourself and set DATABASE_WEB_URL and DATABASE_WORKER_URL."
+            ) from error
+        raise
+    finally:
+        await engine.dispose()
+
+
+def _roles(owner: Secret) -> list[str]:
+    """The two roles exist, may sign in, and own nothing."""
+    statements = []
+    for role in (WEB, WORKER):
+        password = role_password(owner, role)
+        given = f" PASSWORD '{password}'" if password else ""
+        statements.append(
+            f"DO $$ BEGIN CREATE ROLE {role} LOGIN NOSUPERUSER NOBYPASSRLS{given};"
+            f" EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+        )
+        if password:
+            statements.append(f"ALTER ROLE {role} PASSWORD '{password}'")
+        statements.append(f"GRANT USAGE ON SCHEMA public TO {role}")
+    return statements
+
+
+def _refuse_newer(connection: Connection) -> None:
+    version = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory(str(_FOLDER)).walk_revisions()}
+    if version is not None and version not in known:
+        raise SchemaUnusable(
+            f"The database was written by a newer comms (schema {re.sub('[^0-9a-z_]', '', version)!r} is unknown here):"
+            " run that version, or downgrade the schema with it first."
+        )
+
+
+def _step(connection: Connection, step: Callable[[Config], None]) -> str:
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER))
+    config.attributes["connection"] = connection
+    step(config)
+    return MigrationContext.configure(connection).get_current_revision() or "base"

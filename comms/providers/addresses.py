@@ -1,0 +1,83 @@
+"""Who a message came from or went to, read from what the wire calls it."""
+
+import re
+from functools import lru_cache
+
+from comms.providers.base import Address, AddressKind
+
+_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
+_SHORT_CODE = re.compile(r"[0-9]{3,8}")
+_DIALLED = re.compile(r"[+0-9][0-9 ()./-]*")
+_ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &+._-]{1,11}")
+
+_WITHHELD_WORDS = frozenset({"", "anonymous", "unknown", "restricted", "unavailable", "private", "blocked"})
+# What the words spell on a keypad: ANONYMOUS, UNAVAILABLE, UNKNOWN, BLOCKED, RESTRICTED.
+_WITHHELD_NUMBERS = frozenset({"+266696687", "+86282452253", "+8656696", "+2562533", "+7378742833"})
+
+
+def read_address(raw: str, region: str | None = None) -> Address:
+    """The address behind ``raw``; ``region`` ("US") is where our number is, for callers given in national form.
+
+    A channel's prefix (``whatsapp:``) is in ``raw`` and no longer in ``value``.
+    """
+    if _E164.fullmatch(raw) and raw not in _WITHHELD_NUMBERS:
+        return Address(AddressKind.PHONE, raw, raw)
+    raw = raw.replace("\0", "")
+    prefix, colon, rest = raw.partition(":")
+    if not colon:
+        return _unprefixed(raw.strip(), raw, region)
+    match prefix.strip().lower():
+        case "whatsapp":
+            bare = _unprefixed(rest.strip(), raw, region)
+            known = bare.kind in (AddressKind.PHONE, AddressKind.WITHHELD)
+            return bare if known else Address(AddressKind.RAW, raw, raw)
+        case "messenger" if rest.strip():
+            return Address(AddressKind.MESSENGER, rest.strip(), raw)
+        case "rcs" if rest.strip():
+            bare = _unprefixed(rest.strip(), raw, region)
+            return bare if bare.kind is AddressKind.PHONE else Address(AddressKind.RCS, rest.strip(), raw)
+        case _:  # client:, sip: and whatever comes next: kept as it came, identifies nobody
+            return Address(AddressKind.RAW, raw, raw)
+
+
+def _unprefixed(text: str, raw: str, region: str | None) -> Address:
+    if text.lower() in _WITHHELD_WORDS or f"+{text.removeprefix('+')}" in _WITHHELD_NUMBERS:
+        return Address(AddressKind.WITHHELD, "", raw)
+    if _E164.fullmatch(text):
+        return Address(AddressKind.PHONE, text, raw)
+    if _SHORT_CODE.fullmatch(text):
+        return Address(AddressKind.SHORT_CODE, text, raw)
+    if phone := _national(text, region):
+        return Address(AddressKind.PHONE, phone, raw)
+    if _ALPHANUMERIC.fullmatch(text):
+        return Address(AddressKind.ALPHANUMERIC, text, raw)
+    return Address(AddressKind.RAW, raw, raw)
+
+
+def _national(text: str, region: str | None) -> str | None:
+    if not _DIALLED.fullmatch(text) or (region is None and not text.startswith("+")):
+        return None
+    import phonenumbers  # 25 ms and rarely needed
+
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    phone = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return phone if phonenumbers.is_possible_number(number) and _E164.fullmatch(phone) else None
+
+
+@lru_cache(maxsize=4096)
+def region_of(e164: str) -> str | None:
+    """The ISO 3166 region of a phone number ("US"), None when it has none (a satellite phone, not a number)."""
+    import phonenumbers
+
+    try:
+        number = phonenumbers.parse(e164)
+    except phonenumbers.NumberParseException:
+        return None
+    # A number nobody could be given (555-0100 in a test) still has its country.
+    region = phonenumbers.region_code_for_number(number) or phonenumbers.region_code_for_country_code(
+        number.country_code or 0
+    )
+    return None if region in (None, "ZZ", "001") else str(region)

@@ -1,0 +1,61 @@
+"""What the simulated providers share: identifiers, queries, and a picture to send."""
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from secrets import token_hex
+from urllib.parse import urlencode
+from uuid import uuid4
+
+from comms.providers.base import MediaItem
+
+FORM = "application/x-www-form-urlencoded; charset=UTF-8"
+JSON = "application/json"
+
+
+def sid(prefix: str) -> str:
+    """A fresh identifier as Twilio writes them."""
+    return prefix + token_hex(16)
+
+
+def uuid() -> str:
+    """A fresh identifier as SignalWire writes them."""
+    return str(uuid4())
+
+
+def with_query(url: str, params: Mapping[str, str]) -> str:
+    """The URL with these parameters behind whatever query it has."""
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(params)}"
+
+
+def items(media: Sequence[MediaItem | str]) -> list[MediaItem]:
+    """The media, those given as a bare URL said to be JPEG."""
+    return [MediaItem(item, "image/jpeg") if isinstance(item, str) else item for item in media]
+
+
+def numbered(media: Sequence[MediaItem]) -> dict[str, str]:
+    """``NumMedia``, ``MediaUrl0``, ``MediaContentType0`` and so on."""
+    params = {"NumMedia": str(len(media))}
+    for index, item in enumerate(media):
+        params[f"MediaUrl{index}"] = item.url
+        params[f"MediaContentType{index}"] = item.content_type or ""
+    return params
+
+
+def segments(body: str) -> int:
+    """How many parts the text takes: 160 characters in one of plain text, 70 in one of Unicode, less when joined."""
+    alone, joined = (160, 153) if body.isascii() else (70, 67)
+    length = len(body) if body.isascii() else len(body.encode("utf-16-le")) // 2
+    return 1 if length <= alone else -(-length // joined)
+
+
+def png(width: int = 8, height: int = 8) -> bytes:
+    """A small valid picture."""
+    rows = b"".join(
+        b"\0" + bytes(v for x in range(width) for v in (x * 31 % 256, y * 31 % 256, 160)) for y in range(height)
+    )
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
