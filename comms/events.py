@@ -83,6 +83,11 @@ def arguments(facts: Sequence[Fact]) -> tuple[list[Any], ...]:
     )
 
 
+async def tell(db: Any, facts: Sequence[Fact]) -> Told:
+    """The facts are in the log, numbered; on an asyncpg connection, as the last statement of its transaction."""
+    return [(row[0], row[1]) for row in await db.fetch(WRITE, *arguments(facts))] if facts else []
+
+
 def record(db: AsyncSession, event: str, row: Base, view: View, *, at: datetime | None = None) -> None:
     """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it."""
     actor: Actor = db.info.get("actor", Actor())
@@ -110,5 +115,5 @@ async def write_recorded(db: AsyncSession) -> Told:
         return []
     await db.flush()
     connection = await db.connection()
-    rows = await connection.exec_driver_sql(WRITE, arguments(facts))
-    return [(workspace_id, seq) for workspace_id, seq in rows]
+    rows = (await connection.exec_driver_sql(WRITE, arguments(facts))).all()
+    return [(row[0], row[1]) for row in rows]

@@ -13,6 +13,7 @@ from models.types import Email
 SubscriptionTier = Literal["free", "starter", "professional", "enterprise"]
 Role = Literal["owner", "admin", "member", "viewer"]
 Provider = Literal["twilio", "signalwire", "sendgrid"]
+TokenScope = Literal["read", "write", "admin"]
 
 
 class Workspace(Stamped, Base):
@@ -140,6 +141,21 @@ class WorkspaceApiKey(TenantRow, Base):
     created_by: Mapped[uuid.UUID | None]
 
 
+class WorkspaceApiKeyView(View, kw_only=True):
+    """A connection to a provider, without its secret. ``webhookUrls`` are what the provider is told to post to."""
+
+    id: ReadOnly[uuid.UUID]
+    provider: ReadOnly[Provider]
+    name: str
+    last_four: ReadOnly[str]
+    is_active: bool = True
+    last_used_at: ReadOnly[datetime | None] = None
+    created_by: ReadOnly[uuid.UUID | None] = None
+    webhook_urls: ReadOnly[dict[str, str]] = {}
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
+
+
 class AccessToken(TenantRow, Base):
     """A credential for the API, kept as a hash; it belongs to one member of one workspace."""
 
@@ -159,6 +175,21 @@ class AccessToken(TenantRow, Base):
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+
+class AccessTokenView(View, kw_only=True):
+    """A token of the member who asks, without the token itself. No ``scopes`` means all that their role may do."""
+
+    id: ReadOnly[uuid.UUID]
+    user_id: ReadOnly[uuid.UUID]
+    name: ReadOnly[str]
+    last_four: ReadOnly[str]
+    scopes: ReadOnly[list[TokenScope]] = []
+    expires_at: ReadOnly[datetime | None] = None
+    last_used_at: ReadOnly[datetime | None] = None
+    revoked_at: ReadOnly[datetime | None] = None
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
 
 
 class WsTicket(TenantRow, Base):

@@ -21,6 +21,11 @@ class Account(NamedTuple):
         """Whether it is the account we run as."""
         return self.uid == os.geteuid()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the machine has a name for it."""
+        return self.name != str(self.uid)
+
     def as_process(self) -> dict[str, Any]:
         """The ``Popen`` arguments that give a child to this account."""
         return {} if self.is_ours else {"user": self.uid, "group": self.gid, "extra_groups": []}
@@ -66,7 +71,7 @@ def closed_to(account: Account, path: Path) -> Path | None:
 
 
 def give(path: Path, account: Account) -> None:
-    """``path`` and all below it belong to ``account``, itself last, so that a kill midway is seen; links are not followed."""
+    """``path`` and all below it belong to ``account``; itself last, so that a kill midway is noticed."""
     if path.lstat().st_uid == account.uid:
         return
     for folder, _, files in os.walk(path, topdown=False):

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from comms.embedded import programs
 from comms.embedded.accounts import Account, give
-from comms.embedded.errors import DataDirectoryUnusable, StartFailed, disk_full, explained
+from comms.embedded.errors import (
+    AccountUnusable,
+    DataDirectoryUnusable,
+    StartFailed,
+    disk_full,
+    explained,
+    tells_of_a_full_disk,
+)
 from comms.embedded.folders import Folders
 
 DATABASE = "comms"
@@ -54,6 +61,11 @@ def _stands(data: Path) -> bool:
 
 
 def _make(folders: Folders, account: Account, run_lock: int) -> None:
+    if not account.is_known:
+        raise AccountUnusable(
+            f"The user {account.name} has no name on this machine, which PostgreSQL's initdb insists on: "
+            "add a line for it to /etc/passwd, or run comms as a user that has one."
+        )
     draft = folders.draft
     with explained(folders.data_dir):
         if draft.exists():  # somebody was killed while making it
@@ -79,7 +91,7 @@ def _run(folders: Folders, account: Account, run_lock: int, *command: str | Path
         except BaseException:
             process.kill()
             raise
-    if "No space left on device" in said:
+    if process.returncode and tells_of_a_full_disk(said):
         raise disk_full(folders.data_dir)
     if process.returncode or "ERROR:" in said or "FATAL:" in said:  # a single-user server ends with 0 all the same
         tail = "\n".join(said.splitlines()[-10:])

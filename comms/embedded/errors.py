@@ -50,6 +50,11 @@ def disk_full(data_dir: Path) -> DiskFull:
     return DiskFull(f"The disk that holds {data_dir} is full: free some space, {ELSEWHERE}.")
 
 
+def tells_of_a_full_disk(said: str) -> bool:
+    """Whether PostgreSQL's words mean that; a write cut short is how it often learns it."""
+    return "No space left on device" in said or "Check free disk space" in said or ": wrote only " in said
+
+
 @contextmanager
 def explained(data_dir: Path) -> Iterator[None]:
     """Whatever the operating system refuses in ``data_dir`` is told as one sentence."""

@@ -33,12 +33,18 @@ class Folders:
         self.socket = self.socket_dir / SOCKET_NAME
 
     def open(self) -> None:
-        """The data folder exists, is ours to write and has a layout we know."""
+        """The data folder exists."""
         with explained(self.data_dir):
             # Root's folder must let the server's account through; what lies in it is closed by its own mode.
             self.data_dir.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+
+    def must_be_known(self) -> None:
+        """The data folder has a layout we know, a new one ours; to be called under ``start.lock``."""
+        with explained(self.data_dir):
             if not self.layout.exists():
-                self.layout.write_text(f"{LAYOUT}\n")
+                draft = self.layout.with_suffix(".new")
+                draft.write_text(f"{LAYOUT}\n")
+                draft.rename(self.layout)
             layout = self.layout.read_text().strip()
             if not layout.isdecimal() or int(layout) > LAYOUT:
                 raise DataDirectoryUnusable(

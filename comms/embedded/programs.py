@@ -85,8 +85,8 @@ def _titles() -> Iterable[tuple[int, int, str]]:
     if not Path("/proc/self/cmdline").exists():
         listing = subprocess.run(["ps", "-A", "-o", "pid=,uid=,command="], capture_output=True, text=True, check=False)
         for line in listing.stdout.splitlines():
-            pid, uid, *title = line.split(maxsplit=2)
-            yield int(pid), int(uid), "".join(title)
+            pid, uid, *rest = line.split(maxsplit=2)
+            yield int(pid), int(uid), "".join(rest)
         return
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():

@@ -32,6 +32,7 @@ from comms.embedded.errors import (
     StartTimedOut,
     disk_full,
     explained,
+    tells_of_a_full_disk,
 )
 from comms.embedded.folders import Folders
 
@@ -84,6 +85,7 @@ class Embedded:
             self.folders.open()
             try:
                 with explained(self.data_dir), self._start_lock():
+                    self.folders.must_be_known()
                     if self._share is None:
                         self._share = locks.take(self.folders.users, shared=True)
                     self._bring_up()
@@ -176,13 +178,13 @@ class Embedded:
 
     def _bring_up(self) -> bool:
         """The server answers; whether we had to launch it."""
-        account = account_for(self.folders.data, self._user)
         run_lock = self._run_lock_unless_answered()
         if run_lock is None:
-            self.folders.open_socket_dir(account)  # nobody else's socket is trusted
+            self.folders.open_socket_dir(account_for(self.folders.data, None))  # nobody else's socket is trusted
             self._child, self._pid = None, self._postmaster()
             return False
         try:
+            account = account_for(self.folders.data, self._user)
             self.folders.must_be_open_to(account, self.pg_bin)
             self.folders.open_socket_dir(account)
             cluster.ready(self.folders, account, run_lock)
@@ -195,7 +197,8 @@ class Embedded:
     def _run_lock_unless_answered(self) -> int | None:
         """The lock of a server that is no more, or None because one answers.
 
-        A lock held in silence is a server coming up whose starter was killed, one going down, or a killed one's children.
+        A lock held in silence is a server coming up after its starter was killed, one going down, or children of a
+        killed one.
         """
         patience = probe.Patience(START_SECONDS, RECOVERY_SECONDS)
         orphans_since: float | None = None
@@ -244,7 +247,7 @@ class Embedded:
         while (answer := probe.ask(self.folders.socket)) is not probe.Answer.READY:
             if self._child is not None and self._child.poll() is not None:
                 said = journal.since(self.folders.log, log_begins)
-                if "No space left on device" in said:
+                if tells_of_a_full_disk(said):
                     raise disk_full(self.data_dir)
                 raise StartFailed(f"PostgreSQL ended while starting (see {self.folders.log}); it said:\n{said}")
             if patience.is_over(answer):

@@ -7,7 +7,7 @@ from comms.providers.base import Address, AddressKind
 
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
-_DIALLED = re.compile(r"[+0-9][0-9 ()./-]*")
+_DIALLED = re.compile(r"[+(0-9][0-9 ()./-]*")
 _ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &+._-]{1,11}")
 
 _WITHHELD_WORDS = frozenset({"", "anonymous", "unknown", "restricted", "unavailable", "private", "blocked"})

@@ -4,7 +4,7 @@
 
 Twilio's own validator takes 110 µs a request, for it always computes both port variants. The text that is nearly always
 signed, over the URL as configured, is therefore tried first (9 µs); what that does not accept, the official validator
-decides. The holes it leaves open are closed here: see ``docs/reference/providers.md`` §1.
+decides. Two holes it leaves open are closed here: a body that nothing signs, and a header that chooses the algorithm.
 
 https://www.twilio.com/docs/usage/security
 """

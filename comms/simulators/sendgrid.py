@@ -90,7 +90,7 @@ def inbound(
         "envelope": _json({"to": [_bare(recipient) for recipient in recipients], "from": _bare(sender)}),
         "attachments": str(len(attachments)),
         **({"attachment-info": _json(_described(attachments))} if attachments else {}),
-        "charsets": _json({name: "UTF-8" for name in ("to", "from", "subject", "text", "html")}),
+        "charsets": _json(dict.fromkeys(("to", "from", "subject", "text", "html"), "UTF-8")),
         "SPF": spf,
         **more,
     }

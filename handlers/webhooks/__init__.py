@@ -1,0 +1,135 @@
+"""Where providers post: plain ASGI, one read of the body, one answer after the commit.
+
+    /webhooks/{provider}/{connection}/{kind}
+
+404 unknown, 405 wrong method, 413 too large, 403 forged, 400 unreadable, 503 when it cannot be kept now; else 2xx.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+import structlog
+
+from comms import metrics
+from comms.directory import Connection, DirectoryUnknown
+from comms.groups import Unavailable
+from comms.providers.base import Forged, Request, Unreadable
+from comms.service import Service
+from handlers.webhooks import messages, sendgrid
+from handlers.webhooks.answers import Answer, refused
+
+log = structlog.get_logger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+Take = Callable[[Service, Connection, Request], Awaitable[Answer]]
+
+
+class Route:
+    """What may be posted to a kind of webhook, and who takes it."""
+
+    def __init__(self, take: Take, *, methods: tuple[str, ...], most_bytes: int) -> None:
+        self.take = take
+        self.methods = methods
+        self.most_bytes = most_bytes
+
+
+_MESSAGE_BYTES = 1024 * 1024
+_MAIL_BYTES = 35 * 1024 * 1024  # SendGrid sends up to 30 MB, and a 4xx would lose the mail
+
+ROUTES: Mapping[tuple[str, str], Route] = {
+    **{
+        (provider, kind): Route(take, methods=("POST", "GET"), most_bytes=_MESSAGE_BYTES)
+        for provider in ("twilio", "signalwire")
+        for kind, take in (("messages", messages.take_message), ("message-status", messages.take_report))
+    },
+    ("sendgrid", "events"): Route(sendgrid.take_events, methods=("POST",), most_bytes=_MAIL_BYTES),
+    ("sendgrid", "inbound"): Route(sendgrid.take_inbound, methods=("POST",), most_bytes=_MAIL_BYTES),
+}
+
+
+def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """The ASGI application below ``/webhooks/``."""
+    public_url = service.settings.server.public_url
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await take(scope, receive)
+        await send(answer.start)
+        await send(answer.body)
+
+    async def take(scope: Scope, receive: Receive) -> Answer:
+        # The path as it came: a decoded one would not verify.
+        path = scope["raw_path"].decode("latin-1")
+        parts = path.split("/")
+        if len(parts) != 5:
+            return refused(404)
+        _, _, provider, connection_id, kind = parts
+        route = ROUTES.get((provider, kind))
+        if route is None:
+            return refused(404)
+        if scope["method"] not in route.methods:
+            return refused(405, allow=", ".join(route.methods))
+        answer, verdict = await _taken(provider, connection_id, route, scope, receive, public_url + path)
+        metrics.WEBHOOKS.labels(provider, kind, verdict).inc()
+        return answer
+
+    async def _taken(
+        provider: str, connection_id: str, route: Route, scope: Scope, receive: Receive, url: str
+    ) -> tuple[Answer, str]:
+        try:
+            connection = service.directory.find(connection_id)
+        except DirectoryUnknown:
+            return refused(503), "unavailable"
+        if connection is None or connection.provider != provider:
+            return refused(404), "unknown"
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        body = await _body(receive, headers.get("content-length", ""), route.most_bytes)
+        if body is None:
+            return refused(413), "too_large"
+        if connection.credentials is None:
+            return refused(503), "unavailable"
+        query = scope["query_string"]
+        request = Request(
+            scope["method"], f"{url}?{query.decode('latin-1')}" if query else url, headers, body
+        )
+        try:
+            return await route.take(service, connection, request), "accepted"
+        except Forged:
+            return refused(403), "forged"
+        except Unreadable:
+            return refused(400), "unreadable"
+        except Unavailable:
+            return refused(503), "unavailable"
+        except ClientGone:
+            return refused(400), "gone"
+        except Exception as error:
+            log.exception("webhook.failed", provider=provider, connection_id=connection_id, error=type(error).__name__)
+            return refused(503), "unavailable"
+
+    return app
+
+
+class ClientGone(Exception):
+    """Whoever posted went away before the body was complete."""
+
+
+async def _body(receive: Receive, announced: str, most: int) -> bytes | None:
+    """The whole body, or None when it is larger than ``most``."""
+    if announced.isdigit() and int(announced) > most:
+        return None
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body if len(body) <= most else None
+    chunks, size = [body], len(body)
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > most:
+            return None
+    return b"".join(chunks)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, ReadOnly, TenantRow, View, now, one_of, refers, tenant_table
 from models.core import Provider
 
-ReceiptKind = Literal["messages", "message-status"]
+ReceiptKind = Literal["messages", "message-status", "inbound", "events"]
 ReceiptState = Literal["processed", "unmapped", "failed"]
 
 

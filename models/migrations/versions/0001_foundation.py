@@ -434,7 +434,9 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("kind IN ('messages', 'message-status')", name=op.f("ck_webhook_receipts_kind_known")),
+        sa.CheckConstraint(
+            "kind IN ('messages', 'message-status', 'inbound', 'events')", name=op.f("ck_webhook_receipts_kind_known")
+        ),
         sa.CheckConstraint(
             "provider IN ('twilio', 'signalwire', 'sendgrid')", name=op.f("ck_webhook_receipts_provider_known")
         ),

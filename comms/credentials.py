@@ -1,0 +1,176 @@
+"""Who asks: access tokens, and the one-time tickets that open a websocket. Only hashes are kept."""
+
+import hashlib
+import secrets
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol, get_args
+
+import msgspec
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms.database import Database
+from comms.errors import Forbidden, Invalid, Unauthenticated
+from models.base import new_id, now
+from models.core import AccessToken, Role, TokenScope, Workspace, WorkspaceMember, WsTicket
+
+__all__ = ["Forbidden", "Identity", "Unauthenticated", "identify", "issue", "issue_ticket", "redeem_ticket"]
+
+PREFIX = "ck_"
+TICKET_LIFE = timedelta(seconds=30)
+_TOUCH_EVERY = timedelta(minutes=1)
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """A member of one workspace, as a credential proves them. No ``scopes`` means all that the role may do."""
+
+    workspace_id: uuid.UUID
+    user_id: uuid.UUID
+    role: Role
+    permissions: dict[str, Any] = {}
+    scopes: tuple[TokenScope, ...] = ()
+    token_id: uuid.UUID | None = None
+
+
+class Member(Protocol):
+    """Anything that names a member: a membership row, or an identity."""
+
+    @property
+    def workspace_id(self) -> Any:
+        """The workspace."""
+
+    @property
+    def user_id(self) -> Any:
+        """The person."""
+
+
+async def issue(
+    db: AsyncSession,
+    member: Member,
+    name: str = "token",
+    *,
+    scopes: Sequence[TokenScope] = (),
+    expires_at: datetime | None = None,
+) -> tuple[AccessToken, str]:
+    """The member has a new access token; its plain text is returned here and never again."""
+    plain = PREFIX + secrets.token_urlsafe(32)
+    row = AccessToken(
+        workspace_id=member.workspace_id,
+        id=new_id(),
+        user_id=member.user_id,
+        name=name,
+        token_hash=_hash(plain),
+        last_four=plain[-4:],
+        scopes=list(scopes),
+        expires_at=expires_at,
+    )
+    db.add(row)
+    await db.flush()
+    return row, plain
+
+
+async def issue_for(
+    db: AsyncSession, identity: Identity, name: str, scopes: Sequence[TokenScope], expires_at: datetime | None
+) -> tuple[AccessToken, str]:
+    """A further token of who asks, which never may more or lives longer than the one they asked with."""
+    if identity.scopes and not (scopes and set(scopes) <= set(identity.scopes)):
+        raise Invalid({"scopes": f"must be among those of your own token: {', '.join(identity.scopes)}"})
+    if expires_at is not None and expires_at <= now():
+        raise Invalid({"expiresAt": "must lie in the future"})
+    return await issue(db, identity, name, scopes=scopes, expires_at=expires_at)
+
+
+async def identify(database: Database, token: str) -> Identity:
+    """Whose access token this is; ``Unauthenticated`` unless it, the member and the workspace are all active."""
+    if not token.startswith(PREFIX):
+        raise Unauthenticated
+    at = now()
+    query = (
+        select(AccessToken, WorkspaceMember.role, WorkspaceMember.permissions)
+        .join(
+            WorkspaceMember,
+            (WorkspaceMember.workspace_id == AccessToken.workspace_id)
+            & (WorkspaceMember.user_id == AccessToken.user_id),
+        )
+        .join(Workspace, Workspace.id == AccessToken.workspace_id)
+        .where(
+            AccessToken.token_hash == _hash(token),
+            AccessToken.revoked_at.is_(None),
+            or_(AccessToken.expires_at.is_(None), AccessToken.expires_at > at),
+            WorkspaceMember.is_active,
+            Workspace.is_active,
+        )
+    )
+    async with database.everywhere() as db:
+        found = (await db.execute(query)).one_or_none()
+        if found is None:
+            raise Unauthenticated
+        row, role, permissions = found
+        if row.last_used_at is None or row.last_used_at < at - _TOUCH_EVERY:
+            await _touch(db, row, at)
+    return Identity(row.workspace_id, row.user_id, role, permissions, tuple(row.scopes), row.id)
+
+
+async def _touch(db: AsyncSession, row: AccessToken, at: datetime) -> None:
+    """The token is marked as used, unless a request at the same moment has just done so: nobody waits for a mark."""
+    free = (
+        select(AccessToken.id)
+        .where(AccessToken.workspace_id == row.workspace_id, AccessToken.id == row.id)
+        .with_for_update(skip_locked=True)
+    )
+    await db.execute(
+        update(AccessToken)
+        .where(AccessToken.workspace_id == row.workspace_id, AccessToken.id.in_(free))
+        .values(last_used_at=at, updated_at=AccessToken.updated_at)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def issue_ticket(db: AsyncSession, identity: Identity) -> str:
+    """A ticket that lets its bearer be ``identity`` on one websocket within 30 seconds. Spent ones are swept."""
+    plain = secrets.token_urlsafe(32)
+    at = now()
+    await db.execute(delete(WsTicket).where(WsTicket.expires_at < at))
+    db.add(
+        WsTicket(
+            workspace_id=identity.workspace_id,
+            user_id=identity.user_id,
+            ticket_hash=_hash(plain),
+            expires_at=at + TICKET_LIFE,
+        )
+    )
+    await db.flush()
+    return plain
+
+
+async def redeem_ticket(database: Database, ticket: str) -> Identity | None:
+    """Whose ticket this is, once: None when it is unknown, spent, too old, or its member may no longer enter."""
+    async with database.everywhere() as db:
+        spent = (
+            await db.execute(
+                delete(WsTicket)
+                .where(WsTicket.ticket_hash == _hash(ticket))
+                .returning(WsTicket.workspace_id, WsTicket.user_id, WsTicket.expires_at)
+            )
+        ).one_or_none()
+        if spent is None or spent.expires_at < now():
+            return None
+        member = await db.scalar(
+            select(WorkspaceMember)
+            .join(Workspace, Workspace.id == WorkspaceMember.workspace_id)
+            .where(
+                WorkspaceMember.workspace_id == spent.workspace_id,
+                WorkspaceMember.user_id == spent.user_id,
+                WorkspaceMember.is_active,
+                Workspace.is_active,
+            )
+        )
+    if member is None or member.role not in get_args(Role):
+        return None
+    return Identity(member.workspace_id, member.user_id, msgspec.convert(member.role, Role), member.permissions)
+
+
+def _hash(plain: str) -> bytes:
+    return hashlib.sha256(plain.encode("utf-8", "replace")).digest()

@@ -1,0 +1,238 @@
+"""Delivery reports: every one is kept, a message's status only moves forward, an early report waits for its message."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import receipts
+from comms.directory import Connection
+from comms.events import Fact, Told, encode, tell
+from comms.providers.base import DeliveryReport, Request
+from models.base import new_id
+from models.communications import ConversationMessage, ConversationMessageView, MessageAttachmentView
+
+KIND = "message-status"
+
+RANK: Mapping[str, int] = {
+    "receiving": 0,
+    "scheduled": 0,
+    "accepted": 10,
+    "queued": 20,
+    "sending": 30,
+    "sent": 40,
+    "partially_delivered": 45,
+    # What ended badly ended at the same rank; who says "delivered" after all is believed.
+    "canceled": 50,
+    "failed": 50,
+    "undelivered": 50,
+    "delivered": 55,
+    "received": 55,
+    "read": 60,
+}
+"""How far along a status is; a message moves to a higher one only."""
+
+
+def rank(column: str) -> str:
+    """SQL for the rank of the status in ``column``."""
+    ranks = " ".join(f"WHEN '{status}' THEN {value}" for status, value in RANK.items())
+    return f"CASE {column} {ranks} ELSE -1 END"
+
+
+class Reported(msgspec.Struct, gc=False):
+    """A genuine delivery report as it came."""
+
+    connection: Connection
+    request: Request
+    report: DeliveryReport
+    at: datetime
+    retried: receipts.Retried | None = None
+
+    @property
+    def kind(self) -> str:
+        return KIND
+
+    @property
+    def identity(self) -> str:
+        return self.retried.identity if self.retried else f"{self.report.provider_message_id}:{self.report.reported}"
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """What came of a report; without a message it is parked until its message is known."""
+
+    message_id: uuid.UUID | None = None
+    is_new: bool = False
+    reason: str | None = None
+
+
+_MOVED = f"""
+best AS (
+    SELECT DISTINCT ON (workspace_id, message_id) workspace_id, message_id, status, error_code, error_message,
+        reported_at, {rank("status")} AS rank
+    FROM news WHERE message_id IS NOT NULL AND status IS NOT NULL
+    ORDER BY workspace_id, message_id, {rank("status")} DESC, reported_at
+),
+held AS MATERIALIZED (
+    SELECT m.workspace_id, m.id, m.status FROM conversation_messages m
+    JOIN best ON best.workspace_id = m.workspace_id AND best.message_id = m.id
+    WHERE m.direction = 'outbound'
+    ORDER BY m.workspace_id, m.id
+    FOR NO KEY UPDATE OF m
+),
+moved AS (
+    UPDATE conversation_messages m SET
+        status = best.status,
+        sent_at = CASE WHEN best.rank >= {RANK["sent"]} AND best.rank <> {RANK["failed"]}
+            THEN coalesce(m.sent_at, best.reported_at) ELSE m.sent_at END,
+        delivered_at = CASE WHEN best.rank >= {RANK["delivered"]}
+            THEN coalesce(m.delivered_at, best.reported_at) ELSE m.delivered_at END,
+        read_at = CASE WHEN best.status = 'read' THEN coalesce(m.read_at, best.reported_at) ELSE m.read_at END,
+        is_read = m.is_read OR best.status = 'read',
+        error_code = best.error_code,
+        error_message = best.error_message,
+        updated_at = now()
+    FROM best JOIN held ON held.workspace_id = best.workspace_id AND held.id = best.message_id
+    WHERE m.workspace_id = best.workspace_id AND m.id = best.message_id AND best.rank > {rank("m.status")}
+    RETURNING m.*
+)"""
+"""From ``news`` (reports with their messages) to ``moved``: locked in order, forward only, once per message."""
+
+_NOTE = f"""
+WITH i AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                         $8::text[], $9::timestamptz[], $10::timestamptz[])
+        AS i (workspace_id, id, provider, identity, reported, status, error_code, error_message, reported_at, at)
+),
+news AS (
+    INSERT INTO delivery_reports (workspace_id, id, message_id, provider, provider_message_id, reported, status,
+        error_code, error_message, reported_at, created_at, updated_at)
+    SELECT i.workspace_id, i.id, m.id, i.provider, i.identity, i.reported, i.status,
+        i.error_code, i.error_message, i.reported_at, i.at, i.at
+    FROM i LEFT JOIN conversation_messages m
+        ON m.workspace_id = i.workspace_id AND m.provider = i.provider AND m.provider_message_id = i.identity
+    ORDER BY i.workspace_id, i.provider, i.identity, i.reported
+    ON CONFLICT (workspace_id, provider, provider_message_id, reported) DO NOTHING
+    RETURNING workspace_id, id AS report_id, message_id, status, error_code, error_message, reported_at
+),
+{_MOVED}
+SELECT news.report_id, news.message_id, moved.*,
+    EXISTS (SELECT FROM message_attachments a WHERE a.workspace_id = moved.workspace_id AND a.message_id = moved.id)
+        AS has_attachments
+FROM news LEFT JOIN moved ON moved.workspace_id = news.workspace_id AND moved.id = news.message_id
+"""
+
+
+async def note(db: Any, reports: Sequence[Reported]) -> tuple[list[Noted], Told]:
+    """Reports have come: each is kept once, their messages move forward, and it is said."""
+    once: dict[tuple[uuid.UUID, str, str], tuple[uuid.UUID, Reported]] = {}
+    for reported in reports:
+        once.setdefault(
+            (reported.connection.workspace_id, reported.report.provider, reported.identity), (new_id(), reported)
+        )
+    ids = [id_ for id_, _ in once.values()]
+    kept = [reported for _, reported in once.values()]
+    rows = await db.fetch(
+        _NOTE,
+        [reported.connection.workspace_id for reported in kept],
+        ids,
+        [reported.report.provider for reported in kept],
+        [reported.report.provider_message_id for reported in kept],
+        [reported.report.reported for reported in kept],
+        [reported.report.status for reported in kept],
+        [reported.report.error_code for reported in kept],
+        [reported.report.error_message for reported in kept],
+        [reported.report.at or reported.at for reported in kept],
+        [reported.at for reported in kept],
+    )
+    messages = {row["report_id"]: row["message_id"] for row in rows}
+    outcomes = {
+        key: Noted(messages.get(id_), is_new=id_ in messages) for key, (id_, _) in once.items()
+    }
+    await receipts.keep(
+        db, [receipts.Receipt(reported, message_id=messages.get(id_)) for id_, reported in once.values()]
+    )
+    told = await tell(db, await _status_changed(db, rows))
+    return [
+        outcomes[reported.connection.workspace_id, reported.report.provider, reported.identity] for reported in reports
+    ], told
+
+
+async def spoil(db: Any, reported: Reported, error: Exception) -> tuple[list[Noted], Told]:
+    """A report whose story fails is kept as it came, to be tried again by the worker."""
+    await receipts.keep_failed(db, reported, error)
+    return [Noted(reason=receipts.describe(error))], []
+
+
+_JOIN = f"""
+WITH news AS (
+    UPDATE delivery_reports r SET message_id = m.id, updated_at = now()
+    FROM conversation_messages m
+    WHERE r.message_id IS NULL AND m.workspace_id = r.workspace_id AND m.provider = r.provider
+        AND m.provider_message_id = r.provider_message_id AND ($1::uuid IS NULL OR m.id = $1)
+        AND r.created_at > now() - interval '3 days'
+    RETURNING r.workspace_id, r.id AS report_id, r.message_id, r.status, r.error_code, r.error_message, r.reported_at
+),
+{_MOVED}
+SELECT moved.*,
+    EXISTS (SELECT FROM message_attachments a WHERE a.workspace_id = moved.workspace_id AND a.message_id = moved.id)
+        AS has_attachments
+FROM moved
+"""
+
+
+async def join_parked(db: AsyncSession, message: ConversationMessage) -> None:
+    """The reports that came before ``message`` was known are its own now, and its status is where they say."""
+    await db.flush()
+    await (await db.connection()).exec_driver_sql(_JOIN, (message.id,))
+    await db.refresh(message)
+
+
+async def join_all_parked(db: Any) -> Told:
+    """No report waits for a message that exists: a report and its message committed in the same instant missed each other."""
+    return await tell(db, await _status_changed(db, await db.fetch(_JOIN, None)))
+
+
+async def _status_changed(db: Any, rows: Sequence[Any]) -> list[Fact]:
+    """One fact for each message that moved, whatever the number of reports that moved it."""
+    moved = {row["id"]: row for row in rows if row["id"] is not None}
+    attachments = await _attachments_of(db, [id_ for id_, row in moved.items() if row["has_attachments"]])
+    return [
+        Fact(
+            workspace_id=row["workspace_id"],
+            event="message.status_changed",
+            subject_type="message",
+            subject_id=row["id"],
+            conversation_id=row["conversation_id"],
+            at=row["updated_at"],
+            data=encode(_view(row, attachments.get(row["id"], []))),
+        )
+        for row in moved.values()
+    ]
+
+
+_PLAIN_FIELDS = [name for name in ConversationMessageView.__struct_fields__ if name not in ("meta", "attachments")]
+
+
+def _view(row: Any, attachments: list[MessageAttachmentView]) -> ConversationMessageView:
+    return ConversationMessageView(
+        **{name: row[name] for name in _PLAIN_FIELDS},
+        meta=msgspec.json.decode(row["metadata"]),
+        attachments=attachments,
+    )
+
+
+async def _attachments_of(db: Any, message_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[MessageAttachmentView]]:
+    attachments: dict[uuid.UUID, list[MessageAttachmentView]] = {}
+    if not message_ids:
+        return attachments
+    rows = await db.fetch(
+        "SELECT * FROM message_attachments WHERE message_id = ANY($1::uuid[]) ORDER BY message_id, position",
+        list(message_ids),
+    )
+    for row in rows:
+        view = MessageAttachmentView(**{name: row[name] for name in MessageAttachmentView.__struct_fields__})
+        attachments.setdefault(row["message_id"], []).append(view)
+    return attachments

@@ -1,0 +1,120 @@
+"""The connections webhooks are posted to, held in memory so that a webhook is known, or not, without asking anybody."""
+
+import asyncio
+import contextlib
+import uuid
+from typing import Any
+
+import msgspec
+import structlog
+
+from comms.database import Database
+from comms.providers import read_credentials
+from comms.vault import Sealed, Unsealable, Vault
+
+log = structlog.get_logger(__name__)
+
+REFRESH_SECONDS = 30.0
+STALE_SECONDS = 120.0
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """A workspace's account at a provider. ``credentials`` is None when its secret does not open."""
+
+    id: uuid.UUID
+    workspace_id: uuid.UUID
+    provider: str
+    credentials: Any
+
+
+class DirectoryUnknown(Exception):
+    """Which connections exist is not known: the database has not answered for too long."""
+
+
+class Directory:
+    """All active connections by the text their URLs carry; refreshed when one changes, and now and then."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+        self._connections: dict[str, Connection] = {}
+        self._known_at: float | None = None
+        self._stale = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def find(self, connection_id: str) -> Connection | None:
+        """The active connection of that id, or None; raises ``DirectoryUnknown`` if that cannot be said."""
+        found = self._connections.get(connection_id)
+        if found is None and not self._is_known():
+            raise DirectoryUnknown
+        return found
+
+    def stale(self) -> None:
+        """A connection was written, here or elsewhere: look again soon."""
+        self._stale.set()
+
+    async def load(self) -> None:
+        """Every active connection is known as it stands in the database."""
+        # No ORM: the rows are few columns of all tenants, read often.
+        async with self._database.everywhere() as db:
+            connection = await db.connection()
+            rows = (
+                await connection.exec_driver_sql(
+                    "SELECT k.id, k.workspace_id, k.provider, k.encryption_key_id, k.iv, k.encrypted_key, k.auth_tag"
+                    " FROM workspace_api_keys k JOIN workspaces w ON w.id = k.workspace_id"
+                    " WHERE k.is_active AND w.is_active"
+                )
+            ).all()
+        connections = {}
+        for row in rows:
+            connections[str(row.id)] = Connection(
+                id=row.id,
+                workspace_id=row.workspace_id,
+                provider=row.provider,
+                credentials=self._opened(row),
+            )
+        self._connections = connections
+        self._known_at = asyncio.get_running_loop().time()
+
+    async def start(self) -> None:
+        """Connections are known, if the database answers, and kept known until ``stop``."""
+        await self._refresh()
+        self._task = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Nothing refreshes any more."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _keep(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stale.wait(), REFRESH_SECONDS if self._is_known() else 0.5)
+            self._stale.clear()
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        try:
+            await self.load()
+        except Exception as error:  # the database is away: what is known stays known for a while
+            log.warning("directory.not_refreshed", error=type(error).__name__)
+
+    def _is_known(self) -> bool:
+        if self._known_at is None:
+            return False
+        return asyncio.get_running_loop().time() - self._known_at < STALE_SECONDS
+
+    def _opened(self, row: Any) -> Any:
+        previous = self._connections.get(str(row.id))
+        sealed = Sealed(row.encryption_key_id, bytes(row.iv), bytes(row.encrypted_key), bytes(row.auth_tag))
+        try:
+            credentials = read_credentials(row.provider, self._vault.open(sealed, row.workspace_id, row.id))
+        except (Unsealable, msgspec.MsgspecError) as error:
+            log.error("connection.unusable", connection_id=str(row.id), error=type(error).__name__)
+            return None
+        # The same object for the same secret, so that what is cached by it stays warm.
+        if previous is not None and previous.credentials == credentials:
+            return previous.credentials
+        return credentials

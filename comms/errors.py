@@ -1,0 +1,43 @@
+"""What a story may refuse, in the words its caller reads.
+
+    Refused
+    ├── Unauthenticated    we do not know who asks
+    ├── Forbidden          we know, and they may not
+    ├── Missing            there is no such row in their workspace
+    ├── Conflict           it contradicts what is already there
+    └── Invalid            a field says what it must not; ``errors`` names each
+"""
+
+from collections.abc import Mapping
+
+
+class Refused(Exception):
+    """The request is refused."""
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or (type(self).__doc__ or "").strip()
+        super().__init__(self.detail)
+
+
+class Unauthenticated(Refused):
+    """Send a valid access token as `Authorization: Bearer …`."""
+
+
+class Forbidden(Refused):
+    """Your role does not allow this."""
+
+
+class Missing(Refused):
+    """There is no such thing in this workspace."""
+
+
+class Conflict(Refused):
+    """This contradicts what is already there."""
+
+
+class Invalid(Refused):
+    """The request is not valid."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        self.errors = dict(errors)
+        super().__init__("; ".join(f"{field} {reason}" for field, reason in self.errors.items()))

@@ -1,0 +1,77 @@
+"""The event log, as the hub reads it: whole pages for many workspaces in one query."""
+
+import uuid
+from collections.abc import Collection, Mapping
+from itertools import groupby
+from typing import Any
+
+from comms.database import Database
+from comms.hub.frames import Told, told
+from comms.wakeups import Standing
+
+PAGE = 500
+
+_COLUMNS = "e.seq, e.event, e.at, e.subject_type, e.subject_id, e.conversation_id, e.actor_type, e.actor_id, e.data"
+_AFTER = f"""
+SELECT {_COLUMNS}, w.place FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS w (workspace_id, cursor, place)
+CROSS JOIN LATERAL (
+    SELECT * FROM events WHERE workspace_id = w.workspace_id AND seq > w.cursor ORDER BY seq LIMIT {PAGE}
+) e
+ORDER BY w.place, e.seq
+"""
+_BETWEEN = f"""
+SELECT {_COLUMNS} FROM events e WHERE e.workspace_id = $1 AND e.seq > $2 AND e.seq <= $3 ORDER BY e.seq LIMIT {PAGE}
+"""
+
+
+class Log:
+    """Reads; two connections, so that clients who come back cannot delay what is new. Raises one of ``GONE``."""
+
+    def __init__(self, database: Database) -> None:
+        self._news = Standing(database)
+        self._past = Standing(database)
+
+    async def after(self, cursors: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, list[Told]]:
+        """Of each workspace, what follows its cursor: at most a page, without gaps, empty if the next is not there."""
+        async with self._news.use() as connection:
+            rows = await connection.fetch(_AFTER, list(cursors), list(cursors.values()))
+        places = list(cursors)
+        pages = {places[place - 1]: list(page) for place, page in groupby(rows, key=lambda row: row["place"])}
+        return {key: unbroken(pages.get(key, []), cursor) for key, cursor in cursors.items()}
+
+    async def between(self, workspace_id: uuid.UUID, after: int, upto: int) -> list[Told]:
+        """The first page after ``after``; empty if ``after + 1`` is not in the log."""
+        async with self._past.use() as connection:
+            return unbroken(await connection.fetch(_BETWEEN, workspace_id, after, upto), after)
+
+    async def position(self, workspace_id: uuid.UUID) -> int:
+        """The last sequence number of a workspace."""
+        return (await self.positions([workspace_id])).get(workspace_id, 0)
+
+    async def positions(self, workspace_ids: Collection[uuid.UUID] | None = None) -> dict[uuid.UUID, int]:
+        """The last sequence number of these workspaces, or of all."""
+        async with self._past.use() as connection:
+            if workspace_ids is None:
+                rows = await connection.fetch("SELECT workspace_id, seq FROM event_counters")
+            else:
+                rows = await connection.fetch(
+                    "SELECT workspace_id, seq FROM event_counters WHERE workspace_id = ANY($1::uuid[])",
+                    list(workspace_ids),
+                )
+        return {row["workspace_id"]: row["seq"] for row in rows}
+
+    def close(self) -> None:
+        """Both connections are gone."""
+        self._news.close()
+        self._past.close()
+
+
+def unbroken(rows: list[Any], cursor: int) -> list[Told]:
+    """The rows as long as each follows the one before it: a log without gaps is what clients rely on."""
+    page = []
+    for row in rows:
+        cursor += 1
+        if row["seq"] != cursor:
+            break
+        page.append(told(tuple(row)[:9]))
+    return page

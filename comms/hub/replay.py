@@ -1,0 +1,67 @@
+"""A client that comes back is told what it missed, at its own pace, and then what happens."""
+
+import uuid
+from collections.abc import Iterator
+
+from comms.hub import frames
+from comms.hub.frames import Told
+from comms.hub.log import Log
+from comms.hub.rooms import Socket
+from comms.hub.topics import Topics
+
+FURTHEST = 50_000  # events; beyond, fetching anew is cheaper for everybody
+PIECE_BYTES = 256 * 1024
+
+
+class Resync(Exception):
+    """What the client missed cannot be told: it has to fetch anew."""
+
+
+async def catch_up(log: Log, socket: Socket, position: int) -> None:
+    """Every event after ``position`` is written to the socket, and it is live. Raises ``Resync`` or one of ``GONE``.
+
+    There is no queue of live events meanwhile: the log is the queue. Between the last comparison with the room's
+    cursor and going live nothing else runs, so nothing is told twice and nothing is missed.
+    """
+    room, wire = socket.room, socket.wire
+    assert room is not None
+    head = room.cursor
+    page = await first_page(log, room.workspace_id, position, head)
+    socket.say(
+        "ready", seq=position, head=head, workspaceId=room.workspace_id, userId=socket.member.user_id
+    )
+    while True:
+        for piece in pieces(page, socket.topics, socket.member.user_id):
+            wire.write(piece)
+            await wire.drained()
+        if page:
+            position = page[-1].seq
+        if not wire.is_open:
+            return
+        if position >= room.cursor:
+            socket.go_live()
+            return
+        page = await first_page(log, room.workspace_id, position, room.cursor)
+
+
+async def first_page(log: Log, workspace_id: uuid.UUID, position: int, head: int) -> list[Told]:
+    """The page after ``position``, when the way to ``head`` is neither too long nor broken."""
+    if position == head:
+        return []
+    if head - position > FURTHEST:
+        raise Resync(f"more than {FURTHEST} events behind: resync")
+    page = await log.between(workspace_id, position, head)
+    if not page:
+        raise Resync("older than what is kept: resync")
+    return page
+
+
+def pieces(page: list[Told], topics: Topics, user_id: uuid.UUID | None) -> Iterator[bytes]:
+    """The page in writes of about ``PIECE_BYTES``, so that what waits stays bounded."""
+    begin = size = 0
+    for end, event in enumerate(page, 1):
+        size += len(event.frame)
+        if size >= PIECE_BYTES or end == len(page):
+            if piece := frames.joined(page[begin:end], topics, user_id):
+                yield piece
+            begin, size = end, 0

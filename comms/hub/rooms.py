@@ -1,0 +1,112 @@
+"""Who is connected to a workspace, and how far they have been told."""
+
+import time
+import uuid
+from typing import Protocol
+
+from comms.hub import frames
+from comms.hub.topics import Topics
+from comms.sockets import Wire
+
+
+class Member(Protocol):
+    """Whose socket it is."""
+
+    @property
+    def workspace_id(self) -> uuid.UUID:
+        """The one workspace the credential belongs to."""
+
+    @property
+    def user_id(self) -> uuid.UUID | None:
+        """The person, if it is one."""
+
+
+class Room:
+    """The sockets of a workspace.
+
+    ``cursor`` is the last event written to the live ones, ``known`` the last we have heard of. A socket that is still
+    replaying is among ``sockets`` and not among ``live``: it goes live at the moment its own position is ``cursor``.
+    """
+
+    def __init__(self, workspace_id: uuid.UUID, cursor: int) -> None:
+        self.workspace_id = workspace_id
+        self.cursor = self.known = cursor
+        self.sockets: set[Socket] = set()
+        self.live: dict[Topics, dict[Wire, Socket]] = {}
+        self.doubts = 0
+        self._heard_at: float | None = None
+        self._read_at: float | None = None
+
+    def hears(self, seq: int) -> bool:
+        """Whether ``seq`` is news."""
+        if seq <= self.known:
+            return False
+        self.known = seq
+        if self._heard_at is None:
+            self._heard_at = time.monotonic()
+        return True
+
+    def reading(self) -> None:
+        """What has been heard until now is being read."""
+        if self._read_at is None:
+            self._read_at, self._heard_at = self._heard_at, None
+
+    def delivered(self) -> float:
+        """What was read is written; the seconds since we heard of the oldest of it."""
+        now = time.monotonic()
+        since = now if self._read_at is None else self._read_at
+        if self.cursor < self.known:
+            self._heard_at = since if self._heard_at is None else min(since, self._heard_at)
+        else:
+            self._heard_at = None
+        self._read_at = None
+        return now - since
+
+    def lag(self) -> float:
+        """The age of the oldest event heard of and not yet written; 0 when there is none."""
+        since = min((at for at in (self._heard_at, self._read_at) if at is not None), default=None)
+        return 0.0 if since is None else time.monotonic() - since
+
+
+class Socket:
+    """One connected client."""
+
+    def __init__(self, wire: Wire, member: Member, topics: Topics, slot: int) -> None:
+        self.wire = wire
+        self.member = member
+        self.topics = topics
+        self.slot = slot  # which of the seconds between two heartbeats is its own
+        self.room: Room | None = None
+        self.is_live = False
+        self.mistakes = 0
+        self.frames_left = 0.0
+        self.whispers_left = 0.0
+        self.refilled_at = 0.0
+
+    def say(self, kind: str, **fields: object) -> None:
+        """A frame for this client alone."""
+        self.wire.write(frames.frame(kind, **fields))
+
+    def go_live(self) -> None:
+        """From now on every event after the room's cursor is written to it."""
+        assert self.room is not None
+        self.is_live = True
+        self.room.live.setdefault(self.topics, {})[self.wire] = self
+
+    def fall_silent(self) -> None:
+        """No more events are written to it."""
+        if self.room is None or not self.is_live:
+            return
+        self.is_live = False
+        group = self.room.live[self.topics]
+        del group[self.wire]
+        if not group:
+            del self.room.live[self.topics]
+
+    def listen(self, topics: Topics) -> None:
+        """It wants to hear these topics from now on."""
+        was_live = self.is_live
+        self.fall_silent()
+        self.topics = topics
+        if was_live:
+            self.go_live()

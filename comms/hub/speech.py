@@ -1,0 +1,112 @@
+"""What clients say. A mistake is answered and forgiven; twenty are not, nor is a flood."""
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from comms.hub import frames, topics
+from comms.hub.rooms import Socket
+
+MISTAKES = 20
+TOPICS = 200
+FRAMES_PER_SECOND, FRAMES_AT_ONCE = 50.0, 200.0
+WHISPERS_PER_SECOND, WHISPERS_AT_ONCE = 5.0, 10.0
+
+Relay = Callable[[Socket, tuple[str, ...], bytes], None]
+"""Takes the sender, the topics, and the JSON that the others get."""
+
+
+class _Frame(msgspec.Struct, rename="camel", tag_field="type", tag=str.lower):
+    pass
+
+
+class Subscribe(_Frame):
+    topics: list[str]
+
+
+class Unsubscribe(_Frame):
+    topics: list[str]
+
+
+class Typing(_Frame):
+    conversation_id: uuid.UUID
+    typing: bool = True
+
+
+class Presence(_Frame):
+    status: Literal["online", "away", "busy", "offline"]
+
+
+class Ping(_Frame):
+    pass
+
+
+_decode = msgspec.json.Decoder(Subscribe | Unsubscribe | Typing | Presence | Ping).decode
+_encode = msgspec.json.Encoder().encode
+_PONG = frames.frame("pong")
+
+
+def heard(socket: Socket, text: str | bytes | None, relay: Relay) -> None:
+    """A frame has come from a client: it has had its effect, or the client knows what is wrong with it."""
+    if not _allows_another(socket):
+        socket.wire.shut(1008, "too many frames")
+        return
+    try:
+        if not isinstance(text, str):
+            raise msgspec.ValidationError("frames are text")
+        said = _decode(text)
+        match said:
+            case Ping():
+                socket.wire.write(_PONG)
+            case Subscribe() | Unsubscribe():
+                _change_topics(socket, said)
+            case Typing() | Presence():
+                _whisper(socket, said, relay)
+    except (msgspec.MsgspecError, topics.UnknownTopic, UnicodeError) as error:
+        socket.mistakes += 1
+        socket.say("error", detail=str(error))
+        if socket.mistakes >= MISTAKES:
+            socket.wire.shut(1008, "too many malformed frames")
+
+
+def _change_topics(socket: Socket, said: Subscribe | Unsubscribe) -> None:
+    named = topics.read(said.topics)
+    before = socket.topics
+    after: topics.Topics
+    if isinstance(said, Subscribe):
+        after = None if topics.WORKSPACE in named else (before or frozenset()) | named
+    elif topics.WORKSPACE in named:
+        after = frozenset()
+    else:
+        after = None if before is None else before - named
+    if after is not None and len(after) > TOPICS:
+        raise topics.UnknownTopic(f"at most {TOPICS} topics at a time")
+    socket.listen(after)
+    socket.say("topics", topics=[topics.WORKSPACE] if after is None else sorted(after))
+
+
+def _whisper(socket: Socket, said: Typing | Presence, relay: Relay) -> None:
+    """Relayed to the others; what is said too often is dropped, for it is only worth the moment."""
+    if socket.whispers_left < 1 or socket.member.user_id is None:
+        return
+    socket.whispers_left -= 1
+    user = {"userId": socket.member.user_id}
+    if isinstance(said, Typing):
+        relay(
+            socket,
+            (topics.INBOX, f"conversation:{said.conversation_id}"),
+            _encode({"type": "typing", "conversationId": said.conversation_id, **user, "typing": said.typing}),
+        )
+    else:
+        relay(socket, (topics.PRESENCE,), _encode({"type": "presence", **user, "status": said.status}))
+
+
+def _allows_another(socket: Socket) -> bool:
+    now = time.monotonic()
+    passed, socket.refilled_at = now - socket.refilled_at, now
+    socket.frames_left = min(FRAMES_AT_ONCE, socket.frames_left + passed * FRAMES_PER_SECOND) - 1
+    socket.whispers_left = min(WHISPERS_AT_ONCE, socket.whispers_left + passed * WHISPERS_PER_SECOND)
+    return socket.frames_left >= 0

@@ -1,0 +1,74 @@
+"""What an event is about, and so which sockets are told of it."""
+
+import re
+import uuid
+from functools import lru_cache
+
+import msgspec
+
+from models.base import Base, noun_of
+
+WORKSPACE = "workspace"
+INBOX = "inbox"
+PRESENCE = "presence"
+
+Topics = frozenset[str] | None
+"""What a socket wants to hear; None is everything it may see."""
+
+PERSONAL = frozenset({"notification"})
+"""Nouns whose events only the user named by ``userId`` in their data may see."""
+
+CREDENTIALS = frozenset({"access_token", "session", "workspace", "workspace_member"})
+"""Nouns whose events may end somebody's right to listen."""
+
+_CONVERSATION = re.compile(r"conversation:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class UnknownTopic(ValueError):
+    """There is no such topic."""
+
+
+def of_event(noun: str, conversation_id: uuid.UUID | None) -> tuple[str, ...]:
+    """The topics under which something about ``noun`` is heard."""
+    if conversation_id is None:
+        return (named(noun),)
+    return (named(noun), INBOX, f"conversation:{conversation_id}")
+
+
+def read(topics: list[str]) -> frozenset[str]:
+    """The topics a client names; raises ``UnknownTopic`` for the first that is none."""
+    for topic in topics:
+        if topic not in known() and not _CONVERSATION.fullmatch(topic):
+            raise UnknownTopic(f"there is no topic {topic[:80]}")
+    return frozenset(topics)
+
+
+def wanted(topics: Topics, about: tuple[str, ...]) -> bool:
+    """Whether a socket that listens to ``topics`` hears of something that is ``about`` these."""
+    return topics is None or not topics.isdisjoint(about)
+
+
+class _Addressed(msgspec.Struct, rename="camel"):
+    user_id: uuid.UUID | None = None
+
+
+def addressee(noun: str, data: bytes) -> uuid.UUID | None:
+    """The only user who may see this event; None for everybody in the workspace."""
+    return msgspec.json.decode(data, type=_Addressed).user_id if noun in PERSONAL else None
+
+
+@lru_cache
+def known() -> frozenset[str]:
+    """Every topic but those of single conversations."""
+    nouns = (named(noun_of(mapper.class_)) for mapper in Base.registry.mappers)
+    return frozenset({WORKSPACE, INBOX, PRESENCE, *nouns})
+
+
+@lru_cache
+def named(noun: str) -> str:
+    """The topic of a noun is its plural, as in URLs: ``contact.created`` is heard under ``contacts``."""
+    for mapper in Base.registry.mappers:
+        table = mapper.class_
+        if table.noun is None and noun_of(table) == noun:
+            return str(table.__tablename__)
+    return f"{noun}s"

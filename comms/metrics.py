@@ -1,0 +1,41 @@
+"""What is counted, for Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+
+WEBHOOKS = Counter(
+    "comms_webhooks", "Webhooks by provider, kind and verdict.", ["provider", "kind", "verdict"], registry=REGISTRY
+)
+WEBHOOK_SECONDS = Histogram(
+    "comms_webhook_seconds",
+    "From a webhook's arrival to its answer.",
+    ["kind"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+    registry=REGISTRY,
+)
+GROUP_SIZE = Histogram(
+    "comms_commit_group_size",
+    "Items committed in one transaction.",
+    ["groups"],
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+    registry=REGISTRY,
+)
+SPOILT = Counter("comms_items_failed", "Items that failed alone and were kept as failed.", ["groups"], registry=REGISTRY)
+ACCOUNT_DIFFERS = Counter(
+    "comms_account_differs",
+    "Genuine webhooks whose account id is not the one their connection was configured with.",
+    ["provider"],
+    registry=REGISTRY,
+)
+COMMIT_TO_SOCKET = Histogram(
+    "comms_commit_to_socket_seconds",
+    "From an event's commit to its frame being written to the sockets of this process.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+    registry=REGISTRY,
+)
+HUB_LAG = Gauge("comms_hub_lag_seconds", "Age of the oldest event not yet written to sockets.", registry=REGISTRY)
+SOCKETS = Gauge("comms_sockets", "Open websockets.", registry=REGISTRY)
+QUEUE_AGE = Gauge("comms_queue_age_seconds", "Age of the oldest job that is due.", registry=REGISTRY)
+WAITING = Gauge("comms_waiting", "Webhooks no lane has taken yet.", ["groups"], registry=REGISTRY)
+MEDIA = Counter("comms_media", "Attachments fetched, by what came of it.", ["outcome"], registry=REGISTRY)

@@ -1,0 +1,97 @@
+"""A kept webhook, done again: by the worker after a failure, by a person once what was missing exists."""
+
+import uuid
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy import select
+
+from comms import arrivals, delivery, receipts
+from comms.database import Database
+from comms.directory import Connection, Directory
+from comms.groups import Groups
+from comms.providers import DIALECTS, wire
+from comms.providers.base import Request
+from models.base import now
+from models.communications import WebhookReceipt
+
+log = structlog.get_logger(__name__)
+
+
+class Replays:
+    """Takes receipts through the same stories as the webhooks they were kept of."""
+
+    def __init__(
+        self,
+        database: Database,
+        directory: Directory,
+        messages: Groups[arrivals.Arrival, arrivals.Received],
+        reports: Groups[delivery.Reported, delivery.Noted],
+    ) -> None:
+        self._database = database
+        self._directory = directory
+        self._messages = messages
+        self._reports = reports
+
+    async def replay(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> WebhookReceipt | None:
+        """The receipt after another try; a processed one is left alone. None when the workspace has no such receipt."""
+        receipt = await self._find(workspace_id, receipt_id)
+        if receipt is None or receipt.state == "processed":
+            return receipt
+        await self._again(receipt)
+        return await self._find(workspace_id, receipt_id)
+
+    async def retry(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> None:
+        """What failed has been tried again; unmapped receipts wait for a person."""
+        receipt = await self._find(workspace_id, receipt_id)
+        if receipt is not None and receipt.state == "failed":
+            await self._again(receipt)
+
+    async def _again(self, receipt: WebhookReceipt) -> None:
+        dialect = DIALECTS.get(receipt.provider)
+        if dialect is None:
+            return  # mail: kept until it can be read
+        connection = self._directory.find(str(receipt.connection_id)) or Connection(
+            id=receipt.connection_id, workspace_id=receipt.workspace_id, provider=receipt.provider, credentials=None
+        )
+        request = Request(method=receipt.method, url=receipt.url, headers=receipt.headers, body=receipt.body)
+        retried = receipts.Retried(identity=receipt.identity, attempt=receipt.attempts + 1)
+        # The message came when its webhook came.
+        at = receipt.created_at
+        try:
+            opened = wire.reopened(request)
+            if receipt.kind == arrivals.KIND:
+                message = dialect.message_of(opened)
+                await self._messages.add(arrivals.Arrival(connection, request, message, at, retried))
+            else:
+                report = dialect.report_of(opened)
+                await self._reports.add(delivery.Reported(connection, request, report, at, retried))
+        except Exception as error:
+            log.warning("receipt.failed_again", receipt_id=str(receipt.id), error=type(error).__name__)
+            await self.keep_failed(receipts.Unread(connection, request, now(), receipt.kind, retried), error)
+
+    async def keep_failed(self, webhook: receipts.Webhook, error: Exception) -> None:
+        """A webhook that could not even be read is kept, and tried again later."""
+        await self._with_connection(receipts.keep_failed, webhook, error)
+
+    async def keep_unread(self, webhook: receipts.Webhook, reason: str) -> None:
+        """A genuine webhook that nothing here reads yet is kept with the reason."""
+        await self._with_connection(receipts.keep, [receipts.Receipt(webhook, state="unmapped", reason=reason)])
+
+    async def _with_connection(self, step: Any, *arguments: Any) -> None:
+        connection = await self._database.connect()
+        try:
+            async with connection.transaction():
+                await step(connection, *arguments)
+        finally:
+            await connection.close()
+
+    async def _find(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> WebhookReceipt | None:
+        async with self._database.workspace(workspace_id) as db:
+            receipt: WebhookReceipt | None = await db.scalar(
+                select(WebhookReceipt).where(WebhookReceipt.id == receipt_id)
+            )
+            return receipt
+
+

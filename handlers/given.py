@@ -1,0 +1,59 @@
+"""What handlers are given: who asks, their unit of work, and the service. The aliases say it the one way Litestar keeps."""
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from litestar import Request as LitestarRequest
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms.credentials import Identity
+from comms.errors import Invalid
+from comms.events import Actor
+from comms.service import Service
+from handlers import shapes
+
+Db = NamedDependency[AsyncSession]
+Asker = NamedDependency[Identity]
+Here = NamedDependency[Service]
+RowId = FromPath[uuid.UUID]
+
+
+class Request(LitestarRequest[Identity, str, Any]):
+    """A request whose JSON body has the shape its handler declares, or is refused naming everything that is wrong."""
+
+    async def json(self) -> Any:
+        """The body as a value of the type of the handler's ``data``; read strictly, unlike Litestar's own way."""
+        try:
+            sent = await super().json()
+        except RecursionError:
+            raise Invalid({"": "is nested too deeply"}) from None
+        declared = self.route_handler.parsed_fn_signature.parameters.get("data")
+        return sent if declared is None else shapes.read(declared.annotation, sent)
+
+
+def service(request: LitestarRequest[Any, Any, Any]) -> Service:
+    """The process this request arrived in."""
+    here: Service = request.app.state.service
+    return here
+
+
+def identity(request: LitestarRequest[Any, Any, Any]) -> Identity:
+    """The member who asks."""
+    asker: Identity = request.user
+    return asker
+
+
+async def db(service: Here, identity: Asker) -> AsyncIterator[AsyncSession]:
+    """The asker's unit of work: committed when the handler has returned and before its response is sent."""
+    async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as session:
+        yield session
+
+
+DEPENDENCIES = {
+    "service": Provide(service, sync_to_thread=False),
+    "identity": Provide(identity, sync_to_thread=False),
+    "db": Provide(db),
+}

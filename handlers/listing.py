@@ -1,0 +1,207 @@
+"""Lists: filtered, searched, and paged by the last row seen, so that what arrives meanwhile shifts nothing."""
+
+import hashlib
+import inspect
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from types import NoneType
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
+
+import msgspec
+from litestar.params import QueryParameter
+from sqlalchemy import ColumnElement, and_, literal, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute, selectinload
+from sqlalchemy.orm.interfaces import ORMOption
+from sqlalchemy.sql.elements import KeyedColumnElement
+
+from comms.errors import Invalid
+from handlers import shapes
+from handlers.given import Request
+from models.base import Base, View
+
+T = TypeVar("T")
+
+LIMIT, MOST = 50, 200
+_PAGED = {"limit", "cursor", "sort"}
+
+
+class Page(msgspec.Struct, Generic[T], rename="camel"):
+    """Some of the rows; ``nextCursor`` asks for those after them, null when there are none."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class Listing:
+    """How one table is listed. Sorted by any of its view's times and numbers, and by what is searched."""
+
+    def __init__(self, table: type[Base], view: type[View], search: Sequence[str], filters: Sequence[str]) -> None:
+        self.table = table
+        self.view = view
+        self.fields = {field.name: field for field in msgspec.structs.fields(view)}
+        self.search = [_column(table, name) for name in search]
+        self.sorts = {
+            field.encode_name: name
+            for name, field in self.fields.items()
+            if shapes.column_of(table, name) is not None and (name in search or _is_ordered(field.type))
+        }
+        self.parameters = self._parameters(filters)
+        self._by: dict[str, str] = {self.fields[name].encode_name: name for name in filters}
+        self.options: list[ORMOption] = [
+            selectinload(getattr(table, name)) for name in self.fields if name in table.__mapper__.relationships
+        ]
+
+    def _parameters(self, filters: Sequence[str]) -> dict[str, inspect.Parameter]:
+        """The query parameters, by their names in the URL."""
+        kinds: dict[str, tuple[Any, Any, str]] = {
+            "limit": (Annotated[int, QueryParameter(name="limit", ge=1, le=MOST)], LIMIT, "How many rows at most."),
+            "cursor": (str | None, None, "The `nextCursor` of the page before, with the same filters and sort."),
+            "sort": (
+                Literal[tuple(f"{sign}{name}" for name in self.sorts for sign in ("", "-"))],
+                "-createdAt",
+                "The order; `-` for descending.",
+            ),
+        }
+        if self.search:
+            kinds["q"] = (str | None, None, "Text that is somewhere in the row, whatever its case.")
+        for name in filters:
+            field = self.fields[name]
+            kind, of_list = shapes.plain(field.type), get_origin(shapes.plain(field.type)) is list
+            kinds[field.encode_name] = (get_args(kind)[0] if of_list else kind, None, f"Only rows with this `{name}`.")
+        kinds["createdAfter"] = (datetime | None, None, "Only rows made at this time or later.")
+        kinds["createdBefore"] = (datetime | None, None, "Only rows made before this time.")
+        parameters = {}
+        for name, (kind, default, says) in kinds.items():
+            bounds: dict[str, Any] = {"ge": 1, "le": MOST} if name == "limit" else {}
+            optional = kind if default is not None else kind | None
+            annotation = Annotated[optional, QueryParameter(name=name, description=says, **bounds)]
+            parameters[name] = inspect.Parameter(
+                f"by_{name}", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+            )
+        return parameters
+
+    async def page(
+        self, db: AsyncSession, request: Request, asked: Mapping[str, Any], *conditions: ColumnElement[bool]
+    ) -> Page[Any]:
+        """The rows after the cursor that are as ``asked`` and meet the ``conditions``; ``Invalid`` names what is not."""
+        wanted = self._checked(request, asked)
+        sort = wanted.pop("sort")
+        limit, cursor = wanted.pop("limit"), wanted.pop("cursor", None)
+        bound_to = msgspec.json.encode([request.scope["path"], sort, sorted(wanted.items())])
+        descending, name = sort.startswith("-"), self.sorts[sort.lstrip("-")]
+        key, tie = _column(self.table, name), _column(self.table, "id")
+        query = select(self.table).where(*conditions, *self._conditions(wanted)).options(*self.options)
+        if cursor is not None:
+            query = query.where(_after(key, tie, descending, *self._position(cursor, name, bound_to)))
+        order = (key.desc(), tie.desc()) if descending else (key.asc(), tie.asc())
+        rows = (await db.scalars(query.order_by(*order).limit(limit + 1))).all()
+        items = [msgspec.convert(row, self.view, from_attributes=True) for row in rows[:limit]]
+        if len(rows) <= limit:
+            return Page(items)
+        last: Any = rows[limit - 1]
+        return Page(items, _cursor([getattr(last, name), last.id], bound_to))
+
+    def _checked(self, request: Request, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What was asked, by names in the URL; only what was there, and the defaults."""
+        sent = request.query_params
+        refuse_unknown(request, self.parameters)
+        wanted = {
+            name: asked[parameter.name]
+            for name, parameter in self.parameters.items()
+            if name in sent or parameter.default is not None
+        }
+        errors = {}
+        for name, value in wanted.items():
+            try:
+                shapes.refuse_unstorable(value)
+                if isinstance(value, datetime) and value.tzinfo is None:
+                    raise ValueError("needs a time zone, such as 2026-01-31T12:00:00Z")
+                column = shapes.column_of(self.table, self._by[name]) if name in self._by else None
+                if column is not None and isinstance(value, str) and hasattr(column.type, "normalise"):
+                    wanted[name] = column.type.normalise(value)
+            except ValueError as error:
+                errors[name] = str(error)
+        if errors:
+            raise Invalid(errors)
+        return wanted
+
+    def _conditions(self, wanted: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+        conditions: list[ColumnElement[bool]] = []
+        for name, value in wanted.items():
+            if name == "q":
+                if value:
+                    conditions.append(or_(*(column.icontains(value, autoescape=True) for column in self.search)))
+            elif name in self._by:
+                column = _column(self.table, self._by[name])
+                holds_many = get_origin(shapes.plain(self.fields[self._by[name]].type)) is list
+                conditions.append(column.contains([value]) if holds_many else column.is_not_distinct_from(value))
+            elif value is not None:
+                created = _column(self.table, "created_at")
+                conditions.append(created >= value if name == "createdAfter" else created < value)
+        return conditions
+
+    def _position(self, cursor: str, name: str, bound_to: bytes) -> tuple[Any, Any]:
+        """The sort value and id of the last row seen."""
+        try:
+            packed = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+            if packed[:8] != _digest(packed[8:], bound_to) or _pack(packed[8:], bound_to) != cursor:
+                raise ValueError
+            value, identity = msgspec.json.decode(packed[8:])
+            kinds = (self.fields[name].type, self.fields["id"].type)
+            return msgspec.convert(value, kinds[0]), msgspec.convert(identity, kinds[1])
+        except (ValueError, msgspec.MsgspecError):
+            raise Invalid({"cursor": "is not the nextCursor of a list with these filters and this sort"}) from None
+
+
+def refuse_unknown(request: Request, known: Mapping[str, Any]) -> None:
+    """``Invalid`` names every query parameter that is not known here, or given twice."""
+    sent = request.query_params
+    errors = {name: "is not a query parameter here" for name in sent if name not in known}
+    errors |= {name: "is given more than once" for name in sent if len(sent.getall(name)) > 1 and name in known}
+    if errors:
+        raise Invalid(errors)
+
+
+def _after(
+    key: InstrumentedAttribute[Any], tie: InstrumentedAttribute[Any], descending: bool, value: Any, identity: Any
+) -> ColumnElement[bool]:
+    """Rows behind (value, identity), where PostgreSQL puts null: last when ascending, first when descending."""
+    if value is None:
+        beside = and_(key.is_(None), tie < identity if descending else tie > identity)
+        return or_(beside, key.is_not(None)) if descending else beside
+    seen = tuple_(literal(value, key.type), literal(identity, tie.type))
+    if descending:
+        return tuple_(key, tie) < seen
+    return or_(tuple_(key, tie) > seen, key.is_(None)) if _is_nullable(key) else tuple_(key, tie) > seen
+
+
+def _is_nullable(key: InstrumentedAttribute[Any]) -> bool:
+    column: KeyedColumnElement[Any] = key.expression
+    return bool(getattr(column, "nullable", True))
+
+
+def _cursor(position: list[Any], bound_to: bytes) -> str:
+    return _pack(msgspec.json.encode(position), bound_to)
+
+
+def _pack(payload: bytes, bound_to: bytes) -> str:
+    return urlsafe_b64encode(_digest(payload, bound_to) + payload).rstrip(b"=").decode()
+
+
+def _digest(payload: bytes, bound_to: bytes) -> bytes:
+    """A checksum, not a proof: whoever forges a cursor only reads their own workspace from another place on."""
+    return hashlib.blake2b(payload, key=hashlib.sha256(bound_to).digest(), digest_size=8).digest()
+
+
+def _is_ordered(annotation: Any) -> bool:
+    kind = shapes.plain(annotation)
+    options = set(get_args(kind)) - {NoneType} if get_args(kind) else {kind}
+    return options <= {int, Decimal, datetime, date}
+
+
+def _column(table: type[Base], name: str) -> InstrumentedAttribute[Any]:
+    column: InstrumentedAttribute[Any] = getattr(table, name)
+    return column

@@ -1,0 +1,195 @@
+"""Every error as ``application/problem+json`` (RFC 9457): what is wrong and where, never how we are built."""
+
+import logging
+import uuid
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import asyncpg
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from sqlalchemy import Table, exc
+from sqlalchemy.dialects import postgresql
+
+from comms.errors import Conflict, Forbidden, Invalid, Missing, Refused, Unauthenticated
+from handlers.shapes import msgspec_camel
+from models.base import Base
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 1
+MOST_ERRORS = 50
+
+
+class FieldError(msgspec.Struct):
+    """One field and why it is refused; ``pointer`` (RFC 6901) when it is in the body."""
+
+    field: str
+    reason: str
+
+
+class Problem(msgspec.Struct, omit_defaults=True, rename="camel"):
+    """An error."""
+
+    status: int
+    title: str = ""
+    detail: str = ""
+    errors: list[FieldError] = []
+    request_id: str | None = None
+    type: str = msgspec.field(default="about:blank")
+
+
+def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The response to whatever was raised."""
+    problem, headers = problem_of(error, request.method)
+    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        problem.request_id = request.scope.get("comms.request_id") or uuid.uuid4().hex  # type: ignore[typeddict-item]
+        log.error("request %s failed", problem.request_id, exc_info=error)
+    elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        log.warning("database unavailable: %s", type(error).__name__)
+    return Response(encoded(problem), status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def encoded(problem: Problem) -> bytes:
+    """The problem as it is sent."""
+    status = HTTPStatus(problem.status)
+    document: dict[str, Any] = {
+        "type": problem.type,
+        "title": problem.title or status.phrase,
+        "status": problem.status,
+        "detail": problem.detail or status.description or status.phrase,
+    }
+    if problem.errors:
+        document["errors"] = problem.errors[:MOST_ERRORS]
+    if problem.request_id:
+        document["requestId"] = problem.request_id
+    return msgspec.json.encode(document)
+
+
+def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict[str, str]]:
+    """What went wrong in the client's terms, and the headers that go with it."""
+    match error:
+        case Invalid():
+            return _invalid(error.errors), {}
+        case Unauthenticated():
+            return Problem(401, detail=error.detail), {"WWW-Authenticate": 'Bearer realm="comms"'}
+        case Refused():
+            return Problem(_REFUSED[_known(error)], detail=error.detail), {}
+        case ValidationException():
+            return _invalid(_of_litestar(error)), {}
+        case HTTPException():
+            detail = "" if error.status_code >= 500 else error.detail
+            return Problem(error.status_code, detail=detail), dict(error.headers or {})
+        case BaseExceptionGroup():
+            return problem_of(error.exceptions[0], method)
+        case exc.DBAPIError():
+            return _of_database(error, method)
+        case exc.TimeoutError() | ConnectionError() | TimeoutError() | asyncpg.PostgresConnectionError():
+            return _unavailable()
+        case asyncpg.CannotConnectNowError() | asyncpg.TooManyConnectionsError() | asyncpg.InterfaceError():
+            return _unavailable()
+        case OSError() if _is_from_asyncpg(error):
+            return _unavailable()
+    return Problem(500, detail="Something went wrong on our side; the request id finds it in our log."), {}
+
+
+_REFUSED: Mapping[type[Refused], int] = {Forbidden: 403, Missing: 404, Conflict: 409}
+
+
+def _known(error: Refused) -> type[Refused]:
+    return next(kind for kind in type(error).__mro__ if kind in _REFUSED)
+
+
+def _invalid(errors: Mapping[str, str]) -> Problem:
+    named = [FieldError(field, reason) for field, reason in list(errors.items())[:MOST_ERRORS]]
+    detail = "; ".join(f"{error.field} {error.reason}".strip() for error in named)
+    return Problem(400, detail=detail, errors=[error for error in named if error.field])
+
+
+def _of_litestar(error: ValidationException) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    for item in error.extra if isinstance(error.extra, list) else []:
+        key = str(item.get("key", "")).removeprefix("by_")
+        errors["" if key == "data" else key] = str(item.get("message", ""))
+    return errors or {"": error.detail}
+
+
+def _unavailable() -> tuple[Problem, dict[str, str]]:
+    return (
+        Problem(503, detail="The database cannot be reached right now: try again."),
+        {"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+def _of_database(error: exc.DBAPIError, method: str) -> tuple[Problem, dict[str, str]]:
+    cause = error.orig.__cause__ if error.orig is not None else None
+    state = getattr(cause, "sqlstate", None) or getattr(error.orig, "sqlstate", None) or ""
+    table = Base.metadata.tables.get(getattr(cause, "table_name", None) or "")
+    constraint = getattr(cause, "constraint_name", None) or ""
+    match state:
+        case "23505":
+            return _taken(table, constraint), {}
+        case "23001":
+            return _in_use(table), {}
+        case "23503" if method == "DELETE":
+            return _in_use(table), {}
+        case "23503":
+            names = list(_fields_of(table, constraint)) or [""]
+            return _invalid(dict.fromkeys(names, "refers to nothing in this workspace")), {}
+        case "23514":
+            return _invalid({_checked(table, constraint): "is outside what is allowed"}), {}
+        case "23502":
+            return _invalid({msgspec_camel(getattr(cause, "column_name", None) or ""): "must not be null"}), {}
+        case "40001" | "40P01" | "55P03":
+            return Problem(503, detail="Somebody changed the same rows: try again."), {"Retry-After": "1"}
+    if state.startswith("22") or isinstance(cause, asyncpg.DataError):
+        return _invalid({"": "a value is outside what can be stored"}), {}
+    is_down = state.startswith(("08", "53", "57", "58")) or error.connection_invalidated
+    if is_down or isinstance(error, exc.OperationalError | exc.InterfaceError):
+        return _unavailable()
+    return Problem(500, detail="Something went wrong on our side; the request id finds it in our log."), {}
+
+
+def _taken(table: Table | None, constraint: str) -> Problem:
+    names = list(_fields_of(table, constraint))
+    detail = f"another row of this workspace already has this {' and '.join(names)}" if names else "already exists"
+    return Problem(409, detail=detail, errors=[FieldError(name, "is taken") for name in names])
+
+
+def _in_use(table: Table | None) -> Problem:
+    where = f" from {table.name.replace('_', ' ')}" if table is not None else ""
+    return Problem(409, detail=f"this is still referred to{where}")
+
+
+def _fields_of(table: Table | None, constraint: str) -> Iterator[str]:
+    """The JSON names of the columns a constraint is about, without the workspace."""
+    if table is None:
+        return
+    preparer = postgresql.dialect().identifier_preparer
+    for item in (*table.constraints, *table.indexes):
+        columns = getattr(item, "columns", None)
+        if columns is not None and preparer.format_constraint(item) == constraint:  # type: ignore[arg-type]
+            yield from (msgspec_camel(column.name) for column in columns if column.name != "workspace_id")
+            return
+
+
+def _checked(table: Table | None, constraint: str) -> str:
+    """The field of a CHECK, whose name begins with its column's: ``ck_contacts_lead_score_range``."""
+    if table is None:
+        return ""
+    said = constraint.removeprefix(f"ck_{table.name}_")
+    named = [column.name for column in table.columns if said.startswith(f"{column.name}_")]
+    return msgspec_camel(max(named, key=len)) if named else ""
+
+
+def _is_from_asyncpg(error: OSError) -> bool:
+    """Whether a connection could not be opened (a missing socket is a FileNotFoundError), rather than a file."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").startswith("asyncpg."):
+            return True
+        trace = trace.tb_next
+    return False

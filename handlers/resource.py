@@ -1,0 +1,232 @@
+"""Resources that only need to be listed, read, made, changed and deleted: declared in one line each.
+
+    contacts = crud("/contacts", Contact, ContactView, search=("first_name", …), filters=("status", …))
+
+What a resource needs beyond these options is a handler of its own beside it, built from ``find``, ``shown`` and ``tell``.
+"""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+from litestar import Router, delete, get, patch, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import JSONBody
+from litestar.types import Guard
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import events
+from comms.credentials import Identity
+from comms.errors import Missing
+from handlers import shapes
+from handlers.given import Asker, Db, Request, RowId
+from handlers.guards import reader, writer
+from handlers.listing import Listing, Page
+from models.base import Base, View, noun_of
+
+Verb = Literal["list", "get", "create", "change", "delete"]
+READ: tuple[Verb, ...] = ("list", "get")
+ALL: tuple[Verb, ...] = ("list", "get", "create", "change", "delete")
+
+Create = Callable[[AsyncSession, Identity, dict[str, Any]], Awaitable[Any]]
+Change = Callable[[AsyncSession, Identity, Any, dict[str, Any]], Awaitable[None]]
+
+RESOURCES: "list[Resource]" = []
+"""Every declared resource, for the contract test."""
+
+
+class Resource:
+    """A table as the API offers it."""
+
+    def __init__(self, path: str, table: type[Base], view: type[View], listing: Listing) -> None:
+        self.path = path
+        self.table: Any = table
+        self.view = view
+        self.listing = listing
+        self.name = re.sub(r"(?<!^)(?=[A-Z])", "_", view.__name__.removesuffix("View")).lower()
+        self.new = shapes.create_shape(table, view)
+        self.edit = shapes.change_shape(table, view)
+        self.verbs: tuple[Verb, ...] = ALL
+        self.who_writes: Guard = writer
+        self.whose: Callable[[Identity], ColumnElement[bool]] | None = None
+        self.create: Create = self._create
+        self.change: Change = self._change
+
+    def visible(self, identity: Identity) -> list[ColumnElement[bool]]:
+        """What limits the rows further than the workspace does."""
+        return [] if self.whose is None else [self.whose(identity)]
+
+    async def find(self, db: AsyncSession, identity: Identity, row_id: Any, *, to_change: bool = False) -> Any:
+        """The row of that id, held until the commit if it is to be changed; raises ``Missing``."""
+        query = select(self.table).where(self.table.id == row_id, *self.visible(identity))
+        query = query.options(*self.listing.options).execution_options(populate_existing=True)
+        row = await db.scalar(query.with_for_update(key_share=True) if to_change else query)
+        if row is None:
+            raise Missing(f"There is no {self.name.replace('_', ' ')} {row_id} in this workspace.")
+        return row
+
+    def shown(self, row: Any) -> Any:
+        """The row as everyone sees it."""
+        return msgspec.convert(row, self.view, from_attributes=True)
+
+    async def tell(self, db: AsyncSession, identity: Identity, what: str, row: Any) -> Any:
+        """``<noun>.<what>`` is recorded about the row as it now stands in the database, and that view returned."""
+        await db.flush()
+        view = self.shown(await self.find(db, identity, row.id))
+        events.record(db, f"{noun_of(self.table)}.{what}", row, view)
+        return view
+
+    async def update(self, db: AsyncSession, identity: Identity, row_id: Any, values: dict[str, Any]) -> Any:
+        """The row has these values; it is only told when that makes a difference."""
+        row = await self.find(db, identity, row_id, to_change=True)
+        before = self.shown(row)
+        await self.change(db, identity, row, values)
+        await db.flush()
+        after = self.shown(await self.find(db, identity, row_id))
+        if after != before:
+            events.record(db, f"{noun_of(self.table)}.updated", row, after)
+        return after
+
+    async def remove(self, db: AsyncSession, identity: Identity, row_id: Any) -> None:
+        """The row is gone."""
+        row = await self.find(db, identity, row_id, to_change=True)
+        view = self.shown(row)
+        await db.delete(row)
+        await db.flush()
+        events.record(db, f"{noun_of(self.table)}.deleted", row, view)
+
+    async def _create(self, db: AsyncSession, identity: Identity, values: dict[str, Any]) -> Any:
+        row = self.table(workspace_id=identity.workspace_id, **values)
+        db.add(row)
+        return row
+
+    async def _change(self, db: AsyncSession, identity: Identity, row: Any, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            setattr(row, name, value)
+
+    def router(self, *more: HTTPRouteHandler) -> Router:
+        """The resource's routes, and those written by hand beside it."""
+        made = [handler(self) for verb, handler in _HANDLERS.items() if verb in self.verbs]
+        return Router(self.path, route_handlers=[*made, *more])
+
+
+def crud(
+    path: str,
+    table: type[Base],
+    view: type[View],
+    *,
+    search: Sequence[str] = (),
+    filters: Sequence[str] = (),
+    verbs: tuple[Verb, ...] = ALL,
+    who_writes: Guard = writer,
+    whose: Callable[[Identity], ColumnElement[bool]] | None = None,
+    create: Create | None = None,
+    change: Change | None = None,
+) -> Resource:
+    """``table`` is offered at ``path`` in the shape of ``view``.
+
+    ``search`` and ``filters`` name columns; ``verbs`` are what can be done, ``who_writes`` the guard of those that
+    write; ``whose`` hides rows from some members; ``create`` and ``change`` are stories that do the write instead.
+    """
+    resource = Resource(path, table, view, Listing(table, view, search, filters))
+    resource.verbs, resource.who_writes, resource.whose = verbs, who_writes, whose
+    resource.create = create or resource.create
+    resource.change = change or resource.change
+    RESOURCES.append(resource)
+    return resource
+
+
+def listed(
+    resource: Resource, path: str = "/", operation_id: str | None = None
+) -> Callable[[Callable[..., Awaitable[Page[Any]]]], HTTPRouteHandler]:
+    """A GET that lists ``resource``: the decorated function is called with its own parameters and ``asked``."""
+
+    def decorate(fn: Callable[..., Awaitable[Page[Any]]]) -> HTTPRouteHandler:
+        async def index(**given: Any) -> Any:
+            asked = {name: given.pop(name) for name in list(given) if name.startswith("by_")}
+            return await fn(**given, asked=asked)
+
+        own = [parameter for name, parameter in inspect.signature(fn).parameters.items() if name != "asked"]
+        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        parameters = [*own, *resource.listing.parameters.values()]
+        page = Page[resource.view]  # type: ignore[name-defined]
+        index.__signature__ = inspect.Signature(parameters, return_annotation=page)  # type: ignore[attr-defined]
+        index.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": page}
+        index.__doc__ = fn.__doc__
+        name = operation_id or f"list{resource.path.replace('/', '_').replace('-', '_')}"
+        return get(path, operation_id=name, guards=[reader], summary=_said(name))(index)
+
+    return decorate
+
+
+def _list(resource: Resource) -> HTTPRouteHandler:
+    @listed(resource)
+    async def index(request: Request, db: Db, identity: Asker, asked: Any) -> Page[Any]:
+        return await resource.listing.page(db, request, asked, *resource.visible(identity))
+
+    return index
+
+
+def _get(resource: Resource) -> HTTPRouteHandler:
+    async def read(db: Db, identity: Asker, row_id: RowId) -> Any:
+        return resource.shown(await resource.find(db, identity, row_id))
+
+    return _declared(get, resource, "get", read, guards=[reader])
+
+
+def _create(resource: Resource) -> HTTPRouteHandler:
+    async def create(db: Db, identity: Asker, data: Any) -> Any:
+        row = await resource.create(db, identity, shapes.given(data))
+        return await resource.tell(db, identity, "created", row)
+
+    create.__annotations__["data"] = JSONBody[resource.new]  # type: ignore[name-defined]
+    return _declared(post, resource, "create", create, path="/", guards=[resource.who_writes])
+
+
+def _change(resource: Resource) -> HTTPRouteHandler:
+    async def change(db: Db, identity: Asker, row_id: RowId, data: Any) -> Any:
+        return await resource.update(db, identity, row_id, shapes.given(data))
+
+    change.__annotations__["data"] = JSONBody[resource.edit]  # type: ignore[name-defined]
+    return _declared(patch, resource, "change", change, guards=[resource.who_writes])
+
+
+def _delete(resource: Resource) -> HTTPRouteHandler:
+    @delete(
+        "/{row_id:uuid}",
+        operation_id=f"delete_{resource.name}",
+        summary=_said(f"delete_{resource.name}"),
+        guards=[resource.who_writes],
+    )
+    async def remove(db: Db, identity: Asker, row_id: RowId) -> None:
+        await resource.remove(db, identity, row_id)
+
+    return remove
+
+
+def _declared(
+    method: Any, resource: Resource, verb: str, fn: Any, *, guards: list[Guard], path: str = "/{row_id:uuid}"
+) -> HTTPRouteHandler:
+    """``fn`` as the handler of a verb, answering with the resource's view."""
+    fn.__annotations__["return"] = resource.view
+    name = f"{verb}_{resource.name}"
+    handler: HTTPRouteHandler = method(
+        path, operation_id=name, summary=_said(name), description=resource.view.__doc__, guards=guards
+    )(fn)
+    return handler
+
+
+def _said(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+_HANDLERS: dict[Verb, Callable[[Resource], HTTPRouteHandler]] = {
+    "list": _list,
+    "get": _get,
+    "create": _create,
+    "change": _change,
+    "delete": _delete,
+}
