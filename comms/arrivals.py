@@ -1,4 +1,4 @@
-"""Inbound messages: each finds its place, is kept once, and is told to everyone, in one transaction for all that wait."""
+"""Inbound messages: each finds its place, is kept once and is told to all, in one transaction for all that wait."""
 
 import uuid
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import msgspec
 from comms import media, receipts, senders, threads
 from comms.directory import Connection
 from comms.events import Fact, Told, encode, tell
-from comms.providers.base import InboundMessage, Request
+from comms.providers.base import AddressKind, Channel, InboundMessage, Request
 from models.base import new_id
 from models.communications import ConversationMessageView, ConversationView, MessageAttachmentView
 from models.crm import ContactView
@@ -125,8 +125,8 @@ def _to_keep(passages: Sequence[_Passage]) -> list[_Passage]:
 
 async def _meet(db: Any, coming: Sequence[_Passage]) -> list[Fact]:
     """Every sender who can be known is a contact."""
-    strangers: dict[tuple[uuid.UUID, str, str], senders.Stranger] = {}
-    theirs: list[tuple[_Passage, tuple[uuid.UUID, str, str]]] = []
+    strangers: dict[tuple[uuid.UUID, AddressKind, str], senders.Stranger] = {}
+    theirs: list[tuple[_Passage, tuple[uuid.UUID, AddressKind, str]]] = []
     for passage in coming:
         sender = passage.arrival.message.sender
         if passage.contact_id is not None or not sender.is_identity:
@@ -153,8 +153,8 @@ async def _meet(db: Any, coming: Sequence[_Passage]) -> list[Fact]:
 
 async def _open(db: Any, coming: Sequence[_Passage]) -> list[Fact]:
     """Every message has a conversation that takes it."""
-    openings: dict[tuple[uuid.UUID, uuid.UUID, str], threads.Opening] = {}
-    theirs: list[tuple[_Passage, tuple[uuid.UUID, uuid.UUID, str]]] = []
+    openings: dict[tuple[uuid.UUID, uuid.UUID, Channel], threads.Opening] = {}
+    theirs: list[tuple[_Passage, tuple[uuid.UUID, uuid.UUID, Channel]]] = []
     for passage in coming:
         if passage.conversation_id is not None:
             continue
@@ -340,6 +340,7 @@ def _message_received(passage: _Passage, attachments: list[MessageAttachmentView
     arrival, message = passage.arrival, passage.arrival.message
     assert passage.message_id is not None
     assert passage.conversation_id is not None
+    provider: Any = message.provider
     return Fact(
         workspace_id=arrival.connection.workspace_id,
         event="message.received",
@@ -360,7 +361,7 @@ def _message_received(passage: _Passage, attachments: list[MessageAttachmentView
                 sender_id=passage.contact_id,
                 meta=_metadata(message),
                 status="received",
-                provider=message.provider,
+                provider=provider,
                 provider_message_id=message.provider_message_id,
                 phone_number_id=passage.number_id,
                 from_address=_from(message),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.errors import Invalid
@@ -73,12 +74,19 @@ def read_secret(provider: str, secret: Mapping[str, Any]) -> Credentials:
         raise Invalid({f"secret{place.rstrip('`')}": reason}) from None
 
 
-def shown(row: WorkspaceApiKey, public_url: str) -> WorkspaceApiKeyView:
-    """The connection as its administrators see it: with the addresses to give the provider, without its secret."""
-    return msgspec.structs.replace(
-        msgspec.convert(row, WorkspaceApiKeyView, from_attributes=True),
-        webhook_urls={
-            label: f"{public_url}/webhooks/{row.provider}/{row.id}/{kind}"
-            for label, kind in WEBHOOKS[row.provider].items()
-        },
-    )
+def with_addresses(view: WorkspaceApiKeyView, public_url: str) -> WorkspaceApiKeyView:
+    """The connection with what its provider is to be told: where to post."""
+    kinds = WEBHOOKS[view.provider]
+    addresses = {label: f"{public_url}/webhooks/{view.provider}/{view.id}/{kind}" for label, kind in kinds.items()}
+    return msgspec.structs.replace(view, webhook_urls=addresses)
+
+
+async def expect(db: AsyncSession, connection_id: uuid.UUID | None, provider: str) -> None:
+    """The connection is one of ``provider``'s; ``Invalid`` names it when it is another's, or not there."""
+    if connection_id is None:
+        return
+    found = await db.scalar(select(WorkspaceApiKey.provider).where(WorkspaceApiKey.id == connection_id))
+    if found is None:
+        raise Invalid({"connectionId": "refers to nothing in this workspace"})
+    if found != provider:
+        raise Invalid({"connectionId": f"is a connection to {found}, not to {provider}"})

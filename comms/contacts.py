@@ -77,12 +77,10 @@ async def add_point(
     return await db.get_one(ContactPoint, (contact.workspace_id, point_id))
 
 
-async def remove_point(db: AsyncSession, point: ContactPoint) -> None:
-    """The contact is no longer found by this address. The primary ones are changed on the contact itself."""
+def refuse_own(point: ContactPoint) -> None:
+    """``Conflict`` when this is a contact's own phone or e-mail address: those are cleared on the contact itself."""
     if point.is_primary and point.kind in PRIMARY:
         raise Conflict(f"this is the contact's own {point.kind}: change or clear it on the contact")
-    await db.delete(point)
-    await db.flush()
 
 
 async def _claim(

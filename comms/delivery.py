@@ -148,9 +148,7 @@ async def note(db: Any, reports: Sequence[Reported]) -> tuple[list[Noted], Told]
         [reported.at for reported in kept],
     )
     messages = {row["report_id"]: row["message_id"] for row in rows}
-    outcomes = {
-        key: Noted(messages.get(id_), is_new=id_ in messages) for key, (id_, _) in once.items()
-    }
+    outcomes = {key: Noted(messages.get(id_), is_new=id_ in messages) for key, (id_, _) in once.items()}
     await receipts.keep(
         db, [receipts.Receipt(reported, message_id=messages.get(id_)) for id_, reported in once.values()]
     )
@@ -191,7 +189,7 @@ async def join_parked(db: AsyncSession, message: ConversationMessage) -> None:
 
 
 async def join_all_parked(db: Any) -> Told:
-    """No report waits for a message that exists: a report and its message committed in the same instant missed each other."""
+    """No report waits for a message that exists: committed in the same instant, the two miss each other."""
     return await tell(db, await _status_changed(db, await db.fetch(_JOIN, None)))
 
 

@@ -49,6 +49,10 @@ class Directory:
             raise DirectoryUnknown
         return found
 
+    def all(self) -> list[Connection]:
+        """Every active connection that is known."""
+        return list(self._connections.values())
+
     def stale(self) -> None:
         """A connection was written, here or elsewhere: look again soon."""
         self._stale.set()

@@ -1,11 +1,11 @@
 """What a story may refuse, in the words its caller reads.
 
-    Refused
-    ├── Unauthenticated    we do not know who asks
-    ├── Forbidden          we know, and they may not
-    ├── Missing            there is no such row in their workspace
-    ├── Conflict           it contradicts what is already there
-    └── Invalid            a field says what it must not; ``errors`` names each
+Refused
+├── Unauthenticated    we do not know who asks
+├── Forbidden          we know, and they may not
+├── Missing            there is no such row in their workspace
+├── Conflict           it contradicts what is already there
+└── Invalid            a field says what it must not; ``errors`` names each
 """
 
 from collections.abc import Mapping

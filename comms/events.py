@@ -115,5 +115,5 @@ async def write_recorded(db: AsyncSession) -> Told:
         return []
     await db.flush()
     connection = await db.connection()
-    rows = (await connection.exec_driver_sql(WRITE, arguments(facts))).all()
+    rows: Any = (await connection.exec_driver_sql(WRITE, arguments(facts))).all()
     return [(row[0], row[1]) for row in rows]

@@ -21,7 +21,9 @@ GROUP_SIZE = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
     registry=REGISTRY,
 )
-SPOILT = Counter("comms_items_failed", "Items that failed alone and were kept as failed.", ["groups"], registry=REGISTRY)
+SPOILT = Counter(
+    "comms_items_failed", "Items that failed alone and were kept as failed.", ["groups"], registry=REGISTRY
+)
 ACCOUNT_DIFFERS = Counter(
     "comms_account_differs",
     "Genuine webhooks whose account id is not the one their connection was configured with.",

@@ -46,7 +46,8 @@ async def downgrade(urls: Urls, revision: str) -> str:
 async def is_current(database: Database) -> bool:
     """Whether the database has exactly the schema this program was written for."""
     async with database.everywhere() as db:
-        return await db.scalar(text("SELECT version_num FROM alembic_version")) == head()
+        version: str | None = await db.scalar(text("SELECT version_num FROM alembic_version"))
+        return version == head()
 
 
 async def _run(owner: Secret, step: Callable[[Config], None]) -> str:

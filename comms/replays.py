@@ -3,7 +3,6 @@
 import uuid
 from typing import Any
 
-import msgspec
 import structlog
 from sqlalchemy import select
 
@@ -93,5 +92,3 @@ class Replays:
                 select(WebhookReceipt).where(WebhookReceipt.id == receipt_id)
             )
             return receipt
-
-

@@ -55,9 +55,7 @@ class Met(msgspec.Struct, frozen=True):
 async def meet(db: Any, strangers: Sequence[Stranger]) -> list[Met]:
     """Each stranger is a contact: a new one, or the one somebody else made in the same instant."""
     ids = [new_id() for _ in strangers]
-    phones = [
-        stranger.address.value if stranger.address.kind is AddressKind.PHONE else None for stranger in strangers
-    ]
+    phones = [stranger.address.value if stranger.address.kind is AddressKind.PHONE else None for stranger in strangers]
     made = {
         row["id"]
         for row in await db.fetch(

@@ -6,7 +6,7 @@ waits. Server frames are unmasked, so one encoding serves every socket.
 
 import logging
 from asyncio.transports import BaseTransport
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
@@ -32,7 +32,7 @@ def uvicorn_options() -> dict[str, Any]:
 
 
 class Wire(WebSocketsSansIOProtocol):
-    """One websocket connection; the application finds it as ``scope["extensions"]["comms.wire"]["wire"]``."""
+    """One websocket connection; the application finds it by ``wire_of(scope)``."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -49,7 +49,7 @@ class Wire(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.response.status_code == 101:
-            self.scope["extensions"][EXTENSION] = {"wire": self}  # type: ignore[index]
+            self.scope["extensions"][EXTENSION] = {"wire": self}
 
     @property
     def is_open(self) -> bool:
@@ -85,7 +85,14 @@ class Wire(WebSocketsSansIOProtocol):
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
-        self.transport.abort()  # a peer that answers no ping takes no bytes: closing politely would wait for TCP to give up
+        # A peer that answers no ping takes no bytes either: closing politely would wait until TCP gives up.
+        self.transport.abort()
+
+
+def wire_of(scope: Mapping[str, Any]) -> Wire | None:
+    """The connection of an ASGI scope; None when the server was started without ``uvicorn_options``."""
+    extension = (scope.get("extensions") or {}).get(EXTENSION)
+    return None if extension is None else extension["wire"]
 
 
 _quiet = logging.getLogger("comms.sockets.protocol")

@@ -51,7 +51,7 @@ class Opening(msgspec.Struct, frozen=True):
 
     workspace_id: uuid.UUID
     contact_id: uuid.UUID | None
-    channel: str
+    channel: Any
     phone_number_id: uuid.UUID
     at: datetime
 

@@ -5,7 +5,6 @@ process one small message each 10 ms however much happens.
 """
 
 import asyncio
-import logging
 import random
 import uuid
 from collections.abc import AsyncIterator, Iterable
@@ -13,10 +12,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import asyncpg
+import structlog
 
 from comms.database import Database
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 EVENTS = "comms_events"
 WHISPERS = "comms_whispers"
@@ -92,16 +92,16 @@ class Patience:
         self._failures = 0
 
     async def fails(self, error: BaseException) -> None:
-        """The try failed: said once an outage; returns when it is time for the next, after 20 ms to 2 s."""
+        """The try failed, which is said now and then; returns after 20 ms to 2 s, when it is time for the next."""
         self._failures += 1
-        if self._failures == 1:
-            log.warning("%s: %s, trying again", self._what, type(error).__name__)
+        if self._failures % 50 == 1:
+            log.warning("trying again", what=self._what, failures=self._failures, error=repr(error))
         await asyncio.sleep(min(2.0, 0.02 * 2**self._failures) * random.uniform(0.5, 1.0))
 
     def works(self) -> None:
         """The try succeeded."""
         if self._failures:
-            log.info("%s: working again", self._what)
+            log.info("working again", what=self._what)
         self._failures = 0
 
 
@@ -194,7 +194,7 @@ class PostgresWakeups:
             try:
                 self._ears.news(uuid.UUID(workspace), int(seq))
             except ValueError:
-                log.warning("a notification on %s is not ours", channel)
+                log.warning("a notification is not ours", channel=channel)
 
     def _overhear(self, connection: Any, pid: int, channel: str, payload: str) -> None:
         if pid == self._speaker_pid:

@@ -1,4 +1,4 @@
-"""What handlers are given: who asks, their unit of work, and the service. The aliases say it the one way Litestar keeps."""
+"""What handlers are given: who asks, their unit of work, and the service; written the one way Litestar will keep."""
 
 import uuid
 from collections.abc import AsyncIterator

@@ -11,11 +11,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_orig
 
 import msgspec
 from litestar.params import QueryParameter
-from sqlalchemy import ColumnElement, and_, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, any_, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
-from sqlalchemy.sql.elements import KeyedColumnElement
 
 from comms.errors import Invalid
 from handlers import shapes
@@ -33,6 +32,12 @@ class Page(msgspec.Struct, Generic[T], rename="camel"):
 
     items: list[T]
     next_cursor: str | None = None
+
+
+def page_of(view: type[View]) -> type[msgspec.Struct]:
+    """``Page`` of one view, under a name of its own in the API's description."""
+    fields: list[Any] = [("items", list[view]), ("next_cursor", str | None, None)]  # type: ignore[valid-type]
+    return msgspec.defstruct(f"{view.__name__.removesuffix('View')}Page", fields, rename="camel")
 
 
 class Listing:
@@ -57,7 +62,7 @@ class Listing:
     def _parameters(self, filters: Sequence[str]) -> dict[str, inspect.Parameter]:
         """The query parameters, by their names in the URL."""
         kinds: dict[str, tuple[Any, Any, str]] = {
-            "limit": (Annotated[int, QueryParameter(name="limit", ge=1, le=MOST)], LIMIT, "How many rows at most."),
+            "limit": (int, LIMIT, "How many rows at most."),
             "cursor": (str | None, None, "The `nextCursor` of the page before, with the same filters and sort."),
             "sort": (
                 Literal[tuple(f"{sign}{name}" for name in self.sorts for sign in ("", "-"))],
@@ -76,8 +81,8 @@ class Listing:
         parameters = {}
         for name, (kind, default, says) in kinds.items():
             bounds: dict[str, Any] = {"ge": 1, "le": MOST} if name == "limit" else {}
-            optional = kind if default is not None else kind | None
-            annotation = Annotated[optional, QueryParameter(name=name, description=says, **bounds)]
+            optional: Any = kind if default is not None else kind | None
+            annotation: Any = Annotated[optional, QueryParameter(name=name, description=says, **bounds)]
             parameters[name] = inspect.Parameter(
                 f"by_{name}", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
             )
@@ -86,7 +91,7 @@ class Listing:
     async def page(
         self, db: AsyncSession, request: Request, asked: Mapping[str, Any], *conditions: ColumnElement[bool]
     ) -> Page[Any]:
-        """The rows after the cursor that are as ``asked`` and meet the ``conditions``; ``Invalid`` names what is not."""
+        """The rows after the cursor that are as ``asked`` and meet the ``conditions``; raises ``Invalid``."""
         wanted = self._checked(request, asked)
         sort = wanted.pop("sort")
         limit, cursor = wanted.pop("limit"), wanted.pop("cursor", None)
@@ -137,7 +142,7 @@ class Listing:
             elif name in self._by:
                 column = _column(self.table, self._by[name])
                 holds_many = get_origin(shapes.plain(self.fields[self._by[name]].type)) is list
-                conditions.append(column.contains([value]) if holds_many else column.is_not_distinct_from(value))
+                conditions.append(any_(column) == value if holds_many else column.is_not_distinct_from(value))
             elif value is not None:
                 created = _column(self.table, "created_at")
                 conditions.append(created >= value if name == "createdAfter" else created < value)
@@ -179,8 +184,7 @@ def _after(
 
 
 def _is_nullable(key: InstrumentedAttribute[Any]) -> bool:
-    column: KeyedColumnElement[Any] = key.expression
-    return bool(getattr(column, "nullable", True))
+    return bool(getattr(key.expression, "nullable", True))
 
 
 def _cursor(position: list[Any], bound_to: bytes) -> str:

@@ -25,7 +25,7 @@ MOST_ERRORS = 50
 
 
 class FieldError(msgspec.Struct):
-    """One field and why it is refused; ``pointer`` (RFC 6901) when it is in the body."""
+    """One field of the body or the query, and why it is refused."""
 
     field: str
     reason: str
@@ -46,7 +46,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     """The response to whatever was raised."""
     problem, headers = problem_of(error, request.method)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        problem.request_id = request.scope.get("comms.request_id") or uuid.uuid4().hex  # type: ignore[typeddict-item]
+        problem.request_id = str(request.scope.get("comms.request_id") or uuid.uuid4().hex)
         log.error("request %s failed", problem.request_id, exc_info=error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         log.warning("database unavailable: %s", type(error).__name__)
@@ -168,10 +168,10 @@ def _fields_of(table: Table | None, constraint: str) -> Iterator[str]:
     """The JSON names of the columns a constraint is about, without the workspace."""
     if table is None:
         return
-    preparer = postgresql.dialect().identifier_preparer
+    preparer: Any = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
     for item in (*table.constraints, *table.indexes):
         columns = getattr(item, "columns", None)
-        if columns is not None and preparer.format_constraint(item) == constraint:  # type: ignore[arg-type]
+        if columns is not None and preparer.format_constraint(item) == constraint:
             yield from (msgspec_camel(column.name) for column in columns if column.name != "workspace_id")
             return
 

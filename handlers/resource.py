@@ -2,7 +2,7 @@
 
     contacts = crud("/contacts", Contact, ContactView, search=("first_name", …), filters=("status", …))
 
-What a resource needs beyond these options is a handler of its own beside it, built from ``find``, ``shown`` and ``tell``.
+What a resource needs beyond these options is a handler of its own beside it, made of ``find``, ``shown`` and ``tell``.
 """
 
 import inspect
@@ -24,7 +24,7 @@ from comms.errors import Missing
 from handlers import shapes
 from handlers.given import Asker, Db, Request, RowId
 from handlers.guards import reader, writer
-from handlers.listing import Listing, Page
+from handlers.listing import Listing, Page, page_of
 from models.base import Base, View, noun_of
 
 Verb = Literal["list", "get", "create", "change", "delete"]
@@ -49,6 +49,7 @@ class Resource:
         self.name = re.sub(r"(?<!^)(?=[A-Z])", "_", view.__name__.removesuffix("View")).lower()
         self.new = shapes.create_shape(table, view)
         self.edit = shapes.change_shape(table, view)
+        self.page = page_of(view)
         self.verbs: tuple[Verb, ...] = ALL
         self.who_writes: Guard = writer
         self.whose: Callable[[Identity], ColumnElement[bool]] | None = None
@@ -140,7 +141,7 @@ def crud(
 
 
 def listed(
-    resource: Resource, path: str = "/", operation_id: str | None = None
+    resource: Resource, path: str = "/", *, operation_id: str | None = None, who_reads: Guard = reader
 ) -> Callable[[Callable[..., Awaitable[Page[Any]]]], HTTPRouteHandler]:
     """A GET that lists ``resource``: the decorated function is called with its own parameters and ``asked``."""
 
@@ -152,12 +153,12 @@ def listed(
         own = [parameter for name, parameter in inspect.signature(fn).parameters.items() if name != "asked"]
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
         parameters = [*own, *resource.listing.parameters.values()]
-        page = Page[resource.view]  # type: ignore[name-defined]
+        page = resource.page
         index.__signature__ = inspect.Signature(parameters, return_annotation=page)  # type: ignore[attr-defined]
         index.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": page}
         index.__doc__ = fn.__doc__
         name = operation_id or f"list{resource.path.replace('/', '_').replace('-', '_')}"
-        return get(path, operation_id=name, guards=[reader], summary=_said(name))(index)
+        return get(path, operation_id=name, guards=[who_reads], summary=_said(name))(index)
 
     return decorate
 
@@ -182,7 +183,7 @@ def _create(resource: Resource) -> HTTPRouteHandler:
         row = await resource.create(db, identity, shapes.given(data))
         return await resource.tell(db, identity, "created", row)
 
-    create.__annotations__["data"] = JSONBody[resource.new]  # type: ignore[name-defined]
+    create.__annotations__["data"] = JSONBody[resource.new]  # type: ignore[misc, name-defined]
     return _declared(post, resource, "create", create, path="/", guards=[resource.who_writes])
 
 
@@ -190,7 +191,7 @@ def _change(resource: Resource) -> HTTPRouteHandler:
     async def change(db: Db, identity: Asker, row_id: RowId, data: Any) -> Any:
         return await resource.update(db, identity, row_id, shapes.given(data))
 
-    change.__annotations__["data"] = JSONBody[resource.edit]  # type: ignore[name-defined]
+    change.__annotations__["data"] = JSONBody[resource.edit]  # type: ignore[misc, name-defined]
     return _declared(patch, resource, "change", change, guards=[resource.who_writes])
 
 

@@ -1,8 +1,9 @@
 """Request bodies: derived from a resource's view, bounded by its columns, and read so that every mistake is named."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
 from decimal import Decimal
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -12,7 +13,7 @@ from sqlalchemy import inspect as mapping_of
 from comms.errors import Invalid
 from models.base import Base, View
 
-S = TypeVar("S")
+S = TypeVar("S", bound=msgspec.Struct)
 
 LONG = frozenset({"body", "content", "description", "message", "notes", "text"})
 LONG_TEXT = 65_536
@@ -24,7 +25,7 @@ def read(shape: type[S], sent: Any) -> S:
     """``sent`` (decoded JSON) as a ``shape``; raises ``Invalid`` naming every unknown, read-only or wrong field."""
     if not isinstance(sent, dict):
         raise Invalid({"": "the body must be a JSON object"})
-    fields = {field.encode_name: field for field in msgspec.structs.fields(shape)}  # type: ignore[type-var]
+    fields = {field.encode_name: field for field in msgspec.structs.fields(shape)}
     fixed: frozenset[str] = getattr(shape, "read_only", frozenset())
     errors: dict[str, str] = {}
     values: dict[str, Any] = {}
@@ -52,20 +53,24 @@ def given(sent: msgspec.Struct) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(sent).items() if value is not msgspec.UNSET}
 
 
-def create_shape(table: type[Base], view: type[View]) -> type[msgspec.Struct]:
-    """What may be sent to make a row: the view without what only we set."""
+def create_shape(
+    table: type[Base], view: type[View], *, name: str | None = None, without: Collection[str] = ()
+) -> type[msgspec.Struct]:
+    """What may be sent to make a row: the view without what only we set, and ``without`` some fields more."""
     fields = [
         (field.name, _bounded(table, field), _field(field, field.default, field.default_factory))
         for field in writable(view)
+        if field.name not in without
     ]
-    return _shape(view, f"New{_resource(view)}", fields)
+    return _shape(view, name or f"New{_resource(view)}", fields)
 
 
-def change_shape(table: type[Base], view: type[View]) -> type[msgspec.Struct]:
+def change_shape(table: type[Base], view: type[View], *, only: Collection[str] | None = None) -> type[msgspec.Struct]:
     """What may be sent to change a row: every field may be absent, and null only where the view has null."""
     fields = [
         (field.name, Union[_bounded(table, field), msgspec.UnsetType], _field(field, msgspec.UNSET))  # noqa: UP007
         for field in writable(view)
+        if only is None or field.name in only
     ]
     return _shape(view, f"{_resource(view)}Change", fields)
 
@@ -115,11 +120,11 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _shape(view: type[View], name: str, fields: list[tuple[str, Any, Any]]) -> type[msgspec.Struct]:
-    fixed = frozenset(field.encode_name for field in msgspec.structs.fields(view) if is_read_only(field))
+    known = frozenset(field.encode_name for field in msgspec.structs.fields(view))
     return msgspec.defstruct(
         name,
         fields,
-        namespace={"read_only": fixed, "__doc__": None},
+        namespace={"read_only": known, "__doc__": None},
         rename="camel",
         forbid_unknown_fields=True,
         kw_only=True,
@@ -154,6 +159,8 @@ def _bounded(table: type[Base], field: msgspec.structs.FieldInfo) -> Any:
         if kind is str:
             law = getattr(column.type, "normalise", None) if column is not None else None
             return Annotated[str, msgspec.Meta(max_length=most, extra={"law": law} if law else None)]
+        if kind is datetime:
+            return Annotated[datetime, msgspec.Meta(tz=True)]
         if kind is int and column is not None and isinstance(column.type, Integer):
             bits = 63 if isinstance(column.type, BigInteger) else 31
             return Annotated[int, msgspec.Meta(ge=-(2**bits), le=2**bits - 1)]

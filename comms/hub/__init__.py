@@ -1,11 +1,11 @@
 """Everybody who is connected sees what has happened, in order, milliseconds after it was committed.
 
 ``hub`` tells the story; ``log`` reads the event log, ``frames`` encodes it once for all, ``topics`` says who wants and
-who may see what, ``rooms`` holds a workspace's sockets, ``replay`` brings a returning client up to date and ``speech``
-understands what clients say.
+who may see what, ``rooms`` holds a workspace's sockets, ``replay`` brings a returning client up to date, ``speech``
+understands what clients say, ``whispers`` are typing and presence, ``rights`` ends what a revoked token began.
 """
 
 from comms.hub.hub import Hub
-from comms.hub.rooms import Member, Socket
+from comms.hub.rooms import Socket
 
-__all__ = ["Hub", "Member", "Socket"]
+__all__ = ["Hub", "Socket"]

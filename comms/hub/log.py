@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from typing import Any
 
@@ -31,13 +32,13 @@ class Log:
         self._news = Standing(database)
         self._past = Standing(database)
 
-    async def after(self, cursors: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, list[Told]]:
-        """Of each workspace, what follows its cursor: at most a page, without gaps, empty if the next is not there."""
+    async def after(self, cursors: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, list[Any]]:
+        """Of each workspace the rows that follow its cursor, at most a page."""
         async with self._news.use() as connection:
             rows = await connection.fetch(_AFTER, list(cursors), list(cursors.values()))
         places = list(cursors)
         pages = {places[place - 1]: list(page) for place, page in groupby(rows, key=lambda row: row["place"])}
-        return {key: unbroken(pages.get(key, []), cursor) for key, cursor in cursors.items()}
+        return {key: pages.get(key, []) for key in places}
 
     async def between(self, workspace_id: uuid.UUID, after: int, upto: int) -> list[Told]:
         """The first page after ``after``; empty if ``after + 1`` is not in the log."""
@@ -59,6 +60,10 @@ class Log:
                     list(workspace_ids),
                 )
         return {row["workspace_id"]: row["seq"] for row in rows}
+
+    def side(self) -> AbstractAsyncContextManager[Any]:
+        """The connection that is not on the way of what is new."""
+        return self._past.use()
 
     def close(self) -> None:
         """Both connections are gone."""

@@ -1,13 +1,17 @@
 """A client that comes back is told what it missed, at its own pace, and then what happens."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
 
 from comms.hub import frames
 from comms.hub.frames import Told
 from comms.hub.log import Log
 from comms.hub.rooms import Socket
 from comms.hub.topics import Topics
+from comms.wakeups import GONE, Patience
+
+T = TypeVar("T")
 
 FURTHEST = 50_000  # events; beyond, fetching anew is cheaper for everybody
 PIECE_BYTES = 256 * 1024
@@ -18,7 +22,7 @@ class Resync(Exception):
 
 
 async def catch_up(log: Log, socket: Socket, position: int) -> None:
-    """Every event after ``position`` is written to the socket, and it is live. Raises ``Resync`` or one of ``GONE``.
+    """Every event after ``position`` is written to the socket, and it is live. Raises ``Resync``.
 
     There is no queue of live events meanwhile: the log is the queue. Between the last comparison with the room's
     cursor and going live nothing else runs, so nothing is told twice and nothing is missed.
@@ -26,10 +30,8 @@ async def catch_up(log: Log, socket: Socket, position: int) -> None:
     room, wire = socket.room, socket.wire
     assert room is not None
     head = room.cursor
-    page = await first_page(log, room.workspace_id, position, head)
-    socket.say(
-        "ready", seq=position, head=head, workspaceId=room.workspace_id, userId=socket.member.user_id
-    )
+    page = await next_page(log, room.workspace_id, position, head)
+    socket.say("ready", seq=position, head=head, workspaceId=room.workspace_id, userId=socket.member.user_id)
     while True:
         for piece in pieces(page, socket.topics, socket.member.user_id):
             wire.write(piece)
@@ -41,16 +43,16 @@ async def catch_up(log: Log, socket: Socket, position: int) -> None:
         if position >= room.cursor:
             socket.go_live()
             return
-        page = await first_page(log, room.workspace_id, position, room.cursor)
+        page = await next_page(log, room.workspace_id, position, room.cursor)
 
 
-async def first_page(log: Log, workspace_id: uuid.UUID, position: int, head: int) -> list[Told]:
+async def next_page(log: Log, workspace_id: uuid.UUID, position: int, head: int) -> list[Told]:
     """The page after ``position``, when the way to ``head`` is neither too long nor broken."""
     if position == head:
         return []
     if head - position > FURTHEST:
         raise Resync(f"more than {FURTHEST} events behind: resync")
-    page = await log.between(workspace_id, position, head)
+    page = await persistently(lambda: log.between(workspace_id, position, head))
     if not page:
         raise Resync("older than what is kept: resync")
     return page
@@ -65,3 +67,13 @@ def pieces(page: list[Told], topics: Topics, user_id: uuid.UUID | None) -> Itera
             if piece := frames.joined(page[begin:end], topics, user_id):
                 yield piece
             begin, size = end, 0
+
+
+async def persistently(ask: Callable[[], Awaitable[T]]) -> T:
+    """What the database answers, when it does."""
+    patience = Patience("bringing clients up to date")
+    while True:
+        try:
+            return await ask()
+        except GONE as error:
+            await patience.fails(error)

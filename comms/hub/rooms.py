@@ -2,23 +2,11 @@
 
 import time
 import uuid
-from typing import Protocol
 
+from comms.credentials import Identity
 from comms.hub import frames
 from comms.hub.topics import Topics
 from comms.sockets import Wire
-
-
-class Member(Protocol):
-    """Whose socket it is."""
-
-    @property
-    def workspace_id(self) -> uuid.UUID:
-        """The one workspace the credential belongs to."""
-
-    @property
-    def user_id(self) -> uuid.UUID | None:
-        """The person, if it is one."""
 
 
 class Room:
@@ -51,15 +39,15 @@ class Room:
         if self._read_at is None:
             self._read_at, self._heard_at = self._heard_at, None
 
-    def delivered(self) -> float:
-        """What was read is written; the seconds since we heard of the oldest of it."""
+    def delivered(self, *, more: bool = False) -> float:
+        """What was read is written, and ``more`` of what was meant is not; the seconds since we heard of the oldest."""
         now = time.monotonic()
         since = now if self._read_at is None else self._read_at
-        if self.cursor < self.known:
-            self._heard_at = since if self._heard_at is None else min(since, self._heard_at)
-        else:
-            self._heard_at = None
         self._read_at = None
+        if self.cursor >= self.known:
+            self._heard_at = None
+        elif more or self._heard_at is None:
+            self._heard_at = since
         return now - since
 
     def lag(self) -> float:
@@ -71,7 +59,7 @@ class Room:
 class Socket:
     """One connected client."""
 
-    def __init__(self, wire: Wire, member: Member, topics: Topics, slot: int) -> None:
+    def __init__(self, wire: Wire, member: Identity, topics: Topics, slot: int) -> None:
         self.wire = wire
         self.member = member
         self.topics = topics

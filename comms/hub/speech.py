@@ -11,7 +11,6 @@ from comms.hub import frames, topics
 from comms.hub.rooms import Socket
 
 MISTAKES = 20
-TOPICS = 200
 FRAMES_PER_SECOND, FRAMES_AT_ONCE = 50.0, 200.0
 WHISPERS_PER_SECOND, WHISPERS_AT_ONCE = 5.0, 10.0
 
@@ -61,8 +60,12 @@ def heard(socket: Socket, text: str | bytes | None, relay: Relay) -> None:
         match said:
             case Ping():
                 socket.wire.write(_PONG)
-            case Subscribe() | Unsubscribe():
-                _change_topics(socket, said)
+            case Subscribe(names):
+                socket.listen(topics.more(socket.topics, names))
+                socket.say("topics", topics=topics.listed(socket.topics))
+            case Unsubscribe(names):
+                socket.listen(topics.fewer(socket.topics, names))
+                socket.say("topics", topics=topics.listed(socket.topics))
             case Typing() | Presence():
                 _whisper(socket, said, relay)
     except (msgspec.MsgspecError, topics.UnknownTopic, UnicodeError) as error:
@@ -72,25 +75,9 @@ def heard(socket: Socket, text: str | bytes | None, relay: Relay) -> None:
             socket.wire.shut(1008, "too many malformed frames")
 
 
-def _change_topics(socket: Socket, said: Subscribe | Unsubscribe) -> None:
-    named = topics.read(said.topics)
-    before = socket.topics
-    after: topics.Topics
-    if isinstance(said, Subscribe):
-        after = None if topics.WORKSPACE in named else (before or frozenset()) | named
-    elif topics.WORKSPACE in named:
-        after = frozenset()
-    else:
-        after = None if before is None else before - named
-    if after is not None and len(after) > TOPICS:
-        raise topics.UnknownTopic(f"at most {TOPICS} topics at a time")
-    socket.listen(after)
-    socket.say("topics", topics=[topics.WORKSPACE] if after is None else sorted(after))
-
-
 def _whisper(socket: Socket, said: Typing | Presence, relay: Relay) -> None:
     """Relayed to the others; what is said too often is dropped, for it is only worth the moment."""
-    if socket.whispers_left < 1 or socket.member.user_id is None:
+    if socket.whispers_left < 1:
         return
     socket.whispers_left -= 1
     user = {"userId": socket.member.user_id}

@@ -15,6 +15,8 @@ PRESENCE = "presence"
 Topics = frozenset[str] | None
 """What a socket wants to hear; None is everything it may see."""
 
+AT_MOST = 200
+
 PERSONAL = frozenset({"notification"})
 """Nouns whose events only the user named by ``userId`` in their data may see."""
 
@@ -35,12 +37,33 @@ def of_event(noun: str, conversation_id: uuid.UUID | None) -> tuple[str, ...]:
     return (named(noun), INBOX, f"conversation:{conversation_id}")
 
 
-def read(topics: list[str]) -> frozenset[str]:
-    """The topics a client names; raises ``UnknownTopic`` for the first that is none."""
-    for topic in topics:
-        if topic not in known() and not _CONVERSATION.fullmatch(topic):
-            raise UnknownTopic(f"there is no topic {topic[:80]}")
-    return frozenset(topics)
+def more(before: Topics, names: list[str]) -> Topics:
+    """What a socket listens to after it subscribed to ``names``; raises ``UnknownTopic``."""
+    named = _read(names)
+    after = None if WORKSPACE in named else (before or frozenset()) | named
+    if after is not None and len(after) > AT_MOST:
+        raise UnknownTopic(f"at most {AT_MOST} topics at a time")
+    return after
+
+
+def fewer(before: Topics, names: list[str]) -> Topics:
+    """What it listens to after it unsubscribed; without ``workspace`` that may be nothing at all."""
+    named = _read(names)
+    if WORKSPACE in named:
+        return frozenset()
+    return None if before is None else before - named
+
+
+def listed(topics: Topics) -> list[str]:
+    """The topics by name."""
+    return [WORKSPACE] if topics is None else sorted(topics)
+
+
+def _read(names: list[str]) -> frozenset[str]:
+    for name in names:
+        if name not in known() and not _CONVERSATION.fullmatch(name):
+            raise UnknownTopic(f"there is no topic {name[:80]}")
+    return frozenset(names)
 
 
 def wanted(topics: Topics, about: tuple[str, ...]) -> bool:

@@ -91,9 +91,7 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
         if connection.credentials is None:
             return refused(503), "unavailable"
         query = scope["query_string"]
-        request = Request(
-            scope["method"], f"{url}?{query.decode('latin-1')}" if query else url, headers, body
-        )
+        request = Request(scope["method"], f"{url}?{query.decode('latin-1')}" if query else url, headers, body)
         try:
             return await route.take(service, connection, request), "accepted"
         except Forged:

@@ -12,7 +12,11 @@ class Answer:
     __slots__ = ("body", "start", "status")
 
     def __init__(self, status: int, body: bytes = b"", content_type: str | None = None, **headers: str) -> None:
-        named = {"content-length": str(len(body)), **({"content-type": content_type} if content_type else {}), **headers}
+        named = {
+            "content-length": str(len(body)),
+            **({"content-type": content_type} if content_type else {}),
+            **headers,
+        }
         self.status = status
         self.start: dict[str, Any] = {
             "type": "http.response.start",

@@ -50,9 +50,7 @@ async def take_report(service: Service, connection: Connection, request: Request
     return NOTED
 
 
-async def _keep_failed(
-    service: Service, connection: Connection, request: Request, kind: str, error: Exception
-) -> None:
+async def _keep_failed(service: Service, connection: Connection, request: Request, kind: str, error: Exception) -> None:
     log.error("webhook.not_understood", connection_id=str(connection.id), kind=kind, error=type(error).__name__)
     await service.replays.keep_failed(receipts.Unread(connection, request, now(), kind), error)
 

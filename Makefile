@@ -1,0 +1,43 @@
+# `make run` and `make test` need Python 3.11 or newer, make and the package registry; everything else is made here.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: run test lint format bench lock clean
+
+run: $(INSTALLED)
+	@$(BIN)/comms up
+
+test: $(INSTALLED)
+	@$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(INSTALLED)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)
+	@$(BIN)/python -m bench
+
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "comms needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	@echo "installing into .venv (about a minute, once)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Both lock files anew, from pyproject.toml: for every platform, with hashes, without addresses.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-header --upgrade pyproject.toml
+lock: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet uv
+	@$(LOCK) --extra build --output-file requirements.lock
+	@$(LOCK) --all-extras --output-file requirements-dev.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,113 @@
+"""``comms doctor``: what is misconfigured, in words."""
+
+import argparse
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from comms import migrations
+from comms.cli.running import running_database, with_keys
+from comms.database import Database, Urls
+from comms.directory import Directory
+from comms.settings import Settings
+from comms.vault import Vault
+
+Finding = tuple[bool, str]
+
+
+def examine(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Every check is printed; exits 1 when one of them failed."""
+    with running_database(settings) as (urls, _):
+        findings = asyncio.run(_examine(with_keys(settings), urls))
+    for healthy, sentence in findings:
+        print(f"{'ok  ' if healthy else 'FIX '} {sentence}")
+    return 0 if all(healthy for healthy, _ in findings) else 1
+
+
+async def _examine(settings: Settings, urls: Urls) -> list[Finding]:
+    return [
+        *_public_url(settings),
+        *[finding async for finding in _database(settings, urls)],
+    ]
+
+
+def _public_url(settings: Settings) -> list[Finding]:
+    url = settings.server.public_url
+    parts = urlsplit(url)
+    if parts.hostname in ("127.0.0.1", "localhost", "::1"):
+        return [(True, f"PUBLIC_URL is {url}: good for simulators; real providers cannot reach it")]
+    if parts.scheme != "https":
+        return [(False, f"PUBLIC_URL is {url}: providers should post to https://")]
+    return [(True, f"PUBLIC_URL is {url}: configure webhooks at the providers with exactly this beginning")]
+
+
+async def _database(settings: Settings, urls: Urls) -> AsyncIterator[Finding]:
+    database = Database(urls, pool_size=1)
+    try:
+        try:
+            async with database.everywhere() as db:
+                version = await db.scalar(text("SHOW server_version"))
+            yield True, f"the database answers: PostgreSQL {version}"
+        except (SQLAlchemyError, OSError, asyncpg.PostgresError) as error:
+            reason = getattr(error, "orig", None) or error
+            yield (
+                False,
+                f"the database does not answer as comms_worker: {reason}. Is it up, and did `comms db upgrade` run?",
+            )
+            return
+        try:
+            current = await migrations.is_current(database)
+        except SQLAlchemyError:
+            current = False
+        yield current, "the schema is current" if current else "the schema is not current: run `comms db upgrade`"
+        if current:
+            async for finding in _roles(database):
+                yield finding
+            async for finding in _connections(settings, database):
+                yield finding
+    finally:
+        with contextlib.suppress(Exception):
+            await database.close()
+
+
+async def _roles(database: Database) -> AsyncIterator[Finding]:
+    async with database.everywhere() as db:
+        rows = await db.execute(
+            text(
+                "SELECT rolname, rolsuper OR rolbypassrls FROM pg_roles"
+                " WHERE rolname IN ('comms_web', 'comms_worker') ORDER BY 1"
+            )
+        )
+        for role, above_the_law in rows:
+            if above_the_law:
+                yield False, f"{role} is a superuser or bypasses row security: tenants are not isolated"
+            else:
+                yield True, f"{role} is bound by row security"
+
+
+async def _connections(settings: Settings, database: Database) -> AsyncIterator[Finding]:
+    directory = Directory(database, Vault(settings.security))
+    await directory.load()
+    for connection in directory.all():
+        if connection.credentials is None:
+            yield (
+                False,
+                f"the secret of connection {connection.id} does not open: is an older COMMS_SECRET_KEY missing?",
+            )
+        else:
+            yield True, f"connection {connection.id} to {connection.provider} is usable"
+    async with database.everywhere() as db:
+        rows = await db.execute(
+            text(
+                "SELECT n.phone_number FROM workspace_phone_numbers n WHERE n.status = 'active' AND NOT EXISTS"
+                " (SELECT FROM workspace_api_keys k WHERE k.workspace_id = n.workspace_id AND k.is_active"
+                "  AND (k.id = n.connection_id OR n.connection_id IS NULL AND k.provider = n.provider))"
+            )
+        )
+        for (number,) in rows:
+            yield False, f"{number} has no active connection to its provider"

@@ -1,0 +1,166 @@
+"""The processes: ``up``, ``serve`` and ``worker``."""
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Iterator
+
+import msgspec
+import uvicorn
+from uvicorn.importer import import_from_string
+
+from comms import demo, logs, migrations, sockets
+from comms.database import Database, Urls, as_role, urls_of
+from comms.embedded import Embedded
+from comms.service import Service
+from comms.settings import Secret, SecuritySettings, Settings
+from models.tenancy import WEB, WORKER
+
+# The web layer is above this one: it is named here, never imported.
+_APPLICATION = "handlers.app:create_app"
+
+
+class CannotRun(Exception):
+    """The process cannot do its work here."""
+
+
+def up(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Everything in one process, the demo included unless it is declined."""
+    with listening(settings) as listener, running_database(settings) as (urls, embedded):
+        asyncio.run(migrations.upgrade(urls))
+        settings = with_keys(settings)
+        introduction = ""
+        simulators = None
+        if not chosen.no_demo:
+            settings = demo.with_simulators(settings)
+            made = asyncio.run(_demo(settings, urls))
+            simulators = demo.simulators(made, settings)
+            introduction = demo.introduction(made, settings)
+        service = Service(settings, urls, embedded=embedded)
+        service.simulators = simulators
+        return _serve(service, listener, introduction or f"comms is listening on {settings.server.public_url}")
+
+
+def serve(settings: Settings, chosen: argparse.Namespace) -> int:
+    """The web process; with ``COMMS_WORKER=embedded`` it works off jobs too."""
+    with listening(settings) as listener, running_database(settings) as (urls, embedded):
+        if chosen.migrate or embedded is not None:
+            asyncio.run(migrations.upgrade(urls))
+        settings = with_keys(settings)
+        service = Service(settings, urls, embedded=embedded, worker=settings.embedded_worker)
+        return _serve(service, listener, f"comms is listening on http://{settings.server.host}:{settings.server.port}")
+
+
+def work(settings: Settings, chosen: argparse.Namespace) -> int:
+    """The worker process."""
+    with running_database(settings) as (urls, embedded):
+        if embedded is not None:
+            asyncio.run(migrations.upgrade(urls))
+        settings = with_keys(settings)
+        logs.configure(settings.log_level)
+        return asyncio.run(_work(Service(settings, urls, embedded=embedded, web=False)))
+
+
+async def _work(service: Service) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stopping.set)
+    await service.start()
+    print("comms worker is working; stop it with Ctrl-C", flush=True)
+    await stopping.wait()
+    await service.stop()
+    return 0
+
+
+def _serve(service: Service, listener: socket.socket, introduction: str) -> int:
+    settings = service.settings
+    logs.configure(settings.log_level)
+    config = uvicorn.Config(
+        import_from_string(_APPLICATION)(service),
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.server.drain_seconds,
+        **sockets.uvicorn_options(),
+    )
+    server = _Server(config)
+    server.introduction = introduction
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """Says that it is there when it is."""
+
+    introduction = ""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            print(self.introduction, flush=True)
+
+
+@contextlib.contextmanager
+def listening(settings: Settings) -> Iterator[socket.socket]:
+    """The port is ours before anything else is begun."""
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise CannotRun(
+            f"cannot listen on {host} port {port}: {error.strerror}. Stop what uses it, or choose another with --port."
+        ) from error
+    with listener:
+        yield listener
+
+
+@contextlib.contextmanager
+def running_database(settings: Settings) -> Iterator[tuple[Urls, Embedded | None]]:
+    """The database runs as long as we do: the configured one, or our own."""
+    if settings.database.url is not None:
+        yield urls_of(settings.database), None
+        return
+    embedded = Embedded(settings.data_dir)
+    embedded.start()
+    try:
+        owner = Secret(embedded.dsn())
+        yield Urls(owner=owner, web=as_role(owner, WEB), worker=as_role(owner, WORKER)), embedded
+    finally:
+        embedded.stop()
+
+
+def with_keys(settings: Settings) -> Settings:
+    """The settings with a key to encrypt under: the configured ones, or one of the data folder's own."""
+    if settings.security.keys:
+        return settings
+    path = settings.data_dir / "secret.key"
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(secrets.token_bytes(32)))
+    key = base64.b64decode(path.read_bytes())
+    return msgspec.structs.replace(settings, security=SecuritySettings(keys=(("local", key),)))
+
+
+async def _demo(settings: Settings, urls: Urls) -> demo.Demo:
+    database = Database(urls, pool_size=2)
+    try:
+        return await demo.make(settings, database)
+    finally:
+        await database.close()

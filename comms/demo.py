@@ -1,0 +1,252 @@
+"""A workspace to try comms with: a connection to each provider, a number each, and a token, written to demo.json."""
+
+import os
+import secrets
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import connections, contacts, credentials, workspaces
+from comms.database import Database
+from comms.settings import MediaSettings, Settings
+from comms.simulators import sendgrid, wire
+from comms.simulators.media import MediaServer, media_server
+from comms.vault import Vault
+from models.base import now
+from models.communications import Conversation, ConversationMessage, WorkspacePhoneNumber
+from models.core import Workspace, WorkspaceApiKey, WorkspaceMember
+
+SLUG = "demo"
+EMAIL = "owner@demo.example"
+NUMBERS = {"twilio": "+14155550100", "signalwire": "+14155550101"}
+EMAIL_ADDRESS = "support@demo.example"
+CUSTOMER = "+14155550199"
+SIMULATORS = "/simulators"
+
+
+class DemoConnection(msgspec.Struct, rename="camel"):
+    """A connection of the demo, with its secret: only ever of test accounts that exist nowhere."""
+
+    id: uuid.UUID
+    provider: str
+    secret: dict[str, Any]
+    phone_number: str | msgspec.UnsetType = msgspec.UNSET
+    email_address: str | msgspec.UnsetType = msgspec.UNSET
+    phone_number_id: uuid.UUID | None = None
+
+
+class Demo(msgspec.Struct, rename="camel"):
+    """What ``<data-dir>/demo.json`` holds."""
+
+    base_url: str
+    public_url: str
+    workspace_id: uuid.UUID
+    user_id: uuid.UUID
+    email: str
+    access_token: str
+    connections: list[DemoConnection]
+
+    def connection(self, provider: str) -> DemoConnection:
+        """The demo's connection to that provider."""
+        return next(connection for connection in self.connections if connection.provider == provider)
+
+
+def path_in(data_dir: Path) -> Path:
+    """Where the demo of a data folder is written."""
+    return data_dir / "demo.json"
+
+
+def read(data_dir: Path) -> Demo | None:
+    """The demo of that folder, if there is a readable one."""
+    try:
+        return msgspec.json.decode(path_in(data_dir).read_bytes(), type=Demo)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def base_url(settings: Settings) -> str:
+    """How this machine reaches us."""
+    host = settings.server.host
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{reachable}:{settings.server.port}"
+
+
+async def make(settings: Settings, database: Database) -> Demo:
+    """The demo workspace exists, and demo.json says how to use it; what an earlier start made is used again."""
+    made = await _still_there(read(settings.data_dir), database)
+    if made is None:
+        async with database.everywhere() as db:
+            made = await _begin(db, Vault(settings.security))
+    made.base_url = base_url(settings)
+    made.public_url = settings.server.public_url
+    _write(path_in(settings.data_dir), msgspec.json.format(msgspec.json.encode(made), indent=2))
+    return made
+
+
+def with_simulators(settings: Settings) -> Settings:
+    """The settings with our own simulators in the providers' place."""
+    port = settings.server.port
+    hosts = (base_url(settings).removeprefix("http://"), f"localhost:{port}")
+    media: MediaSettings = msgspec.structs.replace(
+        settings.media,
+        twilio_url=base_url(settings) + SIMULATORS,
+        extra_hosts=(*settings.media.extra_hosts, *hosts),
+    )
+    return msgspec.structs.replace(settings, media=media)
+
+
+def simulators(made: Demo, settings: Settings) -> MediaServer:
+    """What answers below ``/simulators``: the media of simulated messages, behind the demo's own credentials."""
+    secret = made.connection("twilio").secret
+    return media_server(
+        secret["accountSid"],
+        secret["authToken"],
+        cdn_base=f"http://localhost:{settings.server.port}{SIMULATORS}",
+        prefix=SIMULATORS,
+    )
+
+
+def introduction(made: Demo, settings: Settings) -> str:
+    """Three things to try next."""
+    program = os.path.relpath(Path(sys.executable).parent / "comms")
+    folder = "" if settings.data_dir == Path(".comms").absolute() else f" --data-dir {settings.data_dir}"
+    token = f'$(sed -n \'s/.*"accessToken": "\\(.*\\)",/\\1/p\' {os.path.relpath(path_in(settings.data_dir))})'
+    return (
+        f"\ncomms is running on {made.base_url} with a demo workspace. Try next, in another terminal:\n"
+        f'  1. {program} simulate sms{folder} --body "Is the 3pm slot still open?"\n'
+        f'  2. curl -H "Authorization: Bearer {token}" {made.base_url}/api/v1/conversations\n'
+        f"  3. open {made.base_url}/schema in a browser: the whole API\n"
+    )
+
+
+async def _still_there(made: Demo | None, database: Database) -> Demo | None:
+    if made is None:
+        return None
+    try:
+        identity = await credentials.identify(database, made.access_token)
+    except credentials.Unauthenticated:
+        return None
+    async with database.everywhere() as db:
+        known = set(
+            await db.scalars(select(WorkspaceApiKey.id).where(WorkspaceApiKey.workspace_id == identity.workspace_id))
+        )
+    return made if {connection.id for connection in made.connections} <= known else None
+
+
+async def _begin(db: AsyncSession, vault: Vault) -> Demo:
+    """A fresh demo; one whose demo.json was lost is left alone under another name."""
+    taken = await db.scalar(select(func.count()).where(Workspace.slug.startswith(SLUG)))
+    workspace, member = await workspaces.found(
+        db, name="Demo", slug=f"{SLUG}-{taken + 1}" if taken else SLUG, email=EMAIL, first_name="Demo"
+    )
+    _, token = await credentials.issue(db, member, "demo")
+    made = Demo(
+        base_url="",
+        public_url="",
+        workspace_id=workspace.id,
+        user_id=member.user_id,
+        email=EMAIL,
+        access_token=token,
+        connections=[],
+    )
+    for provider, secret in _secrets().items():
+        row = await connections.connect(
+            db,
+            vault,
+            workspace_id=workspace.id,
+            provider=provider,
+            name=f"Demo {provider}",
+            secret=secret,
+            created_by=member.user_id,
+        )
+        made.connections.append(await _line(db, row, provider, secret))
+    await _said_before(db, made, member)
+    return made
+
+
+async def _line(db: AsyncSession, row: WorkspaceApiKey, provider: str, secret: dict[str, Any]) -> DemoConnection:
+    if provider not in NUMBERS:
+        return DemoConnection(row.id, provider, secret, email_address=EMAIL_ADDRESS)
+    number = WorkspacePhoneNumber(
+        workspace_id=row.workspace_id,
+        connection_id=row.id,
+        phone_number=NUMBERS[provider],
+        friendly_name=f"Demo {provider}",
+        provider=provider,
+    )
+    db.add(number)
+    await db.flush()
+    return DemoConnection(row.id, provider, secret, phone_number=NUMBERS[provider], phone_number_id=number.id)
+
+
+def _secrets() -> dict[str, dict[str, Any]]:
+    """Accounts that exist nowhere, with secrets that nobody else has."""
+    event_public, event_private = sendgrid.new_keys()
+    parse_public, parse_private = sendgrid.new_keys()
+    return {
+        "twilio": {"accountSid": "AC" + "a" * 32, "authToken": secrets.token_hex(16)},
+        "signalwire": {
+            "projectId": "00000000-0000-4000-8000-00000000aaaa",
+            "signingKey": "PSK" + secrets.token_hex(16),
+            "apiToken": "PT" + secrets.token_hex(16),
+            "spaceUrl": "demo.signalwire.com",
+        },
+        "sendgrid": {
+            "eventPublicKey": event_public,
+            "eventPrivateKey": event_private,
+            "parsePublicKey": parse_public,
+            "parsePrivateKey": parse_private,
+        },
+    }
+
+
+async def _said_before(db: AsyncSession, made: Demo, member: WorkspaceMember) -> None:
+    """One conversation with a text already sent, so that a delivery report has something to be about."""
+    line = made.connection("twilio")
+    contact = await contacts.create(
+        db, made.workspace_id, {"first_name": "Jane", "last_name": "Doe", "phone": CUSTOMER, "source": "demo"}
+    )
+    at = now()
+    conversation = Conversation(
+        workspace_id=made.workspace_id,
+        contact_id=contact.id,
+        channel="sms",
+        phone_number_id=line.phone_number_id,
+        message_count=1,
+        last_message_at=at,
+    )
+    db.add(conversation)
+    await db.flush()
+    db.add(
+        ConversationMessage(
+            workspace_id=made.workspace_id,
+            conversation_id=conversation.id,
+            direction="outbound",
+            content="Your table for two is booked for 7pm. See you tonight!",
+            sender_type="user",
+            sender_user_id=member.user_id,
+            status="sent",
+            sent_at=at,
+            provider="twilio",
+            provider_message_id=wire.sid("SM"),
+            connection_id=line.id,
+            phone_number_id=line.phone_number_id,
+            from_address=NUMBERS["twilio"],
+            to_address=CUSTOMER,
+        )
+    )
+    await db.flush()
+
+
+def _write(path: Path, document: bytes) -> None:
+    """Whole or not at all, and readable by nobody else: it holds a token."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".demo-")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(document + b"\n")
+    Path(name).replace(path)

@@ -1,0 +1,428 @@
+"""The hub: woken when a log has grown, it reads once and writes the same bytes to everybody it concerns."""
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import structlog
+
+from comms.credentials import Identity
+from comms.database import Database
+from comms.events import Told
+from comms.hub import frames, replay, rights, speech, topics, whispers
+from comms.hub.log import PAGE, Log, unbroken
+from comms.hub.rooms import Room, Socket
+from comms.hub.topics import Topics
+from comms.hub.whispers import Whisper
+from comms.sockets import Wire, write_to_all
+from comms.wakeups import GONE, Patience, PostgresWakeups, Wakeups
+
+log = structlog.get_logger(__name__)
+
+MAX_SOCKETS = 10_000
+ROOMS_AT_ONCE = 50
+CHUNK = 100  # sockets written to before others get their turn: about half a millisecond
+BREATH_SECONDS = 0.008  # from one pass to the next; what happens meanwhile leaves together
+POLL_SECONDS = 1.0
+SWEEP_SECONDS = 10.0
+HEARTBEAT_SECONDS = 25
+DOUBTS = 50
+DOUBT_SECONDS = 0.02
+
+Listener = Callable[[uuid.UUID, int], None]
+
+
+class Hub:
+    """The live side of one process.
+
+    Correct without any wake-up: once a second the counters of all workspaces that have sockets are compared with what
+    was written. ``on_delivered`` is called with the seconds from hearing of a commit to having written it.
+    """
+
+    def __init__(self, database: Database, wakeups: Wakeups | None = None) -> None:
+        self.wakeups = wakeups or PostgresWakeups(database)
+        self.on_delivered: Callable[[float], None] = lambda seconds: None
+        self.on_closed: Callable[[int], None] = lambda code: None
+        self._log = Log(database)
+        self._rooms: dict[uuid.UUID, Room] = {}
+        self._sockets: dict[Socket, asyncio.Task[None]] = {}
+        self._seats = 0
+        self._slots = itertools.cycle(range(HEARTBEAT_SECONDS))
+        self._heard: dict[uuid.UUID, int] = {}
+        self._listeners: list[Listener] = []
+        self._due: dict[uuid.UUID, Room] = {}
+        self._whispers: dict[uuid.UUID, list[Whisper]] = {}
+        self._woken = asyncio.Event()
+        self._look = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._rights_in_doubt = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # Beginning and end
+
+    async def start(self) -> None:
+        """Listening: whatever is committed from now on reaches sockets and listeners."""
+        await self.wakeups.start(self)
+        with suppress(*GONE):
+            self._heard = await self._log.positions()
+        self._tasks = [asyncio.create_task(_for_ever(work)) for work in (self._tell, self._poll, self._beat)]
+
+    async def stop(self) -> None:
+        """Every socket is told to come back, and nothing runs any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.wakeups.stop()
+        for socket in list(self._sockets):
+            self.close(socket, 1012, "service restart")
+            self.leave(socket)
+        self._log.close()
+
+    # What the rest of the process says and asks
+
+    def told(self, told: Told) -> None:
+        """A transaction of this process has committed these events."""
+        for workspace_id, seq in told:
+            self.news(workspace_id, seq)
+            self.wakeups.tell(workspace_id, seq)
+
+    def listen(self, listener: Listener) -> None:
+        """``listener`` is called with a workspace and the seq its log has reached, in whatever process that was.
+
+        News may come together, never not at all: what a wake-up did not bring, a look at all counters brings within
+        ten seconds. It is called for what is committed after ``start``, and must not wait.
+        """
+        self._listeners.append(listener)
+
+    @property
+    def sockets(self) -> int:
+        """How many clients are connected and known."""
+        return len(self._sockets)
+
+    def lag(self) -> float:
+        """The age in seconds of the oldest event we have heard of and not yet written; 0 when there is none."""
+        return max((room.lag() for room in self._rooms.values()), default=0.0)
+
+    # What wakes it (``comms.wakeups.Ears``)
+
+    def news(self, workspace_id: uuid.UUID, seq: int) -> None:
+        """The log of a workspace reaches at least to ``seq``."""
+        if seq <= self._heard.get(workspace_id, 0):
+            return
+        self._heard[workspace_id] = seq
+        room = self._rooms.get(workspace_id)
+        if room is not None and room.hears(seq):
+            self._wake(room)
+        for listener in self._listeners:
+            try:
+                listener(workspace_id, seq)
+            except Exception:
+                log.exception("a listener of the hub failed")
+
+    def overheard(self, whisper: str) -> None:
+        """Another process relays typing or presence."""
+        if understood := whispers.understood(whisper):
+            self._whisper(*understood)
+
+    def missed(self) -> None:
+        """Wake-ups may have been lost."""
+        self._look.set()
+
+    # Clients
+
+    @contextmanager
+    def seat(self) -> Iterator[bool]:
+        """Room for one more connection, if there is."""
+        self._seats += 1
+        try:
+            yield self._seats <= MAX_SOCKETS
+        finally:
+            self._seats -= 1
+
+    def enter(self, wire: Wire, member: Identity, listening: Topics = None, after: int | None = None) -> Socket:
+        """The client gets ``ready`` and from then on every event after ``after``, or after now; until it leaves."""
+        socket = Socket(wire, member, listening, next(self._slots))
+        self._sockets[socket] = asyncio.create_task(self._welcome(socket, after))
+        return socket
+
+    def hear(self, socket: Socket, text: str | bytes | None) -> None:
+        """A client has sent a frame."""
+        if socket.wire.is_open:
+            speech.heard(socket, text, self._relay)
+
+    def close(self, socket: Socket, code: int, reason: str) -> None:
+        """The client is told why it has to go."""
+        if socket.wire.is_open:
+            socket.wire.shut(code, reason)
+            self.on_closed(code)
+
+    def leave(self, socket: Socket) -> None:
+        """The client is gone."""
+        welcome = self._sockets.pop(socket, None)
+        if welcome is not None:
+            welcome.cancel()
+        room, workspace_id = socket.room, socket.member.workspace_id
+        if room is None:
+            return
+        socket.fall_silent()
+        room.sockets.discard(socket)
+        if not room.sockets and self._rooms.get(workspace_id) is room:
+            del self._rooms[workspace_id]
+            self._due.pop(workspace_id, None)
+            self._whispers.pop(workspace_id, None)
+
+    async def _welcome(self, socket: Socket, after: int | None) -> None:
+        patience = Patience("bringing clients up to date")
+        while socket.room is None and socket.wire.is_open:
+            try:
+                socket.room = await self._room_of(socket.member.workspace_id)
+                socket.room.sockets.add(socket)
+            except GONE as error:
+                await patience.fails(error)
+        room = socket.room
+        if room is None:
+            return
+        try:
+            position = room.cursor if after is None else after
+            if position > room.cursor:
+                await self._reach(room, position)
+            await replay.catch_up(self._log, socket, position)
+        except replay.Resync as needed:
+            self.close(socket, 4409, str(needed))
+        except Exception:
+            log.exception("a client could not be brought up to date")
+            self.close(socket, 1011, "we failed")
+
+    async def _room_of(self, workspace_id: uuid.UUID) -> Room:
+        """The workspace's room; nothing runs between its return and the caller's next line."""
+        if workspace_id not in self._rooms:
+            position = await self._log.position(workspace_id)
+            if workspace_id not in self._rooms:
+                room = self._rooms[workspace_id] = Room(workspace_id, position)
+                if room.hears(self._heard.get(workspace_id, 0)):  # while we asked
+                    self._wake(room)
+        return self._rooms[workspace_id]
+
+    async def _reach(self, room: Room, position: int) -> None:
+        """The room has been told up to ``position``, of which the client knows and we do not yet."""
+        reached = await replay.persistently(lambda: self._log.position(room.workspace_id))
+        if position > reached:
+            raise replay.Resync("ahead of the log: resync")
+        self.news(room.workspace_id, reached)
+        while room.cursor < position:
+            self._wake(room)
+            await asyncio.sleep(BREATH_SECONDS)
+
+    # Telling
+
+    def _wake(self, room: Room) -> None:
+        self._due[room.workspace_id] = room
+        self._woken.set()
+
+    async def _tell(self) -> None:
+        """Idle: at once. Busy: what gathers during a breath leaves together."""
+        patience = Patience("the hub's view of the log")
+        clock = asyncio.get_running_loop().time
+        while True:
+            await self._woken.wait()
+            began = clock()
+            await self._pass_on_whispers()
+            due = [self._due.pop(key) for key in list(itertools.islice(self._due, ROOMS_AT_ONCE))]
+            if not self._due:
+                self._woken.clear()
+            for room in due:
+                room.reading()
+            try:
+                pages = await self._log.after({room.workspace_id: room.cursor for room in due}) if due else {}
+                patience.works()
+            except GONE as error:
+                for room in due:
+                    self._wake(room)
+                await patience.fails(error)
+                continue
+            written_from = clock()
+            async with self._writing:
+                for room in due:
+                    await self._tell_room(room, pages[room.workspace_id])
+            ended = clock()
+            await asyncio.sleep(max(BREATH_SECONDS - (ended - began), min(BREATH_SECONDS, ended - written_from) / 2))
+
+    async def _tell_room(self, room: Room, rows: list[Any]) -> None:
+        try:
+            page = unbroken(rows, room.cursor)
+            if not page:
+                self._doubt(room)
+                return
+            before, room.cursor, room.doubts = room.cursor, page[-1].seq, 0
+            room.hears(room.cursor)
+            # Taken before the first write: who goes live during the next awaits is already past this page.
+            shares = [
+                share
+                for listening, group in room.live.items()
+                for share in _shares(page, listening, list(group.values()))
+            ]
+            for data, members in shares:
+                async for slow in self._write([socket.wire for socket in members], data):
+                    slow.shut(4409, f"too slow: resync from seq {before}")
+                    self.on_closed(4409)
+            more = len(page) == PAGE
+            self.on_delivered(room.delivered(more=more))
+            if more or room.cursor < room.known:
+                self._wake(room)
+            if any(event.noun in topics.CREDENTIALS for event in page):
+                self._rights_in_doubt = True
+        except Exception:
+            log.exception("a page of the log could not be told")
+            self._dismiss(room, 1011, "we failed")
+
+    async def _write(self, wires: list[Wire], data: bytes) -> AsyncIterator[Wire]:
+        """``data`` is written to all but the slow, which are returned, while others get their turn in between."""
+        for start in range(0, len(wires), CHUNK):
+            for slow in write_to_all(wires[start : start + CHUNK], data):
+                yield slow
+            if start + CHUNK < len(wires):
+                await asyncio.sleep(0)
+
+    def _doubt(self, room: Room) -> None:
+        """We heard of an event that is not to be read: look again soon, and in the end settle it by the counter."""
+        room.delivered(more=True)
+        if room.cursor >= room.known:
+            return
+        room.doubts += 1
+        if room.doubts <= DOUBTS:
+            asyncio.get_running_loop().call_later(DOUBT_SECONDS, self._wake_again, room)
+        else:
+            self._look.set()
+
+    def _wake_again(self, room: Room) -> None:
+        if self._rooms.get(room.workspace_id) is room:
+            self._wake(room)
+
+    def _dismiss(self, room: Room, code: int, reason: str) -> None:
+        for socket in list(room.sockets):
+            self.close(socket, code, reason)
+
+    # Typing and presence
+
+    def _relay(self, sender: Socket, about: tuple[str, ...], text: bytes) -> None:
+        workspace_id = sender.member.workspace_id
+        self._whisper(workspace_id, Whisper(about, frames.framed(text), sender.wire))
+        self.wakeups.whisper(whispers.carried(workspace_id, about, text))
+
+    def _whisper(self, workspace_id: uuid.UUID, whisper: Whisper) -> None:
+        waiting = self._whispers.setdefault(workspace_id, []) if workspace_id in self._rooms else None
+        if waiting is not None and len(waiting) < whispers.AT_ONCE:
+            waiting.append(whisper)
+            self._woken.set()
+
+    async def _pass_on_whispers(self) -> None:
+        waiting, self._whispers = self._whispers, {}
+        for workspace_id, said in waiting.items():
+            room = self._rooms.get(workspace_id)
+            for data, wires in list(whispers.shares(room, said)) if room else []:
+                async for _slow in self._write(wires, data):
+                    pass  # the next event says so
+
+    # The safety net
+
+    async def _poll(self) -> None:
+        """Every second, and when wake-ups may have been lost, the counters are compared with what was told."""
+        patience = Patience("the hub's look at the counters")
+        clock = asyncio.get_running_loop().time
+        swept = clock()
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), POLL_SECONDS)
+            sweep = bool(self._listeners) and (self._look.is_set() or clock() - swept >= SWEEP_SECONDS)
+            self._look.clear()
+            if not sweep and not self._rooms:
+                continue
+            try:
+                await self._compare(sweep)
+                patience.works()
+                swept = clock() if sweep else swept
+            except GONE as error:
+                self._look.set()
+                await patience.fails(error)
+
+    async def _compare(self, sweep: bool) -> None:
+        before = {key: room.cursor for key, room in self._rooms.items()}
+        heard = self._heard.copy() if sweep else {key: self._heard.get(key, 0) for key in before}
+        counters = await self._log.positions(None if sweep else list(before))
+        for key, seq in counters.items():
+            if seq < heard.get(key, 0):
+                self._heard[key] = seq - 1  # an older database was restored: the listeners should know
+            self.news(key, seq)
+        for key, cursor in before.items():
+            room, seq = self._rooms.get(key), counters.get(key, 0)
+            if room is None:
+                continue
+            if seq < cursor:
+                self._start_over(room, seq, "the log is older than it was: resync")
+            elif seq > room.cursor and room.doubts > DOUBTS:
+                log.error("an event is not in the log", workspace=str(key), seq=room.cursor + 1, counter=seq)
+                self._start_over(room, seq, "a part of the log is gone: resync")
+            elif seq > room.cursor:
+                room.hears(seq)
+                self._wake(room)
+            elif room.doubts > DOUBTS:
+                room.known, room.doubts = room.cursor, 0  # it was a false alarm
+
+    def _start_over(self, room: Room, seq: int, reason: str) -> None:
+        room.cursor = room.known = seq
+        room.doubts = 0
+        room.delivered()
+        self._dismiss(room, 4409, reason)
+
+    async def _beat(self) -> None:
+        """Each second a 25th of the clients hears how far they have been told; rights are looked at all 25 s."""
+        for second in itertools.count(1):
+            await asyncio.sleep(1)
+            async with self._writing:  # a position must not overtake the events before it
+                beats: dict[int, list[Wire]] = {}
+                for socket in self._sockets:
+                    if socket.is_live and socket.room and socket.slot == second % HEARTBEAT_SECONDS:
+                        beats.setdefault(socket.room.cursor, []).append(socket.wire)
+                for seq, wires in beats.items():
+                    async for _slow in self._write(wires, frames.frame("heartbeat", seq=seq)):
+                        pass  # the next event says so
+            if self._sockets and (self._rights_in_doubt or second % HEARTBEAT_SECONDS == 0):
+                self._rights_in_doubt = False
+                with suppress(*GONE):
+                    await self._dismiss_the_lapsed()
+
+    async def _dismiss_the_lapsed(self) -> None:
+        sockets = list(self._sockets)
+        async with self._log.side() as connection:
+            valid = await rights.valid(connection, (socket.member for socket in sockets))
+        for socket in sockets:
+            if rights.key_of(socket.member) not in valid:
+                self.close(socket, 4401, "your access has ended")
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """``work`` runs again if it fails in a way nobody thought of: the poll finds what it left undone."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("the hub stumbled")
+            await asyncio.sleep(0.5)
+
+
+def _shares(page: list[frames.Told], listening: Topics, sockets: list[Socket]) -> Iterator[tuple[bytes, list[Socket]]]:
+    """Who gets which bytes: one encoding for all, but for those whom a frame of the page is addressed to."""
+    named = {event.only_for for event in page if event.only_for is not None}
+    groups: dict[uuid.UUID | None, list[Socket]] = {}
+    if named:
+        for socket in sockets:
+            user_id = socket.member.user_id
+            groups.setdefault(user_id if user_id in named else None, []).append(socket)
+    else:
+        groups[None] = sockets
+    for addressee, members in groups.items():
+        if data := frames.joined(page, listening, addressee):
+            yield data, members

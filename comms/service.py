@@ -1,0 +1,152 @@
+"""Everything one process runs, begun and ended in order."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from comms import arrivals, delivery, jobs, metrics, migrations
+from comms.database import Database, Urls
+from comms.directory import Directory
+from comms.embedded import Embedded
+from comms.events import Told
+from comms.groups import Groups
+from comms.hub import Hub
+from comms.media import Media
+from comms.replays import Replays
+from comms.settings import Settings
+from comms.vault import Vault
+from comms.worker import Worker
+
+log = structlog.get_logger(__name__)
+
+JOIN_PARKED_SECONDS = 5.0
+READY_QUEUE_AGE_SECONDS = 300.0
+READY_LAG_SECONDS = 10.0
+
+
+class Service:
+    """One process of comms: the web, the worker, or both. ``embedded`` is the built-in database, if it is used.
+
+    ``simulators`` is what the demo answers below ``/simulators``: the other side of the wire.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        urls: Urls,
+        *,
+        embedded: Embedded | None = None,
+        web: bool = True,
+        worker: bool = True,
+    ) -> None:
+        self.settings = settings
+        self.embedded = embedded
+        self.simulators: Any = None
+        self.database = Database(urls, pool_size=settings.database.pool_size, pgbouncer=settings.database.pgbouncer)
+        self.vault = Vault(settings.security)
+        self.directory = Directory(self.database, self.vault)
+        self.arrivals: Groups[arrivals.Arrival, arrivals.Received] = Groups(
+            arrivals.KIND, self.database, arrivals.receive, arrivals.spoil
+        )
+        self.reports: Groups[delivery.Reported, delivery.Noted] = Groups(
+            delivery.KIND, self.database, delivery.note, delivery.spoil
+        )
+        self.replays = Replays(self.database, self.directory, self.arrivals, self.reports)
+        self.media = Media(self.database, self.directory, settings.media)
+        self.hub = Hub(self.database)
+        self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
+        self._web = web
+        self._worker = (
+            Worker(
+                self.database,
+                media=self.media,
+                retry=self.replays.retry,
+                periodic=[(JOIN_PARKED_SECONDS, self._join_parked)],
+            )
+            if worker
+            else None
+        )
+        self._watch: asyncio.Task[Any] | None = None
+        self._started = False
+
+    async def start(self) -> None:
+        """Webhooks are taken, sockets are served and jobs are worked off, as far as this process does either."""
+        if self._started:
+            return
+        self._started = True
+        self.database.on_told = self._told
+        if self.embedded is not None:
+            self._watch = asyncio.create_task(self.embedded.watch())
+        await self.directory.start()
+        await self.arrivals.start()
+        await self.reports.start()
+        await self.hub.start()
+        if self._worker is not None:
+            await self._worker.start()
+
+    async def stop(self) -> None:
+        """What had been begun is finished; nothing new is taken."""
+        if not self._started:
+            return
+        self._started = False
+        if self._worker is not None:
+            await self._worker.stop()
+        await self.arrivals.stop()
+        await self.reports.stop()
+        await self.hub.stop()
+        await self.directory.stop()
+        await self.database.close()
+        if self._watch is not None:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+
+    async def readiness(self) -> dict[str, Any]:
+        """Whether this process can do its work, and the figures that say so."""
+        try:
+            async with asyncio.timeout(3):
+                current = await migrations.is_current(self.database)
+                queue_age = await jobs.queue_age(self.database)
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            log.warning("readiness.no_database", error=type(error).__name__)
+            return {
+                "ready": False,
+                "database": False,
+                "migrations": None,
+                "queueAgeSeconds": None,
+                "hubLagSeconds": None,
+            }
+        lag = self.hub.lag()
+        return {
+            "ready": current and queue_age < READY_QUEUE_AGE_SECONDS and lag < READY_LAG_SECONDS,
+            "database": True,
+            "migrations": current,
+            "queueAgeSeconds": round(queue_age, 3),
+            "hubLagSeconds": round(lag, 3),
+        }
+
+    async def measure(self) -> None:
+        """The gauges are current: called before they are read."""
+        metrics.HUB_LAG.set(self.hub.lag())
+        metrics.SOCKETS.set(self.hub.sockets)
+        for groups in (self.arrivals, self.reports):
+            metrics.WAITING.labels(groups.name).set(groups.waiting)
+        with contextlib.suppress(SQLAlchemyError, OSError, TimeoutError):
+            async with asyncio.timeout(2):
+                metrics.QUEUE_AGE.set(await jobs.queue_age(self.database))
+
+    def _told(self, told: Told) -> None:
+        self.hub.told(told)
+
+    async def _join_parked(self) -> None:
+        connection = await self.database.connect()
+        try:
+            async with connection.transaction():
+                told = await delivery.join_all_parked(connection)
+        finally:
+            await connection.close()
+        if told:
+            self._told(told)

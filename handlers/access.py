@@ -1,0 +1,77 @@
+"""What members prove themselves with: access tokens, and tickets for the websocket."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from litestar import Router, delete, post
+from litestar.params import JSONBody
+from sqlalchemy import ColumnElement, true
+
+from comms import credentials
+from comms.credentials import Identity
+from comms.errors import Invalid
+from handlers.given import Asker, Db, RowId
+from handlers.guards import reader, writer
+from handlers.resource import READ, crud
+from models.base import now
+from models.core import AccessToken, AccessTokenView, TokenScope
+
+
+class NewAccessToken(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A token to be made. Without ``scopes`` it may do all that its member's role may."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    scopes: Annotated[list[TokenScope], msgspec.Meta(max_length=3)] = []
+    expires_at: datetime | None = None
+
+
+class IssuedAccessToken(AccessTokenView, kw_only=True):
+    """A new token, and this once its plain text."""
+
+    token: str
+
+
+class WsTicketView(msgspec.Struct, rename="camel"):
+    """A ticket for one websocket: ``/ws?ticket=…``."""
+
+    ticket: str
+    expires_at: datetime
+
+
+def own(identity: Identity) -> ColumnElement[bool]:
+    """Members see their own tokens, administrators everybody's."""
+    return true() if identity.role in ("owner", "admin") else AccessToken.user_id == identity.user_id
+
+
+tokens = crud("/access-tokens", AccessToken, AccessTokenView, search=("name",), verbs=READ, whose=own)
+tokens.new = NewAccessToken
+
+
+@post("/", operation_id="create_access_token", guards=[writer])
+async def issue(db: Db, identity: Asker, data: JSONBody[NewAccessToken]) -> IssuedAccessToken:
+    """Make a token for yourself. Its text is in this answer and nowhere else."""
+    if data.expires_at is not None and data.expires_at.tzinfo is None:
+        raise Invalid({"expiresAt": "needs a time zone, such as 2026-01-31T12:00:00Z"})
+    row, plain = await credentials.issue_for(db, identity, data.name, data.scopes, data.expires_at)
+    view = await tokens.tell(db, identity, "created", row)
+    return IssuedAccessToken(**msgspec.structs.asdict(view), token=plain)
+
+
+@delete("/{row_id:uuid}", operation_id="revoke_access_token", guards=[writer])
+async def revoke(db: Db, identity: Asker, row_id: RowId) -> None:
+    """The token opens nothing any more; its row stays, with the time."""
+    row = await tokens.find(db, identity, row_id, to_change=True)
+    if row.revoked_at is None:
+        row.revoked_at = now()
+        await tokens.tell(db, identity, "revoked", row)
+
+
+@post("/ws-tickets", operation_id="create_ws_ticket", guards=[reader])
+async def ticket(db: Db, identity: Asker) -> WsTicketView:
+    """A ticket that opens one websocket within 30 seconds, for clients that cannot send a first frame."""
+    expires_at = now() + credentials.TICKET_LIFE
+    return WsTicketView(await credentials.issue_ticket(db, identity), expires_at)
+
+
+routes = Router("/", tags=["access"], route_handlers=[tokens.router(issue, revoke), ticket])

@@ -1,0 +1,97 @@
+"""The API as one ASGI application. Webhooks do not pass the framework: they are counted in thousands a second."""
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import ScalarRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from comms.service import Service
+from handlers import access, communications, connections, core, crm, events, health, live, webhooks
+from handlers.given import DEPENDENCIES, Request
+from handlers.guards import authenticated
+from handlers.problems import answer
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LARGEST_BODY = 2 * 1024 * 1024
+
+
+def create_app(service: Service) -> Application:
+    """The application of one process; its lifespan starts and stops ``service``."""
+    api: Any = create_api(service)
+    take_webhook = webhooks.routes(service)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await api(scope, receive, send)
+        elif scope["path"].startswith("/webhooks/"):
+            await take_webhook(scope, receive, send)
+        elif service.simulators is not None and scope["path"].startswith("/simulators/"):
+            await service.simulators(scope, receive, send)
+        else:
+            scope["comms.request_id"] = request_id = uuid.uuid4().hex
+            with structlog.contextvars.bound_contextvars(request_id=request_id):
+                await api(scope, receive, send)
+
+    return app
+
+
+def create_api(service: Service) -> Litestar:
+    """Everything but the webhooks."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    return Litestar(
+        route_handlers=[
+            health.routes,
+            live.live,
+            Router(
+                "/api/v1",
+                guards=[authenticated],
+                security=[{"bearer": []}],
+                route_handlers=[
+                    core.routes,
+                    connections.routes,
+                    access.routes,
+                    crm.routes,
+                    communications.routes,
+                    events.routes,
+                ],
+            ),
+        ],
+        lifespan=[lifespan],
+        state=State({"service": service}),
+        dependencies=DEPENDENCIES,
+        request_class=Request,
+        request_max_body_size=LARGEST_BODY,
+        exception_handlers={Exception: answer},
+        openapi_config=OpenAPIConfig(
+            title="comms",
+            version="0.1.0",
+            description=__doc__,
+            path="/schema",
+            render_plugins=[ScalarRenderPlugin(), SwaggerRenderPlugin()],
+            components=Components(
+                security_schemes={
+                    "bearer": SecurityScheme(type="http", scheme="bearer", description="An access token.")
+                }
+            ),
+        ),
+        logging_config=None,
+    )

@@ -1,0 +1,138 @@
+"""The messages of conversations, and what was attached to them."""
+
+import uuid
+from typing import Any
+
+from litestar import Router, get, post
+from litestar.params import FromPath, JSONBody
+from litestar.response import Stream
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import messages as stories
+from comms.credentials import Identity
+from comms.errors import Conflict, Invalid
+from comms.messages import ConversationMissing
+from handlers import shapes
+from handlers.given import Asker, Db, Here, Request, RowId
+from handlers.guards import reader, writer
+from handlers.listing import Page
+from handlers.resource import READ, crud, listed
+from models.base import now
+from models.communications import (
+    Conversation,
+    ConversationMessage,
+    ConversationMessageView,
+    MessageAttachment,
+    MessageAttachmentView,
+)
+
+
+async def change_message(
+    db: AsyncSession, identity: Identity, row: ConversationMessage, values: dict[str, Any]
+) -> None:
+    """Read or unread, with the time it was read."""
+    if "is_read" in values and values["is_read"] != row.is_read:
+        row.read_at = now() if values["is_read"] else None
+    for name, value in values.items():
+        setattr(row, name, value)
+
+
+messages = crud(
+    "/conversation-messages",
+    ConversationMessage,
+    ConversationMessageView,
+    search=("content",),
+    filters=(
+        "conversation_id",
+        "direction",
+        "status",
+        "sender_type",
+        "is_read",
+        "provider",
+        "provider_message_id",
+        "phone_number_id",
+    ),
+    verbs=("list", "get", "change"),
+    change=change_message,
+)
+messages.edit = shapes.change_shape(ConversationMessage, ConversationMessageView, only=("is_read", "meta"))
+NewHere: Any = shapes.create_shape(
+    ConversationMessage, ConversationMessageView, name="NewMessageHere", without=("conversation_id",)
+)
+New: Any = messages.new
+
+
+@listed(messages, "/{conversation_id:uuid}/messages", operation_id="list_messages_of_conversation")
+async def of_conversation(
+    request: Request, db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID], asked: Any
+) -> Page[ConversationMessageView]:
+    """The messages of one conversation."""
+    if await db.scalar(select(Conversation.id).where(Conversation.id == conversation_id)) is None:
+        raise ConversationMissing
+    here = ConversationMessage.conversation_id == conversation_id
+    return await messages.listing.page(db, request, asked, here)
+
+
+@post("/", operation_id="create_conversation_message", guards=[writer])
+async def create(db: Db, identity: Asker, data: JSONBody[New]) -> ConversationMessageView:
+    """Record an outbound message that another system has sent through the provider, or a note of fact.
+
+    With `provider` and `providerMessageId` its delivery reports find it, those too that came before it.
+    """
+    try:
+        return await _record(db, identity, shapes.given(data))
+    except ConversationMissing:
+        raise Invalid({"conversationId": "refers to nothing in this workspace"}) from None
+
+
+@post("/{conversation_id:uuid}/messages", operation_id="create_message_of_conversation", guards=[writer])
+async def create_here(
+    db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID], data: JSONBody[NewHere]
+) -> ConversationMessageView:
+    """Record an outbound message of this conversation."""
+    return await _record(db, identity, shapes.given(data) | {"conversation_id": conversation_id})
+
+
+async def _record(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> ConversationMessageView:
+    row = await stories.record(db, identity, values)
+    what = "created" if row.provider_message_id is None else "sent"
+    view: ConversationMessageView = await messages.tell(db, identity, what, row)
+    return view
+
+
+attachments = crud(
+    "/message-attachments",
+    MessageAttachment,
+    MessageAttachmentView,
+    filters=("message_id", "state", "content_type"),
+    verbs=READ,
+)
+
+
+@get("/{row_id:uuid}/content", operation_id="get_message_attachment_content", guards=[reader])
+async def content(service: Here, identity: Asker, row_id: RowId) -> Stream:
+    """The attached file. Always a download: what strangers sent us is not shown by browsers under our address."""
+    # Its own unit of work, over before the file is read: storage may be slow, and connections are few.
+    async with service.database.workspace(identity.workspace_id) as db:
+        row = await attachments.find(db, identity, row_id)
+    if row.state != "stored":
+        raise Conflict(f"the file is not here: it is {row.state}" + (f" ({row.error})" if row.error else ""))
+    chunks, content_type, size = await service.media.open(row)
+    return Stream(
+        chunks,
+        media_type=content_type,
+        headers={
+            "Content-Disposition": f'attachment; filename="{row.id}"',
+            "Content-Length": str(size),
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "private, max-age=31536000, immutable",
+        },
+    )
+
+
+routes = [
+    messages.router(create),
+    Router("/conversations", route_handlers=[of_conversation, create_here]),
+    attachments.router(content),
+]

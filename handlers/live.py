@@ -1,0 +1,148 @@
+"""The websocket: a client proves who it is, and from then on sees what happens in its workspace. See docs/live.md."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+import msgspec
+import structlog
+from litestar import asgi
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send
+from sqlalchemy.exc import SQLAlchemyError
+
+from comms import credentials
+from comms.credentials import Identity
+from comms.errors import Forbidden, Unauthenticated
+from comms.hub import Hub, topics
+from comms.sockets import Wire, wire_of
+from comms.wakeups import GONE
+
+log = structlog.get_logger(__name__)
+
+AUTH_SECONDS = 10.0
+
+Frames = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class Refused(Exception):
+    """The connection closes with ``code`` before it was let in."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Wishes(msgspec.Struct):
+    """What a client may say beside who it is, in the address or in its first frame."""
+
+    after: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
+    topics: list[str] | None = None
+
+
+class Auth(Wishes, tag_field="type", tag="auth", kw_only=True):
+    """The first frame of a client without a ticket."""
+
+    token: str
+
+
+@asgi("/ws", copy_scope=False)
+async def live(scope: Scope, receive: Receive, send: Send) -> None:
+    """Everything that happens in the workspace, as it happens."""
+    if scope["type"] != ScopeType.WEBSOCKET:
+        await _upgrade_required(send)
+        return
+    frames: Frames = receive  # type: ignore[assignment]
+    await frames()
+    await send({"type": "websocket.accept", "subprotocol": None, "headers": []})  # a refusal before it shows as 1006
+    wire = wire_of(scope)
+    if wire is None:
+        log.error("the websocket needs uvicorn started with comms.sockets.uvicorn_options()")
+        await send({"type": "websocket.close", "code": 1011, "reason": "the server is not set up for this"})
+        return
+    service = scope["litestar_app"].state.service
+    hub: Hub = service.hub
+    with hub.seat() as seated:
+        if not seated:
+            wire.shut(1013, "too many connections: try again later")
+            return
+        try:
+            async with asyncio.timeout(AUTH_SECONDS):
+                identity, wishes = await _who(service.database, _query(scope), frames)
+            listening = None if wishes.topics is None else topics.more(None, wishes.topics)
+        except TimeoutError:
+            wire.shut(4401, "no auth frame in time")
+        except topics.UnknownTopic as unknown:
+            wire.shut(1008, str(unknown)[:100])
+        except Refused as refused:
+            wire.shut(refused.code, refused.reason)
+        else:
+            await _listen(hub, wire, identity, listening, wishes.after, frames)
+
+
+async def _listen(
+    hub: Hub, wire: Wire, identity: Identity, listening: topics.Topics, after: int | None, frames: Frames
+) -> None:
+    socket = hub.enter(wire, identity, listening, after)
+    try:
+        while (message := await frames())["type"] == "websocket.receive":
+            hub.hear(socket, message.get("text"))
+    finally:
+        hub.leave(socket)
+
+
+async def _who(database: Any, query: dict[str, str], frames: Frames) -> tuple[Identity, Wishes]:
+    """Who it is, by a ticket in the address or a token in the first frame, and what they wish."""
+    try:
+        wishes = msgspec.convert(
+            {name: value.split(",") if name == "topics" else value for name, value in query.items()},
+            Wishes,
+            strict=False,
+        )
+    except msgspec.ValidationError as error:
+        raise Refused(1008, str(error)[:100]) from None
+    try:
+        if "ticket" in query:
+            identity = await credentials.redeem_ticket(database, query["ticket"])
+            if identity is None:
+                raise Unauthenticated("this ticket is spent or too old")
+            return identity, wishes
+        auth = await _first_frame(frames)
+        identity = await credentials.identify(database, auth.token)
+    except Unauthenticated:
+        raise Refused(4401, "we do not know who you are") from None
+    except Forbidden:
+        raise Refused(4403, "you may not listen here") from None
+    except (*GONE, SQLAlchemyError) as error:
+        log.warning("a client could not be identified", error=type(error).__name__)
+        raise Refused(1013, "try again later") from None
+    return identity, Wishes(
+        after=wishes.after if auth.after is None else auth.after,
+        topics=wishes.topics if auth.topics is None else auth.topics,
+    )
+
+
+async def _first_frame(frames: Frames) -> Auth:
+    message = await frames()
+    try:
+        return msgspec.json.decode(message.get("text") or "", type=Auth)
+    except msgspec.MsgspecError:
+        raise Refused(4401, 'the first frame must be {"type":"auth","token":"…"}') from None
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    return {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+
+
+async def _upgrade_required(send: Send) -> None:
+    body = b'{"type":"about:blank","title":"Upgrade Required","status":426,"detail":"This address speaks websocket."}'
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"upgrade", b"websocket"),
+        (b"connection", b"upgrade"),
+    ]
+    await send({"type": "http.response.start", "status": 426, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

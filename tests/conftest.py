@@ -1,0 +1,190 @@
+"""A real PostgreSQL for the session, migrated once; every test that asks gets a database of its own, cloned from it."""
+
+import asyncio
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from comms import credentials, migrations, workspaces
+from comms.database import Database, Urls, as_role
+from comms.embedded import Embedded
+from comms.service import Service
+from comms.settings import (
+    DatabaseSettings,
+    MediaSettings,
+    Secret,
+    SecuritySettings,
+    ServerSettings,
+    Settings,
+)
+from models.tenancy import WEB, WORKER
+
+# Tests may lose what a power cut would lose; the journeys that kill processes keep the real settings.
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+PUBLIC_URL = "https://hooks.example.com"
+TEMPLATE = "comms_template"
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """A short folder that PostgreSQL's user may enter, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp(prefix="comms-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(folder: Path) -> Iterator[Embedded]:
+    """The session's server, with the template database at the newest schema."""
+    with Embedded(folder / "db", options=FAST) as server:
+        asyncio.run(_make_template(server))
+        yield server
+
+
+async def _make_template(server: Embedded) -> None:
+    connection = await asyncpg.connect(server.dsn("postgres", "postgres"))
+    await connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    await connection.close()
+    await migrations.upgrade(urls_of(server, TEMPLATE))
+
+
+def urls_of(server: Embedded, name: str) -> Urls:
+    """The three addresses of one database of a server."""
+    owner = Secret(server.dsn("postgres", name))
+    return Urls(owner=owner, web=as_role(owner, WEB), worker=as_role(owner, WORKER))
+
+
+@pytest.fixture
+async def urls(postgres: Embedded) -> AsyncIterator[Urls]:
+    """A fresh, migrated database."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = await asyncpg.connect(postgres.dsn("postgres", "postgres"))
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield urls_of(postgres, name)
+    await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+async def database(urls: Urls) -> AsyncIterator[Database]:
+    """The fresh database, as the program uses it."""
+    database = Database(urls, pool_size=4)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def admin(urls: Urls) -> AsyncIterator[Any]:
+    """The fresh database as its superuser, for looking past row security."""
+    connection = await asyncpg.connect(urls.owner.plain)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def settings(folder: Path) -> Settings:
+    """What a process is told."""
+    media = folder / "media" / uuid.uuid4().hex
+    return Settings(
+        data_dir=folder,
+        database=DatabaseSettings(pool_size=4),
+        server=ServerSettings(public_url=PUBLIC_URL),
+        security=SecuritySettings(keys=(("test", b"k" * 32),)),
+        media=MediaSettings(url=media.as_uri()),
+    )
+
+
+@pytest.fixture
+async def service(settings: Settings, urls: Urls) -> AsyncIterator[Service]:
+    """A running process without its worker (tests that want jobs done ask for ``worker``)."""
+    service = Service(settings, urls, worker=False)
+    await service.start()
+    yield service
+    await service.stop()
+
+
+class Client(httpx.AsyncClient):
+    """Somebody who asks, as a member of a workspace."""
+
+    workspace_id: uuid.UUID
+    user_id: uuid.UUID
+    token: str
+
+
+@pytest.fixture
+async def app(service: Service) -> Any:
+    """The application of the running process."""
+    from handlers.app import create_app
+
+    return create_app(service)
+
+
+@pytest.fixture
+async def workspace_id(service: Service) -> uuid.UUID:
+    """The workspace everybody but the stranger belongs to."""
+    return await _found(service, "acme", "owner@acme.example")
+
+
+async def _found(service: Service, slug: str, email: str) -> uuid.UUID:
+    async with service.database.everywhere() as db:
+        workspace, _ = await workspaces.found(db, name=slug.title(), slug=slug, email=email)
+        return workspace.id
+
+
+async def _client(service: Service, app: Any, workspace_id: uuid.UUID, role: str, email: str) -> Client:
+    async with service.database.everywhere() as db:
+        member = await workspaces.find_member(db, workspace_id, email) or await workspaces.enter(
+            db, workspace_id, email=email, role=role
+        )
+        _, token = await credentials.issue(db, member)
+    client = Client(
+        transport=httpx.ASGITransport(app), base_url=PUBLIC_URL, headers={"Authorization": f"Bearer {token}"}
+    )
+    client.workspace_id, client.user_id, client.token = workspace_id, member.user_id, token
+    return client
+
+
+@pytest.fixture
+async def owner(service: Service, app: Any, workspace_id: uuid.UUID) -> AsyncIterator[Client]:
+    async with await _client(service, app, workspace_id, "owner", "owner@acme.example") as client:
+        yield client
+
+
+@pytest.fixture
+async def admin_member(service: Service, app: Any, workspace_id: uuid.UUID) -> AsyncIterator[Client]:
+    async with await _client(service, app, workspace_id, "admin", "admin@acme.example") as client:
+        yield client
+
+
+@pytest.fixture
+async def member(service: Service, app: Any, workspace_id: uuid.UUID) -> AsyncIterator[Client]:
+    async with await _client(service, app, workspace_id, "member", "member@acme.example") as client:
+        yield client
+
+
+@pytest.fixture
+async def viewer(service: Service, app: Any, workspace_id: uuid.UUID) -> AsyncIterator[Client]:
+    async with await _client(service, app, workspace_id, "viewer", "viewer@acme.example") as client:
+        yield client
+
+
+@pytest.fixture
+async def stranger(service: Service, app: Any) -> AsyncIterator[Client]:
+    """The owner of another workspace."""
+    other = await _found(service, "rival", "owner@rival.example")
+    async with await _client(service, app, other, "owner", "owner@rival.example") as client:
+        yield client
+
+
+@pytest.fixture
+async def anonymous(app: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PUBLIC_URL) as client:
+        yield client
