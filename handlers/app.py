@@ -16,13 +16,19 @@ from comms.service import Service
 from handlers import access, communications, connections, core, crm, events, health, live, webhooks
 from handlers.given import DEPENDENCIES, Request
 from handlers.guards import authenticated
-from handlers.problems import answer
+from handlers.problems import PROBLEMS, answer
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+ROOT = "/api/v1"
+ABOUT = """Conversations with the outside, and everything around them, of one workspace: the one your token belongs to.
+
+Ids are UUIDs, times RFC 3339 in UTC, money decimal strings. Lists are paged by `cursor`; an absent field of a PATCH
+stays as it is and null clears it. Errors are `application/problem+json` and name every field that is wrong.
+"""
 LARGEST_BODY = 2 * 1024 * 1024
 
 
@@ -57,12 +63,12 @@ def create_api(service: Service) -> Litestar:
         finally:
             await service.stop()
 
-    return Litestar(
+    api = Litestar(
         route_handlers=[
             health.routes,
             live.live,
             Router(
-                "/api/v1",
+                ROOT,
                 guards=[authenticated],
                 security=[{"bearer": []}],
                 route_handlers=[
@@ -84,7 +90,7 @@ def create_api(service: Service) -> Litestar:
         openapi_config=OpenAPIConfig(
             title="comms",
             version="0.1.0",
-            description=__doc__,
+            description=ABOUT,
             path="/schema",
             render_plugins=[ScalarRenderPlugin(), SwaggerRenderPlugin()],
             components=Components(
@@ -95,3 +101,8 @@ def create_api(service: Service) -> Litestar:
         ),
         logging_config=None,
     )
+    for route in api.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if route.path.startswith(ROOT):
+                handler.responses = PROBLEMS
+    return api

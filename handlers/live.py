@@ -21,8 +21,6 @@ from comms.wakeups import GONE
 
 log = structlog.get_logger(__name__)
 
-AUTH_SECONDS = 10.0
-
 Frames = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
@@ -69,7 +67,7 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
             wire.shut(1013, "too many connections: try again later")
             return
         try:
-            async with asyncio.timeout(AUTH_SECONDS):
+            async with asyncio.timeout(hub.auth_seconds):
                 identity, wishes = await _who(service.database, _query(scope), frames)
             listening = None if wishes.topics is None else topics.more(None, wishes.topics)
         except TimeoutError:

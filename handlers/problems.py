@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
 from sqlalchemy import Table, exc
 from sqlalchemy.dialects import postgresql
 
@@ -32,7 +33,7 @@ class FieldError(msgspec.Struct):
 
 
 class Problem(msgspec.Struct, omit_defaults=True, rename="camel"):
-    """An error."""
+    """What went wrong (RFC 9457); ``requestId`` finds it in our log."""
 
     status: int
     title: str = ""
@@ -40,6 +41,13 @@ class Problem(msgspec.Struct, omit_defaults=True, rename="camel"):
     errors: list[FieldError] = []
     request_id: str | None = None
     type: str = msgspec.field(default="about:blank")
+
+
+PROBLEMS = {
+    status: ResponseSpec(Problem, generate_examples=False, description=HTTPStatus(status).phrase, media_type=MEDIA_TYPE)
+    for status in (400, 401, 403, 404, 409, 503)
+}
+"""What every route of the API may answer, for its description."""
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

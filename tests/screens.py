@@ -2,34 +2,45 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+import socket
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
+import msgspec
 import uvicorn
 from litestar import Litestar
 from litestar.datastructures import State
+from sqlalchemy import select
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from comms import credentials, workspaces
 from comms.database import Database
+from comms.events import WRITE, Fact, arguments, encode
 from comms.hub import Hub
 from comms.sockets import uvicorn_options
 from handlers.live import live
+from models.base import new_id, now
+from models.core import WorkspaceMember
+from models.events import Event, EventView
+
+
+def application(database: Database, hub: Hub) -> Any:
+    """An application that has nothing but the live socket."""
+    return Litestar([live], state=State({"service": SimpleNamespace(database=database, hub=hub)}), openapi_config=None)
 
 
 @asynccontextmanager
-async def serving(database: Database, hub: Hub, **options: Any) -> AsyncIterator[str]:
-    """The address of a server that has nothing but the live socket."""
-    app = Litestar(
-        [live], state=State({"service": SimpleNamespace(database=database, hub=hub)}), openapi_config=None, debug=True
-    )
+async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
+    """The address of the websocket of a running server."""
     config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off", **{**uvicorn_options(), **options})
     server = _Server(config)
     running = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         yield f"ws://127.0.0.1:{port}/ws"
@@ -47,21 +58,19 @@ class _Server(uvicorn.Server):
 class Screen:
     """What one connected client sees."""
 
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
         self.ready: dict[str, Any] = {}
-        self.close_code: int | None = None
-        self.close_reason = ""
 
     async def say(self, **frame: Any) -> None:
         """The client sends a frame."""
-        await self.socket.send(json.dumps(frame))
+        await self.connection.send(json.dumps(frame))
 
     async def next(self, kind: str | None = None, *, within: float = 5) -> dict[str, Any]:
         """The next frame, or the next of a kind; fails when the connection closes or nothing comes."""
         async with asyncio.timeout(within):
             while True:
-                frame: dict[str, Any] = json.loads(await self.socket.recv())
+                frame: dict[str, Any] = json.loads(await self.connection.recv())
                 if kind is None or frame["type"] == kind:
                     return frame
 
@@ -82,20 +91,23 @@ class Screen:
         async with asyncio.timeout(within):
             try:
                 while True:
-                    await self.socket.recv()
+                    await self.connection.recv()
             except ConnectionClosed as ended:
-                assert ended.rcvd is not None, "the connection broke off without a close frame"
-                return ended.rcvd.code, ended.rcvd.reason
+                return (ended.rcvd.code, ended.rcvd.reason) if ended.rcvd else (1006, "broken off")
 
 
 @asynccontextmanager
 async def screen(url: str, token: str | None, **auth: Any) -> AsyncIterator[Screen]:
     """A connected client that has said who it is; None says nothing."""
-    async with connect(url, compression=None, max_queue=None) as socket:
-        seen = Screen(socket)
-        if token is not None:
-            await seen.say(type="auth", token=token, **auth)
-        yield seen
+    # A small window, so that a client that does not read is soon felt.
+    with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        raw.setblocking(False)
+        async with connect(url, sock=raw, compression=None, max_queue=None, max_size=None) as connection:
+            seen = Screen(connection)
+            if token is not None:
+                await seen.say(type="auth", token=token, **auth)
+            yield seen
 
 
 @asynccontextmanager
@@ -104,3 +116,71 @@ async def watching(url: str, token: str, **auth: Any) -> AsyncIterator[Screen]:
     async with screen(url, token, **auth) as seen:
         seen.ready = await seen.next("ready")
         yield seen
+
+
+async def eventually(holds: Callable[[], bool], within: float = 8) -> None:
+    """It holds before long."""
+    async with asyncio.timeout(within):
+        while not holds():  # noqa: ASYNC110 - what is waited for knows nothing of events
+            await asyncio.sleep(0.01)
+
+
+class Office:
+    """A workspace with an owner, where things happen."""
+
+    def __init__(self, database: Database, member: WorkspaceMember, token: str) -> None:
+        self.workspace_id = member.workspace_id
+        self.user_id = member.user_id
+        self.token = token
+        self._database = database
+        self._connection: Any = None
+
+    async def happens(
+        self,
+        event: str = "message.received",
+        times: int = 1,
+        *,
+        told: bool = True,
+        conversation_id: uuid.UUID | None = None,
+        **data: Any,
+    ) -> int:
+        """So many events are committed, in one transaction; returns the last number. ``told`` as the program does."""
+        facts = [
+            Fact(
+                workspace_id=self.workspace_id,
+                event=event,
+                subject_type=event.partition(".")[0],
+                subject_id=new_id(),
+                data=encode({"number": number, **data}),
+                at=now(),
+                conversation_id=conversation_id,
+            )
+            for number in range(times)
+        ]
+        if self._connection is None:
+            self._connection = await self._database.connect()
+        rows = await self._connection.fetch(WRITE, *arguments(facts))
+        last = [(row[0], row[1]) for row in rows]
+        if told:
+            self._database.on_told(last)
+        return int(last[0][1])
+
+    async def log(self, after: int = 0) -> list[dict[str, Any]]:
+        """What a fresh look at the log says, as frames."""
+        async with self._database.workspace(self.workspace_id) as db:
+            rows = await db.scalars(select(Event).where(Event.seq > after).order_by(Event.seq))
+            views = [msgspec.convert(row, EventView, from_attributes=True) for row in rows]
+        return [{"type": "event", **json.loads(encode(view))} for view in views]
+
+    async def close(self) -> None:
+        """Nothing happens any more."""
+        if self._connection is not None:
+            await self._connection.close()
+
+
+async def office(database: Database, name: str = "acme") -> Office:
+    """A new workspace, whose owner has a token."""
+    async with database.everywhere() as db:
+        _, member = await workspaces.found(db, name=name, slug=name, email=f"owner@{name}.example")
+        _, token = await credentials.issue(db, member)
+        return Office(database, member, token)

@@ -28,7 +28,6 @@ CHUNK = 100  # sockets written to before others get their turn: about half a mil
 BREATH_SECONDS = 0.008  # from one pass to the next; what happens meanwhile leaves together
 POLL_SECONDS = 1.0
 SWEEP_SECONDS = 10.0
-HEARTBEAT_SECONDS = 25
 DOUBTS = 50
 DOUBT_SECONDS = 0.02
 
@@ -39,10 +38,20 @@ class Hub:
     """The live side of one process.
 
     Correct without any wake-up: once a second the counters of all workspaces that have sockets are compared with what
-    was written. ``on_delivered`` is called with the seconds from hearing of a commit to having written it.
+    was written. ``on_delivered`` is called with the seconds from hearing of a commit to having written it,
+    ``on_closed`` with the code whenever we close a socket.
     """
 
-    def __init__(self, database: Database, wakeups: Wakeups | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        wakeups: Wakeups | None = None,
+        *,
+        max_sockets: int = MAX_SOCKETS,
+        auth_seconds: float = 10.0,
+        heartbeat_seconds: int = 25,
+    ) -> None:
+        self.auth_seconds = auth_seconds
         self.wakeups = wakeups or PostgresWakeups(database)
         self.on_delivered: Callable[[float], None] = lambda seconds: None
         self.on_closed: Callable[[int], None] = lambda code: None
@@ -50,7 +59,9 @@ class Hub:
         self._rooms: dict[uuid.UUID, Room] = {}
         self._sockets: dict[Socket, asyncio.Task[None]] = {}
         self._seats = 0
-        self._slots = itertools.cycle(range(HEARTBEAT_SECONDS))
+        self._max_sockets = max_sockets
+        self._heartbeat_seconds = heartbeat_seconds
+        self._slots = itertools.cycle(range(heartbeat_seconds))
         self._heard: dict[uuid.UUID, int] = {}
         self._listeners: list[Listener] = []
         self._due: dict[uuid.UUID, Room] = {}
@@ -138,7 +149,7 @@ class Hub:
         """Room for one more connection, if there is."""
         self._seats += 1
         try:
-            yield self._seats <= MAX_SOCKETS
+            yield self._seats <= self._max_sockets
         finally:
             self._seats -= 1
 
@@ -369,27 +380,25 @@ class Hub:
                 room.hears(seq)
                 self._wake(room)
             elif room.doubts > DOUBTS:
-                room.known, room.doubts = room.cursor, 0  # it was a false alarm
+                room.starts_over(room.cursor)  # it was a false alarm
 
     def _start_over(self, room: Room, seq: int, reason: str) -> None:
-        room.cursor = room.known = seq
-        room.doubts = 0
-        room.delivered()
+        room.starts_over(seq)
         self._dismiss(room, 4409, reason)
 
     async def _beat(self) -> None:
-        """Each second a 25th of the clients hears how far they have been told; rights are looked at all 25 s."""
+        """Each second some clients hear how far they have been told, and once a round all rights are looked at."""
         for second in itertools.count(1):
             await asyncio.sleep(1)
             async with self._writing:  # a position must not overtake the events before it
                 beats: dict[int, list[Wire]] = {}
                 for socket in self._sockets:
-                    if socket.is_live and socket.room and socket.slot == second % HEARTBEAT_SECONDS:
+                    if socket.is_live and socket.room and socket.slot == second % self._heartbeat_seconds:
                         beats.setdefault(socket.room.cursor, []).append(socket.wire)
                 for seq, wires in beats.items():
                     async for _slow in self._write(wires, frames.frame("heartbeat", seq=seq)):
                         pass  # the next event says so
-            if self._sockets and (self._rights_in_doubt or second % HEARTBEAT_SECONDS == 0):
+            if self._sockets and (self._rights_in_doubt or second % self._heartbeat_seconds == 0):
                 self._rights_in_doubt = False
                 with suppress(*GONE):
                     await self._dismiss_the_lapsed()

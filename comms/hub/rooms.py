@@ -50,6 +50,12 @@ class Room:
             self._heard_at = since
         return now - since
 
+    def starts_over(self, seq: int) -> None:
+        """Whatever was heard or told before: it has been told up to ``seq``, and there is nothing more."""
+        self.cursor = self.known = seq
+        self.doubts = 0
+        self._heard_at = self._read_at = None
+
     def lag(self) -> float:
         """The age of the oldest event heard of and not yet written; 0 when there is none."""
         since = min((at for at in (self._heard_at, self._read_at) if at is not None), default=None)

@@ -1,4 +1,4 @@
-"""Bytes from the providers' servers: redirects by hand, our credentials to Twilio's API only, never too much of anything."""
+"""Bytes from the providers' servers: redirects by hand, credentials for Twilio's API only, never too much."""
 
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from comms.media.sources import Delayed, Failed, Refused, Sources, addresses_of
-from comms.providers import TwilioCredentials
+from comms.providers.twilio import TwilioCredentials
 from comms.settings import MediaSettings
 
 REDIRECTS = 5

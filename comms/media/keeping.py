@@ -1,11 +1,14 @@
 """The object store: a folder, or a bucket at S3, Google or Azure."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from functools import cached_property
+from typing import Any
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import ObjectStore, from_url
+
+from comms.errors import Missing
 
 IN_ONE_PIECE = 4 * 1024 * 1024
 """Up to here a file is one request to the store; beyond, parts of this size."""
@@ -13,8 +16,8 @@ IN_ONE_PIECE = 4 * 1024 * 1024
 CHUNK = 256 * 1024
 
 
-class NotKept(Exception):
-    """The attachment's bytes are not in the store: it has not been fetched, or somebody removed them."""
+class NotKept(Missing):
+    """The content of this attachment is not here."""
 
 
 class Unkept(Exception):
@@ -69,6 +72,6 @@ async def _joined(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
         yield chunk
 
 
-async def _pieces(stream: obstore.BytesStream) -> AsyncIterator[bytes]:
+async def _pieces(stream: AsyncIterable[Any]) -> AsyncIterator[bytes]:
     async for piece in stream:
         yield bytes(piece)

@@ -46,11 +46,11 @@ class Allowed(msgspec.Struct, frozen=True):
         return is_host and url.path.startswith(self.path) and (redirected or not self.only_redirected)
 
 
-# Twilio: the message names https://api.twilio.com (settings.twilio_url, always allowed); with authentication enforced that
-# redirects to mms.twiliocdn.com, without to s3-external-1.amazonaws.com/media.twiliocdn.com/…: anybody has a bucket at
-# amazonaws.com, so only that one of Twilio's is allowed.
-# https://www.twilio.com/docs/messaging/api/media-resource, and the article of Twilio's help center "Protect Media Access
-# with HTTP Basic Authentication for Programmable Messaging" (223183748).
+# Twilio: a message names https://api.twilio.com (settings.twilio_url, always allowed). That redirects to
+# mms.twiliocdn.com, or where authentication is not enforced to s3-external-1.amazonaws.com/media.twiliocdn.com/…:
+# anybody may have a bucket at amazonaws.com, so only this one of Twilio's is allowed.
+# https://www.twilio.com/docs/messaging/api/media-resource, and Twilio's help center, article 223183748 ("Protect Media
+# Access with HTTP Basic Authentication for Programmable Messaging").
 # SignalWire: files.signalwire.com, and the space's own name. https://developer.signalwire.com/
 PLACES: Mapping[str, tuple[Allowed, ...]] = {
     "twilio": (

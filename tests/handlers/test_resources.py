@@ -1,0 +1,383 @@
+"""What every declared resource promises, whichever table it is."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+import pytest
+from sqlalchemy import Engine, event
+
+import handlers.app  # noqa: F401  # every resource is declared once it is imported
+from comms.service import Service
+from handlers import guards, shapes
+from handlers.resource import RESOURCES, Resource, Verb
+from models.base import noun_of
+from models.core import Workspace
+from models.events import Event
+from tests.conftest import Client
+from tests.make import rows
+from tests.make.communications import SECRETS
+
+API = "/api/v1"
+WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
+    "/workspace-api-keys": ("list", "get", "create", "change", "delete"),
+    "/contact-points": ("list", "get", "create", "change", "delete"),
+    "/conversation-messages": ("list", "get", "create", "change"),
+    "/team-messages": ("list", "get", "create", "change", "delete"),
+    "/access-tokens": ("list", "get", "create"),
+}
+BODIES: dict[str, dict[str, Any]] = {
+    "/workspace-api-keys": {"provider": "twilio", "secret": SECRETS["twilio"]},
+    "/contact-points": {"kind": "phone", "value": "+14155557777"},
+    "/conversation-messages": {"direction": "outbound"},
+}
+
+
+def verbs_of(resource: Resource) -> tuple[Verb, ...]:
+    return WRITTEN_BY_HAND.get(resource.path, resource.verbs)
+
+
+def that(*verbs: Verb) -> Any:
+    """The resources that can be treated so, one test each."""
+    chosen = [resource for resource in RESOURCES if set(verbs) <= set(verbs_of(resource))]
+    return pytest.mark.parametrize("resource", chosen, ids=lambda resource: resource.path.strip("/"))
+
+
+async def made(service: Service, resource: Resource, client: Client, **values: Any) -> uuid.UUID:
+    """The id of a row of the client's workspace."""
+    if resource.table is Workspace:
+        return client.workspace_id
+    row = await rows.row(
+        service, resource.table, workspace_id=client.workspace_id, user_id=client.user_id, **values
+    )
+    identity: uuid.UUID = row.id
+    return identity
+
+
+async def body_of(service: Service, resource: Resource, client: Client) -> dict[str, Any]:
+    """What makes a row: the fields that are required, with something allowed in them."""
+    body = dict(BODIES.get(resource.path, {}))
+    for field in msgspec.structs.fields(resource.new):
+        if not field.required or field.encode_name in body:
+            continue
+        column = shapes.column_of(resource.table, field.name)
+        assert column is not None, field.name
+        target = rows.referred(column)
+        if target == "workspace_members":
+            body[field.encode_name] = str(client.user_id)
+        elif target is not None:
+            row = await rows.row(
+                service, rows.class_of(target), workspace_id=client.workspace_id, user_id=client.user_id
+            )
+            body[field.encode_name] = str(row.id)
+        else:
+            body[field.encode_name] = rows.as_json(rows.value_for(column))
+    return body
+
+
+def a_change(resource: Resource) -> dict[str, Any]:
+    """A field that may be changed without minding any other, and a new value."""
+    for field in msgspec.structs.fields(resource.edit):
+        options = get_args(field.type) if get_origin(field.type) in (Union, UnionType) else (field.type,)
+        for option in options:
+            metas = get_args(option)[1:] if get_origin(option) is Annotated else ()
+            kind = get_args(option)[0] if metas else option
+            if kind is str and not any((meta.extra or {}).get("law") for meta in metas):
+                return {field.encode_name: "Changed"}
+            if kind is bool:
+                return {field.encode_name: True}
+    raise AssertionError(f"nothing of {resource.path} can be changed")
+
+
+async def ids(client: Client, path: str, **query: Any) -> list[str]:
+    response = await client.get(path, params={"limit": 200, **query})
+    assert response.status_code == 200, response.text
+    return [item["id"] for item in response.json()["items"]]
+
+
+@contextmanager
+def counted() -> Iterator[Callable[[], int]]:
+    """How many statements were sent to the database so far."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield lambda: len(statements)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def named(response: Any) -> set[str]:
+    assert response.headers["content-type"] == "application/problem+json"
+    return {error["field"] for error in response.json()["errors"]}
+
+
+@that("create")
+async def test_what_is_made_is_read_back_and_listed_and_told(
+    resource: Resource, service: Service, owner: Client
+) -> None:
+    body = await body_of(service, resource, owner)
+    response = await owner.post(API + resource.path, json=body)
+    assert response.status_code == 201, response.text
+    row = response.json()
+    row.pop("token", None)  # told this once
+    assert (await owner.get(f"{API}{resource.path}/{row['id']}")).json() == row
+    assert row["id"] in await ids(owner, API + resource.path)
+    told = (await owner.get(f"{API}/events", params={"subjectId": row["id"]})).json()["items"]
+    assert [item["event"] for item in told] == [f"{noun_of(resource.table)}.created"]
+    assert told[0]["data"] | {"webhookUrls": None} == row | {"webhookUrls": None}
+    assert told[0]["actorId"] == str(owner.user_id)
+
+
+@that("change")
+async def test_a_change_keeps_what_it_does_not_name(resource: Resource, service: Service, owner: Client) -> None:
+    row_id = await made(service, resource, owner)
+    address = f"{API}{resource.path}/{row_id}"
+    before = (await owner.get(address)).json()
+    change = a_change(resource)
+    response = await owner.patch(address, json=change)
+    assert response.status_code == 200, response.text
+    after = response.json()
+    consequences = {"updatedAt", "readAt", "isEdited", "editedAt"}
+    assert {name for name in after if after[name] != before[name]} - consequences == set(change)
+    assert (await owner.get(address)).json() == after
+    told = (await owner.get(f"{API}/events", params={"subjectId": str(row_id)})).json()["items"]
+    assert told[-1]["event"] == f"{noun_of(resource.table)}.updated"
+
+
+@that("change")
+async def test_a_change_that_changes_nothing_is_not_told(resource: Resource, service: Service, owner: Client) -> None:
+    address = f"{API}{resource.path}/{await made(service, resource, owner)}"
+    change = a_change(resource)
+    assert (await owner.patch(address, json=change)).status_code == 200
+    told = (await owner.get(f"{API}/events")).json()["items"]
+    first = await owner.patch(address, json={})
+    again = await owner.patch(address, json=change)
+    assert first.status_code == again.status_code == 200
+    assert first.json() == again.json()
+    assert (await owner.get(f"{API}/events")).json()["items"] == told
+
+
+@that("delete")
+async def test_what_is_deleted_is_gone_and_told(resource: Resource, service: Service, owner: Client) -> None:
+    row_id = await made(service, resource, owner)
+    address = f"{API}{resource.path}/{row_id}"
+    assert (await owner.delete(address)).status_code == 204
+    assert (await owner.get(address)).status_code == 404
+    assert (await owner.delete(address)).status_code == 404
+    told = (await owner.get(f"{API}/events", params={"subjectId": str(row_id)})).json()["items"]
+    assert [item["event"] for item in told] == [f"{noun_of(resource.table)}.deleted"]
+
+
+@that("create")
+async def test_unknown_and_read_only_fields_are_refused_by_name(
+    resource: Resource, service: Service, owner: Client
+) -> None:
+    body = await body_of(service, resource, owner)
+    wrong = {"id": str(uuid.uuid4()), "createdAt": "2026-01-01T00:00:00Z", "noSuchField": 1, "workspaceId": "x"}
+    response = await owner.post(API + resource.path, json=body | wrong)
+    assert response.status_code == 400
+    assert named(response) == set(wrong)
+
+
+@that("change")
+async def test_a_change_refuses_unknown_and_read_only_fields_by_name(
+    resource: Resource, service: Service, owner: Client
+) -> None:
+    address = f"{API}{resource.path}/{await made(service, resource, owner)}"
+    response = await owner.patch(address, json=a_change(resource) | {"id": "x", "noSuchField": 1})
+    assert response.status_code == 400
+    assert named(response) == {"id", "noSuchField"}
+
+
+@that("create")
+async def test_every_missing_field_is_named(resource: Resource, owner: Client) -> None:
+    required = {field.encode_name for field in msgspec.structs.fields(resource.new) if field.required}
+    response = await owner.post(API + resource.path, json={})
+    if required:
+        assert response.status_code == 400
+        assert named(response) == required
+    else:
+        assert response.status_code == 201
+
+
+@that("get")
+async def test_another_workspace_sees_nothing(
+    resource: Resource, service: Service, owner: Client, stranger: Client
+) -> None:
+    row_id = await made(service, resource, owner)
+    address = f"{API}{resource.path}/{row_id}"
+    assert (await owner.get(address)).status_code == 200
+    assert str(row_id) not in await ids(stranger, API + resource.path)
+    verbs = verbs_of(resource)
+    answers = [await stranger.get(address)]
+    if "change" in verbs:
+        answers.append(await stranger.patch(address, json=a_change(resource)))
+    if "delete" in verbs:
+        answers.append(await stranger.delete(address))
+    nowhere = await stranger.get(f"{API}{resource.path}/{uuid.uuid4()}")
+    for answer in [*answers, nowhere]:
+        assert answer.status_code == 404
+        assert answer.json()["title"] == nowhere.json()["title"]
+    assert (await owner.get(address)).status_code == 200
+
+
+@that("create")
+async def test_a_reference_into_another_workspace_is_refused(
+    resource: Resource, service: Service, owner: Client, stranger: Client
+) -> None:
+    body = await body_of(service, resource, owner)
+    theirs = await body_of(service, resource, stranger)
+    for field in msgspec.structs.fields(resource.new):
+        column = shapes.column_of(resource.table, field.name)
+        if column is None or rows.referred(column) is None or field.encode_name not in theirs:
+            continue
+        response = await owner.post(API + resource.path, json=body | {field.encode_name: theirs[field.encode_name]})
+        assert response.status_code == 400, response.text
+        assert named(response) == {field.encode_name}
+
+
+@that("get")
+async def test_a_viewer_reads_and_does_not_write(
+    resource: Resource, service: Service, owner: Client, viewer: Client
+) -> None:
+    row_id = await made(service, resource, viewer)
+    address = f"{API}{resource.path}/{row_id}"
+    if resource.path != "/workspace-api-keys":
+        assert (await viewer.get(address)).status_code == 200
+    if resource.who_writes is guards.reader:
+        return
+    attempts = [("create", "POST", API + resource.path), ("change", "PATCH", address), ("delete", "DELETE", address)]
+    for verb, method, path in attempts:
+        if verb in verbs_of(resource):
+            answer = await viewer.request(method, path, json={})
+            assert answer.status_code == 403, f"{method} {path}: {answer.text}"
+
+
+@that("list")
+async def test_nobody_reads_without_a_token(resource: Resource, anonymous: Any) -> None:
+    answer = await anonymous.get(API + resource.path)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@that("list")
+async def test_pages_hold_every_row_once_while_others_are_made(
+    resource: Resource, service: Service, owner: Client
+) -> None:
+    if resource.table is Workspace:
+        assert await ids(owner, API + resource.path) == [str(owner.workspace_id)]
+        return
+    there = {str(await made(service, resource, owner)) for _ in range(5)} | set(
+        await ids(owner, API + resource.path)
+    )
+    for sort in ("-createdAt", "createdAt"):
+        seen: list[str] = []
+        cursor = None
+        while True:
+            query = {"limit": 2, "sort": sort} | ({"cursor": cursor} if cursor else {})
+            response = await owner.get(API + resource.path, params=query)
+            assert response.status_code == 200, response.text
+            page = response.json()
+            seen += [item["id"] for item in page["items"]]
+            cursor = page["nextCursor"]
+            if cursor is None:
+                break
+            if len(seen) < 4:
+                await made(service, resource, owner)
+        assert len(seen) == len(set(seen))
+        assert there <= set(seen)
+        created = [(await owner.get(f"{API}{resource.path}/{identity}")).json()["createdAt"] for identity in seen]
+        assert created == sorted(created, reverse=sort.startswith("-"))
+
+
+@that("list")
+async def test_every_sort_and_filter_it_declares_works(resource: Resource, service: Service, owner: Client) -> None:
+    row_id = str(await made(service, resource, owner))
+    row = (await owner.get(f"{API}{resource.path}/{row_id}")).json()
+    for name in resource.listing.sorts:
+        for sort in (name, f"-{name}"):
+            assert row_id in await ids(owner, API + resource.path, sort=sort)
+    for name in resource.listing.parameters:
+        value = row.get(name)
+        if name in row and not isinstance(value, list | dict):
+            text = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+            field = next(f for f in resource.listing.fields.values() if f.encode_name == name)
+            if value is None and str in get_args(shapes.plain(field.type)):
+                continue  # text that says null
+            assert row_id in await ids(owner, API + resource.path, **{name: text}), name
+
+
+@that("list")
+async def test_a_list_takes_as_many_queries_however_long_it_is(
+    resource: Resource, service: Service, owner: Client
+) -> None:
+    await made(service, resource, owner)
+    await ids(owner, API + resource.path)
+    with counted() as statements:
+        await ids(owner, API + resource.path)
+        for_one = statements()
+    for _ in range(4):
+        await made(service, resource, owner)
+    with counted() as statements:
+        await ids(owner, API + resource.path)
+        assert statements() == for_one
+
+
+@that("list")
+async def test_a_cursor_of_another_question_or_by_hand_is_refused(
+    resource: Resource, service: Service, owner: Client
+) -> None:
+    if resource.table is Workspace:
+        return
+    for _ in range(2):
+        await made(service, resource, owner)
+    path = API + resource.path
+    cursor = (await owner.get(path, params={"limit": 1})).json()["nextCursor"]
+    assert (await owner.get(path, params={"limit": 2, "cursor": cursor})).status_code == 200
+    other = "A" if cursor[-4] != "A" else "B"
+    for query in (
+        {"cursor": cursor, "sort": "createdAt"},
+        {"cursor": cursor, "createdAfter": "2020-01-01T00:00:00Z"},
+        {"cursor": cursor[:-4] + other + cursor[-3:]},
+        {"cursor": cursor[:-1]},
+        {"cursor": "…"},
+        {"cursor": ""},
+    ):
+        answer = await owner.get(path, params=query)
+        assert answer.status_code == 400, query
+        assert named(answer) == {"cursor"}
+
+
+@that("list")
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("noSuchFilter=1", "noSuchFilter"),
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=x", "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("sort=secret", "sort"),
+        ("createdAfter=yesterday", "createdAfter"),
+        ("createdAfter=2026-01-01T00:00:00", "createdAfter"),
+    ],
+)
+async def test_a_question_that_makes_no_sense_is_refused_by_name(
+    resource: Resource, owner: Client, query: str, field: str
+) -> None:
+    answer = await owner.get(f"{API}{resource.path}?{query}")
+    assert answer.status_code == 400
+    assert named(answer) == {field}
+
+
+async def test_the_log_is_the_only_table_that_is_listed_by_hand(owner: Client) -> None:
+    tables = {resource.table for resource in RESOURCES}
+    assert Event not in tables
+    assert (await owner.get(f"{API}/events")).status_code == 200

@@ -1,0 +1,98 @@
+"""A row of any table, with what its columns and constraints require: what a resource's contract is tested on."""
+
+import re
+import uuid
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Column, Integer, LargeBinary, Numeric, Table, Uuid
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import Boolean, DateTime
+
+from comms.service import Service
+from models.base import Base, now
+from models.types import Email, OurNumber, Phone
+
+
+async def row(service: Service, table: type[Base], *, workspace_id: uuid.UUID, user_id: uuid.UUID, **values: Any) -> Any:
+    """A row with these values, whose other required columns hold something allowed."""
+    async with service.database.everywhere() as db:
+        return await _made(db, table, workspace_id, user_id, values)
+
+
+async def _made(
+    db: AsyncSession, table: type[Base], workspace_id: uuid.UUID, user_id: uuid.UUID, values: dict[str, Any]
+) -> Any:
+    given = dict(values)
+    for attribute in table.__mapper__.column_attrs:
+        column = attribute.columns[0]
+        if attribute.key in given or not isinstance(column, Column) or _fills_itself(column):
+            continue
+        given[attribute.key] = await _value(db, column, workspace_id, user_id)
+    made = table(**given)
+    db.add(made)
+    await db.flush()
+    return made
+
+
+def _fills_itself(column: Column[Any]) -> bool:
+    has_default = column.default is not None or column.server_default is not None or column.computed is not None
+    return has_default or bool(column.nullable)
+
+
+async def _value(db: AsyncSession, column: Column[Any], workspace_id: uuid.UUID, user_id: uuid.UUID) -> Any:
+    if column.name == "workspace_id":
+        return workspace_id
+    if (target := referred(column)) is not None:
+        if target == "workspace_members":
+            return user_id
+        return (await _made(db, class_of(target), workspace_id, user_id, {})).id
+    return value_for(column)
+
+
+def referred(column: Column[Any]) -> str | None:
+    """The table that a column refers to, besides the workspace."""
+    if column.name == "workspace_id":
+        return None
+    return next((key.column.table.name for key in column.foreign_keys), None)
+
+
+def class_of(name: str) -> type[Base]:
+    """The mapped class of a table."""
+    return next(mapper.class_ for mapper in Base.registry.mappers if mapper.local_table.name == name)
+
+
+def value_for(column: Column[Any]) -> Any:
+    """Something a column that refers to nothing may hold."""
+    unique = uuid.uuid4()
+    match column.type:
+        case Phone() | OurNumber():
+            return f"+1415{2000000 + unique.int % 7999999}"
+        case Email():
+            return f"{unique.hex}@example.com"
+        case Uuid():
+            return unique
+        case LargeBinary():
+            return unique.bytes
+        case Boolean():
+            return False
+        case Integer():
+            return unique.int % 1000
+        case Numeric():
+            return Decimal("1.50")
+        case DateTime():
+            return now()
+        case ARRAY():
+            return []
+    assert isinstance(column.table, Table)
+    for constraint in column.table.constraints:
+        if isinstance(constraint, CheckConstraint) and str(constraint.name).endswith(f"{column.name}_known"):
+            return re.findall(r"'([^']*)'", str(constraint.sqltext))[0]
+    return f"{column.name} {unique.hex}"
+
+
+def as_json(value: Any) -> Any:
+    """The value as a client would send it."""
+    return str(value) if isinstance(value, uuid.UUID | datetime | Decimal) else value
