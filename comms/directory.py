@@ -14,8 +14,9 @@ from comms.vault import Sealed, Unsealable, Vault
 
 log = structlog.get_logger(__name__)
 
-REFRESH_SECONDS = 30.0
+REFRESH_SECONDS = 5.0  # a secret rotated by another process is known here after this at most
 STALE_SECONDS = 120.0
+LOOK_AGAIN_SECONDS = 1.0
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -40,14 +41,29 @@ class Directory:
         self._connections: dict[str, Connection] = {}
         self._known_at: float | None = None
         self._stale = asyncio.Event()
+        self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    def find(self, connection_id: str) -> Connection | None:
-        """The active connection of that id, or None; raises ``DirectoryUnknown`` if that cannot be said."""
+    async def look_up(self, connection_id: str) -> Connection | None:
+        """The active connection of that id, or None; raises ``DirectoryUnknown`` if that cannot be said.
+
+        What this process has just written is known. One that another process made is looked for once more, which asks
+        the database at most once a second, however many unknown ids come.
+        """
+        now = asyncio.get_running_loop().time()
         found = self._connections.get(connection_id)
+        if self._stale.is_set() or (found is None and now - (self._known_at or 0) > LOOK_AGAIN_SECONDS):
+            async with self._looking:
+                if self._stale.is_set() or self._known_at is None or self._known_at < now:
+                    await self._refresh()
+            found = self._connections.get(connection_id)
         if found is None and not self._is_known():
             raise DirectoryUnknown
         return found
+
+    def find(self, connection_id: str) -> Connection | None:
+        """The connection, if it is known here and now."""
+        return self._connections.get(connection_id)
 
     def all(self) -> list[Connection]:
         """Every active connection that is known."""
@@ -96,10 +112,10 @@ class Directory:
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stale.wait(), REFRESH_SECONDS if self._is_known() else 0.5)
-            self._stale.clear()
             await self._refresh()
 
     async def _refresh(self) -> None:
+        self._stale.clear()
         try:
             await self.load()
         except Exception as error:  # the database is away: what is known stays known for a while

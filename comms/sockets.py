@@ -11,6 +11,7 @@ from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 
 EXTENSION = "comms.wire"
@@ -82,6 +83,19 @@ class Wire(WebSocketsSansIOProtocol):
             self.read_paused = False
             self.transport.resume_reading()
         self.close_timer = self.loop.call_later(GRACE_SECONDS, self.transport.abort)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._cut_off_later()
+
+    def handle_close(self, event: Frame) -> None:
+        super().handle_close(event)
+        self._cut_off_later()
+
+    def _cut_off_later(self) -> None:
+        """A peer that goes without reading what waits for it does not keep us: no connection stays half closed."""
+        if self.waiting:
+            self.loop.call_later(GRACE_SECONDS, self.transport.abort)
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()

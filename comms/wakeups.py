@@ -55,7 +55,7 @@ class Wakeups(Protocol):
         """The other processes hear soon that the log of a workspace has reached ``seq``."""
 
     def whisper(self, words: str) -> None:
-        """The other processes hear soon, or never, these words (one line, at most 1,000 bytes)."""
+        """The other processes hear soon, or never, these words (one line of a few hundred bytes)."""
 
 
 class Standing:
@@ -95,13 +95,13 @@ class Patience:
         """The try failed, which is said now and then; returns after 20 ms to 2 s, when it is time for the next."""
         self._failures += 1
         if self._failures % 50 == 1:
-            log.warning("trying again", what=self._what, failures=self._failures, error=repr(error))
+            log.warning("wakeups.trying_again", what=self._what, failures=self._failures, error=repr(error))
         await asyncio.sleep(min(2.0, 0.02 * 2**self._failures) * random.uniform(0.5, 1.0))
 
     def works(self) -> None:
         """The try succeeded."""
         if self._failures:
-            log.info("working again", what=self._what)
+            log.info("wakeups.working_again", what=self._what)
         self._failures = 0
 
 
@@ -194,7 +194,7 @@ class PostgresWakeups:
             try:
                 self._ears.news(uuid.UUID(workspace), int(seq))
             except ValueError:
-                log.warning("a notification is not ours", channel=channel)
+                log.warning("wakeups.not_ours", channel=channel)
 
     def _overhear(self, connection: Any, pid: int, channel: str, payload: str) -> None:
         if pid == self._speaker_pid:

@@ -93,11 +93,12 @@ async def change(
     secret = values.pop("secret", None)
     async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as db:
         row = await keys.find(db, identity, row_id, to_change=True)
+        before = keys.shown(row)
         for name, value in values.items():
             setattr(row, name, value)
         if secret is not None:
             connections.seal(row, service.vault, secret)
-        view = await keys.tell(db, identity, "updated", row)
+        view = await keys.settle(db, identity, row, before)
     service.directory.stale()
     return connections.with_addresses(view, service.settings.server.public_url)
 

@@ -29,7 +29,9 @@ class Request(LitestarRequest[Identity, str, Any]):
         try:
             sent = await super().json()
         except RecursionError:
-            raise Invalid({"": "is nested too deeply"}) from None
+            raise Invalid({"": "the body is nested too deeply"}) from None
+        except UnicodeDecodeError:
+            raise Invalid({"": "the body is not UTF-8"}) from None
         declared = self.route_handler.parsed_fn_signature.parameters.get("data")
         return sent if declared is None else shapes.read(declared.annotation, sent)
 

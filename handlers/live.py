@@ -54,10 +54,14 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
         return
     frames: Frames = receive  # type: ignore[assignment]
     await frames()
-    await send({"type": "websocket.accept", "subprotocol": None, "headers": []})  # a refusal before it shows as 1006
+    try:
+        # First of all: a refusal before it shows as 1006 in browsers.
+        await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
+    except OSError:  # gone already
+        return
     wire = wire_of(scope)
     if wire is None:
-        log.error("the websocket needs uvicorn started with comms.sockets.uvicorn_options()")
+        log.error("live.wrong_server", remedy="start uvicorn with comms.sockets.uvicorn_options()")
         await send({"type": "websocket.close", "code": 1011, "reason": "the server is not set up for this"})
         return
     service = scope["litestar_app"].state.service
@@ -114,7 +118,7 @@ async def _who(database: Any, query: dict[str, str], frames: Frames) -> tuple[Id
     except Forbidden:
         raise Refused(4403, "you may not listen here") from None
     except (*GONE, SQLAlchemyError) as error:
-        log.warning("a client could not be identified", error=type(error).__name__)
+        log.warning("live.no_database", error=type(error).__name__)
         raise Refused(1013, "try again later") from None
     return identity, Wishes(
         after=wishes.after if auth.after is None else auth.after,

@@ -81,12 +81,16 @@ class Resource:
         return view
 
     async def update(self, db: AsyncSession, identity: Identity, row_id: Any, values: dict[str, Any]) -> Any:
-        """The row has these values; it is only told when that makes a difference."""
+        """The row has these values."""
         row = await self.find(db, identity, row_id, to_change=True)
         before = self.shown(row)
         await self.change(db, identity, row, values)
+        return await self.settle(db, identity, row, before)
+
+    async def settle(self, db: AsyncSession, identity: Identity, row: Any, before: Any) -> Any:
+        """``updated`` is told of a row that looks different than ``before``; returns how it looks."""
         await db.flush()
-        after = self.shown(await self.find(db, identity, row_id))
+        after = self.shown(await self.find(db, identity, row.id))
         if after != before:
             events.record(db, f"{noun_of(self.table)}.updated", row, after)
         return after

@@ -5,7 +5,7 @@ import json
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -106,7 +106,8 @@ async def screen(url: str, token: str | None, **auth: Any) -> AsyncIterator[Scre
         async with connect(url, sock=raw, compression=None, max_queue=None, max_size=None) as connection:
             seen = Screen(connection)
             if token is not None:
-                await seen.say(type="auth", token=token, **auth)
+                with suppress(ConnectionClosed):  # it may have been turned away for its address
+                    await seen.say(type="auth", token=token, **auth)
             yield seen
 
 

@@ -22,9 +22,7 @@ async def test_the_migrated_schema_is_the_one_the_models_declare(urls: Urls) -> 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect)
     async with engine.connect() as connection:
         differences = await connection.run_sync(
-            lambda sync: compare_metadata(
-                MigrationContext.configure(sync, opts={"compare_type": True}), Base.metadata
-            )
+            lambda sync: compare_metadata(MigrationContext.configure(sync, opts={"compare_type": True}), Base.metadata)
         )
     await engine.dispose()
     assert differences == []

@@ -13,7 +13,7 @@ from comms.demo import Demo
 from comms.providers import read_credentials
 from comms.providers.base import Channel, Request
 from comms.settings import Settings
-from comms.simulators import signalwire, twilio
+from comms.simulators import signalwire, twilio, wire
 
 _STATUSES = ("queued", "sending", "sent", "delivered", "undelivered", "failed", "read")
 
@@ -50,6 +50,9 @@ def _message(settings: Settings, chosen: argparse.Namespace) -> int:
     made = _demo(settings)
     line = made.connection(chosen.provider)
     url = f"{made.public_url}/webhooks/{chosen.provider}/{line.id}/messages"
+    if chosen.whatsapp and chosen.provider != "twilio":
+        raise CannotRun("only the Twilio simulator speaks WhatsApp")
+    sid = chosen.sid or (wire.sid("SM") if chosen.provider == "twilio" else wire.uuid())
     credentials = _credentials(line, forged=chosen.forged)
     to = chosen.to or str(line.phone_number)
     media_base = made.base_url + demo.SIMULATORS
@@ -57,18 +60,18 @@ def _message(settings: Settings, chosen: argparse.Namespace) -> int:
         items = [twilio.media_url(credentials, "MM" + "0" * 32, media_base) for _ in range(chosen.media)]
         channel = Channel.WHATSAPP if chosen.whatsapp else Channel.SMS
         request = twilio.message(
-            url, credentials, sender=chosen.sender, recipient=to, body=chosen.body, media=items, sid=chosen.sid,
+            url, credentials, sender=chosen.sender, recipient=to, body=chosen.body, media=items, sid=sid,
             channel=channel,
         )  # fmt: skip
     else:
         items = [f"{media_base}/files/{number}.png" for number in range(chosen.media)]
         request = signalwire.message(
-            url, credentials, sender=chosen.sender, recipient=to, body=chosen.body, media=items, sid=chosen.sid
+            url, credentials, sender=chosen.sender, recipient=to, body=chosen.body, media=items, sid=sid
         )
     if not _post(made, request):
         return 1
-    kept = _get(made, "conversation-messages", direction="inbound", limit="1")["items"]
-    if kept and kept[0]["fromAddress"] == chosen.sender:
+    kept = _get(made, "conversation-messages", providerMessageId=sid)["items"]
+    if kept:
         print(f"the message is {kept[0]['id']} in conversation {kept[0]['conversationId']}")
     else:
         print(f"no message came of it; see {made.base_url}/api/v1/webhook-receipts for the reason")

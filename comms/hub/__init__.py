@@ -1,8 +1,9 @@
 """Everybody who is connected sees what has happened, in order, milliseconds after it was committed.
 
 ``hub`` tells the story; ``log`` reads the event log, ``frames`` encodes it once for all, ``topics`` says who wants and
-who may see what, ``rooms`` holds a workspace's sockets, ``replay`` brings a returning client up to date, ``speech``
-understands what clients say, ``whispers`` are typing and presence, ``rights`` ends what a revoked token began.
+who may see what, ``rooms`` holds a workspace's sockets, ``fanout`` writes to them, ``replay`` brings a returning client
+up to date, ``speech`` understands what clients say, ``whispers`` are typing and presence, ``rights`` ends what a
+revoked token began.
 """
 
 from comms.hub.hub import Hub

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -12,23 +12,21 @@ import structlog
 from comms.credentials import Identity
 from comms.database import Database
 from comms.events import Told
-from comms.hub import frames, replay, rights, speech, topics, whispers
+from comms.hub import fanout, frames, replay, rights, speech, topics, whispers
 from comms.hub.log import PAGE, Log, unbroken
-from comms.hub.rooms import Room, Socket
+from comms.hub.rooms import DOUBTS, Room, Socket
 from comms.hub.topics import Topics
 from comms.hub.whispers import Whisper
-from comms.sockets import Wire, write_to_all
+from comms.sockets import Wire
 from comms.wakeups import GONE, Patience, PostgresWakeups, Wakeups
 
 log = structlog.get_logger(__name__)
 
 MAX_SOCKETS = 10_000
 ROOMS_AT_ONCE = 50
-CHUNK = 100  # sockets written to before others get their turn: about half a millisecond
 BREATH_SECONDS = 0.008  # from one pass to the next; what happens meanwhile leaves together
 POLL_SECONDS = 1.0
 SWEEP_SECONDS = 10.0
-DOUBTS = 50
 DOUBT_SECONDS = 0.02
 
 Listener = Callable[[uuid.UUID, int], None]
@@ -131,7 +129,7 @@ class Hub:
             try:
                 listener(workspace_id, seq)
             except Exception:
-                log.exception("a listener of the hub failed")
+                log.exception("hub.listener_failed")
 
     def overheard(self, whisper: str) -> None:
         """Another process relays typing or presence."""
@@ -204,7 +202,7 @@ class Hub:
         except replay.Resync as needed:
             self.close(socket, 4409, str(needed))
         except Exception:
-            log.exception("a client could not be brought up to date")
+            log.exception("hub.welcome_failed")
             self.close(socket, 1011, "we failed")
 
     async def _room_of(self, workspace_id: uuid.UUID) -> Room:
@@ -270,13 +268,8 @@ class Hub:
             before, room.cursor, room.doubts = room.cursor, page[-1].seq, 0
             room.hears(room.cursor)
             # Taken before the first write: who goes live during the next awaits is already past this page.
-            shares = [
-                share
-                for listening, group in room.live.items()
-                for share in _shares(page, listening, list(group.values()))
-            ]
-            for data, members in shares:
-                async for slow in self._write([socket.wire for socket in members], data):
+            for wires, data in fanout.shares(room, page):
+                async for slow in fanout.write(wires, data):
                     slow.shut(4409, f"too slow: resync from seq {before}")
                     self.on_closed(4409)
             more = len(page) == PAGE
@@ -286,16 +279,8 @@ class Hub:
             if any(event.noun in topics.CREDENTIALS for event in page):
                 self._rights_in_doubt = True
         except Exception:
-            log.exception("a page of the log could not be told")
+            log.exception("hub.page_not_told")
             self._dismiss(room, 1011, "we failed")
-
-    async def _write(self, wires: list[Wire], data: bytes) -> AsyncIterator[Wire]:
-        """``data`` is written to all but the slow, which are returned, while others get their turn in between."""
-        for start in range(0, len(wires), CHUNK):
-            for slow in write_to_all(wires[start : start + CHUNK], data):
-                yield slow
-            if start + CHUNK < len(wires):
-                await asyncio.sleep(0)
 
     def _doubt(self, room: Room) -> None:
         """We heard of an event that is not to be read: look again soon, and in the end settle it by the counter."""
@@ -333,8 +318,8 @@ class Hub:
         waiting, self._whispers = self._whispers, {}
         for workspace_id, said in waiting.items():
             room = self._rooms.get(workspace_id)
-            for data, wires in list(whispers.shares(room, said)) if room else []:
-                async for _slow in self._write(wires, data):
+            for wires, data in whispers.shares(room, said) if room else []:
+                async for _slow in fanout.write(wires, data):
                     pass  # the next event says so
 
     # The safety net
@@ -371,20 +356,12 @@ class Hub:
             room, seq = self._rooms.get(key), counters.get(key, 0)
             if room is None:
                 continue
-            if seq < cursor:
-                self._start_over(room, seq, "the log is older than it was: resync")
-            elif seq > room.cursor and room.doubts > DOUBTS:
-                log.error("an event is not in the log", workspace=str(key), seq=room.cursor + 1, counter=seq)
-                self._start_over(room, seq, "a part of the log is gone: resync")
-            elif seq > room.cursor:
-                room.hears(seq)
+            if reason := room.settled(seq, cursor):
+                log.error("hub.log_broken", workspace=str(key), told=room.cursor, counter=seq, reason=reason)
+                room.starts_over(seq)
+                self._dismiss(room, 4409, f"{reason}: resync")
+            elif room.cursor < room.known:
                 self._wake(room)
-            elif room.doubts > DOUBTS:
-                room.starts_over(room.cursor)  # it was a false alarm
-
-    def _start_over(self, room: Room, seq: int, reason: str) -> None:
-        room.starts_over(seq)
-        self._dismiss(room, 4409, reason)
 
     async def _beat(self) -> None:
         """Each second some clients hear how far they have been told, and once a round all rights are looked at."""
@@ -396,15 +373,16 @@ class Hub:
                     if socket.is_live and socket.room and socket.slot == second % self._heartbeat_seconds:
                         beats.setdefault(socket.room.cursor, []).append(socket.wire)
                 for seq, wires in beats.items():
-                    async for _slow in self._write(wires, frames.frame("heartbeat", seq=seq)):
+                    async for _slow in fanout.write(wires, frames.frame("heartbeat", seq=seq)):
                         pass  # the next event says so
             if self._sockets and (self._rights_in_doubt or second % self._heartbeat_seconds == 0):
-                self._rights_in_doubt = False
-                with suppress(*GONE):
+                try:
                     await self._dismiss_the_lapsed()
+                except GONE:
+                    self._rights_in_doubt = True
 
     async def _dismiss_the_lapsed(self) -> None:
-        sockets = list(self._sockets)
+        self._rights_in_doubt, sockets = False, list(self._sockets)
         async with self._log.side() as connection:
             valid = await rights.valid(connection, (socket.member for socket in sockets))
         for socket in sockets:
@@ -418,20 +396,5 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except Exception:
-            log.exception("the hub stumbled")
+            log.exception("hub.stumbled")
             await asyncio.sleep(0.5)
-
-
-def _shares(page: list[frames.Told], listening: Topics, sockets: list[Socket]) -> Iterator[tuple[bytes, list[Socket]]]:
-    """Who gets which bytes: one encoding for all, but for those whom a frame of the page is addressed to."""
-    named = {event.only_for for event in page if event.only_for is not None}
-    groups: dict[uuid.UUID | None, list[Socket]] = {}
-    if named:
-        for socket in sockets:
-            user_id = socket.member.user_id
-            groups.setdefault(user_id if user_id in named else None, []).append(socket)
-    else:
-        groups[None] = sockets
-    for addressee, members in groups.items():
-        if data := frames.joined(page, listening, addressee):
-            yield data, members

@@ -8,6 +8,8 @@ from comms.hub import frames
 from comms.hub.topics import Topics
 from comms.sockets import Wire
 
+DOUBTS = 50  # times that an event we heard of was not to be read, until the counter is asked
+
 
 class Room:
     """The sockets of a workspace.
@@ -49,6 +51,17 @@ class Room:
         elif more or self._heard_at is None:
             self._heard_at = since
         return now - since
+
+    def settled(self, counter: int, told_then: int) -> str | None:
+        """The counter has been read, when we had told ``told_then``: the reason to start over, if there is one."""
+        if counter < told_then:
+            return "the log is older than it was"
+        if self.doubts > DOUBTS:
+            if counter > self.cursor:
+                return "a part of the log is gone"
+            self.starts_over(self.cursor)  # it was a false alarm
+        self.hears(counter)
+        return None
 
     def starts_over(self, seq: int) -> None:
         """Whatever was heard or told before: it has been told up to ``seq``, and there is nothing more."""

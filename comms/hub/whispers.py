@@ -1,12 +1,12 @@
 """Typing and presence: told to who is there, now, and to nobody later. They never touch the log."""
 
 import uuid
-from collections.abc import Iterator
 
 import msgspec
 import structlog
 
 from comms.hub import topics
+from comms.hub.fanout import Shares
 from comms.hub.frames import framed
 from comms.hub.rooms import Room
 from comms.sockets import Wire
@@ -14,7 +14,6 @@ from comms.sockets import Wire
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 100  # whispers a room takes between two passes; more would be noise
-CARRIED_BYTES = 1_000
 
 
 class Whisper(msgspec.Struct, frozen=True):
@@ -41,19 +40,21 @@ def understood(words: str) -> tuple[uuid.UUID, Whisper] | None:
     try:
         heard = msgspec.json.decode(words, type=_Carried)
     except msgspec.MsgspecError:
-        log.warning("a whisper from another process makes no sense")
+        log.warning("hub.whisper_unreadable")
         return None
     return heard.workspace_id, Whisper(heard.about, framed(bytes(heard.text)), None)
 
 
-def shares(room: Room, whispers: list[Whisper]) -> Iterator[tuple[bytes, list[Wire]]]:
-    """Who gets which bytes: everybody what concerns them, except what they said themselves."""
-    senders = {whisper.sender for whisper in whispers if whisper.sender is not None}
-    for listening, group in list(room.live.items()):
-        concerning = [whisper for whisper in whispers if topics.wanted(listening, whisper.about)]
+def shares(room: Room, said: list[Whisper]) -> Shares:
+    """Everybody gets what concerns them, except what they said themselves."""
+    senders = {whisper.sender for whisper in said if whisper.sender is not None}
+    due: Shares = []
+    for listening, group in room.live.items():
+        concerning = [whisper for whisper in said if topics.wanted(listening, whisper.about)]
         if not concerning:
             continue
-        yield b"".join([whisper.frame for whisper in concerning]), [wire for wire in group if wire not in senders]
-        for wire in senders.intersection(group):
-            if frames := b"".join([whisper.frame for whisper in concerning if whisper.sender is not wire]):
-                yield frames, [wire]
+        due.append(([wire for wire in group if wire not in senders], b"".join([one.frame for one in concerning])))
+        for sender in senders.intersection(group):
+            if others := b"".join([one.frame for one in concerning if one.sender is not sender]):
+                due.append(([sender], others))
+    return due

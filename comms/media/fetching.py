@@ -58,12 +58,14 @@ class Media:
         settings: MediaSettings,
         *,
         back_off_seconds: Sequence[float] = BACK_OFF_SECONDS,
+        total_seconds: float = TOTAL_SECONDS,
     ) -> None:
         self._database = database
         self._directory = directory
         self._downloads = Downloads(settings)
         self._store = Store(settings.url)
         self._back_off = back_off_seconds
+        self._total_seconds = total_seconds
 
     async def fetch(self, workspace_id: uuid.UUID, attachment_id: uuid.UUID) -> None:
         """The attachment is stored and told, or it is known when it is tried again, or why never.
@@ -164,12 +166,12 @@ class Media:
     async def _try(self, lease: Lease) -> dict[str, Any]:
         """What is to be said of the content, which is in the store now."""
         try:
-            async with asyncio.timeout(TOTAL_SECONDS):
+            async with asyncio.timeout(self._total_seconds):
                 return await self._download(lease)
         except Unfetched:
             raise
         except TimeoutError as error:
-            raise Delayed(f"it took longer than {TOTAL_SECONDS:.0f} seconds") from error
+            raise Delayed(f"it took longer than {self._total_seconds:g} seconds") from error
         except DirectoryUnknown as error:
             raise Delayed("the connection's credentials are not known just now") from error
         except Unkept as error:

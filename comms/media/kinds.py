@@ -8,6 +8,8 @@ import filetype  # type: ignore[import-untyped]
 HEAD = 8192  # bytes that are enough to know
 UNKNOWN = "application/octet-stream"
 
+# The videos that carriers send most; filetype 1.2 looks for the brand four bytes too early.
+_BRANDS = {b"ftyp3gp": "video/3gpp", b"ftyp3g2": "video/3gpp2"}
 _CARDS = {b"BEGIN:VCARD": "text/vcard", b"BEGIN:VCALENDAR": "text/calendar"}
 # Formats that begin like text. For all others text stays text: "BMW" is not the beginning of a bitmap.
 _TEXTUAL = frozenset({"application/pdf", "application/rtf", "application/postscript"})
@@ -18,6 +20,8 @@ def content_type_of(head: bytes) -> str:
     for beginning, card in _CARDS.items():
         if head.removeprefix(codecs.BOM_UTF8).lstrip()[: len(beginning)].upper() == beginning:
             return card
+    if head[4:11] in _BRANDS:
+        return _BRANDS[head[4:11]]
     guessed: str | None = filetype.guess_mime(head) if head else None
     if _is_text(head):
         return guessed if guessed in _TEXTUAL else "text/plain"

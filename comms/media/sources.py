@@ -70,7 +70,7 @@ class Sources:
 
     def __init__(self, settings: MediaSettings) -> None:
         self._twilio = origin_of(httpx.URL(settings.twilio_url))
-        self._listed = frozenset(name.lower() for name in settings.extra_hosts)
+        self._listed = frozenset(name if ":" in name else f"{name}:443" for name in settings.extra_hosts)
 
     def check(self, provider: str, url: httpx.URL, *, redirected: bool = False) -> None:
         """``url`` may be fetched for a message of this provider; else ``Refused`` says why not."""

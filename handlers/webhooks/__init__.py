@@ -79,7 +79,7 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
         provider: str, connection_id: str, route: Route, scope: Scope, receive: Receive, url: str
     ) -> tuple[Answer, str]:
         try:
-            connection = service.directory.find(connection_id)
+            connection = await service.directory.look_up(connection_id)
         except DirectoryUnknown:
             return refused(503), "unavailable"
         if connection is None or connection.provider != provider:

@@ -1,6 +1,7 @@
 """Jobs: enqueued with what made them necessary, run at least once, whatever dies."""
 
 import asyncio
+import inspect
 import os
 import signal
 import sys
@@ -35,9 +36,12 @@ class Done:
 
 
 async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    """``condition`` has become true."""
+    """``condition``, a function or a coroutine function, has become true."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for may happen in another process
+        while True:
+            met = condition()
+            if await met if inspect.isawaitable(met) else met:
+                return
             await asyncio.sleep(0.02)
 
 
@@ -135,21 +139,23 @@ async def test_a_failing_job_is_tried_again_and_at_last_held(database: Database,
 
     async def row() -> Any:
         return await admin.fetchrow(
-            "SELECT status::text, attempts, extract(epoch FROM execute_after - updated)::int AS pause FROM jobs.pgqueuer"
+            "SELECT status::text, attempts, extract(epoch FROM execute_after - updated)::int FROM jobs.pgqueuer"
         )
+
+    async def was_tried() -> bool:
+        return bool((await row())["attempts"])
+
+    async def is_held() -> bool:
+        return bool((await row())["status"] == "failed")
 
     await enqueue(database, {"secret": "what people wrote"})
     async with running(database, fail):
-        async with asyncio.timeout(10):
-            while (await row())["attempts"] == 0:
-                await asyncio.sleep(0.05)
+        await until(was_tried)
         assert tuple(await row()) == ("queued", 1, jobs.RETRY_SECONDS[0])
         await admin.execute(
             "UPDATE jobs.pgqueuer SET attempts = $1, execute_after = now() - interval '1 s'", len(jobs.RETRY_SECONDS)
         )
-        async with asyncio.timeout(10):
-            while (await row())["status"] != "failed":
-                await asyncio.sleep(0.05)
+        await until(is_held)
     logged = await admin.fetch("SELECT traceback::text FROM jobs.pgqueuer_log WHERE traceback IS NOT NULL")
     assert logged
     assert all("ValueError" in line[0] and "what people wrote" not in line[0] for line in logged)

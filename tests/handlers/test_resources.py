@@ -15,7 +15,7 @@ from comms.service import Service
 from handlers import guards, shapes
 from handlers.resource import RESOURCES, Resource, Verb
 from models.base import noun_of
-from models.core import Workspace
+from models.core import User, Workspace, WorkspaceMember
 from models.events import Event
 from tests.conftest import Client
 from tests.make import rows
@@ -50,10 +50,10 @@ async def made(service: Service, resource: Resource, client: Client, **values: A
     """The id of a row of the client's workspace."""
     if resource.table is Workspace:
         return client.workspace_id
-    row = await rows.row(
-        service, resource.table, workspace_id=client.workspace_id, user_id=client.user_id, **values
-    )
-    identity: uuid.UUID = row.id
+    # People are seen as members.
+    table = WorkspaceMember if resource.table is User else resource.table
+    row = await rows.row(service, table, workspace_id=client.workspace_id, user_id=client.user_id, **values)
+    identity: uuid.UUID = row.user_id if resource.table is User else row.id
     return identity
 
 
@@ -88,7 +88,7 @@ def a_change(resource: Resource) -> dict[str, Any]:
             if kind is str and not any((meta.extra or {}).get("law") for meta in metas):
                 return {field.encode_name: "Changed"}
             if kind is bool:
-                return {field.encode_name: True}
+                return {field.encode_name: not resource.listing.fields[field.name].default}
     raise AssertionError(f"nothing of {resource.path} can be changed")
 
 
@@ -261,22 +261,13 @@ async def test_a_viewer_reads_and_does_not_write(
 
 
 @that("list")
-async def test_nobody_reads_without_a_token(resource: Resource, anonymous: Any) -> None:
-    answer = await anonymous.get(API + resource.path)
-    assert answer.status_code == 401
-    assert answer.headers["www-authenticate"].startswith("Bearer")
-
-
-@that("list")
 async def test_pages_hold_every_row_once_while_others_are_made(
     resource: Resource, service: Service, owner: Client
 ) -> None:
     if resource.table is Workspace:
         assert await ids(owner, API + resource.path) == [str(owner.workspace_id)]
         return
-    there = {str(await made(service, resource, owner)) for _ in range(5)} | set(
-        await ids(owner, API + resource.path)
-    )
+    there = {str(await made(service, resource, owner)) for _ in range(5)} | set(await ids(owner, API + resource.path))
     for sort in ("-createdAt", "createdAt"):
         seen: list[str] = []
         cursor = None
@@ -355,26 +346,24 @@ async def test_a_cursor_of_another_question_or_by_hand_is_refused(
         assert named(answer) == {"cursor"}
 
 
+NONSENSE = [
+    ("noSuchFilter=1", "noSuchFilter"),
+    ("limit=0", "limit"),
+    ("limit=201", "limit"),
+    ("limit=x", "limit"),
+    ("limit=1&limit=2", "limit"),
+    ("sort=secret", "sort"),
+    ("createdAfter=yesterday", "createdAfter"),
+    ("createdAfter=2026-01-01T00:00:00", "createdAfter"),
+]
+
+
 @that("list")
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("noSuchFilter=1", "noSuchFilter"),
-        ("limit=0", "limit"),
-        ("limit=201", "limit"),
-        ("limit=x", "limit"),
-        ("limit=1&limit=2", "limit"),
-        ("sort=secret", "sort"),
-        ("createdAfter=yesterday", "createdAfter"),
-        ("createdAfter=2026-01-01T00:00:00", "createdAfter"),
-    ],
-)
-async def test_a_question_that_makes_no_sense_is_refused_by_name(
-    resource: Resource, owner: Client, query: str, field: str
-) -> None:
-    answer = await owner.get(f"{API}{resource.path}?{query}")
-    assert answer.status_code == 400
-    assert named(answer) == {field}
+async def test_a_question_that_makes_no_sense_is_refused_by_name(resource: Resource, owner: Client) -> None:
+    for query, field in NONSENSE:
+        answer = await owner.get(f"{API}{resource.path}?{query}")
+        assert answer.status_code == 400, query
+        assert named(answer) == {field}
 
 
 async def test_the_log_is_the_only_table_that_is_listed_by_hand(owner: Client) -> None:

@@ -1,0 +1,1 @@
+"""Factories: plain async functions with keyword defaults, one module a domain."""

@@ -16,7 +16,9 @@ from models.base import Base, now
 from models.types import Email, OurNumber, Phone
 
 
-async def row(service: Service, table: type[Base], *, workspace_id: uuid.UUID, user_id: uuid.UUID, **values: Any) -> Any:
+async def row(
+    service: Service, table: type[Base], *, workspace_id: uuid.UUID, user_id: uuid.UUID, **values: Any
+) -> Any:
     """A row with these values, whose other required columns hold something allowed."""
     async with service.database.everywhere() as db:
         return await _made(db, table, workspace_id, user_id, values)

@@ -1,0 +1,10 @@
+"""Inbound messages: each finds its place, is kept once and is told to all, in one transaction for all that wait.
+
+``story`` is read first; ``passage`` is a message on its way, ``keeping`` the statement that keeps it, ``facts`` what is
+told of it.
+"""
+
+from comms.arrivals.passage import KIND, Arrival, Received
+from comms.arrivals.story import receive, spoil
+
+__all__ = ["KIND", "Arrival", "Received", "receive", "spoil"]

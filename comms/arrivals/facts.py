@@ -1,0 +1,119 @@
+"""What is told of an inbound message: each fact with the resource as GET shows it."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from comms import senders, threads
+from comms.arrivals.passage import Passage
+from comms.events import Fact, encode
+from models.communications import ConversationMessageView, ConversationView, MessageAttachmentView
+from models.crm import ContactView
+
+
+def message_received(passage: Passage, attachments: list[MessageAttachmentView]) -> Fact:
+    arrival, message = passage.arrival, passage.arrival.message
+    assert passage.message_id is not None
+    assert passage.conversation_id is not None
+    provider: Any = message.provider
+    return Fact(
+        workspace_id=passage.workspace_id,
+        event="message.received",
+        subject_type="message",
+        subject_id=passage.message_id,
+        conversation_id=passage.conversation_id,
+        actor_type="contact",
+        actor_id=passage.contact_id,
+        at=arrival.at,
+        data=encode(
+            ConversationMessageView(
+                id=passage.message_id,
+                conversation_id=passage.conversation_id,
+                direction="inbound",
+                content=message.content,
+                content_type=passage.content_type,
+                sender_type="contact",
+                sender_id=passage.contact_id,
+                meta=passage.metadata,
+                status="received",
+                provider=provider,
+                provider_message_id=message.provider_message_id,
+                phone_number_id=passage.number_id,
+                from_address=passage.said_by,
+                to_address=passage.line,
+                attachments=attachments,
+                created_at=arrival.at,
+                updated_at=arrival.at,
+            )
+        ),
+    )
+
+
+def contact_created(stranger: senders.Stranger, contact_id: uuid.UUID) -> Fact:
+    address = stranger.address
+    return Fact(
+        workspace_id=stranger.workspace_id,
+        event="contact.created",
+        subject_type="contact",
+        subject_id=contact_id,
+        at=stranger.at,
+        data=encode(
+            ContactView(
+                id=contact_id,
+                phone=address.value if address.kind == "phone" else None,
+                first_name=stranger.name,
+                source=stranger.source,
+                created_at=stranger.at,
+                updated_at=stranger.at,
+            )
+        ),
+    )
+
+
+def conversation_created(opening: threads.Opening, conversation_id: uuid.UUID) -> Fact:
+    """Told as it began, without the message that follows in the log."""
+    return Fact(
+        workspace_id=opening.workspace_id,
+        event="conversation.created",
+        subject_type="conversation",
+        subject_id=conversation_id,
+        conversation_id=conversation_id,
+        at=opening.at,
+        data=encode(
+            ConversationView(
+                id=conversation_id,
+                contact_id=opening.contact_id,
+                channel=opening.channel,
+                phone_number_id=opening.phone_number_id,
+                created_at=opening.at,
+                updated_at=opening.at,
+            )
+        ),
+    )
+
+
+_REOPENED = "SELECT * FROM conversations WHERE id = ANY($1::uuid[]) ORDER BY id"
+
+
+async def conversations_reopened(db: Any, reopened: dict[Any, int], kept: Sequence[Passage]) -> list[Fact]:
+    """Told as they stood before the messages that follow in the log are counted."""
+    for passage in kept:
+        if passage.conversation_id in reopened:
+            reopened[passage.conversation_id] += 1
+    return [
+        Fact(
+            workspace_id=row["workspace_id"],
+            event="conversation.reopened",
+            subject_type="conversation",
+            subject_id=row["id"],
+            conversation_id=row["id"],
+            at=row["updated_at"],
+            data=encode(
+                ConversationView(
+                    **{name: row[name] for name in ConversationView.__struct_fields__ if name != "message_count"},
+                    message_count=row["message_count"] - reopened[row["id"]],
+                )
+            ),
+        )
+        for row in await db.fetch(_REOPENED, list(reopened))
+    ]

@@ -1,0 +1,236 @@
+"""Errors: what they say, and what they never say."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from litestar import get, post
+from litestar.exceptions import HTTPException
+from sqlalchemy import exc, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms.database import Urls
+from comms.errors import Conflict, Forbidden, Invalid, Missing, Unauthenticated
+from comms.service import Service
+from comms.settings import Secret, Settings
+from handlers.app import create_api
+from handlers.given import Db
+from handlers.guards import authenticated
+from handlers.problems import problem_of
+from tests.conftest import PUBLIC_URL, Client
+
+API = "/api/v1"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "header"),
+    [
+        (Invalid({"name": "is required"}), 400, None),
+        (Unauthenticated(), 401, "WWW-Authenticate"),
+        (Forbidden(), 403, None),
+        (Missing(), 404, None),
+        (Conflict(), 409, None),
+        (HTTPException("gone", status_code=410), 410, None),
+        (exc.TimeoutError(), 503, "Retry-After"),
+        (ConnectionRefusedError(), 503, "Retry-After"),
+        (TimeoutError(), 503, "Retry-After"),
+        (asyncpg.CannotConnectNowError("starting up"), 503, "Retry-After"),
+        (asyncpg.TooManyConnectionsError("full"), 503, "Retry-After"),
+        (exc.InterfaceError("SELECT", {}, Exception("connection is closed")), 503, "Retry-After"),
+        (exc.OperationalError("SELECT", {}, Exception("server closed the connection")), 503, "Retry-After"),
+        (ExceptionGroup("cleanup", [ConnectionResetError()]), 503, "Retry-After"),
+        (FileNotFoundError("/etc/comms/secret"), 500, None),
+        (KeyError("secret"), 500, None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_every_error_has_its_status(error: Exception, status: int, header: str | None) -> None:
+    problem, headers = problem_of(error)
+    assert problem.status == status
+    assert list(headers) == ([header] if header else [])
+
+
+@get("/broken")
+async def broken() -> None:
+    """Fails as no handler should."""
+    raise RuntimeError("the password is hunter2")
+
+
+@post("/late", guards=[authenticated])
+async def late(db: Db) -> dict[str, bool]:
+    """Says yes, and fails only when it is committed: the constraint is deferred."""
+    await db.execute(
+        text(
+            "INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, created_at, updated_at)"
+            " SELECT id, gen_random_uuid(), gen_random_uuid(), 'phone', '+14155550123', now(), now() FROM workspaces"
+        )
+    )
+    return {"done": True}
+
+
+@post("/lost", guards=[authenticated])
+async def lost(db: Db) -> None:
+    """Loses its connection on the way."""
+    await db.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+
+@pytest.fixture
+async def with_faults(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """The API with two routes that fail."""
+    api = create_api(service)
+    api.register(broken)
+    api.register(late)
+    api.register(lost)
+    transport = httpx.ASGITransport(api, raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL) as client:
+        yield client
+
+
+async def test_our_own_fault_is_told_by_a_request_id_and_nothing_else(with_faults: httpx.AsyncClient) -> None:
+    answer = await with_faults.get("/broken")
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert len(answer.json()["requestId"]) == 32
+    assert "hunter2" not in answer.text
+    assert "Traceback" not in answer.text
+
+
+async def test_a_commit_that_fails_is_not_a_success(with_faults: httpx.AsyncClient, owner: Client, admin: Any) -> None:
+    answer = await with_faults.post("/late", headers={"Authorization": f"Bearer {owner.token}"})
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == [{"field": "contactId", "reason": "refers to nothing in this workspace"}]
+    assert await admin.fetchval("SELECT count(*) FROM contact_points") == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/api/v1/nowhere", 404),
+        ("GET", "/api/v1/contacts/not-a-uuid", 404),
+        ("PUT", "/api/v1/contacts", 405),
+        ("DELETE", "/api/v1/contacts", 405),
+    ],
+)
+async def test_a_wrong_address_is_a_problem_too(owner: Client, method: str, path: str, status: int) -> None:
+    answer = await owner.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert set(answer.json()) == {"type", "title", "status", "detail"}
+    if status == 405:
+        assert "POST" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 400),
+        (b"null", 400),
+        (b'{"firstName": "\xff"}', 400),
+        (b'{"firstName": "\\ud800"}', 400),
+        (b'{"firstName": "a\\u0000b"}', 400),
+        (b'{"customFields": {"a": ["\\u0000"]}}', 400),
+        (b'{"customFields": {"\\u0000": 1}}', 400),
+        (b'{"leadScore": 1e999}', 400),
+        (b'{"leadScore": "5"}', 400),
+        (b'{"leadScore": 99999999999999999999}', 400),
+        (b'{"leadScore": 101}', 400),
+        (b'{"customFields": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400),
+        (b'{"firstName": "' + b"x" * 1001 + b'"}', 400),
+        (b'{"firstName": "' + b"x" * 3_000_000 + b'"}', 413),
+        (b'{"firstName": "x"}', 201),
+    ],
+    ids=range(17),
+)
+async def test_a_body_we_cannot_keep_is_refused(owner: Client, body: bytes, status: int) -> None:
+    answer = await owner.post(f"{API}/contacts", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    if status != 201:
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_all_mistakes_are_named_at_once(owner: Client) -> None:
+    body = {"phone": "12", "email": "x", "leadScore": "x", "status": "y", "tags": ["ok", 5], "nope": 1, "id": "z"}
+    answer = await owner.post(f"{API}/contacts", json=body)
+    reasons = {error["field"]: error["reason"] for error in answer.json()["errors"]}
+    assert set(reasons) == {"phone", "email", "leadScore", "status", "tags[1]", "nope", "id"}
+    assert reasons["id"] == "is read-only"
+    for field in reasons:
+        assert field in answer.json()["detail"]
+
+
+async def test_what_is_taken_says_by_which_field(owner: Client) -> None:
+    body = {"phoneNumber": "+14155550100", "provider": "twilio"}
+    assert (await owner.post(f"{API}/workspace-phone-numbers", json=body)).status_code == 201
+    answer = await owner.post(f"{API}/workspace-phone-numbers", json=body)
+    assert answer.status_code == 409
+    assert answer.json()["errors"] == [{"field": "phoneNumber", "reason": "is taken"}]
+
+
+async def test_what_is_still_in_use_is_not_deleted(owner: Client, service: Service) -> None:
+    @post("/in-use", guards=[authenticated])
+    async def in_use(db: Db) -> None:
+        await _delete_members(db)
+
+    api = create_api(service)
+    api.register(in_use)
+    await owner.post(f"{API}/contacts", json={"ownerId": str(owner.user_id)})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url=PUBLIC_URL) as client:  # type: ignore[arg-type]
+        answer = await client.post("/in-use", headers={"Authorization": f"Bearer {owner.token}"})
+    assert answer.status_code == 409
+    assert "referred to" in answer.json()["detail"]
+
+
+async def _delete_members(db: AsyncSession) -> None:
+    await db.execute(text("DELETE FROM workspace_members"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1/comms", "/comms?host=/nowhere"], ids=["refused", "no socket"])
+async def test_a_database_that_is_away_is_503(owner: Client, settings: Settings, address: str) -> None:
+    nowhere = Secret(f"postgresql://comms@{address}")
+    api = create_api(Service(settings, Urls(owner=nowhere, web=nowhere, worker=nowhere), worker=False))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url=PUBLIC_URL) as client:  # type: ignore[arg-type]
+        answer = await client.get(f"{API}/contacts", headers={"Authorization": f"Bearer {owner.token}"})
+        ready = await client.get("/readyz")
+        alive = await client.get("/healthz")
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert "127.0.0.1" not in answer.text
+    assert (ready.status_code, ready.json()["ready"]) == (503, False)
+    assert alive.status_code == 200
+
+
+async def test_a_connection_lost_in_the_middle_is_503_and_the_next_request_gets_through(
+    with_faults: httpx.AsyncClient, owner: Client
+) -> None:
+    answer = await with_faults.post("/lost", headers={"Authorization": f"Bearer {owner.token}"})
+    assert answer.status_code == 503
+    assert (await owner.get(f"{API}/contacts")).status_code == 200
+
+
+async def test_the_figures_are_there_for_everybody(anonymous: httpx.AsyncClient) -> None:
+    assert (await anonymous.get("/healthz")).json() == {"status": "ok"}
+    ready = await anonymous.get("/readyz")
+    assert (ready.status_code, ready.json()["database"], ready.json()["migrations"]) == (200, True, True)
+    figures = await anonymous.get("/metrics")
+    assert figures.headers["content-type"].startswith("text/plain")
+    assert "comms_hub_lag_seconds" in figures.text
+
+
+async def test_the_api_describes_itself(anonymous: httpx.AsyncClient) -> None:
+    schema = (await anonymous.get("/schema/openapi.json")).json()
+    assert schema["info"]["title"] == "comms"
+    operations = [
+        operation for item in schema["paths"].values() for verb, operation in item.items() if verb != "parameters"
+    ]
+    names = [operation["operationId"] for operation in operations]
+    assert len(names) == len(set(names))
+    assert all(operation["tags"] for operation in operations)
+    change = schema["components"]["schemas"]["ContactChange"]
+    assert "createdAt" not in change["properties"]
+    assert change.get("required", []) == []
+    assert (await anonymous.get("/schema")).headers["content-type"].startswith("text/html")
