@@ -6,9 +6,15 @@ Refused
 ├── Missing            there is no such row in their workspace
 ├── Conflict           it contradicts what is already there
 └── Invalid            a field says what it must not; ``errors`` names each
+
+``CannotRun`` is for the command line.
 """
 
 from collections.abc import Mapping
+
+
+class CannotRun(Exception):
+    """A process cannot do its work here; the message says why, and what to do."""
 
 
 class Refused(Exception):

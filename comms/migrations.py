@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import models
 from comms.database import Database, Urls, role_password
+from comms.errors import CannotRun
 from comms.settings import Secret
 from models.tenancy import WEB, WORKER
 
@@ -22,7 +23,7 @@ _LOCK = 0x636F6D6D73  # "comms": one number for every process that migrates
 _FOLDER = Path(models.__file__).parent / "migrations"
 
 
-class SchemaUnusable(Exception):
+class SchemaUnusable(CannotRun):
     """The database cannot be brought to the version asked for."""
 
 
@@ -66,6 +67,11 @@ async def _run(owner: Secret, step: Callable[[Config], None]) -> str:
             reached = await connection.run_sync(_step, step)
             await connection.execute(text(f"GRANT SELECT ON alembic_version TO {WEB}, {WORKER}"))
             return reached
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise SchemaUnusable(
+            f"The database in DATABASE_URL does not answer: {error or type(error).__name__}."
+            " Is the address right, and is the server up?"
+        ) from error
     except DBAPIError as error:
         if "insufficient_privilege" in str(error.orig) or "permission denied" in str(error.orig):
             raise SchemaUnusable(

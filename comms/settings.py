@@ -105,6 +105,7 @@ VARIABLES: Mapping[str, str] = {
     "COMMS_MEDIA_HOSTS": "further host:port names media may be fetched from, separated by commas",
     "COMMS_TWILIO_URL": "Twilio's API (default https://api.twilio.com)",
     "COMMS_LOG_LEVEL": "debug, info, warning or error (default info)",
+    "COMMS_POSTGRES_USER": "who runs the embedded PostgreSQL when we are root (default postgres, else nobody)",
     "COMMS_WORKER": "embedded (default) or separate: whether `comms serve` also works off jobs",
 }
 

@@ -120,7 +120,7 @@ def _invalid(errors: Mapping[str, str]) -> Problem:
 def _of_litestar(error: ValidationException) -> dict[str, str]:
     errors: dict[str, str] = {}
     for item in error.extra if isinstance(error.extra, list) else []:
-        key = str(item.get("key", "")).removeprefix("by_")
+        key = msgspec_camel(str(item.get("key", "")).removeprefix("by_"))
         errors["" if key == "data" else key] = str(item.get("message", ""))
     return errors or {"": error.detail}
 

@@ -17,16 +17,13 @@ from uvicorn.importer import import_from_string
 from comms import demo, logs, migrations, sockets
 from comms.database import Database, Urls, as_role, urls_of
 from comms.embedded import Embedded
+from comms.errors import CannotRun
 from comms.service import Service
 from comms.settings import Secret, SecuritySettings, Settings
 from models.tenancy import WEB, WORKER
 
 # The web layer is above this one: it is named here, never imported.
 _APPLICATION = "handlers.app:create_app"
-
-
-class CannotRun(Exception):
-    """The process cannot do its work here."""
 
 
 def up(settings: Settings, chosen: argparse.Namespace) -> int:

@@ -8,45 +8,16 @@ import httpx
 import msgspec
 
 from comms import demo
-from comms.cli.running import CannotRun
 from comms.demo import Demo
+from comms.errors import CannotRun
 from comms.providers import read_credentials
 from comms.providers.base import Channel, Request
 from comms.settings import Settings
 from comms.simulators import signalwire, twilio, wire
 
-_STATUSES = ("queued", "sending", "sent", "delivered", "undelivered", "failed", "read")
 
-
-def add_to(commands: Any, data_option: Callable[[argparse.ArgumentParser], None]) -> None:
-    """``simulate`` with its kinds is one of ``commands``."""
-    simulate = commands.add_parser("simulate", help="post a signed webhook to the running demo, as a provider would")
-    kinds = simulate.add_subparsers(title="kinds", required=True, metavar="KIND")
-
-    sms = kinds.add_parser("sms", help="a customer texts the demo number")
-    mms = kinds.add_parser("mms", help="a customer sends pictures")
-    mms.add_argument("--media", type=int, default=1, choices=range(1, 11), metavar="N", help="how many (default 1)")
-    for parser in (sms, mms):
-        parser.add_argument("--from", dest="sender", default=demo.CUSTOMER, help=f"who texts (default {demo.CUSTOMER})")
-        parser.add_argument("--to", help="which of our numbers (default: the demo number of the provider)")
-        parser.add_argument("--body", default="Hello from the simulator", help="what they write")
-        parser.add_argument("--sid", help="the provider's message id; the same one again is a repeated webhook")
-        parser.add_argument("--whatsapp", action="store_true", help="over WhatsApp instead (Twilio only)")
-        parser.set_defaults(run=_message, media=0) if parser is sms else parser.set_defaults(run=_message)
-
-    status = kinds.add_parser("status", help="the provider reports what became of a message we sent")
-    status.add_argument("status", nargs="?", default="delivered", choices=_STATUSES, help="(default delivered)")
-    status.add_argument("--sid", help="the provider's id of the message (default: the last one sent)")
-    status.add_argument("--error-code", help="such as 30003")
-    status.set_defaults(run=_status)
-
-    for parser in (sms, mms, status):
-        parser.add_argument("--provider", choices=("twilio", "signalwire"), default="twilio")
-        parser.add_argument("--forged", action="store_true", help="sign with a wrong secret, to see it refused")
-        data_option(parser)
-
-
-def _message(settings: Settings, chosen: argparse.Namespace) -> int:
+def message(settings: Settings, chosen: argparse.Namespace) -> int:
+    """A customer's text has been posted, and what came of it is said."""
     made = _demo(settings)
     line = made.connection(chosen.provider)
     url = f"{made.public_url}/webhooks/{chosen.provider}/{line.id}/messages"
@@ -54,20 +25,20 @@ def _message(settings: Settings, chosen: argparse.Namespace) -> int:
         raise CannotRun("only the Twilio simulator speaks WhatsApp")
     sid = chosen.sid or (wire.sid("SM") if chosen.provider == "twilio" else wire.uuid())
     credentials = _credentials(line, forged=chosen.forged)
-    to = chosen.to or str(line.phone_number)
-    media_base = made.base_url + demo.SIMULATORS
+    said: dict[str, Any] = {
+        "sender": chosen.sender or demo.CUSTOMER,
+        "recipient": chosen.to or line.phone_number,
+        "body": chosen.body,
+        "sid": sid,
+    }
+    base = made.base_url + demo.SIMULATORS
     if chosen.provider == "twilio":
-        items = [twilio.media_url(credentials, "MM" + "0" * 32, media_base) for _ in range(chosen.media)]
         channel = Channel.WHATSAPP if chosen.whatsapp else Channel.SMS
-        request = twilio.message(
-            url, credentials, sender=chosen.sender, recipient=to, body=chosen.body, media=items, sid=sid,
-            channel=channel,
-        )  # fmt: skip
+        items = [twilio.media_url(credentials, sid, base) for _ in range(chosen.media)]
+        request = twilio.message(url, credentials, media=items, channel=channel, **said)
     else:
-        items = [f"{media_base}/files/{number}.png" for number in range(chosen.media)]
-        request = signalwire.message(
-            url, credentials, sender=chosen.sender, recipient=to, body=chosen.body, media=items, sid=sid
-        )
+        items = [f"{base}/files/{number}.png" for number in range(chosen.media)]
+        request = signalwire.message(url, credentials, media=items, **said)
     if not _post(made, request):
         return 1
     kept = _get(made, "conversation-messages", providerMessageId=sid)["items"]
@@ -78,7 +49,8 @@ def _message(settings: Settings, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _status(settings: Settings, chosen: argparse.Namespace) -> int:
+def status(settings: Settings, chosen: argparse.Namespace) -> int:
+    """A delivery report has been posted, and what came of it is said."""
     made = _demo(settings)
     line = made.connection(chosen.provider)
     sid = chosen.sid or _last_sent(made)

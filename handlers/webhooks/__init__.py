@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from time import perf_counter
 from typing import Any
 
 import structlog
@@ -30,8 +31,9 @@ Take = Callable[[Service, Connection, Request], Awaitable[Answer]]
 class Route:
     """What may be posted to a kind of webhook, and who takes it."""
 
-    def __init__(self, take: Take, *, methods: tuple[str, ...], most_bytes: int) -> None:
+    def __init__(self, kind: str, take: Take, *, methods: tuple[str, ...], most_bytes: int) -> None:
         self.take = take
+        self.seconds = metrics.WEBHOOK_SECONDS.labels(kind)
         self.methods = methods
         self.most_bytes = most_bytes
 
@@ -41,12 +43,12 @@ _MAIL_BYTES = 35 * 1024 * 1024  # SendGrid sends up to 30 MB, and a 4xx would lo
 
 ROUTES: Mapping[tuple[str, str], Route] = {
     **{
-        (provider, kind): Route(take, methods=("POST", "GET"), most_bytes=_MESSAGE_BYTES)
+        (provider, kind): Route(kind, take, methods=("POST", "GET"), most_bytes=_MESSAGE_BYTES)
         for provider in ("twilio", "signalwire")
         for kind, take in (("messages", messages.take_message), ("message-status", messages.take_report))
     },
-    ("sendgrid", "events"): Route(sendgrid.take_events, methods=("POST",), most_bytes=_MAIL_BYTES),
-    ("sendgrid", "inbound"): Route(sendgrid.take_inbound, methods=("POST",), most_bytes=_MAIL_BYTES),
+    ("sendgrid", "events"): Route("events", sendgrid.take_events, methods=("POST",), most_bytes=_MAIL_BYTES),
+    ("sendgrid", "inbound"): Route("inbound", sendgrid.take_inbound, methods=("POST",), most_bytes=_MAIL_BYTES),
 }
 
 
@@ -71,8 +73,10 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
             return refused(404)
         if scope["method"] not in route.methods:
             return refused(405, allow=", ".join(route.methods))
+        began = perf_counter()
         answer, verdict = await _taken(provider, connection_id, route, scope, receive, public_url + path)
         metrics.WEBHOOKS.labels(provider, kind, verdict).inc()
+        route.seconds.observe(perf_counter() - began)
         return answer
 
     async def _taken(

@@ -334,6 +334,7 @@ async def test_a_file_that_trickles_in_too_slowly_is_tried_again(world: World) -
         for _ in range(20):
             await send({"type": "http.response.body", "body": b"x", "more_body": True})
             await asyncio.sleep(0.05)
+        await send({"type": "http.response.body", "body": b""})
 
     async with served(trickle) as port:
         media = world.media(extra_hosts=(f"127.0.0.1:{port}",), total_seconds=0.3)

@@ -1,0 +1,95 @@
+"""What can be said on the command line."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from comms import settings
+
+_DESCRIPTION = "comms: signed webhooks in, conversations on every agent's screen."
+_EPILOG = """\
+Begin with `comms up`: a database, a demo workspace and the service on http://127.0.0.1:8000.
+Then, in another terminal, `comms simulate sms --body "Hello"` makes a message appear.
+
+Configuration is by environment variables:
+"""
+_STATUSES = ("queued", "sending", "sent", "delivered", "undelivered", "failed", "read")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command; ``run`` names the function that does it, as ``module:function`` of this package."""
+    variables = "\n".join(f"  {name:<22} {meaning}" for name, meaning in settings.VARIABLES.items())
+    parser = argparse.ArgumentParser(
+        prog="comms",
+        description=_DESCRIPTION,
+        epilog=_EPILOG + variables,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    up = commands.add_parser("up", help="everything in one process: database, migrations, demo workspace, web, worker")
+    _listening(up)
+    up.add_argument("--no-demo", action="store_true", help="do not make the demo workspace")
+    up.set_defaults(run="running:up")
+
+    serve = commands.add_parser("serve", help="the web process")
+    _listening(serve)
+    serve.add_argument("--migrate", action="store_true", help="bring the database to the newest schema first")
+    serve.set_defaults(run="running:serve")
+
+    worker = commands.add_parser("worker", help="a process that works off jobs")
+    _data(worker)
+    worker.set_defaults(run="running:work")
+
+    database = commands.add_parser("db", help="the schema: upgrade or downgrade")
+    steps = database.add_subparsers(title="steps", required=True, metavar="STEP")
+    for name, default in (("upgrade", "head"), ("downgrade", "-1")):
+        step = steps.add_parser(name, help=f"{name} to a revision (default {default})")
+        step.add_argument("revision", nargs="?", default=default)
+        _data(step)
+        step.set_defaults(run=f"schema:{name}")
+
+    _simulate(commands)
+
+    doctor = commands.add_parser("doctor", help="what is misconfigured, in words")
+    _data(doctor)
+    doctor.set_defaults(run="doctor:examine")
+    return parser
+
+
+def _simulate(commands: Any) -> None:
+    simulate = commands.add_parser("simulate", help="post a signed webhook to the running demo, as a provider would")
+    kinds = simulate.add_subparsers(title="kinds", required=True, metavar="KIND")
+
+    sms = kinds.add_parser("sms", help="a customer texts the demo number")
+    sms.set_defaults(run="simulating:message", media=0)
+    mms = kinds.add_parser("mms", help="a customer sends pictures")
+    mms.add_argument("--media", type=int, default=1, choices=range(1, 11), metavar="N", help="how many (default 1)")
+    mms.set_defaults(run="simulating:message")
+    for kind in (sms, mms):
+        kind.add_argument("--from", dest="sender", metavar="NUMBER", help="who texts (default: the demo's customer)")
+        kind.add_argument("--to", metavar="NUMBER", help="which of our numbers (default: the provider's demo number)")
+        kind.add_argument("--body", default="Hello from the simulator", help="what they write")
+        kind.add_argument("--sid", help="the provider's message id; the same one again is a repeated webhook")
+        kind.add_argument("--whatsapp", action="store_true", help="over WhatsApp instead (Twilio only)")
+
+    status = kinds.add_parser("status", help="the provider reports what became of a message we sent")
+    status.add_argument("status", nargs="?", default="delivered", choices=_STATUSES, help="(default delivered)")
+    status.add_argument("--sid", help="the provider's id of the message (default: the last one sent)")
+    status.add_argument("--error-code", help="such as 30003")
+    status.set_defaults(run="simulating:status")
+
+    for kind in (sms, mms, status):
+        kind.add_argument("--provider", choices=("twilio", "signalwire"), default="twilio")
+        kind.add_argument("--forged", action="store_true", help="sign with a wrong secret, to see it refused")
+        _data(kind)
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-dir", type=Path, help="folder of the embedded database and demo.json (default .comms)")
+
+
+def _listening(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default 8000)")
+    _data(parser)

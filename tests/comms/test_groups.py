@@ -1,0 +1,86 @@
+"""Group commit, with a story of one statement."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from comms import groups
+from comms.database import Database
+from comms.events import Told
+from comms.groups import Groups, Unavailable
+
+
+async def _apply(db: Any, items: Sequence[int]) -> tuple[list[str], Told]:
+    if 13 in items:
+        await db.execute("SELECT 1 / 0")
+    await db.execute("INSERT INTO items SELECT unnest($1::int[]), $2", list(items), len(items))
+    return [f"kept {item}" for item in items], []
+
+
+async def _spoil(db: Any, item: int, error: Exception) -> tuple[list[str], Told]:
+    await db.execute("INSERT INTO items VALUES ($1, 0)", -item)
+    return [f"spoilt by {type(error).__name__}"], []
+
+
+@pytest.fixture
+async def lanes(database: Database, admin: Any) -> AsyncIterator[Groups[int, str]]:
+    await admin.execute("CREATE TABLE items (item int PRIMARY KEY, company int)")
+    await admin.execute("GRANT ALL ON items TO comms_worker")
+    lanes: Groups[int, str] = Groups("items", database, _apply, _spoil)
+    await lanes.start()
+    yield lanes
+    await lanes.stop()
+
+
+async def test_an_item_alone_leaves_alone(lanes: Groups[int, str], admin: Any) -> None:
+    assert await lanes.add(1) == "kept 1"
+    assert await admin.fetchval("SELECT company FROM items") == 1
+
+
+async def test_what_gathers_while_the_lanes_are_busy_leaves_together(lanes: Groups[int, str], admin: Any) -> None:
+    outcomes = await asyncio.gather(*(lanes.add(item) for item in range(100, 400)))
+    assert outcomes == [f"kept {item}" for item in range(100, 400)]
+    assert await admin.fetchval("SELECT max(company) FROM items") > 50
+
+
+async def test_a_poisoned_item_fails_alone(lanes: Groups[int, str], admin: Any) -> None:
+    outcomes = await asyncio.gather(*(lanes.add(item) for item in range(10, 20)))
+    assert outcomes[3] == "spoilt by DivisionByZeroError"
+    assert [outcome for outcome in outcomes if outcome.startswith("kept")] == [
+        f"kept {item}" for item in range(10, 20) if item != 13
+    ]
+    assert await admin.fetchval("SELECT array_agg(item ORDER BY item) FROM items") == [
+        -13, *(item for item in range(10, 20) if item != 13)
+    ]  # fmt: skip
+
+
+async def test_a_lost_connection_is_made_again_and_nothing_is_lost(lanes: Groups[int, str], admin: Any) -> None:
+    assert await lanes.add(1) == "kept 1"
+    await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'comms_worker'")
+    assert await asyncio.gather(*(lanes.add(item) for item in range(2, 9))) == [f"kept {i}" for i in range(2, 9)]
+
+
+async def test_a_database_that_stays_away_is_told_to_the_caller_in_time(
+    lanes: Groups[int, str], admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "PATIENCE_SECONDS", 0.3)
+    await admin.execute("ALTER ROLE comms_worker CONNECTION LIMIT 0")
+    try:
+        await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'comms_worker'")
+        with pytest.raises(Unavailable):
+            await lanes.add(1)
+    finally:
+        await admin.execute("ALTER ROLE comms_worker CONNECTION LIMIT -1")
+    assert await lanes.add(2) == "kept 2"
+
+
+async def test_what_waits_at_the_end_is_committed_before_the_lanes_close(
+    lanes: Groups[int, str], admin: Any
+) -> None:
+    waiting = [lanes.add(item) for item in range(100, 150)]
+    await lanes.stop()
+    assert [await outcome for outcome in waiting] == [f"kept {item}" for item in range(100, 150)]
+    with pytest.raises(Unavailable):
+        await lanes.add(200)

@@ -1,0 +1,56 @@
+"""The environment, read at once and refused at once."""
+
+import base64
+
+import pytest
+
+from comms import settings
+from comms.settings import Misconfigured, Secret
+
+KEY = base64.b64encode(b"k" * 32).decode()
+ENOUGH = {"DATABASE_URL": "postgresql://owner:secret@db/comms", "COMMS_SECRET_KEY": f"k1:{KEY}"}
+
+
+def test_an_empty_environment_runs_on_the_embedded_database() -> None:
+    read = settings.read({})
+    assert read.database.url is None
+    assert read.server.public_url == "http://127.0.0.1:8000"
+    assert read.media.url.startswith("file:///")
+
+
+def test_every_wrong_variable_is_named_at_once() -> None:
+    wrong = {
+        "DATABASE_URL": "mysql://x/y",
+        "COMMS_PORT": "none",
+        "PUBLIC_URL": "ftp://x",
+        "COMMS_SECRET_KEY": "k1:short",
+        "COMMS_LOG_LEVEL": "loud",
+        "COMMS_TYPO": "1",
+    }
+    with pytest.raises(Misconfigured) as refused:
+        settings.read(wrong)
+    assert len(refused.value.problems) == len(wrong)
+    for name in wrong:
+        assert name in str(refused.value)
+
+
+def test_a_database_of_ones_own_needs_a_key_of_ones_own() -> None:
+    with pytest.raises(Misconfigured, match="COMMS_SECRET_KEY is missing"):
+        settings.read({"DATABASE_URL": ENOUGH["DATABASE_URL"]})
+
+
+def test_keys_can_be_rotated() -> None:
+    other = base64.b64encode(b"o" * 32).decode()
+    read = settings.read(ENOUGH | {"COMMS_SECRET_KEY": f"k2:{other},k1:{KEY}"})
+    assert [name for name, _ in read.security.keys] == ["k2", "k1"]
+
+
+def test_no_secret_prints_itself() -> None:
+    read = settings.read(ENOUGH)
+    for text in (repr(read), str(read), f"{read.database.url}", f"{read.security}"):
+        assert "secret@" not in text
+        assert KEY not in text
+        assert "kkkk" not in text
+    assert Secret("a") == Secret("a")
+    assert read.database.url is not None
+    assert read.database.url.plain == ENOUGH["DATABASE_URL"]

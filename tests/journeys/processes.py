@@ -1,0 +1,175 @@
+"""Processes of comms as an operator starts them, on free ports; whoever starts one ends it, however the test went."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from comms.embedded import Embedded, locks, programs
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = (sys.executable, "-c", "from comms.cli import main; main()")
+START_SECONDS = 60
+OURS = ("COMMS_", "DATABASE_", "PUBLIC_URL", "PG")
+
+
+class Process:
+    """A running ``comms``."""
+
+    def __init__(self, child: subprocess.Popen[bytes], port: int, output: Path) -> None:
+        self.child = child
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.screen_url = f"ws://127.0.0.1:{port}/ws"
+        self._output = output
+
+    @property
+    def said(self) -> str:
+        """All that it has printed and logged."""
+        return self._output.read_text(errors="replace")
+
+    @property
+    def is_alive(self) -> bool:
+        return self.child.poll() is None
+
+    def kill(self) -> None:
+        """It is gone without a word, as after ``kill -9``."""
+        self.child.kill()
+        self.child.wait()
+
+    def ask_to_stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """It is told to stop, and goes on for as long as it needs."""
+        self.child.send_signal(how)
+
+    def stopped(self, *, within: float = 15) -> int:
+        """What it exits with."""
+        return self.child.wait(within)
+
+    def end(self) -> None:
+        """It has stopped, politely if it can."""
+        if self.is_alive:
+            self.ask_to_stop()
+            try:
+                self.stopped()
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def await_start(self) -> None:
+        """It serves; a process that ends instead, or never comes up, fails with what it said."""
+        deadline = time.monotonic() + START_SECONDS
+        while "comms is " not in self.said:
+            assert self.is_alive, f"comms ended with {self.child.returncode}:\n{self.said}"
+            assert time.monotonic() < deadline, f"comms has not started:\n{self.said}"
+            time.sleep(0.02)
+
+
+def begin(*arguments: str | Path, folder: Path, port: int | None = None, **variables: str) -> Process:
+    """``comms ARGUMENTS --port …`` is starting; its output goes to a file in ``folder``."""
+    port = port or free_port()
+    output = folder / f"comms-{port}.log"
+    with output.open("wb") as file:
+        child = _child((*arguments, "--port", str(port)), file, variables)
+    return Process(child, port, output)
+
+
+@contextmanager
+def running(*arguments: str | Path, folder: Path, port: int | None = None, **variables: str) -> Iterator[Process]:
+    """A started process, ended when the block is left."""
+    process = begin(*arguments, folder=folder, port=port, **variables)
+    try:
+        process.await_start()
+        yield process
+    finally:
+        process.end()
+
+
+def comms(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself."""
+    return run((*PROGRAM, *arguments), **variables)
+
+
+def run(command: tuple[str | Path, ...], **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=_environment(variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+
+
+def _child(arguments: tuple[str | Path, ...], output: IO[bytes], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        (*PROGRAM, *arguments),
+        cwd=ROOT,
+        env=_environment(variables),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """What is configured for this machine is not configured for a test."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)} | dict(variables)
+
+
+def free_port() -> int:
+    with socket.socket() as asking:
+        asking.bind(("127.0.0.1", 0))
+        return int(asking.getsockname()[1])
+
+
+def postmaster(data_dir: Path) -> int:
+    """The process id of the PostgreSQL over ``data_dir``."""
+    return next(pid for pid, is_postmaster in processes_over(data_dir) if is_postmaster)
+
+
+def processes_over(data_dir: Path) -> list[tuple[int, bool]]:
+    """Every process of the PostgreSQL over ``data_dir``, and whether it is the postmaster."""
+    folders = Embedded(data_dir).folders
+    try:
+        owner = folders.data.stat().st_uid
+    except FileNotFoundError:
+        return []
+    return list(programs.processes_of(folders.mark, owner))
+
+
+@contextmanager
+def held_still(data_dir: Path) -> Iterator[None]:
+    """The PostgreSQL over ``data_dir`` neither answers nor refuses: all its processes are stopped."""
+    pids = [pid for pid, _ in sorted(processes_over(data_dir), key=lambda process: not process[1])]
+    _signal_all(pids, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal_all(pids, signal.SIGCONT)
+
+
+def end_postgres(data_dir: Path) -> None:
+    """No PostgreSQL is left over ``data_dir``, which is about to be removed."""
+    running_lock = data_dir / "running.lock"
+    _signal_all([pid for pid, _ in processes_over(data_dir)], signal.SIGKILL)
+    wait_until(lambda: locks.is_free(running_lock))
+
+
+def _signal_all(pids: list[int], how: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, how)
+
+
+def wait_until(holds: Callable[[], bool], within: float = 20) -> None:
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
