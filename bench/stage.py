@@ -29,23 +29,35 @@ from comms.vault import Vault
 from models.communications import WorkspacePhoneNumber
 from models.tenancy import WEB, WORKER
 
-CONTACTS = 2_000
-FIRST_ID = 100_000_000_000  # the last twelve digits of the first contact's id, and of its conversation's
-FIRST_PHONE = "+14152000000"
+CONTACTS = 2_000  # of a town, evenly in its workspaces
+FIRST_ID = 100_000_000_000  # ids end in twelve digits counted from here, so that whoever needs one computes it
+FIRST_PHONE = 14_152_000_000
+OUR_NUMBER = "+14155550100"
 ACCOUNT = "AC" + "b" * 32
 PUBLIC_URL = "https://bench.example"
+TOKEN = secrets.token_hex(16)
 START_SECONDS = 60
 
 
-class House(msgspec.Struct, frozen=True):
-    """A workspace with a connection, a number, and contacts that have all written before."""
+class Town(msgspec.Struct, frozen=True):
+    """The workspaces of one who competes, each with a connection, a number, and contacts that have all written before.
 
-    workspace_id: uuid.UUID
-    connection_id: uuid.UUID
-    number_id: uuid.UUID
-    user_id: uuid.UUID
-    line: Line
-    access_token: str
+    The nth workspace, its connection and its number share one id.
+    """
+
+    ids: list[uuid.UUID]
+    lines: list[Line]
+    access_tokens: list[str]
+
+    @property
+    def id_begins(self) -> str:
+        """What all its ids begin with: ``FIRST_ID + n`` follows."""
+        return str(self.ids[0])[:24]
+
+    @property
+    def contacts_each(self) -> int:
+        """How many contacts a workspace has."""
+        return CONTACTS // len(self.ids)
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -56,25 +68,25 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Stage:
-    """What everything happens on; ``houses`` are named after who lives there."""
+    """What everything happens on; ``towns`` are named after who competes."""
 
     def __init__(self, folder: Path, cores: Cores, embedded: Embedded, admin: Any) -> None:
         self.folder = folder
         self.cores = cores
         self.embedded = embedded
         self.admin = admin
-        self.houses: dict[str, House] = {}
+        self.towns: dict[str, Town] = {}
 
-    async def build(self, *names: str) -> None:
-        """Each of ``names`` has a house."""
+    async def build(self, towns: Mapping[str, int]) -> None:
+        """Each of ``towns`` exists with so many workspaces."""
         read = with_keys(settings.read({"COMMS_DATA_DIR": str(self.folder)}))
         urls = self._urls()
         await migrations.upgrade(urls)
         database = Database(urls, pool_size=2)
         try:
-            for name in names:
-                self.houses[name] = await _found(database, Vault(read.security), name)
-                await self.admin.execute(_CONTACTS.format(workspace=self.houses[name].workspace_id, **_SEED))
+            for place, (name, size) in enumerate(towns.items(), start=1):
+                self.towns[name] = await _found(database, Vault(read.security), name, place, size)
+                await self.admin.execute(_contacts(self.towns[name]))
         finally:
             await database.close()
         await self.settle()
@@ -84,9 +96,9 @@ class Stage:
         await self.admin.execute("VACUUM ANALYZE")
         await self.admin.execute("CHECKPOINT")
 
-    async def presend(self, house: House, run: str, count: int) -> None:
-        """``count`` messages of the house wait for their delivery reports."""
-        await self.admin.execute(_SENT, house.workspace_id, run, count, house.connection_id, house.number_id)
+    async def presend(self, name: str, run: str, count: int) -> None:
+        """``count`` messages of that town wait for their delivery reports."""
+        await self.admin.execute(_SENT, self.towns[name].ids, run, count)
 
     @contextmanager
     def service(self) -> Iterator[Server]:
@@ -101,8 +113,7 @@ class Stage:
     def naive(self) -> Iterator[Server]:
         """The ordinary handler, under the same server on the same core."""
         port = free_port()
-        house = self.houses["naive"]
-        command = [sys.executable, "-m", "bench.naive", str(port), self.embedded.dsn(WORKER), house.line.token]
+        command = [sys.executable, "-m", "bench.naive", str(port), self.embedded.url(WORKER), TOKEN]
         with self.process(command, self.cores.service, "listening") as process:
             yield Server(process.pid, port)
 
@@ -152,7 +163,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def stage(runner: asyncio.Runner, *houses: str, on: Path | None = None) -> Iterator[Stage]:
+def stage(runner: asyncio.Runner, towns: Mapping[str, int], on: Path | None = None) -> Iterator[Stage]:
     """A stage that is gone afterwards. ``on`` names the folder whose disk is used."""
     folder = Path(tempfile.mkdtemp(prefix="comms-bench-", dir=on or _on_disk()))
     folder.chmod(0o711)  # PostgreSQL refuses root and runs as somebody else, who must get through
@@ -164,7 +175,7 @@ def stage(runner: asyncio.Runner, *houses: str, on: Path | None = None) -> Itera
         admin = runner.run(asyncpg.connect(embedded.dsn()))
         built = Stage(folder, cores, embedded, admin)
         try:
-            runner.run(built.build(*houses))
+            runner.run(built.build(towns))
             yield built
         finally:
             runner.run(admin.close())
@@ -179,55 +190,57 @@ def _on_disk() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-async def _found(database: Database, vault: Vault, name: str) -> House:
-    token = secrets.token_hex(16)
+async def _found(database: Database, vault: Vault, name: str, place: int, size: int) -> Town:
+    ids = [uuid.UUID(f"{place:08d}-0000-7000-8000-{FIRST_ID + n}") for n in range(size)]
+    tokens, lines = [], []
     async with database.everywhere() as db:
-        workspace, member = await workspaces.found(db, name=name.title(), slug=name, email=f"owner@{name}.example")
-        _, access_token = await credentials.issue(db, member, "bench")
-        connection = await connections.connect(
-            db,
-            vault,
-            workspace_id=workspace.id,
-            provider="twilio",
-            name=name,
-            secret={"accountSid": ACCOUNT, "authToken": token},
-        )
-        number = WorkspacePhoneNumber(
-            workspace_id=workspace.id, connection_id=connection.id, phone_number="+14155550100", provider="twilio"
-        )
-        db.add(number)
-        await db.flush()
-    return House(
-        workspace_id=workspace.id,
-        connection_id=connection.id,
-        number_id=number.id,
-        user_id=member.user_id,
-        line=Line(PUBLIC_URL, str(connection.id), ACCOUNT, token, number.phone_number, FIRST_PHONE, CONTACTS),
-        access_token=access_token,
-    )
+        for id_ in ids:
+            slug = f"{name}-{id_.hex[-3:]}"
+            _, member = await workspaces.found(
+                db, name=slug, slug=slug, email=f"owner@{slug}.example", workspace_id=id_
+            )
+            _, token = await credentials.issue(db, member, "bench")
+            tokens.append(token)
+            secret = {"accountSid": ACCOUNT, "authToken": TOKEN}
+            await connections.connect(db, vault, workspace_id=id_, provider="twilio", name=slug, secret=secret, id=id_)
+            db.add(
+                WorkspacePhoneNumber(
+                    workspace_id=id_, id=id_, connection_id=id_, phone_number=OUR_NUMBER, provider="twilio"
+                )
+            )
+            lines.append(
+                Line(PUBLIC_URL, str(id_), ACCOUNT, TOKEN, OUR_NUMBER, f"+{FIRST_PHONE}", CONTACTS // size)
+            )
+    return Town(ids, lines, tokens)
 
 
-_SEED = {"first_id": FIRST_ID, "first_phone": FIRST_PHONE.removeprefix("+"), "last": CONTACTS - 1}
-_CONTACTS = """
-CREATE TEMP TABLE people AS
-SELECT '{workspace}'::uuid AS workspace_id, ('00000000-0000-7000-8000-' || {first_id} + n)::uuid AS id,
-    '+' || {first_phone} + n AS phone, now() AS at
-FROM generate_series(0, {last}) AS n;
-INSERT INTO contacts (workspace_id, id, phone, source, created_at, updated_at)
-SELECT workspace_id, id, phone, 'inbound_sms', at, at FROM people;
-INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, is_primary, created_at, updated_at)
-SELECT workspace_id, id, id, 'phone', phone, true, at, at FROM people;
-INSERT INTO conversations (workspace_id, id, contact_id, channel, last_message_at, created_at, updated_at)
-SELECT workspace_id, id, id, 'sms', at, at, at FROM people;
-DROP TABLE people;
-"""
+def _contacts(town: Town) -> str:
+    size = len(town.ids)
+    return f"""
+        CREATE TEMP TABLE people AS
+        SELECT ('{town.id_begins}' || {FIRST_ID} + n % {size})::uuid AS workspace_id,
+            ('00000000-0000-7000-8000-' || {FIRST_ID} + n / {size})::uuid AS id,
+            '+' || {FIRST_PHONE} + n / {size} AS phone, now() AS at
+        FROM generate_series(0, {CONTACTS - 1}) AS n;
+        INSERT INTO contacts (workspace_id, id, phone, source, created_at, updated_at)
+        SELECT workspace_id, id, phone, 'inbound_sms', at, at FROM people;
+        INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, is_primary, created_at, updated_at)
+        SELECT workspace_id, id, id, 'phone', phone, true, at, at FROM people;
+        INSERT INTO conversations (workspace_id, id, contact_id, channel, last_message_at, created_at, updated_at)
+        SELECT workspace_id, id, id, 'sms', at, at, at FROM people;
+        DROP TABLE people"""
 
+
+# The nth message belongs to the workspace that ``webhooks.requests`` signs the nth report for.
 _SENT = f"""
+WITH sent AS (
+    SELECT n, ($1::uuid[])[1 + n % cardinality($1)] AS place, n / cardinality($1) % ({CONTACTS} / cardinality($1)) AS who
+    FROM generate_series(0, $3::int - 1) AS n
+)
 INSERT INTO conversation_messages (workspace_id, id, conversation_id, direction, content, sender_type, status, provider,
     provider_message_id, connection_id, phone_number_id, from_address, to_address, created_at, updated_at)
-SELECT $1, uuidv7(), ('00000000-0000-7000-8000-' || {FIRST_ID} + n % {CONTACTS})::uuid, 'outbound',
+SELECT place, uuidv7(), ('00000000-0000-7000-8000-' || {FIRST_ID} + who)::uuid, 'outbound',
     'Your table for two is booked for 7pm. See you tonight!', 'system', 'queued', 'twilio',
-    'SM' || md5($2 || ':' || n), $4, $5, '+14155550100', '+' || {FIRST_PHONE.removeprefix("+")} + n % {CONTACTS},
-    now(), now()
-FROM generate_series(0, $3::int - 1) AS n
+    'SM' || md5($2 || ':' || n), place, place, '{OUR_NUMBER}', '+' || {FIRST_PHONE} + who, now(), now()
+FROM sent
 """

@@ -39,9 +39,12 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """``count`` requests of a run: messages from many senders, or reports on messages sent before."""
+    """``count`` requests of a run: messages from many senders, or reports on messages sent before.
 
-    line: Line
+    They are spread over all ``lines``.
+    """
+
+    lines: list[Line]
     kind: Literal["messages", "message-status"]
     run: str
     count: int
@@ -61,28 +64,24 @@ def reported(index: int) -> tuple[int, str]:
 
 def requests(batch: Batch) -> Iterator[bytes]:
     """The requests, as bytes to be written to a connection."""
-    line = batch.line
-    url = f"{line.public_url}/webhooks/twilio/{line.connection}/{batch.kind}"
-    credentials = TwilioCredentials(line.account, line.token)
-    if batch.kind == "messages":
-        made = twilio.message(url, credentials, sender=_SENDER, recipient=line.number, body=_BODY, sid=_SID)
-    else:
-        made = twilio.report(url, credentials, sid=_SID, status=_STATUS, sender=line.number, recipient=line.first_phone)
-    sign = _mould(made, line)
+    moulds = [_mould(line, batch.kind) for line in batch.lines]
+    line = batch.lines[0]
     first = int(line.first_phone.removeprefix("+"))
     for index in range(batch.count):
         if batch.kind == "message-status":
             message, status = reported(index)
-            yield sign(sid(batch.run, message), line.first_phone, status)
+            yield moulds[message % len(moulds)](sid(batch.run, message), line.first_phone, status)
             continue
         name = sid(batch.run, index)
         number = int(name[2:18], 16)
         known = index % NEWCOMERS != NEWCOMERS - 1
-        yield sign(name, f"+{first + number % line.contacts}" if known else f"+44{number % 10**10:010}", _STATUS)
+        sender = f"+{first + number // len(moulds) % line.contacts}" if known else f"+44{number % 10**10:010}"
+        yield moulds[number % len(moulds)](name, sender, _STATUS)
 
 
-def _mould(made: Request, line: Line) -> Callable[[str, str, str], bytes]:
+def _mould(line: Line, kind: str) -> Callable[[str, str, str], bytes]:
     """A request of the simulator's with its id, sender and status exchanged and signed anew, in a tenth of the time."""
+    made = _made(line, f"{line.public_url}/webhooks/twilio/{line.connection}/{kind}")
     body = made.body.decode()
     pairs = sorted(parse_qsl(body, keep_blank_values=True))
     signed = made.url + "".join(name + value for name, value in pairs)
@@ -104,6 +103,13 @@ def _mould(made: Request, line: Line) -> Callable[[str, str, str], bytes]:
         return (head % (_signature(key, text), len(form), form)).encode()
 
     return sign
+
+
+def _made(line: Line, url: str) -> Request:
+    credentials = TwilioCredentials(line.account, line.token)
+    if url.endswith("/messages"):
+        return twilio.message(url, credentials, sender=_SENDER, recipient=line.number, body=_BODY, sid=_SID)
+    return twilio.report(url, credentials, sid=_SID, status=_STATUS, sender=line.number, recipient=line.first_phone)
 
 
 def _signature(key: bytes, text: str) -> str:

@@ -88,8 +88,19 @@ async def tell(db: Any, facts: Sequence[Fact]) -> Told:
     return [(row[0], row[1]) for row in await db.fetch(WRITE, *arguments(facts))] if facts else []
 
 
-def record(db: AsyncSession, event: str, row: Base, view: View, *, at: datetime | None = None) -> None:
-    """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it."""
+def record(
+    db: AsyncSession,
+    event: str,
+    row: Base,
+    view: View,
+    *,
+    at: datetime | None = None,
+    conversation_id: uuid.UUID | None = None,
+) -> None:
+    """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it.
+
+    The conversation it belongs to is the row's own, unless another is named.
+    """
     actor: Actor = db.info.get("actor", Actor())
     subject = noun_of(type(row))
     identity: uuid.UUID = row.id  # type: ignore[attr-defined]  # every table that events speak of has one
@@ -101,7 +112,8 @@ def record(db: AsyncSession, event: str, row: Base, view: View, *, at: datetime 
             subject_id=identity,
             data=encode(view),
             at=at or now(),
-            conversation_id=identity if subject == "conversation" else getattr(row, "conversation_id", None),
+            conversation_id=conversation_id
+            or (identity if subject == "conversation" else getattr(row, "conversation_id", None)),
             actor_type=actor.type,
             actor_id=actor.id,
         )

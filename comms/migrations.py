@@ -53,7 +53,13 @@ async def is_current(database: Database) -> bool:
 
 async def _run(owner: Secret, step: Callable[[Config], None]) -> str:
     async def connect() -> object:
-        return await asyncpg.connect(owner.plain, timeout=10)
+        try:
+            return await asyncpg.connect(owner.plain, timeout=10)
+        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            raise SchemaUnusable(
+                f"The database in DATABASE_URL does not answer: {error or type(error).__name__}."
+                " Is the address right, and is the server up?"
+            ) from error
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect)
     try:
@@ -67,11 +73,6 @@ async def _run(owner: Secret, step: Callable[[Config], None]) -> str:
             reached = await connection.run_sync(_step, step)
             await connection.execute(text(f"GRANT SELECT ON alembic_version TO {WEB}, {WORKER}"))
             return reached
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        raise SchemaUnusable(
-            f"The database in DATABASE_URL does not answer: {error or type(error).__name__}."
-            " Is the address right, and is the server up?"
-        ) from error
     except DBAPIError as error:
         if "insufficient_privilege" in str(error.orig) or "permission denied" in str(error.orig):
             raise SchemaUnusable(

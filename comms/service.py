@@ -93,7 +93,7 @@ class Service:
             return
         self._started = False
         if self._worker is not None:
-            await self._worker.stop()
+            await self._worker.stop(min(20, self.settings.server.drain_seconds))
         await self.arrivals.stop()
         await self.reports.stop()
         await self.hub.stop()

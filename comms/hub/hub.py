@@ -25,7 +25,6 @@ log = structlog.get_logger(__name__)
 MAX_SOCKETS = 10_000
 ROOMS_AT_ONCE = 50
 BREATH_SECONDS = 0.008  # from one pass to the next; what happens meanwhile leaves together
-POLL_SECONDS = 1.0
 SWEEP_SECONDS = 10.0
 DOUBT_SECONDS = 0.02
 
@@ -35,8 +34,8 @@ Listener = Callable[[uuid.UUID, int], None]
 class Hub:
     """The live side of one process.
 
-    Correct without any wake-up: once a second the counters of all workspaces that have sockets are compared with what
-    was written. ``on_delivered`` is called with the seconds from hearing of a commit to having written it,
+    Correct without any wake-up: every ``poll_seconds`` the counters of all workspaces that have sockets are compared
+    with what was written. ``on_delivered`` is called with the seconds from hearing of a commit to having written it,
     ``on_closed`` with the code whenever we close a socket.
     """
 
@@ -48,8 +47,10 @@ class Hub:
         max_sockets: int = MAX_SOCKETS,
         auth_seconds: float = 10.0,
         heartbeat_seconds: int = 25,
+        poll_seconds: float = 1.0,
     ) -> None:
         self.auth_seconds = auth_seconds
+        self._poll_seconds = poll_seconds
         self.wakeups = wakeups or PostgresWakeups(database)
         self.on_delivered: Callable[[float], None] = lambda seconds: None
         self.on_closed: Callable[[int], None] = lambda code: None
@@ -69,8 +70,6 @@ class Hub:
         self._writing = asyncio.Lock()
         self._rights_in_doubt = False
         self._tasks: list[asyncio.Task[None]] = []
-
-    # Beginning and end
 
     async def start(self) -> None:
         """Listening: whatever is committed from now on reaches sockets and listeners."""
@@ -325,13 +324,13 @@ class Hub:
     # The safety net
 
     async def _poll(self) -> None:
-        """Every second, and when wake-ups may have been lost, the counters are compared with what was told."""
+        """Now and then, and when wake-ups may have been lost, the counters are compared with what was told."""
         patience = Patience("the hub's look at the counters")
         clock = asyncio.get_running_loop().time
         swept = clock()
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), POLL_SECONDS)
+                await asyncio.wait_for(self._look.wait(), self._poll_seconds)
             sweep = bool(self._listeners) and (self._look.is_set() or clock() - swept >= SWEEP_SECONDS)
             self._look.clear()
             if not sweep and not self._rooms:

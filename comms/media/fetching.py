@@ -4,18 +4,16 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import structlog
 from sqlalchemy import func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import jobs, metrics
+from comms import events, jobs, metrics
 from comms.database import Database
 from comms.directory import Directory, DirectoryUnknown
-from comms.events import Fact, encode
 from comms.media.announcements import FETCH
 from comms.media.downloads import Downloads
 from comms.media.keeping import NotKept, Store, Unkept
@@ -243,7 +241,10 @@ class Media:
                 delay = self._back_off[lease.attempt - 1]
                 payload = _payload(lease.workspace_id, lease.attachment_id)
                 await jobs.enqueue(db, FETCH, [payload], delay_seconds=delay)
-            _tell(db, f"attachment.{outcome}", row, lease.conversation_id)
+            view = msgspec.convert(row, MessageAttachmentView, from_attributes=True)
+            events.record(
+                db, f"attachment.{outcome}", row, view, at=row.updated_at, conversation_id=lease.conversation_id
+            )
         metrics.MEDIA.labels(outcome).inc()
         level = log.info if outcome == "stored" else log.warning
         level(
@@ -261,21 +262,6 @@ class Media:
             row = await db.get(MessageAttachment, (lease.workspace_id, lease.attachment_id))
         if row is None:
             await self._store.remove(lease.storage_key)
-
-
-def _tell(db: AsyncSession, event: str, row: MessageAttachment, conversation_id: uuid.UUID) -> None:
-    # Not ``events.record``: the conversation, which the event belongs to, is the message's and not in this row.
-    at: datetime = row.updated_at
-    fact = Fact(
-        workspace_id=row.workspace_id,
-        event=event,
-        subject_type="attachment",
-        subject_id=row.id,
-        conversation_id=conversation_id,
-        data=encode(msgspec.convert(row, MessageAttachmentView, from_attributes=True)),
-        at=at,
-    )
-    db.info.setdefault("facts", []).append(fact)
 
 
 def _payload(workspace_id: uuid.UUID, attachment_id: uuid.UUID) -> dict[str, uuid.UUID]:

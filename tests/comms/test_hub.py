@@ -116,9 +116,11 @@ async def test_who_reconnects_under_load_gets_exactly_what_the_log_has(url: str,
 
     load = asyncio.create_task(keep_happening())
     await asyncio.sleep(0.3)
-    all_seen = await asyncio.gather(*(come_and_go() for _ in range(5)))
-    stop.set()
-    await load
+    try:
+        all_seen = await asyncio.gather(*(come_and_go() for _ in range(5)))
+    finally:
+        stop.set()
+        await load
     log = await acme.log()
     assert len(log) > 334
     for seen in all_seen:

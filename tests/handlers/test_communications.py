@@ -2,11 +2,14 @@
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from comms.media.keeping import Store
 from comms.service import Service
+from comms.settings import Settings
 from models.communications import (
     ConversationMessage,
     DeliveryReportRow,
@@ -166,6 +169,31 @@ async def test_a_file_that_has_not_come_yet_is_409(owner: Client, stranger: Clie
     assert answer.status_code == 409
     assert "pending" in answer.json()["detail"]
     assert (await stranger.get(f"{API}/message-attachments/{row.id}/content")).status_code == 404
+
+
+async def test_a_stored_file_is_a_download_and_nothing_a_browser_shows(
+    owner: Client, stranger: Client, service: Service, settings: Settings
+) -> None:
+    content = b"<script>alert(1)</script>" * 50_000
+    row = await rows.row(
+        service, MessageAttachment, **of(owner), state="stored", storage_key="x/y", content_type="text/html",
+        size=len(content),
+    )  # fmt: skip
+    address = f"{API}/message-attachments/{row.id}/content"
+    assert (await owner.get(address)).status_code == 404  # the row is there, the file is lost
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield content
+
+    await Store(settings.media.url).keep("x/y", pieces())
+    answer = await owner.get(address)
+    assert answer.status_code == 200
+    assert answer.content == content
+    assert answer.headers["content-length"] == str(len(content))
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert (await stranger.get(address)).status_code == 404
 
 
 async def test_a_number_belongs_to_a_connection_of_its_own_provider(owner: Client, service: Service) -> None:

@@ -130,6 +130,11 @@ class Load:
         return {key for key, status in self.answers.items() if 200 <= status < 300}
 
     @property
+    def is_over(self) -> bool:
+        """Whether all that left is answered, or never will be, and nothing more leaves."""
+        return all(task.done() for task in self._tasks)
+
+    @property
     def statuses(self) -> Counter[int]:
         """How often each status was answered."""
         return Counter(self.answers.values())
@@ -138,7 +143,7 @@ class Load:
         """So many are acknowledged, and more are on their way."""
         async with asyncio.timeout(within):
             while len(self.acknowledged) < count:
-                assert not all(task.done() for task in self._tasks), f"ran out: {self.statuses}"
+                assert not self.is_over, f"ran out: {self.statuses}"
                 self._news.clear()
                 await self._news.wait()
 
