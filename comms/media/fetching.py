@@ -193,7 +193,7 @@ class Media:
                 size += len(chunk)
                 yield chunk
 
-        credentials = self._credentials(lease.connection_id)
+        credentials = await self._credentials(lease.connection_id)
         async with self._downloads.open(lease.provider, lease.source_url, credentials) as content:
             await self._store.keep(lease.storage_key, observed(content))
         return {
@@ -203,8 +203,8 @@ class Media:
             "storage_key": lease.storage_key,
         }
 
-    def _credentials(self, connection_id: uuid.UUID | None) -> Any:
-        connection = self._directory.find(str(connection_id)) if connection_id else None
+    async def _credentials(self, connection_id: uuid.UUID | None) -> Any:
+        connection = await self._directory.look_up(str(connection_id)) if connection_id else None
         return connection.credentials if connection else None
 
     def _consequence(self, lease: Lease, reason: Unfetched) -> dict[str, Any]:
