@@ -208,9 +208,7 @@ async def _found(database: Database, vault: Vault, name: str, place: int, size: 
                     workspace_id=id_, id=id_, connection_id=id_, phone_number=OUR_NUMBER, provider="twilio"
                 )
             )
-            lines.append(
-                Line(PUBLIC_URL, str(id_), ACCOUNT, TOKEN, OUR_NUMBER, f"+{FIRST_PHONE}", CONTACTS // size)
-            )
+            lines.append(Line(PUBLIC_URL, str(id_), ACCOUNT, TOKEN, OUR_NUMBER, f"+{FIRST_PHONE}", CONTACTS // size))
     return Town(ids, lines, tokens)
 
 

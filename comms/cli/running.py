@@ -130,6 +130,7 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
 @contextlib.contextmanager
 def running_database(settings: Settings) -> Iterator[tuple[Urls, Embedded | None]]:
     """The database runs as long as we do: the configured one, or our own."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else uvicorn ends us by it, and nothing below is done
     if settings.database.url is not None:
         yield urls_of(settings.database), None
         return

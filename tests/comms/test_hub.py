@@ -104,14 +104,17 @@ async def test_who_reconnects_under_load_gets_exactly_what_the_log_has(url: str,
 
     async def keep_happening() -> None:
         while not stop.is_set():
-            await acme.happens(times=7)
+            await acme.happens(times=3)
             await asyncio.sleep(0.002)
 
     async def come_and_go() -> list[dict[str, Any]]:
         seen: list[dict[str, Any]] = []
-        for stay in (1, 40, 3, 200, *(30 for _ in range(20))):
+        for coming in range(30):
             async with watching(url, acme.token, after=seen[-1]["seq"] if seen else 0) as screen:
-                seen += [await screen.next("event") for _ in range(stay)]
+                # Now leaving in the middle of the past, now after what was new when it came.
+                until = screen.ready["seq"] + 3 if coming % 5 == 4 else screen.ready["head"] + coming
+                while not seen or seen[-1]["seq"] < until:
+                    seen.append(await screen.next("event"))
         return seen
 
     load = asyncio.create_task(keep_happening())
@@ -122,8 +125,8 @@ async def test_who_reconnects_under_load_gets_exactly_what_the_log_has(url: str,
         stop.set()
         await load
     log = await acme.log()
-    assert len(log) > 844
     for seen in all_seen:
+        assert len(seen) > 500
         assert seen == log[: len(seen)]
 
 

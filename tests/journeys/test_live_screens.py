@@ -53,7 +53,7 @@ async def test_a_client_that_reconnects_under_load_has_what_a_fresh_fetch_has(
                     assert event["seq"] == seq + 1
                     seq = event["seq"]
                     replayed(state, event)
-                screen.socket.transport.abort()
+                screen.connection.transport.abort()
                 breaks += 1
     assert set(load.answers.values()) == {200, 204}
     assert breaks > 5
