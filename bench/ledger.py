@@ -35,7 +35,8 @@ async def check_log(admin: Any, ids: Sequence[Any]) -> int:
 _MESSAGES = """
 WITH accepted AS (SELECT 'SM' || md5($2 || ':' || n) AS identity FROM generate_series(0, $3::int - 1) AS n),
 message AS (
-    SELECT identity, count(m.id) AS messages, min(m.id::text)::uuid AS id, min(m.workspace_id::text)::uuid AS workspace_id
+    SELECT identity, count(m.id) AS messages, min(m.id::text)::uuid AS id,
+        min(m.workspace_id::text)::uuid AS workspace_id
     FROM accepted LEFT JOIN conversation_messages m
         ON m.workspace_id = ANY($1::uuid[]) AND m.provider = 'twilio' AND m.provider_message_id = identity
     GROUP BY identity

@@ -232,7 +232,8 @@ def _contacts(town: Town) -> str:
 # The nth message belongs to the workspace that ``webhooks.requests`` signs the nth report for.
 _SENT = f"""
 WITH sent AS (
-    SELECT n, ($1::uuid[])[1 + n % cardinality($1)] AS place, n / cardinality($1) % ({CONTACTS} / cardinality($1)) AS who
+    SELECT n, ($1::uuid[])[1 + n % cardinality($1)] AS place,
+        n / cardinality($1) % ({CONTACTS} / cardinality($1)) AS who
     FROM generate_series(0, $3::int - 1) AS n
 )
 INSERT INTO conversation_messages (workspace_id, id, conversation_id, direction, content, sender_type, status, provider,

@@ -76,7 +76,7 @@ best AS (
     ORDER BY workspace_id, message_id, {rank("status")} DESC, reported_at
 ),
 held AS MATERIALIZED (
-    SELECT m.workspace_id, m.id, m.status FROM conversation_messages m
+    SELECT best.* FROM conversation_messages m
     JOIN best ON best.workspace_id = m.workspace_id AND best.message_id = m.id
     WHERE m.direction = 'outbound'
     ORDER BY m.workspace_id, m.id
@@ -84,19 +84,19 @@ held AS MATERIALIZED (
 ),
 moved AS (
     UPDATE conversation_messages m SET
-        status = best.status,
-        sent_at = CASE WHEN best.rank >= {RANK["sent"]} AND best.rank <> {RANK["failed"]}
-            THEN coalesce(m.sent_at, best.reported_at) ELSE m.sent_at END,
-        delivered_at = CASE WHEN best.rank >= {RANK["delivered"]}
-            THEN coalesce(m.delivered_at, best.reported_at) ELSE m.delivered_at END,
-        read_at = CASE WHEN best.status = 'read' THEN coalesce(m.read_at, best.reported_at) ELSE m.read_at END,
-        is_read = m.is_read OR best.status = 'read',
-        error_code = best.error_code,
-        error_message = best.error_message,
+        status = held.status,
+        sent_at = CASE WHEN held.rank >= {RANK["sent"]} AND held.rank <> {RANK["failed"]}
+            THEN coalesce(m.sent_at, held.reported_at) ELSE m.sent_at END,
+        delivered_at = CASE WHEN held.rank >= {RANK["delivered"]}
+            THEN coalesce(m.delivered_at, held.reported_at) ELSE m.delivered_at END,
+        read_at = CASE WHEN held.status = 'read' THEN coalesce(m.read_at, held.reported_at) ELSE m.read_at END,
+        is_read = m.is_read OR held.status = 'read',
+        error_code = held.error_code,
+        error_message = held.error_message,
         updated_at = now()
-    FROM best JOIN held ON held.workspace_id = best.workspace_id AND held.id = best.message_id
-    WHERE m.workspace_id = best.workspace_id AND m.id = best.message_id AND best.rank > {rank("m.status")}
-    RETURNING m.*
+    FROM held
+    WHERE m.workspace_id = held.workspace_id AND m.id = held.message_id AND held.rank > {rank("m.status")}
+    RETURNING m AS message
 )"""
 """From ``news`` (reports with their messages) to ``moved``: locked in order, forward only, once per message."""
 
@@ -118,10 +118,9 @@ news AS (
     RETURNING workspace_id, id AS report_id, message_id, status, error_code, error_message, reported_at
 ),
 {_MOVED}
-SELECT news.report_id, news.message_id, moved.*,
-    EXISTS (SELECT FROM message_attachments a WHERE a.workspace_id = moved.workspace_id AND a.message_id = moved.id)
-        AS has_attachments
-FROM news LEFT JOIN moved ON moved.workspace_id = news.workspace_id AND moved.id = news.message_id
+SELECT report_id, message_id, NULL::conversation_messages AS message FROM news
+UNION ALL
+SELECT NULL, NULL, message FROM moved
 """
 
 
@@ -147,7 +146,7 @@ async def note(db: Any, reports: Sequence[Reported]) -> tuple[list[Noted], Told]
         [reported.report.at or reported.at for reported in kept],
         [reported.at for reported in kept],
     )
-    messages = {row["report_id"]: row["message_id"] for row in rows}
+    messages = {row["report_id"]: row["message_id"] for row in rows if row["report_id"] is not None}
     outcomes = {key: Noted(messages.get(id_), is_new=id_ in messages) for key, (id_, _) in once.items()}
     await receipts.keep(
         db, [receipts.Receipt(reported, message_id=messages.get(id_)) for id_, reported in once.values()]
@@ -174,10 +173,7 @@ WITH news AS (
     RETURNING r.workspace_id, r.id AS report_id, r.message_id, r.status, r.error_code, r.error_message, r.reported_at
 ),
 {_MOVED}
-SELECT moved.*,
-    EXISTS (SELECT FROM message_attachments a WHERE a.workspace_id = moved.workspace_id AND a.message_id = moved.id)
-        AS has_attachments
-FROM moved
+SELECT message FROM moved
 """
 
 
@@ -195,8 +191,8 @@ async def join_all_parked(db: Any) -> Told:
 
 async def _status_changed(db: Any, rows: Sequence[Any]) -> list[Fact]:
     """One fact for each message that moved, whatever the number of reports that moved it."""
-    moved = {row["id"]: row for row in rows if row["id"] is not None}
-    attachments = await _attachments_of(db, [id_ for id_, row in moved.items() if row["has_attachments"]])
+    moved = [row["message"] for row in rows if row["message"] is not None]
+    attachments = await _attachments_of(db, [row["id"] for row in moved]) if moved else {}
     return [
         Fact(
             workspace_id=row["workspace_id"],
@@ -207,7 +203,7 @@ async def _status_changed(db: Any, rows: Sequence[Any]) -> list[Fact]:
             at=row["updated_at"],
             data=encode(_view(row, attachments.get(row["id"], []))),
         )
-        for row in moved.values()
+        for row in moved
     ]
 
 
@@ -224,8 +220,6 @@ def _view(row: Any, attachments: list[MessageAttachmentView]) -> ConversationMes
 
 async def _attachments_of(db: Any, message_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[MessageAttachmentView]]:
     attachments: dict[uuid.UUID, list[MessageAttachmentView]] = {}
-    if not message_ids:
-        return attachments
     rows = await db.fetch(
         "SELECT * FROM message_attachments WHERE message_id = ANY($1::uuid[]) ORDER BY message_id, position",
         list(message_ids),

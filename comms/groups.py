@@ -169,8 +169,11 @@ class Groups(Generic[Item, Outcome]):
     async def _connected(self) -> Any:
         try:
             connection = await self._database.connect(command_timeout=PATIENCE_SECONDS)
-            # The statements never change and their inputs differ only in length: planning each again costs more.
-            await connection.execute("SET plan_cache_mode = force_generic_plan; SET jit = off")
+            # The statements never change and find every row by a key, so one plan fits all inputs. It is made when the
+            # tables may still be empty, and must not be the one that reads them from end to end.
+            await connection.execute(
+                "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
+            )
         except (*GONE, asyncpg.PostgresError) as error:
             log.warning("groups.no_connection", groups=self.name, error=type(error).__name__)
             return None

@@ -53,8 +53,9 @@ moved AS (
     ) AS k
     WHERE c.workspace_id = k.workspace_id AND c.id = k.conversation_id
 )
-SELECT kept.id, held.status FROM kept
-JOIN held ON held.workspace_id = kept.workspace_id AND held.id = kept.conversation_id
+SELECT id, NULL AS status FROM kept -- the messages, then the conversations that were not active
+UNION ALL
+SELECT id, status FROM held WHERE status <> 'active'
 """
 
 
@@ -78,18 +79,21 @@ async def keep(db: Any, coming: Sequence[Passage]) -> list[Fact]:
         [passage.line for passage in coming],
         [passage.arrival.at for passage in coming],
     )
-    status_before = {row["id"]: row["status"] for row in rows}
+    made = {row["id"] for row in rows if row["status"] is None}
+    status_before = {row["id"]: row["status"] for row in rows if row["status"] is not None}
     kept = []
     for passage, id_ in zip(coming, ids, strict=True):
-        if id_ in status_before:
+        if id_ in made:
             passage.message_id, passage.kept = id_, True
             kept.append(passage)
     if len(kept) < len(coming):
         await _find_twins(db, [passage for passage in coming if not passage.kept])
     attachments = await _attach(db, kept)
-    heard = [passage for passage in kept if status_before[passage.message_id] != "spam"]
+    heard = [passage for passage in kept if status_before.get(passage.conversation_id) != "spam"]
     reopened = {
-        passage.conversation_id: 0 for passage in heard if status_before[passage.message_id] in ("closed", "archived")
+        passage.conversation_id: 0
+        for passage in heard
+        if status_before.get(passage.conversation_id) in ("closed", "archived")
     }
     facts = await conversations_reopened(db, reopened, kept) if reopened else []
     return facts + [message_received(passage, attachments.get(passage.message_id, [])) for passage in heard]

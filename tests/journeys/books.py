@@ -24,7 +24,9 @@ async def hold(db: Any, workspace_id: uuid.UUID, acknowledged: Iterable[str]) ->
 
 
 async def _are_told_once(db: Any, workspace_id: uuid.UUID, messages: set[uuid.UUID]) -> None:
-    told = await db.fetch("SELECT seq, event, subject_id FROM events WHERE workspace_id = $1 ORDER BY seq", workspace_id)
+    told = await db.fetch(
+        "SELECT seq, event, subject_id FROM events WHERE workspace_id = $1 ORDER BY seq", workspace_id
+    )
     counter = await db.fetchval("SELECT seq FROM event_counters WHERE workspace_id = $1", workspace_id)
     assert [row["seq"] for row in told] == list(range(1, counter + 1)), "the log has gaps"
     received = [row["subject_id"] for row in told if row["event"] == "message.received"]

@@ -48,12 +48,11 @@ class Pair:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A folder that PostgreSQL's user may enter; what still runs over the data folders in it is ended."""
+    """A folder that PostgreSQL's user may enter; what still runs over its ``data`` is ended."""
     path = Path(tempfile.mkdtemp(prefix="comms-"))
     path.chmod(0o755)
     yield path
-    for data_dir in path.iterdir():
-        processes.end_postgres(data_dir)
+    processes.end_postgres(path / "data")
     shutil.rmtree(path)
 
 

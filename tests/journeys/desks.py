@@ -86,9 +86,7 @@ async def listed(client: httpx.AsyncClient, resource: str, **query: str) -> list
 async def fetched(client: httpx.AsyncClient) -> Fetched:
     """What an agent's screen shows when it is opened: messages, conversations and contacts by their ids."""
     resources = {"messages": "conversation-messages", "conversations": "conversations", "contacts": "contacts"}
-    return {
-        name: {row["id"]: row for row in await listed(client, resource)} for name, resource in resources.items()
-    }
+    return {name: {row["id"]: row for row in await listed(client, resource)} for name, resource in resources.items()}
 
 
 def replayed(before: Fetched, event: Mapping[str, Any]) -> None:

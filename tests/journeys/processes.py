@@ -107,7 +107,9 @@ def run(command: tuple[str | Path, ...], **variables: str) -> subprocess.Complet
     )
 
 
-def _child(arguments: tuple[str | Path, ...], output: IO[bytes], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _child(
+    arguments: tuple[str | Path, ...], output: IO[bytes], variables: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         (*PROGRAM, *arguments),
         cwd=ROOT,
@@ -139,7 +141,7 @@ def processes_over(data_dir: Path) -> list[tuple[int, bool]]:
     folders = Embedded(data_dir).folders
     try:
         owner = folders.data.stat().st_uid
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return list(programs.processes_of(folders.mark, owner))
 

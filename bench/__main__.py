@@ -1,0 +1,88 @@
+"""``make bench``: everything is started, measured, counted, stopped and told."""
+
+import argparse
+import asyncio
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import ledger, live, machine, memory, report, throughput
+from bench.report import Results
+from bench.stage import Stage, stage
+
+PARTS = ("messages", "reports", "live", "memory")
+
+
+def main() -> None:
+    """Exits 1 when a row was missing or too many: then no figure means anything. A missed target is only said."""
+    chosen = _arguments()
+    began = time.monotonic()
+
+    def say(words: str) -> None:
+        print(f"{time.monotonic() - began:5.0f} s  {words}", file=sys.stderr, flush=True)
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    say("a database and its workspaces are made")
+    with asyncio.Runner() as runner, stage(runner, {**throughput.TOWNS, live.TOWN: 1}, chosen.folder) as built:
+        command = " ".join(["python -m bench", *sys.argv[1:]])
+        seen = report.Machine(machine.processor(), machine.sync_seconds(built.folder), command)
+        results = Results(seen, comparisons=[])
+        try:
+            _measure(runner, built, chosen, results, say)
+        except ledger.Miscounted as error:
+            print(f"bench: {error}", file=sys.stderr)
+            sys.exit(1)
+        except Exception:
+            print((built.folder / "servers.log").read_text()[-5_000:], file=sys.stderr)
+            raise
+    say("done")
+    text = report.rendered(results)
+    print(text)
+    if chosen.write:
+        report.write(text)
+
+
+def _measure(
+    runner: asyncio.Runner, built: Stage, chosen: argparse.Namespace, results: Results, say: Callable[[str], None]
+) -> None:
+    parts = chosen.only or PARTS
+    if "memory" in parts:
+        say("memory of a fresh process")
+        with built.service() as server:
+            results.memory = memory.measure(built, server)
+    if "live" in parts:
+        say("from webhook to websocket")
+        plan = live.Plan(seconds=4) if chosen.quick else live.Plan()
+        with built.service() as server:
+            runner.run(live.measure(built, server, live.Plan(seconds=1), "live-warm"))
+            results.latency = runner.run(live.measure(built, server, plan))
+    plan_of_rounds = throughput.Plan(
+        rounds=chosen.rounds or (1 if chosen.quick else 3),
+        seconds=chosen.seconds or (2.0 if chosen.quick else 4.0),
+        connections=(1, 64) if chosen.quick else (1, 16, 64, 256),
+        clients=(16, 64) if chosen.quick else (4, 16, 64),
+    )
+    kinds: dict[str, throughput.Kind] = {"messages": "messages", "reports": "message-status"}
+    with built.naive() as naive, built.service() as comms:
+        for part in parts:
+            if part in kinds:
+                servers = {"naive": naive, "comms": comms}
+                track = throughput.Track(runner, built, kinds[part], servers, plan_of_rounds)
+                results.comparisons.append(track.compare(say))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a look in a minute and a half; the figures are rough")
+    parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given several times")
+    parser.add_argument("--rounds", type=int, help="how often each is measured (default 3)")
+    parser.add_argument("--seconds", type=float, help="how long each time (default 4)")
+    parser.add_argument("--folder", type=Path, help="a folder on the disk to measure on (default /var/tmp)")
+    parser.add_argument("--write", action="store_true", help="the figures go to bench/README.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The figures as tables a person can read, the targets, and the place in README.md where the last run stands."""
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from bench.live import Latency
+from bench.memory import Memory
+from bench.throughput import Comparison
+
+README = Path(__file__).with_name("README.md")
+BEGINS, ENDS = "<!-- the last run -->", "<!-- end of the last run -->"
+AT = 64  # connections at which the competitors are compared
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """What it was measured on."""
+
+    processor: str
+    sync_seconds: float
+    command: str
+
+
+class Results(msgspec.Struct):
+    """What was measured; the parts that were not chosen are missing."""
+
+    machine: Machine
+    comparisons: list[Comparison]
+    latency: Latency | None = None
+    memory: Memory | None = None
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What was to be reached, and what was."""
+
+    what: str
+    wanted: str
+    reached: str
+    is_met: bool
+
+
+def rendered(results: Results) -> str:
+    """All of it, as Markdown."""
+    parts = [
+        f"{date.today():%d %B %Y}, `{results.machine.command}`, on {results.machine.processor}; the disk takes a page "
+        f"for good in {results.machine.sync_seconds * 1e6:.0f} µs."
+    ]
+    met = [
+        [target.what, target.wanted, target.reached, "met" if target.is_met else "**missed**"]
+        for target in targets(results)
+    ]
+    if met:
+        parts.append(_table(["target", "wanted", "reached", ""], met))
+    for comparison in results.comparisons:
+        parts.append(f"**{_TITLES[comparison.kind]}**")
+        parts.append(_throughput(comparison))
+    if results.latency:
+        plan = results.latency.plan
+        parts.append(
+            f"**From webhook to websocket**, {plan.rate} messages a second, {plan.sockets} sockets on one workspace: "
+            f"p50 {_ms(results.latency.p50)}, p99 {_ms(results.latency.p99)}, worst {_ms(results.latency.worst)} over "
+            f"{results.latency.deliveries:,} deliveries; every socket got every message, in order, without a gap."
+        )
+    if results.memory:
+        parts.append(
+            f"**Memory** of a fresh web process: {results.memory.idle / 2**20:.0f} MiB, and "
+            f"{results.memory.each / 1024:.1f} KiB for each idle socket ({results.memory.sockets:,} of them)."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def targets(results: Results) -> Iterator[Target]:
+    """Each target whose part was measured."""
+    for comparison in results.comparisons:
+        name = _TITLES[comparison.kind].lower()
+        wanted_a, wanted_b = _RATIOS[comparison.kind]
+        ours = comparison.rates("comms", AT)
+        yield _at_least(f"{name}: comms / ordinary handler", wanted_a, ours, comparison.rates("naive", AT))
+        yield _at_least(f"{name}: comms / PostgreSQL alone", wanted_b, ours, comparison.best("postgres"))
+        if comparison.kind == "messages":
+            yield _at_most(f"{name}: p99 at {AT} connections", 0.025, comparison.of("comms", AT).p99)
+            if ("comms", 1) in comparison.figures:
+                yield _at_most(f"{name}: p50 at 1 connection", 0.002, comparison.of("comms", 1).p50)
+    if results.latency:
+        yield _at_most("webhook to websocket: p99", 0.05, results.latency.p99)
+
+
+def write(text: str) -> None:
+    """The text stands in README.md in place of the last run's."""
+    page = README.read_text()
+    before, _, rest = page.partition(BEGINS)
+    _, _, after = rest.partition(ENDS)
+    README.write_text(f"{before}{BEGINS}\n{text}{ENDS}{after}")
+
+
+_TITLES = {"messages": "Inbound messages", "message-status": "Delivery reports"}
+_RATIOS = {"messages": (15.0, 1.5), "message-status": (8.0, 0.8)}
+_NAMES = {
+    "naive": "(a) ordinary handler",
+    "postgres": "(b) PostgreSQL alone",
+    "comms": "(c) comms",
+    "postgres, one workspace": "(b) all in one workspace",
+    "comms, one workspace": "(c) all in one workspace",
+}
+
+
+def _throughput(comparison: Comparison) -> str:
+    best = statistics.median(comparison.best("postgres"))
+    rows = []
+    for name, connections in sorted(comparison.figures, key=lambda key: (list(_NAMES).index(key[0]), key[1])):
+        figure = comparison.of(name, connections)
+        rates = comparison.rates(name, connections)
+        row = [_NAMES[name], str(connections), f"{figure.rate:,.0f}", f"{min(rates):,.0f}–{max(rates):,.0f}"]
+        if figure.p50:
+            row += [_ms(figure.p50), _ms(figure.p99), _us(figure.server_cost), _us(figure.database_cost)]
+        else:
+            row += ["", "", "", ""]
+        if name == "comms":
+            row += [f"{_ratio(rates, comparison.rates('naive', connections)):.1f}", f"{figure.rate / best:.2f}"]
+        rows.append(row)
+    heads = ["", "connections", "a second", "rounds", "p50", "p99", "server CPU", "database CPU", "c / a", "c / b"]
+    return _table(heads, rows)
+
+
+def _at_least(what: str, wanted: float, ours: Sequence[float], theirs: Sequence[float]) -> Target:
+    reached = _ratio(ours, theirs)
+    return Target(what, f"≥ {wanted:g} ×", f"{reached:.2f} ×", reached >= wanted)
+
+
+def _at_most(what: str, wanted: float, reached: float) -> Target:
+    return Target(what, f"≤ {wanted * 1e3:g} ms", _ms(reached), reached <= wanted)
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of the rounds' ratios: what disturbs the machine disturbs both of a round."""
+    return statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.2f} ms" if seconds < 0.01 else f"{seconds * 1e3:.0f} ms"
+
+
+def _us(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} µs"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table whose source is readable too."""
+    lines = [list(heads), *([*row, *[""] * (len(heads) - len(row))] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )

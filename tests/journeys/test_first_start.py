@@ -1,0 +1,171 @@
+"""``comms up`` for the first time, for the second time, and where it cannot run."""
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import stat
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tests.journeys import processes
+from tests.journeys.processes import Process, comms, run, running
+
+
+def test_the_first_start_makes_a_demo_that_works_and_the_second_uses_it_again(place: Path) -> None:
+    data_dir = place / "data"
+    with running("up", "--data-dir", data_dir, folder=place) as process:
+        first = _demo_of(data_dir, process)
+        lines = [line.strip() for line in process.said.splitlines()]
+        tries = [line[3:] for line in lines if line[:3] in ("1. ", "2. ", "3. ")]
+        assert len(tries) == 3
+        _simulated(tries[0], first)
+        _asked(tries[1])
+        assert httpx.get(tries[2].split()[1]).status_code == 200
+        _an_mms_arrives_with_its_pictures(data_dir, first)
+        _a_report_moves_the_message_sent_before(data_dir, first)
+    assert process.child.returncode == 0
+    assert processes.processes_over(data_dir) == []
+
+    with running("up", "--data-dir", data_dir, folder=place) as process:
+        second = _demo_of(data_dir, process)
+        assert second == first | {"baseUrl": process.url, "publicUrl": process.url}
+        (conversation,) = _get(second, "conversations")
+        assert conversation["messageCount"] == 3
+        process.ask_to_stop(signal.SIGINT)  # Ctrl-C is as good
+        assert process.stopped() == 0
+    assert processes.processes_over(data_dir) == []
+
+
+def test_a_taken_port_is_told_in_one_sentence_before_anything_is_made(place: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = comms("up", "--port", str(port), "--data-dir", place / "data")
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"comms: cannot listen on 127.0.0.1 port {port}: Address already in use."
+        " Stop what uses it, or choose another with --port.\n"
+    )
+    assert not (place / "data").exists()
+
+
+def test_a_wrong_configuration_names_every_variable_at_once() -> None:
+    wrong = {
+        "DATABASE_URL": "mysql://somewhere",
+        "DATABASE_POOL_SIZE": "many",
+        "COMMS_PORT": "80000",
+        "PUBLIC_URL": "hooks.example.com",
+        "COMMS_SECRET_KEY": "k1:c2hvcnQ=",
+        "COMMS_LOG_LEVEL": "loud",
+        "COMMS_DATABASE": "/tmp",
+    }
+    ended = comms("up", **wrong)
+    assert ended.returncode == 2
+    heading, *problems = ended.stderr.splitlines()
+    assert heading == "comms cannot run with this configuration:"
+    assert sorted(problem.split()[0] for problem in problems) == sorted(wrong)
+    assert "c2hvcnQ=" not in ended.stderr
+
+
+def test_data_of_another_postgres_is_told_in_one_sentence(place: Path) -> None:
+    (place / "data" / "postgres").mkdir(parents=True)
+    (place / "data" / "postgres" / "PG_VERSION").write_text("16\n")
+    _refuses(
+        comms("up", "--port", str(processes.free_port()), "--data-dir", place / "data"),
+        f"comms: {place}/data/postgres was written by PostgreSQL 16 and this comms brings 18: ",
+    )
+
+
+def test_a_folder_without_write_permission_is_told_in_one_sentence(place: Path) -> None:
+    place.chmod(0o555)
+    somebody = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534); " if os.geteuid() == 0 else ""
+    program = f"from comms.cli import main, running; {somebody}main()"
+    port = str(processes.free_port())
+    ended = run((sys.executable, "-c", program, "up", "--port", port, "--data-dir", place / "data"))
+    place.chmod(0o755)
+    _refuses(ended, f"comms: comms may not write {place}/data (Permission denied): ")
+
+
+def test_simulating_without_a_demo_says_how_to_get_one(place: Path) -> None:
+    ended = comms("simulate", "sms", "--data-dir", place)
+    _refuses(ended, f"comms: there is no demo in {place}: start one with `comms up`")
+
+
+def _demo_of(data_dir: Path, process: Process) -> dict[str, Any]:
+    """What demo.json says, which is all that a client needs."""
+    path = data_dir / "demo.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    made: dict[str, Any] = httpx.Response(200, content=path.read_bytes()).json()
+    assert set(made) == {
+        "baseUrl", "publicUrl", "workspaceId", "userId", "email", "accessToken", "connections",
+    }  # fmt: skip
+    assert made["baseUrl"] == made["publicUrl"] == process.url
+    assert made["accessToken"].startswith("ck_")
+    lines = {line["provider"]: line for line in made["connections"]}
+    assert set(lines) == {"twilio", "signalwire", "sendgrid"}
+    for provider in ("twilio", "signalwire"):
+        assert set(lines[provider]) == {"id", "provider", "secret", "phoneNumber", "phoneNumberId"}
+        (number,) = _get(made, "workspace-phone-numbers", phoneNumber=lines[provider]["phoneNumber"])
+        assert number["id"] == lines[provider]["phoneNumberId"]
+    assert {"id", "provider", "secret", "emailAddress"} <= set(lines["sendgrid"])
+    return made
+
+
+def _simulated(line: str, made: dict[str, Any]) -> None:
+    """The first thing to try makes a message appear; the program may be installed elsewhere."""
+    _, _, arguments = line.partition("comms simulate ")
+    done = comms("simulate", *shlex.split(arguments))
+    assert done.returncode == 0, done.stderr
+    (message,) = _get(made, "conversation-messages", direction="inbound")
+    assert message["content"] == "Is the 3pm slot still open?"
+    assert message["id"] in done.stdout
+
+
+def _asked(line: str) -> None:
+    """The second thing to try shows the conversation."""
+    if shutil.which("curl") is None:
+        return
+    done = run(("sh", "-c", line))
+    assert '"messageCount":2' in done.stdout, done
+
+
+def _an_mms_arrives_with_its_pictures(data_dir: Path, made: dict[str, Any]) -> None:
+    done = comms("simulate", "mms", "--media", "2", "--body", "look", "--data-dir", data_dir)
+    assert done.returncode == 0, done.stderr
+    (message,) = _get(made, "conversation-messages", direction="inbound", q="look")
+    deadline = time.monotonic() + 10
+    while {item["state"] for item in message["attachments"]} != {"stored"}:
+        assert time.monotonic() < deadline, message["attachments"]
+        time.sleep(0.1)
+        (message,) = _get(made, "conversation-messages", direction="inbound", q="look")
+    assert [item["contentType"] for item in message["attachments"]] == ["image/png"] * 2
+
+
+def _a_report_moves_the_message_sent_before(data_dir: Path, made: dict[str, Any]) -> None:
+    done = comms("simulate", "status", "delivered", "--data-dir", data_dir)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "the message is now delivered")
+    (sent,) = _get(made, "conversation-messages", direction="outbound")
+    assert sent["status"] == "delivered"
+
+
+def _get(made: dict[str, Any], resource: str, **query: str) -> list[dict[str, Any]]:
+    answer = httpx.get(
+        f"{made['baseUrl']}/api/v1/{resource}",
+        params=query,
+        headers={"Authorization": f"Bearer {made['accessToken']}"},
+    )
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+def _refuses(ended: Any, beginning: str) -> None:
+    """It exits with 1 and says why, in one line and without a stack trace."""
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(beginning), ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert ended.stdout == ""
