@@ -52,8 +52,8 @@ def _message(town: Town, batch: Batch) -> str:
                 sender_type, sender_contact_id, metadata, status, provider, provider_message_id, connection_id,
                 phone_number_id, from_address, to_address, created_at, updated_at)
             VALUES ({_id(town)}, uuidv7(), {_PERSON}, 'inbound', '{_TEXT}', 'text', 'contact', {_PERSON},
-                '{json.dumps(_META)}', 'received', 'twilio', 'SM' || replace(gen_random_uuid()::text, '-', ''), {_id(town)}, {_id(town)},
-                '+{FIRST_PHONE}', '{OUR_NUMBER}', now(), now())
+                '{json.dumps(_META)}', 'received', 'twilio', 'SM' || replace(gen_random_uuid()::text, '-', ''),
+                {_id(town)}, {_id(town)}, '+{FIRST_PHONE}', '{OUR_NUMBER}', now(), now())
             ON CONFLICT (workspace_id, provider, provider_message_id) WHERE provider_message_id IS NOT NULL DO NOTHING
             RETURNING workspace_id, id, provider_message_id, conversation_id
         ),

@@ -64,16 +64,21 @@ class _Listener:
             b"GET /ws HTTP/1.1\r\nHost: bench.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: YmVuY2gtYmVuY2gtYmVuYw==\r\n\r\n"
         )
+        self._until(rb"\r\n\r\n")
         self.socket.sendall(masked(framed(msgspec.json.encode({"type": "auth", "token": audience.token}))))
+        ready = self._until(rb'"type":"ready","seq":(\d+)[^}]*\}')
+        self.last = int(ready[1])
+        self.rest = ready.string[ready.end() :]
+        self.socket.setblocking(False)
+
+    def _until(self, pattern: bytes) -> "re.Match[bytes]":
         received = b""
-        while (ready := re.search(rb'\r\n\r\n.*"type":"ready","seq":(\d+)[^}]*\}', received, re.DOTALL)) is None:
+        while (found := re.search(pattern, received)) is None:
             chunk = self.socket.recv(65536)
             if not chunk:
                 raise RuntimeError(f"a socket was not let in: {received!r}")
             received += chunk
-        self.last = int(ready[1])
-        self.rest = received[ready.end() :]
-        self.socket.setblocking(False)
+        return found
 
 
 def listen(audience: Audience, listeners: list[_Listener]) -> Heard:

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -45,8 +45,8 @@ class Target(msgspec.Struct, frozen=True):
 def rendered(results: Results) -> str:
     """All of it, as Markdown."""
     parts = [
-        f"{date.today():%d %B %Y}, `{results.machine.command}`, on {results.machine.processor}; the disk takes a page "
-        f"for good in {results.machine.sync_seconds * 1e6:.0f} µs."
+        f"{datetime.now(UTC):%d %B %Y}, `{results.machine.command}`, on {results.machine.processor}; the disk takes a "
+        f"page for good in {results.machine.sync_seconds * 1e6:.0f} µs."
     ]
     met = [
         [target.what, target.wanted, target.reached, "met" if target.is_met else "**missed**"]
@@ -102,8 +102,8 @@ _NAMES = {
     "naive": "(a) ordinary handler",
     "postgres": "(b) PostgreSQL alone",
     "comms": "(c) comms",
-    "postgres, one workspace": "(b) all in one workspace",
-    "comms, one workspace": "(c) all in one workspace",
+    "postgres-crowded": "(b) all in one workspace",
+    "comms-crowded": "(c) all in one workspace",
 }
 
 

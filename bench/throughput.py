@@ -1,4 +1,4 @@
-"""How many a second: the ordinary handler, PostgreSQL alone and comms in turns, round after round, every row counted."""
+"""How many a second: the ordinary handler, PostgreSQL alone and comms, in turns, round after round, rows counted."""
 
 import asyncio
 import statistics
@@ -17,7 +17,7 @@ from bench.webhooks import Batch
 Kind = Literal["messages", "message-status"]
 
 SPREAD = 20  # workspaces of a town: one's event counter would otherwise be what PostgreSQL alone waits for
-TOWNS = {"naive": SPREAD, "postgres": SPREAD, "comms": SPREAD, "postgres, one workspace": 1, "comms, one workspace": 1}
+TOWNS = {"naive": SPREAD, "postgres": SPREAD, "comms": SPREAD, "postgres-crowded": 1, "comms-crowded": 1}
 FIRST_GUESS = {"naive": 500.0, "postgres": 3_000.0, "comms": 6_000.0}  # a second; then what was last seen
 MARGIN = 1.5
 
@@ -96,9 +96,9 @@ class Track:
                 self._ceiling(figures, "postgres", clients)
             if self._kind == "messages":
                 for clients in plan.clients:
-                    self._ceiling(figures, "postgres, one workspace", clients)
-                posted = self._posted("comms, one workspace", 64, plan.seconds, server=self._servers["comms"])
-                figures.setdefault(("comms, one workspace", 64), []).append(posted)
+                    self._ceiling(figures, "postgres-crowded", clients)
+                posted = self._posted("comms-crowded", 64, plan.seconds, server=self._servers["comms"])
+                figures.setdefault(("comms-crowded", 64), []).append(posted)
         return Comparison(self._kind, figures)
 
     def _posted(self, name: str, connections: int, seconds: float, server: Server | None = None) -> Figure:
@@ -136,7 +136,7 @@ class Track:
     def _batch(self, name: str, seconds: float) -> Batch:
         """More requests than can be made in the time, and the messages they report on."""
         self._runs += 1
-        rate = self._expected.get(name) or self._expected[name.partition(",")[0]]
+        rate = self._expected.get(name) or self._expected[name.partition("-")[0]]
         batch = Batch(
             self._stage.towns[name].lines, self._kind, f"{self._kind}-{self._runs}", int(rate * seconds * MARGIN) + 500
         )

@@ -3,14 +3,17 @@
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import structlog
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import ScalarRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.static_files import create_static_files_router
 
 from comms.service import Service
 from handlers import access, communications, connections, core, crm, events, health, live, webhooks
@@ -30,6 +33,17 @@ Ids are UUIDs, times RFC 3339 in UTC, money decimal strings. Lists are paged by 
 stays as it is and null clears it. Errors are `application/problem+json` and name every field that is wrong.
 """
 LARGEST_BODY = 2 * 1024 * 1024
+
+
+DOCS_ASSETS = "/assets/docs"
+
+
+def _docs_assets() -> Path:
+    """Swagger UI's files, which ``fastapi-offline`` carries: the docs page needs nothing from another server."""
+    found = find_spec("fastapi_offline")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "static"
 
 
 def create_app(service: Service) -> Application:
@@ -66,6 +80,7 @@ def create_api(service: Service) -> Litestar:
     api = Litestar(
         route_handlers=[
             health.routes,
+            create_static_files_router(DOCS_ASSETS, directories=[_docs_assets()], include_in_schema=False),
             live.live,
             Router(
                 ROOT,
@@ -92,7 +107,15 @@ def create_api(service: Service) -> Litestar:
             version="0.1.0",
             description=ABOUT,
             path="/schema",
-            render_plugins=[ScalarRenderPlugin(), SwaggerRenderPlugin()],
+            render_plugins=[
+                SwaggerRenderPlugin(
+                    path="/",
+                    favicon="<link rel='icon' href='data:,'>",
+                    js_url=f"{DOCS_ASSETS}/swagger-ui-bundle.js",
+                    standalone_preset_js_url=f"{DOCS_ASSETS}/swagger-ui-bundle.js",
+                    css_url=f"{DOCS_ASSETS}/swagger-ui.css",
+                )
+            ],
             components=Components(
                 security_schemes={
                     "bearer": SecurityScheme(type="http", scheme="bearer", description="An access token.")

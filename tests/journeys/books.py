@@ -1,4 +1,4 @@
-"""The promise, checked row by row as the database's superuser: nothing lost, nothing doubled, nothing in the log amiss."""
+"""The promise, checked row by row as the database's superuser: nothing lost, nothing doubled, no gap in the log."""
 
 import uuid
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Real processes for the journeys: two that share the session's database, and one with a durable database of its own."""
+"""Real processes for the journeys: two that share the session's database, and one with a durable one of its own."""
 
 import asyncio
 import base64

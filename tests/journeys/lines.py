@@ -96,12 +96,13 @@ async def at_once(ports: Sequence[int], requests: Sequence[Request]) -> list[int
 class Load:
     """Requests that leave over several lines as fast as they are answered, until they run out or it is stopped.
 
-    ``answers`` has the status of each request answered so far; ``unanswered`` those whose connection was refused or
-    ended, with what had come of an answer.
+    ``answers`` has the status of each request answered so far, ``acknowledged`` those answered 2xx; ``unanswered`` are
+    those whose connection was refused or ended, with what had come of an answer.
     """
 
     def __init__(self, ports: Sequence[int], requests: Mapping[str, Request], *, lines: int = 16) -> None:
         self.answers: dict[str, int] = {}
+        self.acknowledged: set[str] = set()
         self.unanswered: dict[str, bytes] = {}
         self.slowest = 0.0
         self._requests = iter(requests.items())
@@ -115,7 +116,9 @@ class Load:
                 key, request = due
                 began = time.monotonic()
                 try:
-                    self.answers[key] = await line.post(request)
+                    self.answers[key] = status = await line.post(request)
+                    if 200 <= status < 300:
+                        self.acknowledged.add(key)
                 except NoAnswer as lost:
                     self.unanswered[key] = lost.partial
                     await asyncio.sleep(0.02)
@@ -123,11 +126,6 @@ class Load:
                 self._news.set()
         finally:
             line.close()
-
-    @property
-    def acknowledged(self) -> set[str]:
-        """The requests that were answered 2xx."""
-        return {key for key, status in self.answers.items() if 200 <= status < 300}
 
     @property
     def is_over(self) -> bool:

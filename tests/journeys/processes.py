@@ -6,12 +6,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from comms.embedded import Embedded, locks, programs
+from tests.journeys.waiting import until_now
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = (sys.executable, "-c", "from comms.cli import main; main()")
@@ -161,17 +162,10 @@ def end_postgres(data_dir: Path) -> None:
     """No PostgreSQL is left over ``data_dir``, which is about to be removed."""
     running_lock = data_dir / "running.lock"
     _signal_all([pid for pid, _ in processes_over(data_dir)], signal.SIGKILL)
-    wait_until(lambda: locks.is_free(running_lock))
+    until_now(lambda: locks.is_free(running_lock), within=20)
 
 
 def _signal_all(pids: list[int], how: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, how)
-
-
-def wait_until(holds: Callable[[], bool], within: float = 20) -> None:
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)

@@ -11,6 +11,7 @@ from comms.simulators import wire
 from tests.journeys.conftest import Pair
 from tests.journeys.desks import Desk, listed, phone
 from tests.journeys.lines import Line
+from tests.journeys.waiting import until
 
 STATUSES = ("queued", "sent", "delivered", "read")
 AT_ONCE = 20
@@ -132,16 +133,15 @@ async def _parked(agent: httpx.AsyncClient) -> int:
 
 async def _are_joined(agent: httpx.AsyncClient, messages: set[str]) -> None:
     """Within the worker's sweep no report waits, and every message is where its report says."""
-    async with asyncio.timeout(SWEPT_WITHIN):
-        while await _parked(agent):
-            await asyncio.sleep(0.1)
+
+    async def none_waits() -> bool:
+        return not await _parked(agent)
+
+    await until(none_waits, within=SWEPT_WITHIN)
     rows = await listed(agent, "conversation-messages", direction="outbound")
     assert {row["id"]: row["status"] for row in rows} == dict.fromkeys(messages, "delivered")
 
 
 async def _waits_for_a_lock(books: Any) -> None:
-    async with asyncio.timeout(5):
-        while not await books.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'comms_web'"
-        ):
-            await asyncio.sleep(0.01)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'comms_web'"
+    await until(lambda: books.fetchval(waiting), within=5)

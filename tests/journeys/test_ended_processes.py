@@ -8,8 +8,9 @@ from tests.journeys import processes
 from tests.journeys.desks import phone
 from tests.journeys.house import House
 from tests.journeys.lines import Line, Load, NoAnswer
+from tests.journeys.waiting import until
 
-MANY = 4000
+MANY = 2000
 
 
 async def test_a_killed_web_process_has_kept_each_acknowledged_message_once(house: House) -> None:
@@ -82,9 +83,7 @@ async def test_a_stop_under_full_load_never_cuts_an_answer_short(house: House) -
 async def _are_waiting(books: Any) -> None:
     """Both lanes wait for the lock we hold, and every line's request has been read behind them."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'comms_worker'"
-    async with asyncio.timeout(5):
-        while await books.fetchval(waiting) == 0:
-            await asyncio.sleep(0.01)
+    await until(lambda: books.fetchval(waiting), within=5)
     await asyncio.sleep(0.3)
 
 

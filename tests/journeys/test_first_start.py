@@ -7,13 +7,14 @@ import signal
 import socket
 import stat
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import httpx
+
 from tests.journeys import processes
 from tests.journeys.processes import Process, comms, run, running
+from tests.journeys.waiting import until_now
 
 
 def test_the_first_start_makes_a_demo_that_works_and_the_second_uses_it_again(place: Path) -> None:
@@ -137,12 +138,7 @@ def _an_mms_arrives_with_its_pictures(data_dir: Path, made: dict[str, Any]) -> N
     done = comms("simulate", "mms", "--media", "2", "--body", "look", "--data-dir", data_dir)
     assert done.returncode == 0, done.stderr
     (message,) = _get(made, "conversation-messages", direction="inbound", q="look")
-    deadline = time.monotonic() + 10
-    while {item["state"] for item in message["attachments"]} != {"stored"}:
-        assert time.monotonic() < deadline, message["attachments"]
-        time.sleep(0.1)
-        (message,) = _get(made, "conversation-messages", direction="inbound", q="look")
-    assert [item["contentType"] for item in message["attachments"]] == ["image/png"] * 2
+    until_now(lambda: len(_get(made, "message-attachments", messageId=message["id"], state="stored")) == 2, within=10)
 
 
 def _a_report_moves_the_message_sent_before(data_dir: Path, made: dict[str, Any]) -> None:

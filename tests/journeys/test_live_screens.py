@@ -28,7 +28,8 @@ async def test_two_web_processes_deliver_to_each_others_screens(pair: Pair, desk
     lines = [Line(port) for port in pair.ports]
     async with watching(pair.one.screen_url, desk.token) as one, watching(pair.other.screen_url, desk.token) as other:
         for line in lines * 10:
-            assert await line.post(desk.text(phone(1), sid=(sid := wire.sid("SM")))) == 200
+            sid = wire.sid("SM")
+            assert await line.post(desk.text(phone(1), sid=sid)) == 200
             answered = time.monotonic()
             for screen in (one, other):
                 await _hears(screen, sid, within=1)
@@ -74,7 +75,8 @@ async def test_a_screen_that_stalls_delays_no_other_and_can_come_back(pair: Pair
         watching(pair.other.screen_url, desk.token) as other,
     ):
         for _ in range(40):
-            assert await line.post(desk.text(phone(1), long_text, sid=(sid := wire.sid("SM")))) == 200
+            sid = wire.sid("SM")
+            assert await line.post(desk.text(phone(1), long_text, sid=sid)) == 200
             answered = time.monotonic()
             for screen in (one, other):
                 last = await _hears(screen, sid, within=1)

@@ -2,47 +2,52 @@
 
 from typing import Any
 
+from comms.simulators import wire
 from tests.journeys import books as promise
 from tests.journeys.conftest import Pair
 from tests.journeys.desks import Desk, phone
 from tests.journeys.lines import at_once
 
+ROUNDS = 4
+
 
 async def test_fifty_copies_of_one_webhook_at_once_leave_one_of_everything(pair: Pair, desk: Desk, books: Any) -> None:
-    statuses = await at_once(pair.ports, [desk.text(phone(1), sid="SM" + "5" * 32)] * 50)
-    assert statuses == [200] * 50
-    assert await _counts(books, desk) == {
-        "conversation_messages": 1,
-        "contacts": 1,
-        "contact_points": 1,
-        "conversations": 1,
-        "webhook_receipts": 1,
-        "message.received": 1,
-        "contact.created": 1,
-        "conversation.created": 1,
-    }
-    await promise.hold(books, desk.workspace_id, ["SM" + "5" * 32])
+    for time in range(1, ROUNDS + 1):
+        webhook = desk.text(phone(time), sid=(sid := wire.sid("SM")))
+        assert await at_once(pair.ports, [webhook] * 50) == [200] * 50
+        assert await _counts(books, desk) == {
+            "conversation_messages": time,
+            "contacts": time,
+            "contact_points": time,
+            "conversations": time,
+            "webhook_receipts": time,
+            "message.received": time,
+            "contact.created": time,
+            "conversation.created": time,
+        }
+        assert sid in await promise.hold(books, desk.workspace_id, [sid])
 
 
 async def test_fifty_first_texts_of_one_contact_at_once_begin_one_conversation(
     pair: Pair, desk: Desk, books: Any
 ) -> None:
-    texts = [desk.text(phone(2), f"text {index}") for index in range(50)]
-    assert await at_once(pair.ports, texts) == [200] * 50
-    assert await _counts(books, desk) == {
-        "conversation_messages": 50,
-        "contacts": 1,
-        "contact_points": 1,
-        "conversations": 1,
-        "webhook_receipts": 50,
-        "message.received": 50,
-        "contact.created": 1,
-        "conversation.created": 1,
-    }
+    for time in range(1, ROUNDS + 1):
+        texts = [desk.text(phone(time), f"text {index}") for index in range(50)]
+        assert await at_once(pair.ports, texts) == [200] * 50
+        assert await _counts(books, desk) == {
+            "conversation_messages": 50 * time,
+            "contacts": time,
+            "contact_points": time,
+            "conversations": time,
+            "webhook_receipts": 50 * time,
+            "message.received": 50 * time,
+            "contact.created": time,
+            "conversation.created": time,
+        }
+        assert len(await promise.hold(books, desk.workspace_id, [])) == 50 * time
     async with desk.client(pair.other.url) as client:
-        (conversation,) = (await client.get("/api/v1/conversations")).json()["items"]
-    assert conversation["messageCount"] == 50
-    assert len(await promise.hold(books, desk.workspace_id, [])) == 50
+        conversations = (await client.get("/api/v1/conversations")).json()["items"]
+    assert [conversation["messageCount"] for conversation in conversations] == [50] * ROUNDS
 
 
 async def _counts(books: Any, desk: Desk) -> dict[str, int]:
