@@ -1,6 +1,6 @@
 """Websockets of uvicorn's that also take finished frames, straight to the transport.
 
-The framework's ``send`` costs about 30 µs a frame and waits for the slowest; a transport takes bytes in 2 µs and never
+The framework's ``send`` costs about 30 µs a frame and waits for the slowest; a transport takes it in 6 µs and never
 waits. Server frames are unmasked, so one encoding serves every socket.
 """
 

@@ -107,6 +107,7 @@ def create_api(service: Service) -> Litestar:
             version="0.1.0",
             description=ABOUT,
             path="/schema",
+            use_handler_docstrings=True,
             render_plugins=[
                 SwaggerRenderPlugin(
                     path="/",

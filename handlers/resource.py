@@ -160,7 +160,7 @@ def listed(
         page = resource.page
         index.__signature__ = inspect.Signature(parameters, return_annotation=page)  # type: ignore[attr-defined]
         index.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": page}
-        index.__doc__ = fn.__doc__
+        index.__doc__ = fn.__doc__ or resource.view.__doc__
         name = operation_id or f"list{resource.path.replace('/', '_').replace('-', '_')}"
         return get(path, operation_id=name, guards=[who_reads], summary=_said(name))(index)
 
@@ -204,6 +204,7 @@ def _delete(resource: Resource) -> HTTPRouteHandler:
         "/{row_id:uuid}",
         operation_id=f"delete_{resource.name}",
         summary=_said(f"delete_{resource.name}"),
+        description=f"The {resource.name.replace('_', ' ')} is gone.",
         guards=[resource.who_writes],
     )
     async def remove(db: Db, identity: Asker, row_id: RowId) -> None:
