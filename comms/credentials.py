@@ -137,6 +137,7 @@ async def issue_ticket(db: AsyncSession, identity: Identity) -> str:
         WsTicket(
             workspace_id=identity.workspace_id,
             user_id=identity.user_id,
+            token_id=identity.token_id,
             ticket_hash=_hash(plain),
             expires_at=at + TICKET_LIFE,
         )
@@ -146,17 +147,30 @@ async def issue_ticket(db: AsyncSession, identity: Identity) -> str:
 
 
 async def redeem_ticket(database: Database, ticket: str) -> Identity | None:
-    """Whose ticket this is, once: None when it is unknown, spent, too old, or its member may no longer enter."""
+    """Whose ticket this is, once: None when it is unknown, spent or too old, or who took it may no longer enter."""
     async with database.everywhere() as db:
         spent = (
             await db.execute(
                 delete(WsTicket)
                 .where(WsTicket.ticket_hash == _hash(ticket))
-                .returning(WsTicket.workspace_id, WsTicket.user_id, WsTicket.expires_at)
+                .returning(WsTicket.workspace_id, WsTicket.user_id, WsTicket.token_id, WsTicket.expires_at)
             )
         ).one_or_none()
         if spent is None or spent.expires_at < now():
             return None
+        scopes: Sequence[TokenScope] = ()
+        if spent.token_id is not None:
+            granted: list[TokenScope] | None = await db.scalar(
+                select(AccessToken.scopes).where(
+                    AccessToken.workspace_id == spent.workspace_id,
+                    AccessToken.id == spent.token_id,
+                    AccessToken.revoked_at.is_(None),
+                    or_(AccessToken.expires_at.is_(None), AccessToken.expires_at > now()),
+                )
+            )
+            if granted is None:
+                return None
+            scopes = granted
         member = await db.scalar(
             select(WorkspaceMember)
             .join(Workspace, Workspace.id == WorkspaceMember.workspace_id)
@@ -169,7 +183,14 @@ async def redeem_ticket(database: Database, ticket: str) -> Identity | None:
         )
     if member is None or member.role not in get_args(Role):
         return None
-    return Identity(member.workspace_id, member.user_id, msgspec.convert(member.role, Role), member.permissions)
+    return Identity(
+        member.workspace_id,
+        member.user_id,
+        msgspec.convert(member.role, Role),
+        member.permissions,
+        tuple(scopes),
+        spent.token_id,
+    )
 
 
 def _hash(plain: str) -> bytes:

@@ -8,6 +8,7 @@ from litestar import Router, get
 from litestar.params import FromQuery, QueryParameter
 from sqlalchemy import ColumnElement, and_, or_, select
 
+from comms.audience import ADMINISTRATIVE, ADMINISTRATORS, PERSONAL
 from comms.credentials import Identity
 from comms.errors import Invalid
 from handlers import shapes
@@ -18,10 +19,6 @@ from models.events import Event, EventView
 
 _KNOWN = dict.fromkeys(("after", "cursor", "limit", "event", "subjectType", "subjectId", "conversationId"))
 _BIGGEST = 2**63 - 1
-
-# What only some members may GET, the others do not read in the log either.
-_OWN = ("notification", "access_token")
-_OF_ADMINISTRATORS = ("workspace_api_key",)
 
 
 @get("/events", operation_id="list_events", guards=[reader])
@@ -59,10 +56,10 @@ async def index(
 
 
 def _visible(identity: Identity) -> list[ColumnElement[bool]]:
-    mine = and_(Event.subject_type.in_(_OWN), Event.data["userId"].as_string() == str(identity.user_id))
-    if identity.role in ("owner", "admin"):
-        return [or_(Event.subject_type != "notification", mine)]
-    return [or_(Event.subject_type.not_in([*_OWN, *_OF_ADMINISTRATORS]), mine)]
+    """What ``comms.audience`` says, as the database understands it."""
+    mine = and_(Event.subject_type.in_(PERSONAL), Event.data["userId"].as_string() == str(identity.user_id))
+    hidden = PERSONAL - ADMINISTRATIVE if identity.role in ADMINISTRATORS else PERSONAL | ADMINISTRATIVE
+    return [or_(Event.subject_type.not_in(hidden), mine)]
 
 
 routes = Router("/", tags=["events"], route_handlers=[index])

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, ReadOnly, Stamped, TenantRow, View, new_id, one_of, refers_to_member, tenant_table
+from models.base import Base, ReadOnly, Stamped, TenantRow, View, new_id, one_of, refers, refers_to_member, tenant_table
 from models.types import Email
 
 SubscriptionTier = Literal["free", "starter", "professional", "enterprise"]
@@ -199,9 +199,11 @@ class WsTicket(TenantRow, Base):
     __table_args__ = tenant_table(
         UniqueConstraint("workspace_id", "ticket_hash"),
         refers_to_member("user_id"),
+        refers("token_id", "access_tokens", on_delete="CASCADE"),
         Index("ix_ws_tickets_ticket_hash", "ticket_hash"),
     )
 
     user_id: Mapped[uuid.UUID]
+    token_id: Mapped[uuid.UUID | None]
     ticket_hash: Mapped[bytes]
     expires_at: Mapped[datetime]

@@ -1,9 +1,9 @@
 """The same bytes to many sockets, with a pause for everybody else in between."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 
+from comms.audience import Listener
 from comms.hub import frames
 from comms.hub.frames import Told
 from comms.hub.rooms import Room
@@ -16,19 +16,21 @@ Shares = list[tuple[list[Wire], bytes]]
 
 
 def shares(room: Room, page: list[Told]) -> Shares:
-    """One write for all who listen to the same, but for those whom a frame of the page is addressed to."""
-    named = {event.only_for for event in page if event.only_for is not None}
+    """One write for all who listen to the same and may hear the same."""
+    named = {event.audience.user_id for event in page if event.audience.user_id is not None}
+    is_for_all = all(event.audience.is_everybody for event in page)
     due: Shares = []
     for listening, group in room.live.items():
-        by_user: dict[uuid.UUID | None, list[Wire]] = {}
-        if named:
-            for wire, socket in group.items():
-                user_id = socket.member.user_id
-                by_user.setdefault(user_id if user_id in named else None, []).append(wire)
+        alike: dict[Listener, list[Wire]] = {}
+        if is_for_all:
+            alike[Listener()] = list(group)
         else:
-            by_user[None] = list(group)
-        for addressee, wires in by_user.items():
-            if data := frames.joined(page, listening, addressee):
+            for wire, socket in group.items():
+                listener = socket.listener
+                key = listener if listener.user_id in named else Listener(None, listener.is_administrator)
+                alike.setdefault(key, []).append(wire)
+        for listener, wires in alike.items():
+            if data := frames.joined(page, listening, listener):
                 due.append((wires, data))
     return due
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from comms.audience import Audience, Listener, audience_of
 from comms.hub import topics
 from comms.hub.topics import Topics
 
@@ -45,7 +46,7 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     seq: int
     noun: str
     about: tuple[str, ...]
-    only_for: uuid.UUID | None
+    audience: Audience
     frame: bytes
 
 
@@ -59,13 +60,11 @@ def told(row: Sequence[Any]) -> Told:
         seq,
         noun,
         topics.of_event(noun, conversation_id),
-        topics.addressee(noun, data),
+        audience_of(noun, data),
         framed(b'%b,"data":%b}' % (head[:-1], data)),
     )
 
 
-def joined(page: Iterable[Told], listening: Topics, user_id: uuid.UUID | None) -> bytes:
-    """The frames of ``page`` for a socket with these topics and this user, as one write."""
-    return b"".join(
-        [t.frame for t in page if topics.wanted(listening, t.about) and (t.only_for is None or t.only_for == user_id)]
-    )
+def joined(page: Iterable[Told], listening: Topics, listener: Listener) -> bytes:
+    """The frames of ``page`` for a socket with these topics and this listener, as one write."""
+    return b"".join([t.frame for t in page if topics.wanted(listening, t.about) and t.audience.includes(listener)])

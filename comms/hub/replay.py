@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
+from comms.audience import Listener
 from comms.hub import frames
 from comms.hub.frames import Told
 from comms.hub.log import Log
@@ -33,7 +34,7 @@ async def catch_up(log: Log, socket: Socket, position: int) -> None:
     page = await next_page(log, room.workspace_id, position, head)
     socket.say("ready", seq=position, head=head, workspaceId=room.workspace_id, userId=socket.member.user_id)
     while True:
-        for piece in pieces(page, socket.topics, socket.member.user_id):
+        for piece in pieces(page, socket.topics, socket.listener):
             wire.write(piece)
             await wire.drained()
         if page:
@@ -58,13 +59,13 @@ async def next_page(log: Log, workspace_id: uuid.UUID, position: int, head: int)
     return page
 
 
-def pieces(page: list[Told], topics: Topics, user_id: uuid.UUID | None) -> Iterator[bytes]:
+def pieces(page: list[Told], topics: Topics, listener: Listener) -> Iterator[bytes]:
     """The page in writes of about ``PIECE_BYTES``, so that what waits stays bounded."""
     begin = size = 0
     for end, event in enumerate(page, 1):
         size += len(event.frame)
         if size >= PIECE_BYTES or end == len(page):
-            if piece := frames.joined(page[begin:end], topics, user_id):
+            if piece := frames.joined(page[begin:end], topics, listener):
                 yield piece
             begin, size = end, 0
 

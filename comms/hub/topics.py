@@ -4,8 +4,6 @@ import re
 import uuid
 from functools import lru_cache
 
-import msgspec
-
 from models.base import Base, noun_of
 
 WORKSPACE = "workspace"
@@ -16,9 +14,6 @@ Topics = frozenset[str] | None
 """What a socket wants to hear; None is everything it may see."""
 
 AT_MOST = 200
-
-PERSONAL = frozenset({"notification"})
-"""Nouns whose events only the user named by ``userId`` in their data may see."""
 
 CREDENTIALS = frozenset({"access_token", "session", "workspace", "workspace_member"})
 """Nouns whose events may end somebody's right to listen."""
@@ -69,15 +64,6 @@ def _read(names: list[str]) -> frozenset[str]:
 def wanted(topics: Topics, about: tuple[str, ...]) -> bool:
     """Whether a socket that listens to ``topics`` hears of something that is ``about`` these."""
     return topics is None or not topics.isdisjoint(about)
-
-
-class _Addressed(msgspec.Struct, rename="camel"):
-    user_id: uuid.UUID | None = None
-
-
-def addressee(noun: str, data: bytes) -> uuid.UUID | None:
-    """The only user who may see this event; None for everybody in the workspace."""
-    return msgspec.json.decode(data, type=_Addressed).user_id if noun in PERSONAL else None
 
 
 @lru_cache

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,7 @@ def test_the_first_start_makes_a_demo_that_works_and_the_second_uses_it_again(pl
         _simulated(tries[0], first)
         _asked(tries[1])
         assert httpx.get(tries[2].split()[1]).status_code == 200
-        _an_mms_arrives_with_its_pictures(data_dir, first)
-        _a_report_moves_the_message_sent_before(data_dir, first)
+        _pictures_and_reports_arrive(data_dir, first)
     assert process.child.returncode == 0
     assert processes.processes_over(data_dir) == []
 
@@ -134,16 +134,16 @@ def _asked(line: str) -> None:
     assert '"messageCount":2' in done.stdout, done
 
 
-def _an_mms_arrives_with_its_pictures(data_dir: Path, made: dict[str, Any]) -> None:
-    done = comms("simulate", "mms", "--media", "2", "--body", "look", "--data-dir", data_dir)
-    assert done.returncode == 0, done.stderr
+def _pictures_and_reports_arrive(data_dir: Path, made: dict[str, Any]) -> None:
+    """The other things that can be simulated."""
+    with ThreadPoolExecutor() as several:
+        mms = several.submit(comms, "simulate", "mms", "--media", "2", "--body", "look", "--data-dir", data_dir)
+        report = several.submit(comms, "simulate", "status", "delivered", "--data-dir", data_dir)
+    assert mms.result().returncode == 0, mms.result().stderr
     (message,) = _get(made, "conversation-messages", direction="inbound", q="look")
+    assert message["id"] in mms.result().stdout
     until_now(lambda: len(_get(made, "message-attachments", messageId=message["id"], state="stored")) == 2, within=10)
-
-
-def _a_report_moves_the_message_sent_before(data_dir: Path, made: dict[str, Any]) -> None:
-    done = comms("simulate", "status", "delivered", "--data-dir", data_dir)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "the message is now delivered")
+    assert report.result().stdout.splitlines()[-1] == "the message is now delivered"
     (sent,) = _get(made, "conversation-messages", direction="outbound")
     assert sent["status"] == "delivered"
 

@@ -38,11 +38,11 @@ DROPPED_IN_ORDER = (
     "conversation_participants",
     "conversation_messages",
     "conversations",
+    "ws_tickets",
     "workspace_phone_numbers",
     "webhook_receipts",
     "team_messages",
     "contact_points",
-    "ws_tickets",
     "workspace_api_keys",
     "team_channels",
     "notifications",
@@ -312,28 +312,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_workspace_api_keys_id", "workspace_api_keys", ["id"], unique=False)
     op.create_table(
-        "ws_tickets",
-        sa.Column("user_id", sa.Uuid(), nullable=False),
-        sa.Column("ticket_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("workspace_id", sa.Uuid(), nullable=False),
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["workspace_id", "user_id"],
-            ["workspace_members.workspace_id", "workspace_members.user_id"],
-            name=op.f("fk_ws_tickets_workspace_id_user_id"),
-            ondelete="RESTRICT",
-        ),
-        sa.ForeignKeyConstraint(
-            ["workspace_id"], ["workspaces.id"], name=op.f("fk_ws_tickets_workspace_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_ws_tickets")),
-        sa.UniqueConstraint("workspace_id", "ticket_hash", name=op.f("uq_ws_tickets_workspace_id_ticket_hash")),
-    )
-    op.create_index("ix_ws_tickets_ticket_hash", "ws_tickets", ["ticket_hash"], unique=False)
-    op.create_table(
         "contact_points",
         sa.Column("contact_id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
@@ -526,6 +504,35 @@ def upgrade() -> None:
         ["workspace_id", "created_at", "id"],
         unique=False,
     )
+    op.create_table(
+        "ws_tickets",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("token_id", sa.Uuid(), nullable=True),
+        sa.Column("ticket_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("workspace_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id", "token_id"],
+            ["access_tokens.workspace_id", "access_tokens.id"],
+            name=op.f("fk_ws_tickets_workspace_id_token_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["workspace_id", "user_id"],
+            ["workspace_members.workspace_id", "workspace_members.user_id"],
+            name=op.f("fk_ws_tickets_workspace_id_user_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_ws_tickets_workspace_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_ws_tickets")),
+        sa.UniqueConstraint("workspace_id", "ticket_hash", name=op.f("uq_ws_tickets_workspace_id_ticket_hash")),
+    )
+    op.create_index("ix_ws_tickets_ticket_hash", "ws_tickets", ["ticket_hash"], unique=False)
     op.create_table(
         "conversations",
         sa.Column("contact_id", sa.Uuid(), nullable=True),
