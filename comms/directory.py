@@ -17,6 +17,8 @@ log = structlog.get_logger(__name__)
 REFRESH_SECONDS = 5.0  # a secret rotated by another process is known here after this at most
 STALE_SECONDS = 120.0
 LOOK_AGAIN_SECONDS = 1.0
+LOOK_SECONDS = 0.5
+LOAD_SECONDS = 5.0
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -41,7 +43,9 @@ class Directory:
         self._connections: dict[str, Connection] = {}
         self._known_at: float | None = None
         self._stale = asyncio.Event()
-        self._looking = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None
+        self._looked_at = float("-inf")
+        self._failed = True
         self._task: asyncio.Task[None] | None = None
 
     async def look_up(self, connection_id: str) -> Connection | None:
@@ -50,12 +54,10 @@ class Directory:
         What this process has just written is known. One that another process made is looked for once more, which asks
         the database at most once a second, however many unknown ids come.
         """
-        now = asyncio.get_running_loop().time()
         found = self._connections.get(connection_id)
-        if self._stale.is_set() or (found is None and now - (self._known_at or 0) > LOOK_AGAIN_SECONDS):
-            async with self._looking:
-                if self._stale.is_set() or self._known_at is None or self._known_at < now:
-                    await self._refresh()
+        if self._stale.is_set() or (found is None and self._may_look_again()):
+            # A database that does not answer must not make the unknown wait.
+            await asyncio.wait([self._look()], timeout=LOOK_SECONDS)
             found = self._connections.get(connection_id)
         if found is None and not self._is_known():
             raise DirectoryUnknown
@@ -98,27 +100,40 @@ class Directory:
 
     async def start(self) -> None:
         """Connections are known, if the database answers, and kept known until ``stop``."""
-        await self._refresh()
+        await asyncio.wait([self._look()])
         self._task = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
         """Nothing refreshes any more."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in (self._task, self._looking):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
 
     async def _keep(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stale.wait(), REFRESH_SECONDS if self._is_known() else 0.5)
-            await self._refresh()
+                await asyncio.wait_for(self._stale.wait(), 0.5 if self._failed else REFRESH_SECONDS)
+            await asyncio.wait([self._look()])
+
+    def _look(self) -> "asyncio.Task[None]":
+        """The look at the database that is under way, or a new one."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._refresh())
+        return self._looking
+
+    def _may_look_again(self) -> bool:
+        return asyncio.get_running_loop().time() - self._looked_at > LOOK_AGAIN_SECONDS
 
     async def _refresh(self) -> None:
         self._stale.clear()
+        self._looked_at = asyncio.get_running_loop().time()
         try:
-            await self.load()
+            async with asyncio.timeout(LOAD_SECONDS):
+                await self.load()
+            self._failed = False
         except Exception as error:  # the database is away: what is known stays known for a while
+            self._failed = True
             log.warning("directory.not_refreshed", error=type(error).__name__)
 
     def _is_known(self) -> bool:

@@ -27,6 +27,7 @@ LANES = 2
 MOST = 512  # in one group
 QUEUE = 20_000  # waiting; more is refused at once
 PATIENCE_SECONDS = 4.0  # SignalWire waits 5 s for an answer
+LATE_SECONDS = 0.1
 TRANSIENT = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -88,13 +89,16 @@ class Groups(Generic[Item, Outcome]):
         self._spoil = spoil
         self._waiting: deque[_Waiting[Item, Outcome]] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
+        self._unanswered: deque[_Waiting[Item, Outcome]] = deque()  # in the order of their deadlines
         self._lanes: list[asyncio.Task[None]] = []
+        self._clock: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def start(self) -> None:
         """The lanes are open."""
         self._stopping = False
         self._lanes = [asyncio.create_task(self._lane()) for _ in range(LANES)]
+        self._clock = asyncio.create_task(self._refuse_the_late())
 
     async def stop(self) -> None:
         """What was waiting has been committed or refused; the lanes are closed."""
@@ -107,6 +111,9 @@ class Groups(Generic[Item, Outcome]):
             with contextlib.suppress(asyncio.CancelledError):
                 await lane
         self._lanes = []
+        if self._clock is not None:
+            self._clock.cancel()
+        self._unanswered.clear()
         self._refuse(list(self._waiting))
         self._waiting.clear()
 
@@ -122,7 +129,9 @@ class Groups(Generic[Item, Outcome]):
         if self._stopping or len(self._waiting) >= QUEUE:
             outcome.set_exception(Unavailable())
             return outcome
-        self._waiting.append(_Waiting(item, outcome, loop.time() + PATIENCE_SECONDS))
+        waiting = _Waiting(item, outcome, loop.time() + PATIENCE_SECONDS)
+        self._waiting.append(waiting)
+        self._unanswered.append(waiting)
         self._wake(1)
         return outcome
 
@@ -235,6 +244,15 @@ class Groups(Generic[Item, Outcome]):
             waiting.outcome.set_result(outcomes[0])
         if told:
             self._database.on_told(told)
+
+    async def _refuse_the_late(self) -> None:
+        """Nobody waits beyond their deadline, whatever the lanes are stuck in: the provider is told to try again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LATE_SECONDS)
+            now = loop.time()
+            while self._unanswered and (self._unanswered[0].outcome.done() or self._unanswered[0].deadline <= now):
+                self._refuse([self._unanswered.popleft()])
 
     def _put_back(self, group: list[_Waiting[Item, Outcome]]) -> None:
         now = asyncio.get_running_loop().time()

@@ -155,6 +155,17 @@ async def test_a_ticket_redeemed_twice_at_once_lets_one_in(viewer: Client, servi
     assert sum(identity is not None for identity in redeemed) == 1
 
 
+async def test_a_ticket_is_worth_what_its_token_is(owner: Client, service: Service, app: Any) -> None:
+    issued = (await owner.post(f"{API}/access-tokens", json={"name": "screen", "scopes": ["read"]})).json()
+    headers = {"Authorization": f"Bearer {issued['token']}"}
+    tickets = [(await owner.post(f"{API}/ws-tickets", headers=headers)).json()["ticket"] for _ in range(2)]
+    identity = await redeem_ticket(service.database, tickets[0])
+    assert identity is not None
+    assert (identity.scopes, str(identity.token_id)) == (("read",), issued["id"])
+    await owner.delete(f"{API}/access-tokens/{issued['id']}")
+    assert await redeem_ticket(service.database, tickets[1]) is None
+
+
 async def test_an_old_ticket_is_good_for_nothing(viewer: Client, service: Service, admin: Any) -> None:
     ticket = (await viewer.post(f"{API}/ws-tickets")).json()["ticket"]
     await admin.execute("UPDATE ws_tickets SET expires_at = now() - interval '1 second'")

@@ -1,5 +1,6 @@
 """A workspace seen from outside: what providers post to it, and what its members fetch."""
 
+import random
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
@@ -44,14 +45,13 @@ class Desk(msgspec.Struct, kw_only=True):
         return twilio.report(self._url("message-status"), self._credentials(), sid=sid, status=status)
 
     def texts(self, count: int, senders: int) -> dict[str, Request]:
-        """Signed texts by their ids, from so many senders in turn, to our numbers in turn."""
-        sids = [wire.sid("SM") for _ in range(count)]
-        return {
-            sid: self.text(
-                phone(index % senders), f"text {index}", sid=sid, recipient=self.numbers[index % len(self.numbers)]
-            )
-            for index, sid in enumerate(sids)
-        }
+        """Signed texts by their ids, to any of our numbers, from so many senders of whom some write much more."""
+        chance = random.Random(count)
+        texts = {}
+        for index in range(count):
+            sid, sender = wire.sid("SM"), phone(int(senders * chance.random() ** 3))
+            texts[sid] = self.text(sender, f"text {index}", sid=sid, recipient=chance.choice(self.numbers))
+        return texts
 
     def client(self, base_url: str) -> httpx.AsyncClient:
         """A member who asks a process."""
