@@ -9,7 +9,7 @@ run: $(INSTALLED)
 	@$(BIN)/comms up
 
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff format --check .

@@ -188,3 +188,10 @@ async def stranger(service: Service, app: Any) -> AsyncIterator[Client]:
 async def anonymous(app: Any) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PUBLIC_URL) as client:
         yield client
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The journeys kill processes and watch clocks: they run one after another, on one of xdist's workers."""
+    for item in items:
+        if "journeys" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("journeys"))

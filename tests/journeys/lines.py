@@ -11,8 +11,12 @@ from urllib.parse import urlsplit
 from comms.providers.base import Request
 
 
+class Refused(Exception):
+    """There is nobody to connect to."""
+
+
 class NoAnswer(Exception):
-    """The connection was refused or ended; ``partial`` is what had come of an answer."""
+    """The connection ended before the answer was complete; ``partial`` is what had come of it."""
 
     def __init__(self, partial: bytes = b"") -> None:
         super().__init__(partial)
@@ -31,7 +35,7 @@ class Line:
         try:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
-            raise NoAnswer from None
+            raise Refused from None
         return self
 
     async def post(self, request: Request) -> int:
@@ -60,6 +64,8 @@ class Line:
                 (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
             )
             seen += await self._reader.readexactly(length)
+            if b"\r\nconnection: close\r\n" in head.lower():
+                self.close()
         except asyncio.IncompleteReadError as cut:
             self.close()
             raise NoAnswer(seen + cut.partial) from None
@@ -97,13 +103,14 @@ class Load:
     """Requests that leave over several lines as fast as they are answered, until they run out or it is stopped.
 
     ``answers`` has the status of each request answered so far, ``acknowledged`` those answered 2xx; ``unanswered`` are
-    those whose connection was refused or ended, with what had come of an answer.
+    those that were sent and not answered, with what had come of an answer; ``refused`` those that never were sent.
     """
 
     def __init__(self, ports: Sequence[int], requests: Mapping[str, Request], *, lines: int = 16) -> None:
         self.answers: dict[str, int] = {}
         self.acknowledged: set[str] = set()
         self.unanswered: dict[str, bytes] = {}
+        self.refused: set[str] = set()
         self.slowest = 0.0
         self._requests = iter(requests.items())
         self._stopping = False
@@ -121,6 +128,8 @@ class Load:
                         self.acknowledged.add(key)
                 except NoAnswer as lost:
                     self.unanswered[key] = lost.partial
+                except Refused:
+                    self.refused.add(key)
                     await asyncio.sleep(0.02)
                 self.slowest = max(self.slowest, time.monotonic() - began)
                 self._news.set()

@@ -37,6 +37,7 @@ async def test_a_killed_postgres_loses_nothing_and_the_service_recovers_by_itsel
     await load.over()
     assert process.is_alive
     assert load.unanswered == {}
+    assert not load.refused
     assert set(load.answers.values()) <= {200, 503}
     assert load.slowest < PROVIDERS_PATIENCE
     assert {200} <= statuses <= {200, 503}
