@@ -91,6 +91,9 @@ def listen(audience: Audience, listeners: list[_Listener]) -> Heard:
     poll.register(stdin, select.EPOLLIN)
     heard: dict[str, list[float]] = {}
     known: dict[bytes, _Page] = {}
+    page, its_bytes = _understood(b""), b""
+    buffer = bytearray(1 << 18)
+    view = memoryview(buffer)
     broken: set[int] = set()
     lost = 0
     due = audience.messages * audience.sockets or -1
@@ -99,18 +102,19 @@ def listen(audience: Audience, listeners: list[_Listener]) -> Heard:
             if descriptor == stdin:
                 return Heard(heard, len(broken), lost)
             listener = by_descriptor[descriptor]
-            received = listener.socket.recv(1 << 20)
+            size = listener.socket.recv_into(buffer)
             now = time.monotonic()
-            if not received:
+            if not size:
                 poll.unregister(descriptor)
                 lost += 1
                 continue
-            data = listener.rest + received if listener.rest else received
-            page = known.get(data)
-            if page is None:
-                if len(known) >= REMEMBERED:
-                    del known[next(iter(known))]
-                page = known[data] = _understood(data)
+            if listener.rest or view[:size] != its_bytes:  # nearly always it is what the socket before has had
+                its_bytes = listener.rest + bytes(view[:size])
+                if its_bytes not in known:
+                    if len(known) >= REMEMBERED:
+                        del known[next(iter(known))]
+                    known[its_bytes] = _understood(its_bytes)
+                page = known[its_bytes]
             if page.last:
                 if not page.is_whole or page.first != listener.last + 1:
                     broken.add(descriptor)

@@ -39,26 +39,31 @@ class Actor(msgspec.Struct, frozen=True):
 
 
 # Counters are locked in the order of their ids, so that two groups that touch the same workspaces cannot deadlock.
-WRITE = """
-WITH due AS (SELECT workspace_id, count(*) AS facts FROM unnest($1::uuid[]) AS f (workspace_id) GROUP BY 1),
-held AS MATERIALIZED (
+NUMBERS = """
+counters AS MATERIALIZED (
     SELECT c.workspace_id, due.facts FROM event_counters c JOIN due USING (workspace_id)
     ORDER BY c.workspace_id FOR NO KEY UPDATE OF c
 ),
-moved AS (
-    UPDATE event_counters c SET seq = c.seq + held.facts FROM held WHERE c.workspace_id = held.workspace_id
-    RETURNING c.workspace_id, c.seq - held.facts AS base
-),
+numbers AS (
+    UPDATE event_counters c SET seq = c.seq + counters.facts FROM counters
+    WHERE c.workspace_id = counters.workspace_id
+    RETURNING c.workspace_id, c.seq - counters.facts AS base
+)"""
+"""From ``due`` (workspace_id, facts) to ``numbers``: the sequence number before the first fact of each workspace."""
+
+WRITE = f"""
+WITH due AS (SELECT workspace_id, count(*) AS facts FROM unnest($1::uuid[]) AS f (workspace_id) GROUP BY 1),
+{NUMBERS},
 told AS (
     INSERT INTO events
         (workspace_id, seq, event, subject_type, subject_id, data, at, conversation_id, actor_type, actor_id)
-    SELECT f.workspace_id, moved.base + row_number() OVER (PARTITION BY f.workspace_id ORDER BY f.ord),
+    SELECT f.workspace_id, numbers.base + row_number() OVER (PARTITION BY f.workspace_id ORDER BY f.ord),
         f.event, f.subject_type, f.subject_id, f.data::json, f.at, f.conversation_id, f.actor_type, f.actor_id
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::timestamptz[], $7::uuid[],
                 $8::text[], $9::uuid[])
         WITH ORDINALITY AS f (workspace_id, event, subject_type, subject_id, data, at, conversation_id, actor_type,
                               actor_id, ord)
-    JOIN moved ON moved.workspace_id = f.workspace_id
+    JOIN numbers ON numbers.workspace_id = f.workspace_id
     RETURNING workspace_id, seq
 )
 SELECT workspace_id, max(seq) FROM told GROUP BY 1

@@ -73,7 +73,8 @@ class Groups(Generic[Item, Outcome]):
     """Applies items in groups, each group in one transaction, each item's outcome after its commit.
 
     ``apply`` does a group's work on a connection and says what was told in the event log; it must be idempotent, since
-    a commit whose answer was lost is done again. ``spoil`` keeps an item that fails alone.
+    a commit whose answer was lost is done again. ``spoil`` keeps an item that fails alone. ``at_once``, if
+    there is one, is asked first: one statement, a transaction by itself, that does what it can, with None for the rest.
     """
 
     def __init__(
@@ -82,11 +83,13 @@ class Groups(Generic[Item, Outcome]):
         database: Database,
         apply: Callable[[Any, Sequence[Item]], Awaitable[tuple[list[Outcome], Told]]],
         spoil: Callable[[Any, Item, Exception], Awaitable[tuple[list[Outcome], Told]]],
+        at_once: Callable[[Any, Sequence[Item]], Awaitable[tuple[list[Outcome | None], Told]]] | None = None,
     ) -> None:
         self.name = name
         self._database = database
         self._apply = apply
         self._spoil = spoil
+        self._at_once = at_once
         self._waiting: deque[_Waiting[Item, Outcome]] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._unanswered: deque[_Waiting[Item, Outcome]] = deque()  # in the order of their deadlines
@@ -179,9 +182,10 @@ class Groups(Generic[Item, Outcome]):
         try:
             connection = await self._database.connect(command_timeout=PATIENCE_SECONDS)
             # The statements never change and find every row by a key, so one plan fits all inputs. It is made when the
-            # tables may still be empty, and must not be the one that reads them from end to end.
+            # tables may still be empty, and must not be one that reads them from end to end.
             await connection.execute(
-                "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
+                "SET plan_cache_mode = force_generic_plan; SET jit = off;"
+                " SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
             )
         except (*GONE, asyncpg.PostgresError) as error:
             log.warning("groups.no_connection", groups=self.name, error=type(error).__name__)
@@ -189,6 +193,10 @@ class Groups(Generic[Item, Outcome]):
         return connection
 
     async def _commit(self, connection: Any, group: list[_Waiting[Item, Outcome]]) -> None:
+        if self._at_once is not None:
+            group = await self._apply_at_once(connection, group, self._at_once)
+            if not group:
+                return
         try:
             await self._apply_together(connection, group)
         except Exception as error:
@@ -199,6 +207,27 @@ class Groups(Generic[Item, Outcome]):
             for waiting in group:
                 if not waiting.outcome.done():
                     await self._apply_alone(connection, waiting)
+
+    async def _apply_at_once(
+        self, connection: Any, group: list[_Waiting[Item, Outcome]], at_once: Any
+    ) -> list[_Waiting[Item, Outcome]]:
+        """What could not be done in one statement."""
+        try:
+            outcomes, told = await at_once(connection, [waiting.item for waiting in group])
+        except Exception as error:
+            if _is_gone(error):
+                raise
+            return group
+        left = []
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            if outcome is None:
+                left.append(waiting)
+            elif not waiting.outcome.done():
+                waiting.outcome.set_result(outcome)
+        metrics.GROUP_SIZE.labels(self.name).observe(len(group) - len(left))
+        if told:
+            self._database.on_told(told)
+        return left
 
     async def _apply_together(self, connection: Any, group: list[_Waiting[Item, Outcome]]) -> None:
         await connection.execute("BEGIN")

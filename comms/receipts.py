@@ -28,8 +28,17 @@ KEPT_HEADERS = (
     "x-twilio-email-event-webhook-timestamp",
 )
 
+ONCE = """
+ON CONFLICT (workspace_id, connection_id, kind, identity) DO UPDATE SET
+    state = excluded.state, reason = excluded.reason, next_attempt_at = excluded.next_attempt_at,
+    message_id = coalesce(excluded.message_id, kept.message_id),
+    attempts = kept.attempts + 1, updated_at = excluded.updated_at
+WHERE kept.state <> 'processed'
+"""
+"""A repeated webhook changes its receipt, known as ``kept``, only as long as nothing had come of it."""
+
 # In the order of identities, so that two groups with the same webhooks cannot deadlock.
-_KEEP = """
+_KEEP = f"""
 INSERT INTO webhook_receipts AS kept (workspace_id, id, connection_id, provider, kind, identity, method, url, headers,
     body, state, reason, message_id, next_attempt_at, created_at, updated_at)
 SELECT workspace_id, id, connection_id, provider, kind, identity, method, url, headers::jsonb,
@@ -39,11 +48,7 @@ FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text
     AS n (workspace_id, id, connection_id, provider, kind, identity, method, url, headers,
           body, state, reason, message_id, next_attempt_at, at)
 ORDER BY workspace_id, connection_id, kind, identity
-ON CONFLICT (workspace_id, connection_id, kind, identity) DO UPDATE SET
-    state = excluded.state, reason = excluded.reason, next_attempt_at = excluded.next_attempt_at,
-    message_id = coalesce(excluded.message_id, kept.message_id),
-    attempts = kept.attempts + 1, updated_at = excluded.updated_at
-WHERE kept.state <> 'processed'
+{ONCE}
 """
 
 
@@ -113,8 +118,8 @@ async def keep(db: Any, receipts: Sequence[Receipt]) -> None:
         [webhook.kind for webhook in webhooks],
         [webhook.identity for webhook in webhooks],
         [webhook.request.method for webhook in webhooks],
-        [webhook.request.url.replace("\x00", "") for webhook in webhooks],
-        [_headers(webhook.request) for webhook in webhooks],
+        [url_of(webhook.request) for webhook in webhooks],
+        [headers_of(webhook.request) for webhook in webhooks],
         [webhook.request.body for webhook in webhooks],
         [receipt.state for receipt in kept],
         [receipt.reason for receipt in kept],
@@ -156,6 +161,12 @@ def describe(error: Exception) -> str:
     return type(error).__name__
 
 
-def _headers(request: Request) -> str:
+def url_of(request: Request) -> str:
+    """The address it was posted to, as text that can be stored."""
+    return request.url.replace("\x00", "")
+
+
+def headers_of(request: Request) -> str:
+    """The headers worth keeping, as JSON."""
     kept = {name: request.headers[name] for name in KEPT_HEADERS if name in request.headers}
     return msgspec.json.encode(kept).decode().replace("\\u0000", "")

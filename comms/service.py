@@ -49,7 +49,7 @@ class Service:
         self.vault = Vault(settings.security)
         self.directory = Directory(self.database, self.vault)
         self.arrivals: Groups[arrivals.Arrival, arrivals.Received] = Groups(
-            arrivals.KIND, self.database, arrivals.receive, arrivals.spoil
+            arrivals.KIND, self.database, arrivals.receive, arrivals.spoil, arrivals.receive_at_once
         )
         self.reports: Groups[delivery.Reported, delivery.Noted] = Groups(
             delivery.KIND, self.database, delivery.note, delivery.spoil

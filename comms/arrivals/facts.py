@@ -12,10 +12,8 @@ from models.crm import ContactView
 
 
 def message_received(passage: Passage, attachments: list[MessageAttachmentView]) -> Fact:
-    arrival, message = passage.arrival, passage.arrival.message
+    """A customer has written."""
     assert passage.message_id is not None
-    assert passage.conversation_id is not None
-    provider: Any = message.provider
     return Fact(
         workspace_id=passage.workspace_id,
         event="message.received",
@@ -24,28 +22,35 @@ def message_received(passage: Passage, attachments: list[MessageAttachmentView])
         conversation_id=passage.conversation_id,
         actor_type="contact",
         actor_id=passage.contact_id,
-        at=arrival.at,
-        data=encode(
-            ConversationMessageView(
-                id=passage.message_id,
-                conversation_id=passage.conversation_id,
-                direction="inbound",
-                content=message.content,
-                content_type=passage.content_type,
-                sender_type="contact",
-                sender_id=passage.contact_id,
-                meta=passage.metadata,
-                status="received",
-                provider=provider,
-                provider_message_id=message.provider_message_id,
-                phone_number_id=passage.number_id,
-                from_address=passage.said_by,
-                to_address=passage.line,
-                attachments=attachments,
-                created_at=arrival.at,
-                updated_at=arrival.at,
-            )
-        ),
+        at=passage.arrival.at,
+        data=encode(shown(passage, attachments)),
+    )
+
+
+def shown(passage: Passage, attachments: list[MessageAttachmentView]) -> ConversationMessageView:
+    """The message as GET shows it from now on."""
+    arrival, message = passage.arrival, passage.arrival.message
+    assert passage.message_id is not None
+    assert passage.conversation_id is not None
+    provider: Any = message.provider
+    return ConversationMessageView(
+        id=passage.message_id,
+        conversation_id=passage.conversation_id,
+        direction="inbound",
+        content=message.content,
+        content_type=passage.content_type,
+        sender_type="contact",
+        sender_id=passage.contact_id,
+        meta=passage.metadata,
+        status="received",
+        provider=provider,
+        provider_message_id=message.provider_message_id,
+        phone_number_id=passage.number_id,
+        from_address=passage.said_by,
+        to_address=passage.line,
+        attachments=attachments,
+        created_at=arrival.at,
+        updated_at=arrival.at,
     )
 
 

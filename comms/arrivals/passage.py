@@ -60,6 +60,11 @@ class Passage(msgspec.Struct, gc=False):
         return self.number_id is None and self.message_id is None
 
     @property
+    def is_of_somebody(self) -> bool:
+        """Whether the sender can be known at all."""
+        return self.arrival.message.sender.is_identity
+
+    @property
     def line(self) -> str:
         """The number of ours it was sent to, as ``workspace_phone_numbers`` writes it."""
         recipient = self.arrival.message.recipient

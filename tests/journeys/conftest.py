@@ -38,7 +38,6 @@ class Pair:
         self.other = other
         self.ports = [one.port, other.port]
         self.owner_url = owner_url
-        self.variables: dict[str, str] = {}
         self._desks = iter(desks)
 
     def desk(self) -> Desk:
@@ -76,9 +75,7 @@ async def pair(postgres: Embedded, folder: Path) -> AsyncIterator[Pair]:
     try:
         for process in begun:
             await asyncio.to_thread(process.await_start)
-        pair = Pair(*begun, database.urls.owner.plain, desks)
-        pair.variables = variables
-        yield pair
+        yield Pair(*begun, database.urls.owner.plain, desks)
     finally:
         for process in begun:
             process.end()
