@@ -96,31 +96,46 @@ moved AS (
         updated_at = now()
     FROM held
     WHERE m.workspace_id = held.workspace_id AND m.id = held.message_id AND held.rank > {rank("m.status")}
-    RETURNING m AS message
+    RETURNING m AS message, EXISTS (
+        SELECT FROM message_attachments a WHERE a.workspace_id = m.workspace_id AND a.message_id = m.id
+    ) AS has_attachments
 )"""
 """From ``news`` (reports with their messages) to ``moved``: locked in order, forward only, once per message."""
 
 _NOTE = f"""
-WITH i AS (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                         $8::text[], $9::timestamptz[], $10::timestamptz[])
-        AS i (workspace_id, id, provider, identity, reported, status, error_code, error_message, reported_at, at)
+WITH found AS MATERIALIZED (
+    SELECT i.*, m.id AS message_id
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                $9::timestamptz[], $10::timestamptz[],
+                $11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bytea[])
+        AS i (workspace_id, id, provider, provider_message_id, reported, status, error_code, error_message,
+            reported_at, at,
+            receipt_id, connection_id, identity, method, url, headers, body)
+    LEFT JOIN conversation_messages m ON m.workspace_id = i.workspace_id AND m.provider = i.provider
+        AND m.provider_message_id = i.provider_message_id
 ),
 news AS (
     INSERT INTO delivery_reports (workspace_id, id, message_id, provider, provider_message_id, reported, status,
         error_code, error_message, reported_at, created_at, updated_at)
-    SELECT i.workspace_id, i.id, m.id, i.provider, i.identity, i.reported, i.status,
-        i.error_code, i.error_message, i.reported_at, i.at, i.at
-    FROM i LEFT JOIN conversation_messages m
-        ON m.workspace_id = i.workspace_id AND m.provider = i.provider AND m.provider_message_id = i.identity
-    ORDER BY i.workspace_id, i.provider, i.identity, i.reported
+    SELECT workspace_id, id, message_id, provider, provider_message_id, reported, status,
+        error_code, error_message, reported_at, at, at
+    FROM found ORDER BY workspace_id, provider, provider_message_id, reported
     ON CONFLICT (workspace_id, provider, provider_message_id, reported) DO NOTHING
     RETURNING workspace_id, id AS report_id, message_id, status, error_code, error_message, reported_at
 ),
-{_MOVED}
-SELECT report_id, message_id, NULL::conversation_messages AS message FROM news
+{_MOVED},
+noted AS (
+    INSERT INTO webhook_receipts AS kept (workspace_id, id, connection_id, provider, kind, identity, method, url,
+        headers, body, state, message_id, created_at, updated_at)
+    SELECT workspace_id, receipt_id, connection_id, provider, '{KIND}', identity, method, url, headers::jsonb,
+        body, 'processed', message_id, at, at
+    FROM found WHERE (id IN (SELECT report_id FROM news)) IS TRUE
+    ORDER BY workspace_id, connection_id, identity
+    {receipts.ONCE}
+)
+SELECT report_id, message_id, NULL::conversation_messages AS message, false AS has_attachments FROM news
 UNION ALL
-SELECT NULL, NULL, message FROM moved
+SELECT NULL, NULL, message, has_attachments FROM moved
 """
 
 
@@ -128,9 +143,7 @@ async def note(db: Any, reports: Sequence[Reported]) -> tuple[list[Noted], Told]
     """Reports have come: each is kept once, their messages move forward, and it is said."""
     once: dict[tuple[uuid.UUID, str, str], tuple[uuid.UUID, Reported]] = {}
     for reported in reports:
-        once.setdefault(
-            (reported.connection.workspace_id, reported.report.provider, reported.identity), (new_id(), reported)
-        )
+        once.setdefault(_key(reported), (new_id(), reported))
     ids = [id_ for id_, _ in once.values()]
     kept = [reported for _, reported in once.values()]
     rows = await db.fetch(
@@ -145,16 +158,25 @@ async def note(db: Any, reports: Sequence[Reported]) -> tuple[list[Noted], Told]
         [reported.report.error_message for reported in kept],
         [reported.report.at or reported.at for reported in kept],
         [reported.at for reported in kept],
+        [new_id() for _ in kept],
+        [reported.connection.id for reported in kept],
+        [reported.identity for reported in kept],
+        [reported.request.method for reported in kept],
+        [receipts.url_of(reported.request) for reported in kept],
+        [receipts.headers_of(reported.request) for reported in kept],
+        [reported.request.body for reported in kept],
     )
     messages = {row["report_id"]: row["message_id"] for row in rows if row["report_id"] is not None}
+    known = [receipts.Receipt(reported) for id_, reported in once.values() if id_ not in messages]
+    if known:  # told before; through another connection perhaps, whose receipt is its own
+        await receipts.keep(db, known)
     outcomes = {key: Noted(messages.get(id_), is_new=id_ in messages) for key, (id_, _) in once.items()}
-    await receipts.keep(
-        db, [receipts.Receipt(reported, message_id=messages.get(id_)) for id_, reported in once.values()]
-    )
     told = await tell(db, await _status_changed(db, rows))
-    return [
-        outcomes[reported.connection.workspace_id, reported.report.provider, reported.identity] for reported in reports
-    ], told
+    return [outcomes[_key(reported)] for reported in reports], told
+
+
+def _key(reported: Reported) -> tuple[uuid.UUID, str, str]:
+    return (reported.connection.workspace_id, reported.report.provider, reported.identity)
 
 
 async def spoil(db: Any, reported: Reported, error: Exception) -> tuple[list[Noted], Told]:
@@ -173,7 +195,7 @@ WITH news AS (
     RETURNING r.workspace_id, r.id AS report_id, r.message_id, r.status, r.error_code, r.error_message, r.reported_at
 ),
 {_MOVED}
-SELECT message FROM moved
+SELECT message, has_attachments FROM moved
 """
 
 
@@ -192,7 +214,8 @@ async def join_all_parked(db: Any) -> Told:
 async def _status_changed(db: Any, rows: Sequence[Any]) -> list[Fact]:
     """One fact for each message that moved, whatever the number of reports that moved it."""
     moved = [row["message"] for row in rows if row["message"] is not None]
-    attachments = await _attachments_of(db, [row["id"] for row in moved]) if moved else {}
+    attached = [row["message"]["id"] for row in rows if row["has_attachments"]]
+    attachments = await _attachments_of(db, attached) if attached else {}
     return [
         Fact(
             workspace_id=row["workspace_id"],

@@ -28,6 +28,7 @@ MOST = 512  # in one group
 QUEUE = 20_000  # waiting; more is refused at once
 PATIENCE_SECONDS = 4.0  # SignalWire waits 5 s for an answer
 LATE_SECONDS = 0.1
+GATHER_SECONDS = 0.005
 TRANSIENT = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -157,7 +158,10 @@ class Groups(Generic[Item, Outcome]):
                     self._idle.append(sleeper)
                     await sleeper
                     continue
+                await self._gather()
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
+                if not group:
+                    continue
                 if connection is None or connection.is_closed():
                     connection = await self._connected()
                     if connection is None:
@@ -177,6 +181,15 @@ class Groups(Generic[Item, Outcome]):
         finally:
             if connection is not None:
                 connection.terminate()
+
+    async def _gather(self) -> None:
+        """What has already reached our sockets is let in, for as long as each turn of the loop brings more."""
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + GATHER_SECONDS
+        before = 0
+        while before < len(self._waiting) < MOST and loop.time() < latest:
+            before = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _connected(self) -> Any:
         try:
