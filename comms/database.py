@@ -95,7 +95,7 @@ class Database:
             pool_pre_ping=True,
         )
 
-    async def connect(self, url: Secret | None = None, *, command_timeout: float = 30) -> Any:
+    async def connect(self, url: Secret | None = None, *, command_timeout: float = 15) -> Any:
         """A connection of its own, as ``comms_worker`` unless told otherwise; the caller closes it."""
         options: dict[str, Any] = {"statement_cache_size": 0} if self._pgbouncer else {}
         return await asyncpg.connect(

@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 JOIN_PARKED_SECONDS = 5.0
 READY_QUEUE_AGE_SECONDS = 300.0
 READY_LAG_SECONDS = 10.0
+STOP_SECONDS = 10.0
 
 
 class Service:
@@ -92,17 +93,21 @@ class Service:
         if not self._started:
             return
         self._started = False
-        if self._worker is not None:
-            await self._worker.stop(min(20, self.settings.server.drain_seconds))
-        await self.arrivals.stop()
-        await self.reports.stop()
-        await self.hub.stop()
-        await self.directory.stop()
-        await self.database.close()
         if self._watch is not None:
             self._watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watch
+            await asyncio.wait([self._watch])
+        # A database that does not answer must not keep us: what was acknowledged is committed, the rest is tried again.
+        try:
+            async with asyncio.timeout(self.settings.server.drain_seconds + STOP_SECONDS):
+                if self._worker is not None:
+                    await self._worker.stop(min(20, self.settings.server.drain_seconds))
+                await self.arrivals.stop()
+                await self.reports.stop()
+                await self.hub.stop()
+                await self.directory.stop()
+                await self.database.close()
+        except TimeoutError:
+            log.warning("service.stopped_late")
 
     async def readiness(self) -> dict[str, Any]:
         """Whether this process can do its work, and the figures that say so."""

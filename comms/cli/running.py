@@ -96,8 +96,11 @@ def _serve(service: Service, listener: socket.socket, introduction: str) -> int:
     return 0 if server.started else 1
 
 
+LAST_ANSWER_SECONDS = 0.5
+
+
 class _Server(uvicorn.Server):
-    """Says that it is there when it is."""
+    """Says that it is there when it is, and leaves nobody without an answer when it goes."""
 
     introduction = ""
 
@@ -105,6 +108,19 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started:
             print(self.introduction, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Whoever is still served hears that it is the last answer; only then do connections close.
+
+        uvicorn alone closes a kept-alive connection as soon as it is idle, though the next webhook may be on the wire.
+        """
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        self.server_state.default_headers.append((b"connection", b"close"))
+        await asyncio.sleep(LAST_ANSWER_SECONDS)
+        await super().shutdown(sockets=sockets)
 
 
 @contextlib.contextmanager
