@@ -39,25 +39,28 @@ class Latency(msgspec.Struct, frozen=True):
 async def measure(stage: Stage, server: Server, plan: Plan, run: str = "live") -> Latency:
     """Everybody heard everything in order, and how soon; raises ``Miscounted`` when somebody did not."""
     town = stage.towns[TOWN]
-    batch = Batch(town.lines, "messages", run, plan.rate * plan.seconds)
+    batch = Batch(town.lines, "messages", run, plan.rate * plan.seconds + CONNECTIONS)
     path = stage.folder / f"{run}.heard"
     audience = Audience(server.port, town.access_tokens[0], plan.sockets, batch.count, str(path))
     with listening(stage, audience) as listeners:
-        outcome = generate(stage, Load(server.port, batch, CONNECTIONS, plan.seconds + 5.0, plan.rate))
+        outcome = generate(stage, Load(server.port, batch, CONNECTIONS, plan.seconds, plan.rate))
         try:
             listeners.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             listeners.communicate("enough\n")
     await ledger.check(stage.admin, town, batch, outcome)
     heard = msgspec.msgpack.decode(path.read_bytes(), type=Heard)
-    latencies = [
-        at - sent for index, sent in enumerate(outcome.sent_at) for at in heard.at.get(sid(batch.run, index), ())
-    ]
-    if heard.broken or heard.lost or len(latencies) != batch.count * plan.sockets:
+    deliveries = sum(map(len, heard.at.values()))
+    if heard.broken or heard.lost or deliveries != batch.count * plan.sockets:
         raise ledger.Miscounted(
-            f"{len(latencies)} of {batch.count * plan.sockets} deliveries; {heard.broken} sockets had gaps or"
+            f"{deliveries} of {batch.count * plan.sockets} deliveries; {heard.broken} sockets had gaps or"
             f" repetitions, {heard.lost} were closed"
         )
+    latencies = [
+        at - due
+        for index, due in enumerate(outcome.sent_at, start=CONNECTIONS)  # after the first of each connection
+        for at in heard.at[sid(batch.run, index)]
+    ]
     latencies.sort()
     return Latency(
         plan=plan,

@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -35,8 +35,8 @@ class Load(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """What came of it. Requests are counted from 0 in the order they left; all of ``issued`` were answered.
 
-    ``completed`` in ``seconds``, latencies in seconds. ``refused`` are those not answered 2xx. ``sent_at`` (monotonic)
-    is told for paced loads.
+    ``completed`` in ``seconds``, latencies in seconds. ``refused`` are those not answered 2xx. ``sent_at`` is when
+    (monotonic) those of a paced load were due, without the first of each connection, which are not measured.
     """
 
     issued: int
@@ -68,43 +68,100 @@ class _Connection:
 
 def run(load: Load, prepared: Sequence[bytes]) -> Outcome:
     """The requests have been posted until the time was over or there were none left, and all answers are here."""
-    connections = [_Connection(load.port) for _ in range(load.connections)]
-    poll = select.epoll()
-    by_descriptor = {connection.socket.fileno(): connection for connection in connections}
-    for descriptor in by_descriptor:
-        poll.register(descriptor, select.EPOLLIN)
-    clock = time.monotonic
-    idle = deque(connections)
-    latencies = array.array("d")
-    sent_at: list[float] = []
-    refused: list[int] = []
-    issued = completed = 0
-    began = clock()
-    ends = began + load.seconds
-    last = began
-    pause = 1 / load.rate if load.rate else 0.0
-    while True:
-        now = clock()
-        while idle and issued < len(prepared) and now < ends:
-            due = began + issued * pause
-            if due > now:
-                break
-            connection = idle.popleft()
-            connection.index = issued
-            connection.left_at = due if pause else now
-            if connection.socket.send(prepared[issued]) != len(prepared[issued]):
-                raise RuntimeError("a request did not fit into the socket's buffer")
-            if pause:
+    run = _Run(load, prepared)
+    try:
+        return run.paced(load.rate) if load.rate else run.flat_out()
+    finally:
+        run.close()
+
+
+class _Run:
+    def __init__(self, load: Load, prepared: Sequence[bytes]) -> None:
+        self._seconds = load.seconds
+        self._prepared = prepared
+        self._connections = [_Connection(load.port) for _ in range(load.connections)]
+        self._by_descriptor = {connection.socket.fileno(): connection for connection in self._connections}
+        self._poll = select.epoll()
+        for descriptor in self._by_descriptor:
+            self._poll.register(descriptor, select.EPOLLIN)
+        self._issued = 0
+        self._busy = 0
+        self._refused: list[int] = []
+
+    def flat_out(self) -> Outcome:
+        """Every connection has its next request as soon as its answer is here. The first of each is not measured."""
+        self._greet()
+        latencies = array.array("d")
+        completed = 0
+        began = last = time.monotonic()
+        ends = began + self._seconds
+        for connection in self._connections:
+            self._send(connection, began)
+        while self._busy:
+            for connection, now in self._answers(ends + PATIENCE_SECONDS):
+                latencies.append(now - connection.left_at)
+                if now <= ends:
+                    completed, last = completed + 1, now
+                    self._send(connection, now)
+        return self._outcome(latencies, completed, (ends if self._is_left else last) - began)
+
+    def paced(self, rate: float) -> Outcome:
+        """Requests leave at their time; what no connection was free for leaves late, and has been due all the while."""
+        self._greet()
+        latencies = array.array("d")
+        idle = deque(self._connections)
+        sent_at: list[float] = []
+        first = self._issued
+        began = time.monotonic()
+        due = began
+        while self._busy or self._is_left:
+            if self._is_left and idle and time.monotonic() >= due:
+                self._send(idle.popleft(), due)
                 sent_at.append(due)
-            issued += 1
-            now = clock()
-        busy = load.connections - len(idle)
-        if not busy and (issued == len(prepared) or now >= ends):
-            break
-        if now > ends + PATIENCE_SECONDS:
-            raise RuntimeError(f"{busy} requests were not answered in {PATIENCE_SECONDS} s")
-        for descriptor, _ in poll.poll(max(0.0, began + issued * pause - now) if pause and idle else 1.0):
-            connection = by_descriptor[descriptor]
+                due = began + (self._issued - first) / rate
+                continue
+            patience = due if self._is_left and idle else None
+            for connection, now in self._answers(due + PATIENCE_SECONDS, patience):
+                latencies.append(now - connection.left_at)
+                idle.append(connection)
+        return self._outcome(latencies, len(latencies), time.monotonic() - began, sent_at)
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.socket.close()
+
+    @property
+    def _is_left(self) -> bool:
+        return self._issued < len(self._prepared)
+
+    def _greet(self) -> None:
+        """Each connection has been used once: the server has made what it needs for it."""
+        for connection in self._connections:
+            self._send(connection, 0.0)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while self._busy:
+            for _ in self._answers(until):
+                pass
+
+    def _send(self, connection: _Connection, left_at: float) -> None:
+        """The next request, if there is one, is on its way."""
+        if not self._is_left:
+            return
+        request = self._prepared[self._issued]
+        connection.index = self._issued
+        connection.left_at = left_at
+        if connection.socket.send(request) != len(request):
+            raise RuntimeError("a request did not fit into the socket's buffer")
+        self._issued += 1
+        self._busy += 1
+
+    def _answers(self, until: float, wake_at: float | None = None) -> Iterator[tuple[_Connection, float]]:
+        """Whose answers are here, and when they came; nobody's at ``wake_at``."""
+        now = time.monotonic()
+        if now > until:
+            raise RuntimeError(f"{self._busy} requests were not answered in {PATIENCE_SECONDS} s")
+        for descriptor, _ in self._poll.poll(1.0 if wake_at is None else max(0.0, wake_at - now)):
+            connection = self._by_descriptor[descriptor]
             received = connection.received + connection.socket.recv(65536)
             if received == connection.received:
                 raise RuntimeError("the server closed a connection")
@@ -112,34 +169,25 @@ def run(load: Load, prepared: Sequence[bytes]) -> Outcome:
                 connection.received = received
                 continue
             connection.received = b""
-            now = clock()
+            self._busy -= 1
             if received[9:10] != b"2":
-                refused.append(connection.index)
-            if now <= ends:
-                completed += 1
-                latencies.append(now - connection.left_at)
-                last = now
-            if pause or issued == len(prepared) or now >= ends:
-                idle.append(connection)
-                continue
-            # The short way round: the next request leaves at once on the same connection.
-            connection.index = issued
-            connection.left_at = now
-            connection.socket.send(prepared[issued])
-            issued += 1
-    for connection in connections:
-        connection.socket.close()
-    ordered = sorted(latencies) or [0.0]
-    return Outcome(
-        issued=issued,
-        completed=completed,
-        seconds=(last if issued == len(prepared) else ends) - began,
-        p50=ordered[len(ordered) // 2],
-        p99=ordered[int(len(ordered) * 0.99)],
-        worst=ordered[-1],
-        refused=refused,
-        sent_at=sent_at,
-    )
+                self._refused.append(connection.index)
+            yield connection, time.monotonic()
+
+    def _outcome(
+        self, latencies: Sequence[float], completed: int, seconds: float, sent_at: Sequence[float] = ()
+    ) -> Outcome:
+        ordered = sorted(latencies) or [0.0]
+        return Outcome(
+            issued=self._issued,
+            completed=completed,
+            seconds=seconds,
+            p50=ordered[len(ordered) // 2],
+            p99=ordered[int(len(ordered) * 0.99)],
+            worst=ordered[-1],
+            refused=self._refused,
+            sent_at=list(sent_at),
+        )
 
 
 def _is_whole(received: bytes) -> bool:

@@ -76,9 +76,7 @@ async def test_a_database_that_stays_away_is_told_to_the_caller_in_time(
     assert await lanes.add(2) == "kept 2"
 
 
-async def test_what_waits_at_the_end_is_committed_before_the_lanes_close(
-    lanes: Groups[int, str], admin: Any
-) -> None:
+async def test_what_waits_at_the_end_is_committed_before_the_lanes_close(lanes: Groups[int, str], admin: Any) -> None:
     waiting = [lanes.add(item) for item in range(100, 150)]
     await lanes.stop()
     assert [await outcome for outcome in waiting] == [f"kept {item}" for item in range(100, 150)]

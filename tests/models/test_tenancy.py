@@ -229,9 +229,9 @@ async def test_no_row_can_refer_to_one_of_another_workspace(
             transaction = web.transaction()
             await transaction.start()
             await _as(web, ours)
+            await web.execute("SET CONSTRAINTS ALL IMMEDIATE")
             with pytest.raises(asyncpg.ForeignKeyViolationError):
                 await web.execute(f"UPDATE {table} SET {referring} = $1", foreign)
-                await web.execute("SET CONSTRAINTS ALL IMMEDIATE")
             await transaction.rollback()
             tried += 1
     assert tried > 20
