@@ -24,7 +24,8 @@ ENV PATH=/opt/comms/bin:$PATH PYTHONUNBUFFERED=1 COMMS_HOST=0.0.0.0 COMMS_PORT=8
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
+# For the web process; run `comms worker` with --no-healthcheck, it listens to nothing.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"COMMS_PORT\"]}/readyz', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"COMMS_PORT\"]}/healthz', timeout=4)"]
 ENTRYPOINT ["tini", "--"]
 CMD ["comms", "serve"]

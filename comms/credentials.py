@@ -32,6 +32,7 @@ class Identity(msgspec.Struct, frozen=True):
     permissions: dict[str, Any] = {}
     scopes: tuple[TokenScope, ...] = ()
     token_id: uuid.UUID | None = None
+    expires_at: datetime | None = None
 
 
 class Member(Protocol):
@@ -77,6 +78,10 @@ async def issue_for(
     """A further token of who asks, which never may more or lives longer than the one they asked with."""
     if identity.scopes and not (scopes and set(scopes) <= set(identity.scopes)):
         raise Invalid({"scopes": f"must be among those of your own token: {', '.join(identity.scopes)}"})
+    if identity.expires_at is not None and (expires_at is None or expires_at > identity.expires_at):
+        raise Invalid(
+            {"expiresAt": f"must not be later than that of your own token: {identity.expires_at.isoformat()}"}
+        )
     if expires_at is not None and expires_at <= now():
         raise Invalid({"expiresAt": "must lie in the future"})
     return await issue(db, identity, name, scopes=scopes, expires_at=expires_at)
@@ -110,7 +115,7 @@ async def identify(database: Database, token: str) -> Identity:
         row, role, permissions = found
         if row.last_used_at is None or row.last_used_at < at - _TOUCH_EVERY:
             await _touch(db, row, at)
-    return Identity(row.workspace_id, row.user_id, role, permissions, tuple(row.scopes), row.id)
+    return Identity(row.workspace_id, row.user_id, role, permissions, tuple(row.scopes), row.id, row.expires_at)
 
 
 async def _touch(db: AsyncSession, row: AccessToken, at: datetime) -> None:

@@ -66,13 +66,17 @@ def role_password(owner: Secret, role: str) -> str | None:
     return hmac.new(password.encode(), f"comms role {role}".encode(), hashlib.sha256).hexdigest()
 
 
+def _no_name() -> str:
+    return ""
+
+
 class Database:
     """The two roles' connections to one database."""
 
     def __init__(self, urls: Urls, *, pool_size: int = 10, pgbouncer: bool = False) -> None:
         self.urls = urls
         self.on_told: Callable[[Told], None] = lambda told: None  # set by whoever wakes the readers of the log
-        self._pgbouncer = pgbouncer
+        self.pgbouncer = pgbouncer
         self._engines = {
             WEB: self._engine(urls.web, pool_size),
             WORKER: self._engine(urls.worker, max(2, pool_size // 2)),
@@ -93,11 +97,15 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=5,
             pool_pre_ping=True,
+            # A pooler's next transaction may run on a server that has never heard of our statements.
+            connect_args={"prepared_statement_cache_size": 0, "prepared_statement_name_func": _no_name}
+            if self.pgbouncer
+            else {},
         )
 
     async def connect(self, url: Secret | None = None, *, command_timeout: float = 15) -> Any:
         """A connection of its own, as ``comms_worker`` unless told otherwise; the caller closes it."""
-        options: dict[str, Any] = {"statement_cache_size": 0} if self._pgbouncer else {}
+        options: dict[str, Any] = {"statement_cache_size": 0} if self.pgbouncer else {}
         return await asyncpg.connect(
             (url or self.urls.worker).plain, timeout=5, command_timeout=command_timeout, **options
         )

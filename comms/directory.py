@@ -41,6 +41,7 @@ class Directory:
         self._database = database
         self._vault = vault
         self._connections: dict[str, Connection] = {}
+        self._unsealed: dict[uuid.UUID, tuple[Sealed, Any]] = {}
         self._known_at: float | None = None
         self._stale = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -142,14 +143,15 @@ class Directory:
         return asyncio.get_running_loop().time() - self._known_at < STALE_SECONDS
 
     def _opened(self, row: Any) -> Any:
-        previous = self._connections.get(str(row.id))
+        """The credentials; those whose sealed form has not changed are not opened again."""
         sealed = Sealed(row.encryption_key_id, bytes(row.iv), bytes(row.encrypted_key), bytes(row.auth_tag))
+        before = self._unsealed.get(row.id)
+        if before is not None and before[0] == sealed:
+            return before[1]
         try:
             credentials = read_credentials(row.provider, self._vault.open(sealed, row.workspace_id, row.id))
         except (Unsealable, msgspec.MsgspecError) as error:
             log.error("connection.unusable", connection_id=str(row.id), error=type(error).__name__)
             return None
-        # The same object for the same secret, so that what is cached by it stays warm.
-        if previous is not None and previous.credentials == credentials:
-            return previous.credentials
+        self._unsealed[row.id] = (sealed, credentials)
         return credentials

@@ -28,6 +28,10 @@ MOST = 512  # in one group
 QUEUE = 20_000  # waiting; more is refused at once
 PATIENCE_SECONDS = 4.0  # SignalWire waits 5 s for an answer
 LATE_SECONDS = 0.1
+SESSION = (
+    "SET plan_cache_mode = force_generic_plan; SET jit = off; SET lock_timeout = '1s';"
+    " SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+)
 GATHER_SECONDS = 0.005
 TRANSIENT = (
     asyncpg.DeadlockDetectedError,
@@ -170,10 +174,8 @@ class Groups(Generic[Item, Outcome]):
                         continue
                 try:
                     await self._commit(connection, group)
-                except Exception as error:
-                    if not _is_gone(error):
-                        raise
-                    log.warning("groups.database_gone", groups=self.name, error=type(error).__name__)
+                except Exception as error:  # whatever it is, the lane goes on
+                    log.warning("groups.lane_interrupted", groups=self.name, error=type(error).__name__)
                     connection.terminate()
                     connection = None
                     self._put_back(group)
@@ -196,10 +198,9 @@ class Groups(Generic[Item, Outcome]):
             connection = await self._database.connect(command_timeout=PATIENCE_SECONDS)
             # The statements never change and find every row by a key, so one plan fits all inputs. It is made when the
             # tables may still be empty, and must not be one that reads them from end to end.
-            await connection.execute(
-                "SET plan_cache_mode = force_generic_plan; SET jit = off;"
-                " SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
-            )
+            # Whoever holds a row for long delays only those who need that row: they are done again later.
+            if not self._database.pgbouncer:  # there a session's settings would be everybody's
+                await connection.execute(SESSION)
         except (*GONE, asyncpg.PostgresError) as error:
             log.warning("groups.no_connection", groups=self.name, error=type(error).__name__)
             return None
@@ -230,6 +231,7 @@ class Groups(Generic[Item, Outcome]):
         except Exception as error:
             if _is_gone(error):
                 raise
+            log.warning("groups.not_at_once", groups=self.name, items=len(group), error=type(error).__name__)
             return group
         left = []
         for waiting, outcome in zip(group, outcomes, strict=True):
@@ -237,7 +239,8 @@ class Groups(Generic[Item, Outcome]):
                 left.append(waiting)
             elif not waiting.outcome.done():
                 waiting.outcome.set_result(outcome)
-        metrics.GROUP_SIZE.labels(self.name).observe(len(group) - len(left))
+        if len(left) < len(group):
+            metrics.GROUP_SIZE.labels(self.name).observe(len(group) - len(left))
         if told:
             self._database.on_told(told)
         return left

@@ -38,6 +38,7 @@ COMMIT_TO_SOCKET = Histogram(
 )
 HUB_LAG = Gauge("comms_hub_lag_seconds", "Age of the oldest event not yet written to sockets.", registry=REGISTRY)
 SOCKETS = Gauge("comms_sockets", "Open websockets.", registry=REGISTRY)
+CLOSED = Counter("comms_sockets_closed", "Websockets closed by us, by code.", ["code"], registry=REGISTRY)
 QUEUE_AGE = Gauge("comms_queue_age_seconds", "Age of the oldest job that is due.", registry=REGISTRY)
 WAITING = Gauge("comms_waiting", "Webhooks no lane has taken yet.", ["groups"], registry=REGISTRY)
 MEDIA = Counter("comms_media", "Attachments fetched, by what came of it.", ["outcome"], registry=REGISTRY)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import asyncpg
@@ -34,6 +35,11 @@ def head() -> str:
     return newest
 
 
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(script.revision for script in ScriptDirectory(str(_FOLDER)).walk_revisions())
+
+
 async def upgrade(urls: Urls, revision: str = "head") -> str:
     """The roles exist and the schema is at ``revision``; returns the version reached."""
     return await _run(urls.owner, lambda config: command.upgrade(config, revision))
@@ -45,10 +51,10 @@ async def downgrade(urls: Urls, revision: str) -> str:
 
 
 async def is_current(database: Database) -> bool:
-    """Whether the database has exactly the schema this program was written for."""
+    """Whether the database has the schema this program was written for, or a newer one: a release comes from ahead."""
     async with database.everywhere() as db:
         version: str | None = await db.scalar(text("SELECT version_num FROM alembic_version"))
-        return version == head()
+        return version == head() or (version is not None and version not in _known())
 
 
 async def _run(owner: Secret, step: Callable[[Config], None]) -> str:
@@ -102,8 +108,7 @@ def _roles(owner: Secret) -> list[str]:
 
 def _refuse_newer(connection: Connection) -> None:
     version = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in ScriptDirectory(str(_FOLDER)).walk_revisions()}
-    if version is not None and version not in known:
+    if version is not None and version not in _known():
         raise SchemaUnusable(
             f"The database was written by a newer comms (schema {re.sub('[^0-9a-z_]', '', version)!r} is unknown here):"
             " run that version, or downgrade the schema with it first."

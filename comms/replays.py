@@ -1,12 +1,14 @@
 """A kept webhook, done again: by the worker after a failure, by a person once what was missing exists."""
 
+import asyncio
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import structlog
 from sqlalchemy import select
 
-from comms import arrivals, delivery, receipts
+from comms import arrivals, delivery, jobs, receipts
 from comms.database import Database
 from comms.directory import Connection, Directory
 from comms.groups import Groups
@@ -16,6 +18,8 @@ from models.base import now
 from models.communications import WebhookReceipt
 
 log = structlog.get_logger(__name__)
+
+OVERDUE = timedelta(minutes=10)
 
 
 class Replays:
@@ -32,6 +36,7 @@ class Replays:
         self._directory = directory
         self._messages = messages
         self._reports = reports
+        self._few_at_once = asyncio.Semaphore(4)
 
     async def replay(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> WebhookReceipt | None:
         """The receipt after another try; a processed one is left alone. None when the workspace has no such receipt."""
@@ -42,10 +47,26 @@ class Replays:
         return await self._find(workspace_id, receipt_id)
 
     async def retry(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> None:
-        """What failed has been tried again; unmapped receipts wait for a person."""
+        """What failed and is due has been tried again; unmapped receipts wait for a person."""
         receipt = await self._find(workspace_id, receipt_id)
-        if receipt is not None and receipt.state == "failed":
-            await self._again(receipt)
+        if receipt is None or receipt.state != "failed":
+            return
+        if receipt.next_attempt_at is not None and receipt.next_attempt_at > now() + timedelta(seconds=1):
+            return  # it failed again meanwhile, and another bell will ring
+        await self._again(receipt)
+
+    async def recall(self) -> None:
+        """Failed receipts whose bell was lost are rung for again."""
+        async with self._database.everywhere() as db:
+            overdue = await db.execute(
+                select(WebhookReceipt.workspace_id, WebhookReceipt.id)
+                .where(WebhookReceipt.state == "failed", WebhookReceipt.next_attempt_at < now() - OVERDUE)
+                .order_by(WebhookReceipt.next_attempt_at)
+                .limit(100)
+            )
+            bells = [{"workspaceId": row.workspace_id, "receiptId": row.id} for row in overdue]
+            if bells:
+                await jobs.enqueue(db, receipts.RETRY, bells)
 
     async def _again(self, receipt: WebhookReceipt) -> None:
         dialect = DIALECTS.get(receipt.provider)
@@ -79,12 +100,13 @@ class Replays:
         await self._with_connection(receipts.keep, [receipts.Receipt(webhook, state="unmapped", reason=reason)])
 
     async def _with_connection(self, step: Any, *arguments: Any) -> None:
-        connection = await self._database.connect()
-        try:
-            async with connection.transaction():
-                await step(connection, *arguments)
-        finally:
-            await connection.close()
+        async with self._few_at_once:
+            connection = await self._database.connect()
+            try:
+                async with connection.transaction():
+                    await step(connection, *arguments)
+            finally:
+                await connection.close()
 
     async def _find(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> WebhookReceipt | None:
         async with self._database.workspace(workspace_id) as db:

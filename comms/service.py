@@ -23,9 +23,8 @@ from comms.worker import Worker
 log = structlog.get_logger(__name__)
 
 JOIN_PARKED_SECONDS = 5.0
-READY_QUEUE_AGE_SECONDS = 300.0
-READY_LAG_SECONDS = 10.0
 STOP_SECONDS = 10.0
+RECALL_SECONDS = 60.0
 
 
 class Service:
@@ -40,7 +39,6 @@ class Service:
         urls: Urls,
         *,
         embedded: Embedded | None = None,
-        web: bool = True,
         worker: bool = True,
     ) -> None:
         self.settings = settings
@@ -59,13 +57,13 @@ class Service:
         self.media = Media(self.database, self.directory, settings.media)
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
-        self._web = web
+        self.hub.on_closed = lambda code: metrics.CLOSED.labels(str(code)).inc()
         self._worker = (
             Worker(
                 self.database,
                 media=self.media,
                 retry=self.replays.retry,
-                periodic=[(JOIN_PARKED_SECONDS, self._join_parked)],
+                periodic=[(JOIN_PARKED_SECONDS, self._join_parked), (RECALL_SECONDS, self.replays.recall)],
             )
             if worker
             else None
@@ -126,7 +124,7 @@ class Service:
             }
         lag = self.hub.lag()
         return {
-            "ready": current and queue_age < READY_QUEUE_AGE_SECONDS and lag < READY_LAG_SECONDS,
+            "ready": current,  # what is late elsewhere is no reason to take no more webhooks here
             "database": True,
             "migrations": current,
             "queueAgeSeconds": round(queue_age, 3),

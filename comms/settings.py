@@ -86,6 +86,7 @@ class Settings(msgspec.Struct, frozen=True):
     media: MediaSettings
     log_level: str = "info"
     embedded_worker: bool = True
+    postgres_user: str | None = None
 
 
 VARIABLES: Mapping[str, str] = {
@@ -150,6 +151,7 @@ def read(environ: Mapping[str, str]) -> Settings:
             extra_hosts=take("COMMS_MEDIA_HOSTS", _names, ()),
         ),
         log_level=take("COMMS_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info"),
+        postgres_user=take("COMMS_POSTGRES_USER", str, None),
         embedded_worker=take("COMMS_WORKER", _choice("embedded", "separate"), "embedded") == "embedded",
     )
     for name, value in environ.items():
@@ -192,6 +194,10 @@ def _database_url(text: str) -> Secret:
     parts = urlsplit(text)
     if parts.scheme not in ("postgresql", "postgres"):
         raise ValueError("must begin with postgresql://")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("names a port that is no number from 0 to 65535") from None
     if not parts.path.strip("/"):
         raise ValueError("must name a database after the host")
     return Secret(text)

@@ -76,6 +76,7 @@ class ContactPoint(TenantRow, Base):
             initially="DEFERRED",
         ),
         one_of("kind", ContactPointKind),
+        Index("ix_contact_points_contact", "workspace_id", "contact_id"),
         Index(
             "uq_contact_points_primary",
             "workspace_id",

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, PrimaryKeyConstraint, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, PrimaryKeyConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, View, now, workspace_reference
@@ -16,7 +16,7 @@ class EventCounter(Base):
     __tablename__ = "event_counters"
 
     workspace_id: Mapped[uuid.UUID] = workspace_reference()
-    seq: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    seq: Mapped[int] = mapped_column(BigInteger, server_default=text("0"), default=0)
 
 
 class Event(Base):
@@ -29,7 +29,7 @@ class Event(Base):
     )
 
     workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("event_counters.workspace_id", ondelete="CASCADE"))
-    seq: Mapped[int]
+    seq: Mapped[int] = mapped_column(BigInteger)
     event: Mapped[str]
     subject_type: Mapped[str]
     subject_id: Mapped[uuid.UUID]

@@ -15,7 +15,8 @@ WORKSPACE_SETTING = "app.workspace_id"
 
 _CURRENT = f"(SELECT nullif(current_setting('{WORKSPACE_SETTING}', true), '')::uuid)"
 
-APPEND_ONLY = frozenset({"events"})
+RIGHTS = {"events": "SELECT, INSERT", "users": "SELECT"}
+"""What ``comms_web`` may do where that is not everything: the log is only added to, a user is not one workspace's."""
 
 
 def tenant_tables() -> list[str]:
@@ -25,7 +26,7 @@ def tenant_tables() -> list[str]:
 
 def secured(table: str, visible: str = f"workspace_id = {_CURRENT}") -> Iterator[str]:
     """The statements after which ``table`` shows ``comms_web`` only rows for which ``visible`` holds."""
-    rights = "SELECT, INSERT" if table in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
+    rights = RIGHTS.get(table, "SELECT, INSERT, UPDATE, DELETE")
     yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
     yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
     yield f"CREATE POLICY workspace ON {table} TO {WEB} USING ({visible}) WITH CHECK ({visible})"

@@ -1,8 +1,8 @@
 """The common case in one statement, and so one round trip and one commit: somebody we know writes again.
 
 The number, the contact and an active conversation exist, there are no attachments, the message is new. Whatever is not
-so is left to the story. What both do, they do alike: conversations are locked first, in the order of their ids, then
-come messages, receipts and counters.
+so is left to the story. Both lock conversations first, in the order of their ids, then come messages, and counters in
+the order of theirs.
 """
 
 from collections.abc import Sequence
@@ -51,8 +51,8 @@ moved AS (
     UPDATE conversations c SET
         message_count = c.message_count + k.messages,
         last_message_at = greatest(c.last_message_at, k.at),
-        phone_number_id = k.number_id,
-        updated_at = k.at
+        phone_number_id = CASE WHEN c.last_message_at > k.at THEN c.phone_number_id ELSE k.number_id END,
+        updated_at = greatest(c.updated_at, k.at)
     FROM (
         SELECT workspace_id, conversation_id, count(*) AS messages, max(created_at) AS at,
             (array_agg(phone_number_id ORDER BY created_at DESC, id DESC))[1] AS number_id

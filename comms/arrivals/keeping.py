@@ -43,9 +43,9 @@ moved AS (
     UPDATE conversations c SET
         message_count = c.message_count + k.messages,
         last_message_at = greatest(c.last_message_at, k.at),
-        phone_number_id = k.number_id,
+        phone_number_id = CASE WHEN c.last_message_at > k.at THEN c.phone_number_id ELSE k.number_id END,
         status = CASE WHEN c.status IN ('closed', 'archived') THEN 'active' ELSE c.status END,
-        updated_at = k.at
+        updated_at = greatest(c.updated_at, k.at)
     FROM (
         SELECT workspace_id, conversation_id, count(*) AS messages, max(created_at) AS at,
             (array_agg(phone_number_id ORDER BY created_at DESC, id DESC))[1] AS number_id
@@ -86,6 +86,8 @@ async def keep(db: Any, coming: Sequence[Passage]) -> list[Fact]:
         if id_ in made:
             passage.message_id, passage.kept = id_, True
             kept.append(passage)
+    if any(passage.opened and not passage.kept for passage in coming):
+        raise threads.Contended  # else its twin's conversation would have an empty one beside it
     if len(kept) < len(coming):
         await _find_twins(db, [passage for passage in coming if not passage.kept])
     attachments = await _attach(db, kept)

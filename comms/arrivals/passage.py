@@ -49,6 +49,7 @@ class Passage(msgspec.Struct, gc=False):
     message_id: uuid.UUID | None = None
     twin: "Passage | None" = None
     kept: bool = False
+    opened: bool = False  # a conversation of its own, for a sender nobody can know
 
     @property
     def workspace_id(self) -> uuid.UUID:

@@ -132,6 +132,7 @@ async def _open(db: Any, coming: Sequence[Passage]) -> list[Fact]:
     opened = dict(zip(openings, await threads.open_for(db, list(openings.values())), strict=True))
     for passage, key in theirs:
         passage.conversation_id = opened[key].id
+        passage.opened = passage.contact_id is None
     return [conversation_created(openings[key], opened[key].id) for key in openings if opened[key].is_new]
 
 

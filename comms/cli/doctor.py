@@ -22,6 +22,9 @@ Finding = tuple[bool, str]
 
 def examine(settings: Settings, chosen: argparse.Namespace) -> int:
     """Every check is printed; exits 1 when one of them failed."""
+    if settings.database.url is None and not settings.data_dir.exists():
+        print(f"     {settings.data_dir} is not there yet: `comms up` makes a database in it")
+        return 0
     with running_database(settings) as (urls, _):
         findings = asyncio.run(_examine(with_keys(settings), urls))
     for healthy, sentence in findings:
@@ -32,6 +35,7 @@ def examine(settings: Settings, chosen: argparse.Namespace) -> int:
 async def _examine(settings: Settings, urls: Urls) -> list[Finding]:
     return [
         *_public_url(settings),
+        *_media(settings),
         *[finding async for finding in _database(settings, urls)],
     ]
 
@@ -44,6 +48,17 @@ def _public_url(settings: Settings) -> list[Finding]:
     if parts.scheme != "https":
         return [(False, f"PUBLIC_URL is {url}: providers should post to https://")]
     return [(True, f"PUBLIC_URL is {url}: configure webhooks at the providers with exactly this beginning")]
+
+
+def _media(settings: Settings) -> list[Finding]:
+    if settings.database.url is not None and settings.media.url.startswith("file:"):
+        return [
+            (
+                False,
+                f"attachments are kept in {settings.media.url}: other machines do not see them, set COMMS_MEDIA_URL",
+            )
+        ]
+    return [(True, f"attachments are kept in {settings.media.url}")]
 
 
 async def _database(settings: Settings, urls: Urls) -> AsyncIterator[Finding]:

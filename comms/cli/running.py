@@ -8,7 +8,9 @@ import os
 import secrets
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import uvicorn
@@ -60,7 +62,7 @@ def work(settings: Settings, chosen: argparse.Namespace) -> int:
             asyncio.run(migrations.upgrade(urls))
         settings = with_keys(settings)
         logs.configure(settings.log_level)
-        return asyncio.run(_work(Service(settings, urls, embedded=embedded, web=False)))
+        return asyncio.run(_work(Service(settings, urls, embedded=embedded)))
 
 
 async def _work(service: Service) -> int:
@@ -150,7 +152,7 @@ def running_database(settings: Settings) -> Iterator[tuple[Urls, Embedded | None
     if settings.database.url is not None:
         yield urls_of(settings.database), None
         return
-    embedded = Embedded(settings.data_dir)
+    embedded = Embedded(settings.data_dir, user=settings.postgres_user)
     embedded.start()
     try:
         owner = Secret(embedded.dsn())
@@ -164,12 +166,27 @@ def with_keys(settings: Settings) -> Settings:
     if settings.security.keys:
         return settings
     path = settings.data_dir / "secret.key"
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(secrets.token_bytes(32)))
-    key = base64.b64decode(path.read_bytes())
+    if not path.exists():
+        _write_once(path, base64.b64encode(secrets.token_bytes(32)))
+    try:
+        key = base64.b64decode(path.read_bytes(), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise CannotRun(f"{path} does not hold a key of 32 bytes in base64: restore it, or set COMMS_SECRET_KEY")
     return msgspec.structs.replace(settings, security=SecuritySettings(keys=(("local", key),)))
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """The file is there, whole and on the disk; whoever else made it at the same time was first."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    with contextlib.suppress(FileExistsError):
+        os.link(name, path)
+    Path(name).unlink()
 
 
 async def _demo(settings: Settings, urls: Urls) -> demo.Demo:

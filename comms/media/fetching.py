@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 from sqlalchemy import func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events, jobs, metrics
 from comms.database import Database
@@ -20,7 +21,7 @@ from comms.media.keeping import NotKept, Store, Unkept
 from comms.media.kinds import HEAD, content_type_of
 from comms.media.sources import Delayed, Refused, Unfetched
 from comms.settings import MediaSettings
-from models.communications import ConversationMessage, MessageAttachment, MessageAttachmentView
+from models.communications import Conversation, ConversationMessage, MessageAttachment, MessageAttachmentView
 
 log = structlog.get_logger(__name__)
 
@@ -241,10 +242,11 @@ class Media:
                 delay = self._back_off[lease.attempt - 1]
                 payload = _payload(lease.workspace_id, lease.attachment_id)
                 await jobs.enqueue(db, FETCH, [payload], delay_seconds=delay)
-            view = msgspec.convert(row, MessageAttachmentView, from_attributes=True)
-            events.record(
-                db, f"attachment.{outcome}", row, view, at=row.updated_at, conversation_id=lease.conversation_id
-            )
+            if not await self._is_spam(db, lease):
+                view = msgspec.convert(row, MessageAttachmentView, from_attributes=True)
+                events.record(
+                    db, f"attachment.{outcome}", row, view, at=row.updated_at, conversation_id=lease.conversation_id
+                )
         metrics.MEDIA.labels(outcome).inc()
         level = log.info if outcome == "stored" else log.warning
         level(
@@ -255,6 +257,17 @@ class Media:
             reason=values["error"],
         )
         return True
+
+    async def _is_spam(self, db: AsyncSession, lease: Lease) -> bool:
+        """Whether nobody is told of what belongs to this conversation."""
+        return (
+            await db.scalar(
+                select(Conversation.status).where(
+                    Conversation.workspace_id == lease.workspace_id, Conversation.id == lease.conversation_id
+                )
+            )
+            == "spam"
+        )
 
     async def _remove_orphan(self, lease: Lease) -> None:
         """What was stored for a row that has been deleted meanwhile does not stay."""

@@ -89,7 +89,10 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
         if connection is None or connection.provider != provider:
             return refused(404), "unknown"
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        body = await _body(receive, headers.get("content-length", ""), route.most_bytes)
+        try:
+            body = await _body(receive, headers.get("content-length", ""), route.most_bytes)
+        except ClientGone:
+            return refused(400), "gone"
         if body is None:
             return refused(413), "too_large"
         if connection.credentials is None:
@@ -104,8 +107,6 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
             return refused(400), "unreadable"
         except Unavailable:
             return refused(503), "unavailable"
-        except ClientGone:
-            return refused(400), "gone"
         except Exception as error:
             log.exception("webhook.failed", provider=provider, connection_id=connection_id, error=type(error).__name__)
             return refused(503), "unavailable"
@@ -122,6 +123,8 @@ async def _body(receive: Receive, announced: str, most: int) -> bytes | None:
     if announced.isdigit() and int(announced) > most:
         return None
     message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
         return body if len(body) <= most else None

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import CheckConstraint, Computed, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Computed, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, refers_to_member, tenant_table
@@ -110,7 +110,7 @@ class MessageAttachment(TenantRow, Base):
     source_url: Mapped[str]
     declared_type: Mapped[str | None]
     content_type: Mapped[str | None]
-    size: Mapped[int | None]
+    size: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None]
     storage_key: Mapped[str | None]
     state: Mapped[str] = mapped_column(default="pending", server_default="pending")

@@ -25,7 +25,7 @@ class WebhookReceipt(TenantRow, Base):
     __table_args__ = tenant_table(
         # A webhook is known by what the provider signed, never by a header.
         UniqueConstraint("workspace_id", "connection_id", "kind", "identity"),
-        refers("connection_id", "workspace_api_keys", on_delete="CASCADE"),
+        refers("connection_id", "workspace_api_keys"),  # what it received outlives it: switch it off instead
         one_of("provider", Provider),
         one_of("kind", ReceiptKind),
         one_of("state", ReceiptState),
@@ -76,6 +76,7 @@ class DeliveryReportRow(TenantRow, Base):
         UniqueConstraint("workspace_id", "provider", "provider_message_id", "reported"),
         refers("message_id", "conversation_messages", on_delete="CASCADE"),
         Index("ix_delivery_reports_message", "workspace_id", "message_id"),
+        Index("ix_delivery_reports_parked", "created_at", postgresql_where=text("message_id IS NULL")),
         Index("ix_delivery_reports_created", "workspace_id", "created_at", "id"),
     )
 

@@ -103,9 +103,10 @@ def replayed(before: Fetched, event: Mapping[str, Any]) -> None:
             before["messages"][data["id"]] = data
             conversation = before["conversations"][data["conversationId"]]
             conversation["messageCount"] += 1
-            conversation["lastMessageAt"] = _later(conversation["lastMessageAt"], data["createdAt"])
-            conversation["phoneNumberId"] = data["phoneNumberId"]
-            conversation["updatedAt"] = data["createdAt"]
+            if _later(conversation["lastMessageAt"], data["createdAt"]) == data["createdAt"]:
+                conversation["lastMessageAt"] = data["createdAt"]
+                conversation["phoneNumberId"] = data["phoneNumberId"]
+            conversation["updatedAt"] = _later(conversation["updatedAt"], data["createdAt"])
         case other:
             raise AssertionError(f"nobody has said what a client does on {other}")
 

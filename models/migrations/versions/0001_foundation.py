@@ -102,7 +102,7 @@ def upgrade() -> None:
     op.create_table(
         "event_counters",
         sa.Column("workspace_id", sa.Uuid(), nullable=False),
-        sa.Column("seq", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("seq", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.ForeignKeyConstraint(
             ["workspace_id"], ["workspaces.id"], name=op.f("fk_event_counters_workspace_id"), ondelete="CASCADE"
         ),
@@ -204,7 +204,7 @@ def upgrade() -> None:
     op.create_table(
         "events",
         sa.Column("workspace_id", sa.Uuid(), nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("event", sa.Text(), nullable=False),
         sa.Column("subject_type", sa.Text(), nullable=False),
         sa.Column("subject_id", sa.Uuid(), nullable=False),
@@ -340,6 +340,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_contact_points")),
         sa.UniqueConstraint("workspace_id", "kind", "value", name=op.f("uq_contact_points_workspace_id_kind_value")),
     )
+    op.create_index("ix_contact_points_contact", "contact_points", ["workspace_id", "contact_id"], unique=False)
     op.create_index(
         "uq_contact_points_primary",
         "contact_points",
@@ -425,7 +426,7 @@ def upgrade() -> None:
             ["workspace_id", "connection_id"],
             ["workspace_api_keys.workspace_id", "workspace_api_keys.id"],
             name=op.f("fk_webhook_receipts_workspace_id_connection_id"),
-            ondelete="CASCADE",
+            ondelete="RESTRICT",
         ),
         sa.ForeignKeyConstraint(
             ["workspace_id"], ["workspaces.id"], name=op.f("fk_webhook_receipts_workspace_id"), ondelete="CASCADE"
@@ -775,6 +776,13 @@ def upgrade() -> None:
         "ix_delivery_reports_created", "delivery_reports", ["workspace_id", "created_at", "id"], unique=False
     )
     op.create_index("ix_delivery_reports_message", "delivery_reports", ["workspace_id", "message_id"], unique=False)
+    op.create_index(
+        "ix_delivery_reports_parked",
+        "delivery_reports",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("message_id IS NULL"),
+    )
     op.create_table(
         "message_attachments",
         sa.Column("message_id", sa.Uuid(), nullable=False),
@@ -783,7 +791,7 @@ def upgrade() -> None:
         sa.Column("source_url", sa.Text(), nullable=False),
         sa.Column("declared_type", sa.Text(), nullable=True),
         sa.Column("content_type", sa.Text(), nullable=True),
-        sa.Column("size", sa.Integer(), nullable=True),
+        sa.Column("size", sa.BigInteger(), nullable=True),
         sa.Column("sha256", sa.Text(), nullable=True),
         sa.Column("storage_key", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), server_default="pending", nullable=False),

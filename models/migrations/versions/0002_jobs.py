@@ -1,8 +1,8 @@
-"""The job queue: what pgqueuer 1.6 installs, in a schema of its own, for the worker role and whoever enqueues."""
+"""The job queue: what pgqueuer 1.6 installs, in a schema of its own, for the worker role alone."""
 
 from alembic import op
 
-from models.tenancy import WEB, WORKER
+from models.tenancy import WORKER
 
 revision = "0002"
 down_revision = "0001"
@@ -113,10 +113,9 @@ $$ LANGUAGE plpgsql""",
     """CREATE TRIGGER tg_pgqueuer_changed
 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON jobs.pgqueuer
 EXECUTE FUNCTION jobs.fn_pgqueuer_changed()""",
-    f"GRANT USAGE ON SCHEMA jobs TO {WEB}, {WORKER}",
+    f"GRANT USAGE ON SCHEMA jobs TO {WORKER}",
     f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA jobs TO {WORKER}",
-    f"GRANT INSERT, SELECT ON jobs.pgqueuer, jobs.pgqueuer_log TO {WEB}",
-    f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA jobs TO {WEB}, {WORKER}",
+    f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA jobs TO {WORKER}",
 )
 
 

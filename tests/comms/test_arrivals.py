@@ -1,0 +1,148 @@
+"""Inbound messages where the common case and the rest meet, and what is said of them in the logs."""
+
+import asyncio
+import io
+import logging
+import uuid
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from comms import logs
+from comms.directory import Connection
+from comms.service import Service
+from models.base import now
+from tests.conftest import Client
+from tests.handlers.webhooks import post, report, rows, text
+from tests.make import communications as make
+
+
+@pytest.fixture
+async def line(service: Service, workspace_id: uuid.UUID) -> Connection:
+    await make.number(service, workspace_id)
+    return await make.connection(service, workspace_id)
+
+
+async def test_the_common_case_tells_exactly_what_get_shows(
+    anonymous: httpx.AsyncClient, owner: Client, line: Connection, admin: Any
+) -> None:
+    await post(anonymous, text(line, sid="SM1"))
+    await post(anonymous, text(line, sid="SM2", body='"quotes", \\ and ☃'))
+    told = (await rows(admin, "events", owner.workspace_id))[-1]
+    assert (told["event"], told["actor_type"]) == ("message.received", "contact")
+    message = msgspec.json.decode(told["data"])
+    assert message["content"] == '"quotes", \\ and ☃'
+    assert message == (await owner.get(f"/api/v1/conversation-messages/{message['id']}")).json()
+    assert told["conversation_id"] == uuid.UUID(message["conversationId"])
+    (receipt,) = (
+        (await owner.get(f"/api/v1/webhook-receipts?messageId={message['id']}")).json().get("items", [None])[:1]
+    )
+    assert receipt is None or receipt["state"] == "processed"
+
+
+async def test_common_strange_repeated_and_unmapped_texts_in_one_group_all_find_their_place(
+    anonymous: httpx.AsyncClient, workspace_id: uuid.UUID, line: Connection, admin: Any
+) -> None:
+    await post(anonymous, text(line, sid="KNOWN"))
+    requests = [
+        *(text(line, sid=f"C{number}") for number in range(8)),
+        *(text(line, sid="KNOWN") for _ in range(3)),
+        *(text(line, sid="TWIN") for _ in range(3)),
+        *(text(line, sid=f"S{number}", sender=f"+1415555{number:04}") for number in range(8)),
+        text(line, sid="W1", sender="anonymous"),
+        text(line, sid="U1", recipient="+14155550177"),
+        text(line, sid="M1", media=["https://api.twilio.com/a"]),
+    ]
+    answers = await asyncio.gather(*(post(anonymous, request) for request in requests))
+    assert {answer.status_code for answer in answers} == {200}
+    messages = await rows(admin, "conversation_messages", workspace_id)
+    expected = ["KNOWN", "TWIN", "W1", "M1", *(f"C{n}" for n in range(8)), *(f"S{n}" for n in range(8))]
+    assert sorted(row["provider_message_id"] for row in messages) == sorted(expected)
+    conversations = await rows(admin, "conversations", workspace_id)
+    assert sum(row["message_count"] for row in conversations) == len(expected)
+    receipts = await rows(admin, "webhook_receipts", workspace_id)
+    assert len(receipts) == len(expected) + 1
+    assert {row["message_id"] for row in receipts if row["state"] == "processed"} == {row["id"] for row in messages}
+    told = await rows(admin, "events", workspace_id)
+    assert [row["seq"] for row in told] == list(range(1, len(told) + 1))
+    assert sum(row["event"] == "message.received" for row in told) == len(expected)
+
+
+async def test_copies_of_a_withheld_senders_text_leave_one_conversation(
+    anonymous: httpx.AsyncClient, workspace_id: uuid.UUID, line: Connection, admin: Any
+) -> None:
+    for number in range(10):
+        request = text(line, sid=f"W{number}", sender="anonymous")
+        await asyncio.gather(*(post(anonymous, request) for _ in range(6)))
+    conversations = await rows(admin, "conversations", workspace_id)
+    assert [row["message_count"] for row in conversations] == [1] * 10
+    told = await rows(admin, "events", workspace_id)
+    assert sum(row["event"] == "conversation.created" for row in told) == 10
+
+
+async def test_a_row_held_by_somebody_delays_only_its_own_text(
+    anonymous: httpx.AsyncClient, workspace_id: uuid.UUID, line: Connection, admin: Any
+) -> None:
+    await post(anonymous, text(line, sid="A1", sender="+14155550001"))
+    await post(anonymous, text(line, sid="B1", sender="+14155550002"))
+    async with admin.transaction():
+        await admin.execute(
+            "SELECT FROM conversations c JOIN contacts p ON p.id = c.contact_id WHERE p.phone = '+14155550001' FOR UPDATE OF c"
+        )
+        answers = await asyncio.gather(
+            post(anonymous, text(line, sid="A2", sender="+14155550001")),
+            *(post(anonymous, text(line, sid=f"B{n}", sender="+14155550002")) for n in range(2, 6)),
+        )
+    assert {answer.status_code for answer in answers} == {200}
+    receipts = {row["identity"]: row for row in await rows(admin, "webhook_receipts", workspace_id)}
+    assert {receipts[f"B{n}"]["state"] for n in range(1, 6)} == {"processed"}
+    assert receipts["A2"]["state"] == "failed"
+    assert receipts["A2"]["reason"].startswith("LockNotAvailable")
+    assert receipts["A2"]["next_attempt_at"] > now()
+
+
+async def test_an_old_text_done_again_does_not_take_the_reply_number_back(
+    anonymous: httpx.AsyncClient, service: Service, owner: Client, line: Connection
+) -> None:
+    await post(anonymous, text(line, sid="OLD", recipient="+14155550177"))
+    await post(anonymous, text(line, sid="NEW"))
+    (before,) = (await owner.get("/api/v1/conversations")).json()["items"]
+    await make.number(service, owner.workspace_id, "+14155550177")
+    (receipt,) = (await owner.get("/api/v1/webhook-receipts?state=unmapped")).json()["items"]
+    await owner.post(f"/api/v1/webhook-receipts/{receipt['id']}/replay")
+    (after,) = (await owner.get("/api/v1/conversations")).json()["items"]
+    assert after == before | {"messageCount": 2}
+
+
+async def test_a_connection_that_has_received_something_cannot_be_deleted(
+    anonymous: httpx.AsyncClient, owner: Client, line: Connection
+) -> None:
+    await post(anonymous, text(line, recipient="+14155550177"))
+    assert (await owner.delete(f"/api/v1/workspace-api-keys/{line.id}")).status_code == 409
+    assert len((await owner.get("/api/v1/webhook-receipts")).json()["items"]) == 1
+
+
+async def test_no_log_line_holds_what_people_wrote_or_a_secret(
+    anonymous: httpx.AsyncClient, owner: Client, line: Connection, admin: Any
+) -> None:
+    root, written = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers, root.level
+    try:
+        logs.configure("debug")
+        for handler in root.handlers:
+            handler.setStream(written)  # type: ignore[attr-defined]
+        await admin.execute(
+            "ALTER TABLE conversation_messages ADD CONSTRAINT poison CHECK (content NOT LIKE '%poison%') NOT VALID"
+        )
+        await post(anonymous, text(line, body="my secret poison"))
+        await post(anonymous, text(line, body="my secret plan"))
+        await post(anonymous, report(line, "SM9", "delivered"))
+        await owner.get("/api/v1/conversation-messages")
+        await owner.post("/api/v1/contacts", json={"phone": "my secret number"})
+    finally:
+        root.handlers, root.level = handlers, level
+    assert "groups.item_failed" in written.getvalue()
+    for secret in ("my secret", make.TWILIO["authToken"], owner.token, line.credentials.auth_token):
+        assert secret not in written.getvalue()
