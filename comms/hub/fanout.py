@@ -11,6 +11,9 @@ from comms.sockets import Wire, write_to_all
 
 CHUNK = 100  # sockets written to before others get their turn: about half a millisecond
 
+BREATH_SECONDS = 0.008  # from one pass to the next; what happens meanwhile leaves together
+LONGEST_BREATH_SECONDS = 0.05
+
 Shares = list[tuple[list[Wire], bytes]]
 """Who gets which bytes."""
 
@@ -33,6 +36,12 @@ def shares(room: Room, page: list[Told]) -> Shares:
             if data := frames.joined(page, listening, listener):
                 due.append((wires, data))
     return due
+
+
+def breath(began: float, written_from: float, ended: float) -> float:
+    """How long to rest after a pass: writing gets two fifths of the loop at most, the slower the more leaves together."""
+    rest = max(BREATH_SECONDS - (ended - began), 1.5 * (ended - written_from))
+    return min(rest, LONGEST_BREATH_SECONDS)
 
 
 async def write(wires: list[Wire], data: bytes) -> AsyncIterator[Wire]:

@@ -24,8 +24,6 @@ log = structlog.get_logger(__name__)
 
 MAX_SOCKETS = 10_000
 ROOMS_AT_ONCE = 50
-LONGEST_BREATH_SECONDS = 0.05
-BREATH_SECONDS = 0.008  # from one pass to the next; what happens meanwhile leaves together
 SWEEP_SECONDS = 10.0
 DOUBT_SECONDS = 0.02
 
@@ -223,7 +221,7 @@ class Hub:
         self.news(room.workspace_id, reached)
         while room.cursor < position:
             self._wake(room)
-            await asyncio.sleep(BREATH_SECONDS)
+            await asyncio.sleep(fanout.BREATH_SECONDS)
 
     # Telling
 
@@ -232,7 +230,7 @@ class Hub:
         self._woken.set()
 
     async def _tell(self) -> None:
-        """Idle: at once. Busy: what gathers during a breath leaves together."""
+        """Idle: at once. Busy: what gathers during a breath leaves together, and webhooks are let in meanwhile."""
         patience = Patience("the hub's view of the log")
         clock = asyncio.get_running_loop().time
         while True:
@@ -256,11 +254,7 @@ class Hub:
             async with self._writing:
                 for room in due:
                     await self._tell_room(room, pages[room.workspace_id])
-            ended = clock()
-            # Writing gets two fifths of the loop at most: the slower it is, the more leaves together, and the webhooks
-            # that it is all about are let in.
-            rest = max(BREATH_SECONDS - (ended - began), 1.5 * (ended - written_from))
-            await asyncio.sleep(min(rest, LONGEST_BREATH_SECONDS))
+            await asyncio.sleep(fanout.breath(began, written_from, clock()))
 
     async def _tell_room(self, room: Room, rows: list[Any]) -> None:
         try:

@@ -89,7 +89,8 @@ async def test_a_row_held_by_somebody_delays_only_its_own_text(
     await post(anonymous, text(line, sid="B1", sender="+14155550002"))
     async with admin.transaction():
         await admin.execute(
-            "SELECT FROM conversations c JOIN contacts p ON p.id = c.contact_id WHERE p.phone = '+14155550001' FOR UPDATE OF c"
+            "SELECT FROM conversations c JOIN contacts p ON p.id = c.contact_id"
+            " WHERE p.phone = '+14155550001' FOR UPDATE OF c"
         )
         answers = await asyncio.gather(
             post(anonymous, text(line, sid="A2", sender="+14155550001")),

@@ -244,3 +244,20 @@ async def test_the_worker_role_sees_every_workspace_by_a_policy_of_its_own(
     for table in tables:
         assert await worker.fetchval(f"SELECT count(*) FROM {table}") == 2, table
     await worker.close()
+
+
+async def test_the_web_role_reads_nobodys_jobs_and_changes_nobody(
+    web: Any, two_workspaces: tuple[uuid.UUID, uuid.UUID]
+) -> None:
+    ours, _ = two_workspaces
+    for statement in (
+        "SELECT payload FROM jobs.pgqueuer",
+        "SELECT * FROM jobs.pgqueuer_log",
+        "DELETE FROM jobs.pgqueuer",
+        "UPDATE users SET first_name = 'x'",
+        "DELETE FROM users",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with web.transaction():
+                await _as(web, ours)
+                await web.execute(statement)

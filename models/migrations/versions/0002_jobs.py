@@ -1,8 +1,8 @@
-"""The job queue: what pgqueuer 1.6 installs, in a schema of its own, for the worker role alone."""
+"""The job queue: what pgqueuer 1.6 installs, in a schema of its own, for the worker role, and for whoever enqueues."""
 
 from alembic import op
 
-from models.tenancy import WORKER
+from models.tenancy import WEB, WORKER
 
 revision = "0002"
 down_revision = "0001"
@@ -113,9 +113,12 @@ $$ LANGUAGE plpgsql""",
     """CREATE TRIGGER tg_pgqueuer_changed
 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON jobs.pgqueuer
 EXECUTE FUNCTION jobs.fn_pgqueuer_changed()""",
-    f"GRANT USAGE ON SCHEMA jobs TO {WORKER}",
+    f"GRANT USAGE ON SCHEMA jobs TO {WEB}, {WORKER}",
     f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA jobs TO {WORKER}",
-    f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA jobs TO {WORKER}",
+    # Jobs belong to no workspace: the web role rings a bell in its own transaction and reads nobody's payload.
+    f"GRANT INSERT, SELECT (id, entrypoint, priority, dedupe_key) ON jobs.pgqueuer TO {WEB}",
+    f"GRANT INSERT ON jobs.pgqueuer_log TO {WEB}",
+    f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA jobs TO {WEB}, {WORKER}",
 )
 
 
