@@ -257,7 +257,9 @@ async def test_the_web_role_reads_nobodys_jobs_and_changes_nobody(
         "UPDATE users SET first_name = 'x'",
         "DELETE FROM users",
     ):
+        transaction = web.transaction()
+        await transaction.start()
+        await _as(web, ours)
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            async with web.transaction():
-                await _as(web, ours)
-                await web.execute(statement)
+            await web.execute(statement)
+        await transaction.rollback()
