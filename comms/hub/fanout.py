@@ -39,7 +39,7 @@ def shares(room: Room, page: list[Told]) -> Shares:
 
 
 def breath(began: float, written_from: float, ended: float) -> float:
-    """How long to rest after a pass: writing gets two fifths of the loop at most, the slower the more leaves together."""
+    """How long to rest after a pass: writing gets two fifths of the loop at most; the slower, the more at once."""
     rest = max(BREATH_SECONDS - (ended - began), 1.5 * (ended - written_from))
     return min(rest, LONGEST_BREATH_SECONDS)
 
