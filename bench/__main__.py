@@ -60,7 +60,7 @@ def _measure(
             results.latency = runner.run(live.measure(built, server, plan))
     plan_of_rounds = throughput.Plan(
         rounds=chosen.rounds or (1 if chosen.quick else 3),
-        seconds=chosen.seconds or (2.0 if chosen.quick else 4.0),
+        seconds=chosen.seconds or (2.0 if chosen.quick else 3.0),
         connections=(1, 64) if chosen.quick else (1, 16, 64, 256),
         clients=(16, 64) if chosen.quick else (4, 16, 64),
     )
@@ -78,7 +78,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a look in a minute and a half; the figures are rough")
     parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given several times")
     parser.add_argument("--rounds", type=int, help="how often each is measured (default 3)")
-    parser.add_argument("--seconds", type=float, help="how long each time (default 4)")
+    parser.add_argument("--seconds", type=float, help="how long each time (default 3)")
     parser.add_argument("--folder", type=Path, help="a folder on the disk to measure on (default /var/tmp)")
     parser.add_argument("--write", action="store_true", help="the figures go to bench/README.md")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""The stage: a database of its own on a real disk, a workspace for each who competes, and their servers."""
+"""The stage: a database of its own on a real disk, workspaces for each who competes, and their servers."""
 
 import asyncio
 import os
@@ -36,7 +36,6 @@ OUR_NUMBER = "+14155550100"
 ACCOUNT = "AC" + "b" * 32
 PUBLIC_URL = "https://bench.example"
 TOKEN = secrets.token_hex(16)
-START_SECONDS = 60
 
 
 class Town(msgspec.Struct, frozen=True):

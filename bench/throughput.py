@@ -26,7 +26,7 @@ class Plan(msgspec.Struct, frozen=True):
     """How long and how often."""
 
     rounds: int = 3
-    seconds: float = 4.0
+    seconds: float = 3.0
     connections: tuple[int, ...] = (1, 16, 64, 256)
     clients: tuple[int, ...] = (4, 16, 64)
 

@@ -132,6 +132,16 @@ class Database:
         if told:
             self.on_told(told)
 
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[Any]:
+        """One unit of work on an asyncpg connection of its own, across workspaces: for stories that groups run."""
+        connection = await self.connect()
+        try:
+            async with connection.transaction():
+                yield connection
+        finally:
+            await connection.close()
+
     async def close(self) -> None:
         """All connections of the two roles are closed."""
         for engine in self._engines.values():

@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from sqlalchemy import select
@@ -93,20 +92,13 @@ class Replays:
 
     async def keep_failed(self, webhook: receipts.Webhook, error: Exception) -> None:
         """A webhook that could not even be read is kept, and tried again later."""
-        await self._with_connection(receipts.keep_failed, webhook, error)
+        async with self._few_at_once, self._database.alone() as db:
+            await receipts.keep_failed(db, webhook, error)
 
     async def keep_unread(self, webhook: receipts.Webhook, reason: str) -> None:
         """A genuine webhook that nothing here reads yet is kept with the reason."""
-        await self._with_connection(receipts.keep, [receipts.Receipt(webhook, state="unmapped", reason=reason)])
-
-    async def _with_connection(self, step: Any, *arguments: Any) -> None:
-        async with self._few_at_once:
-            connection = await self._database.connect()
-            try:
-                async with connection.transaction():
-                    await step(connection, *arguments)
-            finally:
-                await connection.close()
+        async with self._few_at_once, self._database.alone() as db:
+            await receipts.keep(db, [receipts.Receipt(webhook, state="unmapped", reason=reason)])
 
     async def _find(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> WebhookReceipt | None:
         async with self._database.workspace(workspace_id) as db:

@@ -145,11 +145,7 @@ class Service:
         self.hub.told(told)
 
     async def _join_parked(self) -> None:
-        connection = await self.database.connect()
-        try:
-            async with connection.transaction():
-                told = await delivery.join_all_parked(connection)
-        finally:
-            await connection.close()
+        async with self.database.alone() as db:
+            told = await delivery.join_all_parked(db)
         if told:
             self._told(told)

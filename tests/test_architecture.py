@@ -59,7 +59,16 @@ def test_only_the_database_module_and_the_groups_commit(path: Path) -> None:
         return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            assert node.func.attr not in ("commit",), f"{_name(path)}:{node.lineno}"
+            assert node.func.attr not in ("commit", "transaction"), f"{_name(path)}:{node.lineno}"
+
+
+DOMAINS = [ROOT / "handlers" / f"{name}.py" for name in "core crm access connections events health live".split()]
+
+
+@pytest.mark.parametrize("path", DOMAINS, ids=_name)
+def test_handlers_of_a_domain_do_not_know_those_of_another(path: Path) -> None:
+    others = {f"handlers.{other.stem}" for other in DOMAINS} | {"handlers.communications", "handlers.webhooks"}
+    assert not others & set(_imports(path))
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if _layer(path) == "models"], ids=_name)
