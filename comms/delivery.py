@@ -104,15 +104,16 @@ moved AS (
 
 _NOTE = f"""
 WITH found AS MATERIALIZED (
-    SELECT i.*, m.id AS message_id
+    SELECT i.*, (
+        SELECT m.id FROM conversation_messages m WHERE m.workspace_id = i.workspace_id AND m.provider = i.provider
+            AND m.provider_message_id = i.provider_message_id
+    ) AS message_id
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                 $9::timestamptz[], $10::timestamptz[],
                 $11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bytea[])
         AS i (workspace_id, id, provider, provider_message_id, reported, status, error_code, error_message,
             reported_at, at,
             receipt_id, connection_id, identity, method, url, headers, body)
-    LEFT JOIN conversation_messages m ON m.workspace_id = i.workspace_id AND m.provider = i.provider
-        AND m.provider_message_id = i.provider_message_id
 ),
 news AS (
     INSERT INTO delivery_reports (workspace_id, id, message_id, provider, provider_message_id, reported, status,
@@ -214,7 +215,7 @@ async def join_all_parked(db: Any) -> Told:
 async def _status_changed(db: Any, rows: Sequence[Any]) -> list[Fact]:
     """One fact for each message that moved, whatever the number of reports that moved it."""
     moved = [row["message"] for row in rows if row["message"] is not None]
-    attached = [row["message"]["id"] for row in rows if row["has_attachments"]]
+    attached = [row["message"] for row in rows if row["has_attachments"]]
     attachments = await _attachments_of(db, attached) if attached else {}
     return [
         Fact(
@@ -241,11 +242,13 @@ def _view(row: Any, attachments: list[MessageAttachmentView]) -> ConversationMes
     )
 
 
-async def _attachments_of(db: Any, message_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[MessageAttachmentView]]:
+async def _attachments_of(db: Any, messages: Sequence[Any]) -> dict[uuid.UUID, list[MessageAttachmentView]]:
     attachments: dict[uuid.UUID, list[MessageAttachmentView]] = {}
     rows = await db.fetch(
-        "SELECT * FROM message_attachments WHERE message_id = ANY($1::uuid[]) ORDER BY message_id, position",
-        list(message_ids),
+        "SELECT a.* FROM unnest($1::uuid[], $2::uuid[]) AS i (workspace_id, message_id)"
+        " JOIN message_attachments a USING (workspace_id, message_id) ORDER BY a.message_id, a.position",
+        [message["workspace_id"] for message in messages],
+        [message["id"] for message in messages],
     )
     for row in rows:
         view = MessageAttachmentView(**{name: row[name] for name in MessageAttachmentView.__struct_fields__})

@@ -32,7 +32,6 @@ SESSION = (
     "SET plan_cache_mode = force_generic_plan; SET jit = off; SET lock_timeout = '1s';"
     " SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 )
-GATHER_SECONDS = 0.005
 TRANSIENT = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -89,12 +88,18 @@ class Groups(Generic[Item, Outcome]):
         apply: Callable[[Any, Sequence[Item]], Awaitable[tuple[list[Outcome], Told]]],
         spoil: Callable[[Any, Item, Exception], Awaitable[tuple[list[Outcome], Told]]],
         at_once: Callable[[Any, Sequence[Item]], Awaitable[tuple[list[Outcome | None], Told]]] | None = None,
+        *,
+        lanes: int = LANES,
     ) -> None:
         self.name = name
         self._database = database
         self._apply = apply
         self._spoil = spoil
         self._at_once = at_once
+        # What takes several steps has a lane of its own, so that what takes one does not wait for it.
+        self._rest = Groups(name, database, apply, spoil, lanes=1) if at_once else None
+        self._lane_count = lanes
+        self._committing = 0
         self._waiting: deque[_Waiting[Item, Outcome]] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._unanswered: deque[_Waiting[Item, Outcome]] = deque()  # in the order of their deadlines
@@ -105,13 +110,15 @@ class Groups(Generic[Item, Outcome]):
     async def start(self) -> None:
         """The lanes are open."""
         self._stopping = False
-        self._lanes = [asyncio.create_task(self._lane()) for _ in range(LANES)]
+        if self._rest is not None:
+            await self._rest.start()
+        self._lanes = [asyncio.create_task(self._lane()) for _ in range(self._lane_count)]
         self._clock = asyncio.create_task(self._refuse_the_late())
 
     async def stop(self) -> None:
         """What was waiting has been committed or refused; the lanes are closed."""
         self._stopping = True
-        self._wake(LANES)
+        self._wake(self._lane_count)
         if self._lanes:
             await asyncio.wait(self._lanes, timeout=PATIENCE_SECONDS + 1)
         for lane in self._lanes:
@@ -119,6 +126,8 @@ class Groups(Generic[Item, Outcome]):
             with contextlib.suppress(asyncio.CancelledError):
                 await lane
         self._lanes = []
+        if self._rest is not None:
+            await self._rest.stop()
         if self._clock is not None:
             self._clock.cancel()
         self._unanswered.clear()
@@ -128,7 +137,7 @@ class Groups(Generic[Item, Outcome]):
     @property
     def waiting(self) -> int:
         """How many items no lane has taken yet."""
-        return len(self._waiting)
+        return len(self._waiting) + (self._rest.waiting if self._rest else 0)
 
     def add(self, item: Item) -> "asyncio.Future[Outcome]":
         """The outcome of ``item``, done when it is committed; ``Unavailable`` when the database cannot take it."""
@@ -142,6 +151,12 @@ class Groups(Generic[Item, Outcome]):
         self._unanswered.append(waiting)
         self._wake(1)
         return outcome
+
+    def take_over(self, group: "list[_Waiting[Item, Outcome]]") -> None:
+        """These wait here from now on, with the outcomes and deadlines they have."""
+        self._waiting.extend(group)
+        self._unanswered.extend(group)
+        self._wake(len(group))
 
     def _wake(self, lanes: int) -> None:
         while lanes and self._idle:
@@ -162,16 +177,16 @@ class Groups(Generic[Item, Outcome]):
                     self._idle.append(sleeper)
                     await sleeper
                     continue
-                await self._gather()
-                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
-                if not group:
-                    continue
+                # A fair share: while one lane commits, the other gathers as much, and neither core waits.
+                share = -(-(len(self._waiting) + self._committing) // self._lane_count)
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), share, MOST))]
                 if connection is None or connection.is_closed():
                     connection = await self._connected()
                     if connection is None:
                         self._put_back(group)
                         await asyncio.sleep(0.1)
                         continue
+                self._committing += len(group)
                 try:
                     await self._commit(connection, group)
                 except Exception as error:  # whatever it is, the lane goes on
@@ -180,18 +195,11 @@ class Groups(Generic[Item, Outcome]):
                     connection = None
                     self._put_back(group)
                     await asyncio.sleep(0.05)
+                finally:
+                    self._committing -= len(group)
         finally:
             if connection is not None:
                 connection.terminate()
-
-    async def _gather(self) -> None:
-        """What has already reached our sockets is let in, for as long as each turn of the loop brings more."""
-        loop = asyncio.get_running_loop()
-        latest = loop.time() + GATHER_SECONDS
-        before = 0
-        while before < len(self._waiting) < MOST and loop.time() < latest:
-            before = len(self._waiting)
-            await asyncio.sleep(0)
 
     async def _connected(self) -> Any:
         try:
@@ -207,10 +215,9 @@ class Groups(Generic[Item, Outcome]):
         return connection
 
     async def _commit(self, connection: Any, group: list[_Waiting[Item, Outcome]]) -> None:
-        if self._at_once is not None:
-            group = await self._apply_at_once(connection, group, self._at_once)
-            if not group:
-                return
+        if self._at_once is not None and self._rest is not None:
+            self._rest.take_over(await self._apply_at_once(connection, group, self._at_once))
+            return
         try:
             await self._apply_together(connection, group)
         except Exception as error:

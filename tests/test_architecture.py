@@ -62,7 +62,9 @@ def test_only_the_database_module_and_the_groups_commit(path: Path) -> None:
             assert node.func.attr not in ("commit", "transaction"), f"{_name(path)}:{node.lineno}"
 
 
-DOMAINS = [ROOT / "handlers" / f"{name}.py" for name in ["core", "crm", "access", "connections", "events", "health", "live"]]
+DOMAINS = [
+    ROOT / "handlers" / f"{name}.py" for name in ("core", "crm", "access", "connections", "events", "health", "live")
+]
 
 
 @pytest.mark.parametrize("path", DOMAINS, ids=_name)

@@ -32,15 +32,22 @@ async def spoil(db: Any, arrival: Arrival, error: Exception) -> tuple[list[Recei
     return [Received(reason=receipts.describe(error))], []
 
 
+# Each look-up stands alone, so that it can only be a probe of its key: joined, it would be planned while the tables are
+# empty as a walk through all their rows.
 _FIND = f"""
-SELECT n.id AS number_id, p.contact_id, c.id AS conversation_id, m.id AS message_id
+SELECT
+    (SELECT n.id FROM workspace_phone_numbers n
+        WHERE n.workspace_id = i.workspace_id AND n.phone_number = i.line AND n.status <> 'released') AS number_id,
+    p.contact_id, c.id AS conversation_id,
+    (SELECT m.id FROM conversation_messages m
+        WHERE m.workspace_id = i.workspace_id AND m.provider = i.provider AND m.provider_message_id = i.identity
+    ) AS message_id
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
     WITH ORDINALITY AS i (workspace_id, line, kind, address, channel, provider, identity, at, ord)
-LEFT JOIN workspace_phone_numbers n
-    ON n.workspace_id = i.workspace_id AND n.phone_number = i.line AND n.status <> 'released'
-LEFT JOIN contact_points p ON p.workspace_id = i.workspace_id AND p.kind = i.kind AND p.value = i.address
-LEFT JOIN conversation_messages m
-    ON m.workspace_id = i.workspace_id AND m.provider = i.provider AND m.provider_message_id = i.identity
+LEFT JOIN LATERAL (
+    SELECT q.contact_id FROM contact_points q
+    WHERE q.workspace_id = i.workspace_id AND q.kind = i.kind AND q.value = i.address LIMIT 1
+) p ON true
 LEFT JOIN LATERAL ({threads.TAKES_THE_MESSAGE}) c ON true
 ORDER BY i.ord
 """

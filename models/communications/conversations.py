@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import BigInteger, CheckConstraint, Computed, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, refers_to_member, tenant_table
+from models.base import Base, ReadOnly, TenantRow, View, one_of, part_of_tenant, refers, refers_to_member, tenant_table
 
 ConversationChannel = Literal["email", "sms", "call", "whatsapp", "social", "live_chat"]
 ConversationStatus = Literal["active", "archived", "closed", "spam"]
@@ -142,7 +142,7 @@ class ConversationMessage(TenantRow, Base):
 
     noun = "message"
     __tablename__ = "conversation_messages"
-    __table_args__ = tenant_table(
+    __table_args__ = part_of_tenant(
         refers("conversation_id", "conversations", on_delete="CASCADE"),
         refers("sender_contact_id", "contacts", on_delete="SET NULL"),
         refers_to_member("sender_user_id"),

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, ReadOnly, TenantRow, View, now, one_of, refers, tenant_table
+from models.base import Base, ReadOnly, TenantRow, View, now, one_of, part_of_tenant, refers, tenant_table
 from models.core import Provider
 
 ReceiptKind = Literal["messages", "message-status", "inbound", "events"]
@@ -22,7 +22,7 @@ class WebhookReceipt(TenantRow, Base):
     """
 
     __tablename__ = "webhook_receipts"
-    __table_args__ = tenant_table(
+    __table_args__ = part_of_tenant(
         # A webhook is known by what the provider signed, never by a header.
         UniqueConstraint("workspace_id", "connection_id", "kind", "identity"),
         refers("connection_id", "workspace_api_keys"),  # what it received outlives it: switch it off instead

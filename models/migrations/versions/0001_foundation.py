@@ -428,9 +428,6 @@ def upgrade() -> None:
             name=op.f("fk_webhook_receipts_workspace_id_connection_id"),
             ondelete="RESTRICT",
         ),
-        sa.ForeignKeyConstraint(
-            ["workspace_id"], ["workspaces.id"], name=op.f("fk_webhook_receipts_workspace_id"), ondelete="CASCADE"
-        ),
         sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_webhook_receipts")),
         sa.UniqueConstraint(
             "workspace_id",
@@ -672,9 +669,6 @@ def upgrade() -> None:
             ["workspace_members.workspace_id", "workspace_members.user_id"],
             name=op.f("fk_conversation_messages_workspace_id_sender_user_id"),
             ondelete="RESTRICT",
-        ),
-        sa.ForeignKeyConstraint(
-            ["workspace_id"], ["workspaces.id"], name=op.f("fk_conversation_messages_workspace_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_conversation_messages")),
     )
