@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from comms import receipts
 from comms.arrivals.facts import shown
+from comms.arrivals.keeping import COUNTED
 from comms.arrivals.passage import KIND, Arrival, Passage, Received
 from comms.events import NUMBERS, Told, encode
 from models.base import new_id
@@ -47,19 +48,7 @@ kept AS (
     ON CONFLICT (workspace_id, provider, provider_message_id) WHERE provider_message_id IS NOT NULL DO NOTHING
     RETURNING workspace_id, id, conversation_id, phone_number_id, created_at
 ),
-moved AS (
-    UPDATE conversations c SET
-        message_count = c.message_count + k.messages,
-        last_message_at = greatest(c.last_message_at, k.at),
-        phone_number_id = CASE WHEN c.last_message_at > k.at THEN c.phone_number_id ELSE k.number_id END,
-        updated_at = greatest(c.updated_at, k.at)
-    FROM (
-        SELECT workspace_id, conversation_id, count(*) AS messages, max(created_at) AS at,
-            (array_agg(phone_number_id ORDER BY created_at DESC, id DESC))[1] AS number_id
-        FROM kept GROUP BY workspace_id, conversation_id
-    ) AS k
-    WHERE c.workspace_id = k.workspace_id AND c.id = k.conversation_id
-),
+{COUNTED},
 noted AS (
     INSERT INTO webhook_receipts AS kept (workspace_id, id, connection_id, provider, kind, identity, method, url,
         headers, body, state, message_id, created_at, updated_at)

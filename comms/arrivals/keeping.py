@@ -11,9 +11,26 @@ from comms.events import Fact, encode
 from models.base import new_id
 from models.communications import MessageAttachmentView
 
+COUNTED = """
+moved AS (
+    UPDATE conversations c SET
+        message_count = c.message_count + k.messages,
+        last_message_at = greatest(c.last_message_at, k.at),
+        phone_number_id = CASE WHEN c.last_message_at > k.at THEN c.phone_number_id ELSE k.number_id END,
+        status = CASE WHEN c.status IN ('closed', 'archived') THEN 'active' ELSE c.status END,
+        updated_at = greatest(c.updated_at, k.at)
+    FROM (
+        SELECT workspace_id, conversation_id, count(*) AS messages, max(created_at) AS at,
+            (array_agg(phone_number_id ORDER BY created_at DESC, id DESC))[1] AS number_id
+        FROM kept GROUP BY workspace_id, conversation_id
+    ) AS k
+    WHERE c.workspace_id = k.workspace_id AND c.id = k.conversation_id
+)"""
+"""From ``kept`` to ``moved``: a conversation counts what was kept, reopens for it, replies by the newest's number."""
+
 # One statement: the conversations are locked in the order of their ids, the messages inserted in the order of theirs,
 # and a conversation counts only what was really kept.
-_KEEP = """
+_KEEP = f"""
 WITH i AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
                          $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[])
@@ -39,20 +56,7 @@ kept AS (
     ON CONFLICT (workspace_id, provider, provider_message_id) WHERE provider_message_id IS NOT NULL DO NOTHING
     RETURNING workspace_id, id, conversation_id, phone_number_id, created_at
 ),
-moved AS (
-    UPDATE conversations c SET
-        message_count = c.message_count + k.messages,
-        last_message_at = greatest(c.last_message_at, k.at),
-        phone_number_id = CASE WHEN c.last_message_at > k.at THEN c.phone_number_id ELSE k.number_id END,
-        status = CASE WHEN c.status IN ('closed', 'archived') THEN 'active' ELSE c.status END,
-        updated_at = greatest(c.updated_at, k.at)
-    FROM (
-        SELECT workspace_id, conversation_id, count(*) AS messages, max(created_at) AS at,
-            (array_agg(phone_number_id ORDER BY created_at DESC, id DESC))[1] AS number_id
-        FROM kept GROUP BY workspace_id, conversation_id
-    ) AS k
-    WHERE c.workspace_id = k.workspace_id AND c.id = k.conversation_id
-)
+{COUNTED}
 SELECT id, NULL AS status FROM kept -- the messages, then the conversations that were not active
 UNION ALL
 SELECT id, status FROM held WHERE status <> 'active'
