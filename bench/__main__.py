@@ -34,7 +34,7 @@ def main() -> None:
         except ledger.Miscounted as error:
             print(f"bench: {error}", file=sys.stderr)
             sys.exit(1)
-        except Exception:
+        except Exception:  # raised again, after what the servers had to say
             print((built.folder / "servers.log").read_text()[-5_000:], file=sys.stderr)
             raise
     say("done")

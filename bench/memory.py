@@ -22,7 +22,7 @@ class Memory(msgspec.Struct, frozen=True):
 
 def measure(stage: Stage, server: Server, sockets: int = 1_000) -> Memory:
     """The process must be fresh."""
-    time.sleep(SETTLING_SECONDS)
+    time.sleep(SETTLING_SECONDS)  # memory is read when nothing moves any more
     idle = machine.resident_bytes(server.pid)
     _held(stage, server, WARMING)
     before = machine.resident_bytes(server.pid)

@@ -1,5 +1,7 @@
 """Who may call: a valid token first, then the role that a route declares beside itself."""
 
+from typing import Any
+
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
@@ -8,8 +10,10 @@ from comms.credentials import Identity
 from comms.errors import Forbidden, Unauthenticated
 from models.core import Role, TokenScope
 
+Connection = ASGIConnection[Any, Any, Any, Any]
 
-async def authenticated(connection: ASGIConnection, _: BaseRouteHandler) -> None:  # type: ignore[type-arg]
+
+async def authenticated(connection: Connection, _: BaseRouteHandler) -> None:
     """The request is made by a member we know; runs before anything of the request is read."""
     scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
@@ -17,17 +21,17 @@ async def authenticated(connection: ASGIConnection, _: BaseRouteHandler) -> None
     connection.scope["user"] = await credentials.identify(connection.app.state.service.database, token.strip())
 
 
-def reader(connection: ASGIConnection, _: BaseRouteHandler) -> None:  # type: ignore[type-arg]
+def reader(connection: Connection, _: BaseRouteHandler) -> None:
     """Every member may."""
     _allow(connection.user, ("owner", "admin", "member", "viewer"), "read")
 
 
-def writer(connection: ASGIConnection, _: BaseRouteHandler) -> None:  # type: ignore[type-arg]
+def writer(connection: Connection, _: BaseRouteHandler) -> None:
     """Every member but a viewer may."""
     _allow(connection.user, ("owner", "admin", "member"), "write")
 
 
-def administrator(connection: ASGIConnection, _: BaseRouteHandler) -> None:  # type: ignore[type-arg]
+def administrator(connection: Connection, _: BaseRouteHandler) -> None:
     """Owners and admins may."""
     _allow(connection.user, ("owner", "admin"), "admin")
 

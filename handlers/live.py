@@ -52,7 +52,7 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != ScopeType.WEBSOCKET:
         await _upgrade_required(send)
         return
-    frames: Frames = receive  # type: ignore[assignment]
+    frames: Frames = receive  # type: ignore[assignment]  # ASGI types its messages more loosely
     await frames()
     try:
         # First of all: a refusal before it shows as 1006 in browsers.

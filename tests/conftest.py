@@ -14,6 +14,7 @@ import pytest
 
 from comms import credentials, migrations, workspaces
 from comms.database import Database, Urls, as_role
+from comms.directory import Connection
 from comms.embedded import Embedded
 from comms.service import Service
 from comms.settings import (
@@ -25,6 +26,7 @@ from comms.settings import (
     Settings,
 )
 from models.tenancy import WEB, WORKER
+from tests.make import communications as make
 
 # Tests may lose what a power cut would lose; the journeys that kill processes keep the real settings.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
@@ -104,7 +106,7 @@ def settings(folder: Path) -> Settings:
 
 @pytest.fixture
 async def service(settings: Settings, urls: Urls) -> AsyncIterator[Service]:
-    """A running process without its worker (tests that want jobs done ask for ``worker``)."""
+    """A running process without its worker: no job is done behind a test's back."""
     service = Service(settings, urls, worker=False)
     await service.start()
     yield service
@@ -152,28 +154,21 @@ async def _client(service: Service, app: Any, workspace_id: uuid.UUID, role: str
     return client
 
 
-@pytest.fixture
-async def owner(service: Service, app: Any, workspace_id: uuid.UUID) -> AsyncIterator[Client]:
-    async with await _client(service, app, workspace_id, "owner", "owner@acme.example") as client:
-        yield client
+def _member(name: str, role: str) -> Any:
+    """A fixture: somebody with that role in the workspace."""
+
+    @pytest.fixture(name=name)
+    async def client(service: Service, app: Any, workspace_id: uuid.UUID) -> AsyncIterator[Client]:
+        async with await _client(service, app, workspace_id, role, f"{role}@acme.example") as client:
+            yield client
+
+    return client
 
 
-@pytest.fixture
-async def admin_member(service: Service, app: Any, workspace_id: uuid.UUID) -> AsyncIterator[Client]:
-    async with await _client(service, app, workspace_id, "admin", "admin@acme.example") as client:
-        yield client
-
-
-@pytest.fixture
-async def member(service: Service, app: Any, workspace_id: uuid.UUID) -> AsyncIterator[Client]:
-    async with await _client(service, app, workspace_id, "member", "member@acme.example") as client:
-        yield client
-
-
-@pytest.fixture
-async def viewer(service: Service, app: Any, workspace_id: uuid.UUID) -> AsyncIterator[Client]:
-    async with await _client(service, app, workspace_id, "viewer", "viewer@acme.example") as client:
-        yield client
+owner = _member("owner", "owner")
+admin_member = _member("admin_member", "admin")
+member = _member("member", "member")
+viewer = _member("viewer", "viewer")
 
 
 @pytest.fixture
@@ -182,6 +177,13 @@ async def stranger(service: Service, app: Any) -> AsyncIterator[Client]:
     other = await _found(service, "rival", "owner@rival.example")
     async with await _client(service, app, other, "owner", "owner@rival.example") as client:
         yield client
+
+
+@pytest.fixture
+async def line(service: Service, workspace_id: uuid.UUID) -> Connection:
+    """A Twilio connection of the workspace, and a number on it."""
+    await make.number(service, workspace_id)
+    return await make.connection(service, workspace_id)
 
 
 @pytest.fixture

@@ -328,7 +328,7 @@ class Embedded:
                 if reaped and locks.is_free(self.folders.running):
                     self._child, self._pid = None, None
                     return
-                time.sleep(0.02)
+                time.sleep(0.02)  # stopping blocks by contract, and the lock file sends no signal
         log.warning("PostgreSQL over %s could not be ended; the next start joins it", self.folders.data)
 
     # Waiting, which stop() cuts short.

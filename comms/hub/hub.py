@@ -126,7 +126,7 @@ class Hub:
         for listener in self._listeners:
             try:
                 listener(workspace_id, seq)
-            except Exception:
+            except Exception:  # one listener's fault is no reason to leave the others unwoken
                 log.exception("hub.listener_failed")
 
     def overheard(self, whisper: str) -> None:
@@ -199,7 +199,7 @@ class Hub:
             await replay.catch_up(self._log, socket, position)
         except replay.Resync as needed:
             self.close(socket, 4409, str(needed))
-        except Exception:
+        except Exception:  # this client is told to come back; the others hear nothing of it
             log.exception("hub.welcome_failed")
             self.close(socket, 1011, "we failed")
 
@@ -275,7 +275,7 @@ class Hub:
                 self._wake(room)
             if any(event.noun in topics.CREDENTIALS for event in page):
                 self._rights_in_doubt = True
-        except Exception:
+        except Exception:  # what cannot be told is not skipped: the room comes back and reads it again
             log.exception("hub.page_not_told")
             self._dismiss(room, 1011, "we failed")
 
@@ -392,6 +392,6 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
-        except Exception:
+        except Exception:  # the loops of a hub end with the hub, and with nothing else
             log.exception("hub.stumbled")
             await asyncio.sleep(0.5)

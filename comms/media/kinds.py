@@ -3,7 +3,7 @@
 import codecs
 import unicodedata
 
-import filetype  # type: ignore[import-untyped]
+import filetype
 
 HEAD = 8192  # bytes that are enough to know
 UNKNOWN = "application/octet-stream"

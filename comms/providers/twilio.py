@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Literal
 
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
+from twilio.request_validator import RequestValidator
 
 from comms.providers import parameters, wire
 from comms.providers.base import DeliveryReport, Forged, InboundMessage, Opened, Request, Secrets

@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import msgspec
-import pytest
 
 from comms import logs
 from comms.directory import Connection
@@ -17,12 +16,6 @@ from models.base import now
 from tests.conftest import Client
 from tests.handlers.webhooks import post, report, rows, text
 from tests.make import communications as make
-
-
-@pytest.fixture
-async def line(service: Service, workspace_id: uuid.UUID) -> Connection:
-    await make.number(service, workspace_id)
-    return await make.connection(service, workspace_id)
 
 
 async def test_the_common_case_tells_exactly_what_get_shows(

@@ -15,12 +15,6 @@ from tests.make import communications as make
 
 
 @pytest.fixture
-async def line(service: Service, workspace_id: uuid.UUID) -> Connection:
-    await make.number(service, workspace_id)
-    return await make.connection(service, workspace_id)
-
-
-@pytest.fixture
 async def known(anonymous: httpx.AsyncClient, line: Connection, workspace_id: uuid.UUID, admin: Any) -> uuid.UUID:
     """A conversation that a contact has begun."""
     await post(anonymous, text(line, sid="FIRST"))

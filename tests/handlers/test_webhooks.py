@@ -14,15 +14,8 @@ from comms.service import Service
 from comms.simulators import signalwire, twilio
 from models.base import now
 from tests.conftest import Client
-from tests.handlers.webhooks import CUSTOMER, post, report, rows, text, url_of
+from tests.handlers.webhooks import CUSTOMER, post, rows, text, url_of
 from tests.make import communications as make
-
-
-@pytest.fixture
-async def line(service: Service, workspace_id: uuid.UUID) -> Connection:
-    """A Twilio connection and a number on it."""
-    await make.number(service, workspace_id)
-    return await make.connection(service, workspace_id)
 
 
 @pytest.fixture
@@ -396,71 +389,3 @@ async def test_sendgrid_is_proven_and_kept_until_mail_is_read(
         assert (await post(anonymous, tampered)).status_code == 403
     receipts = (await owner.get("/api/v1/webhook-receipts")).json()["items"]
     assert sorted((row["kind"], row["state"]) for row in receipts) == [("events", "unmapped"), ("inbound", "unmapped")]
-
-
-async def test_delivery_reports_move_a_message_forward_only(
-    anonymous: httpx.AsyncClient, service: Service, owner: Client, line: Connection, admin: Any
-) -> None:
-    message = await make.sent(service, owner.workspace_id, "SM9")
-    statuses = []
-    for status in ("sent", "delivered", "sent", "undelivered", "read", "queued", "delivered"):
-        answer = await post(anonymous, report(line, "SM9", status))
-        assert answer.status_code == 204
-        assert answer.content == b""
-        statuses.append((await owner.get(f"/api/v1/conversation-messages/{message.id}")).json()["status"])
-    assert statuses == ["sent", "delivered", "delivered", "delivered", "read", "read", "read"]
-    kept = await rows(admin, "delivery_reports", owner.workspace_id)
-    assert sorted(row["reported"] for row in kept) == ["delivered", "queued", "read", "sent", "undelivered"]
-    assert {row["message_id"] for row in kept} == {message.id}
-    told = await rows(admin, "events", owner.workspace_id)
-    assert [row["event"] for row in told] == ["message.status_changed"] * 3
-    shown = (await owner.get(f"/api/v1/conversation-messages/{message.id}")).json()
-    assert msgspec.json.decode(told[-1]["data"]) == shown
-    assert shown["deliveredAt"] is not None
-    assert shown["readAt"] is not None
-
-
-async def test_a_failure_tells_its_code_and_gives_way_to_delivered(
-    anonymous: httpx.AsyncClient, service: Service, owner: Client, line: Connection
-) -> None:
-    message = await make.sent(service, owner.workspace_id, "SM9")
-    await post(anonymous, report(line, "SM9", "undelivered", error_code=30003))
-    failed = (await owner.get(f"/api/v1/conversation-messages/{message.id}")).json()
-    assert (failed["status"], failed["errorCode"]) == ("undelivered", "30003")
-    await post(anonymous, report(line, "SM9", "delivered"))
-    delivered = (await owner.get(f"/api/v1/conversation-messages/{message.id}")).json()
-    assert (delivered["status"], delivered["errorCode"]) == ("delivered", None)
-
-
-async def test_an_early_report_waits_for_its_message(
-    anonymous: httpx.AsyncClient, service: Service, owner: Client, line: Connection
-) -> None:
-    assert (await post(anonymous, report(line, "SM9", "delivered"))).status_code == 204
-    (parked,) = (await owner.get("/api/v1/delivery-reports")).json()["items"]
-    assert parked["messageId"] is None
-    conversation = await make.conversation(service, owner.workspace_id)
-    recorded = await owner.post(
-        "/api/v1/conversation-messages",
-        json={
-            "conversationId": str(conversation.id),
-            "direction": "outbound",
-            "content": "See you at 7pm",
-            "provider": "twilio",
-            "providerMessageId": "SM9",
-        },
-    )
-    assert recorded.status_code == 201
-    shown = (await owner.get(f"/api/v1/conversation-messages/{recorded.json()['id']}")).json()
-    assert shown["status"] == "delivered"
-    (joined,) = (await owner.get("/api/v1/delivery-reports")).json()["items"]
-    assert joined["messageId"] == shown["id"]
-
-
-async def test_a_status_nobody_knows_is_kept_and_changes_nothing(
-    anonymous: httpx.AsyncClient, service: Service, owner: Client, line: Connection
-) -> None:
-    message = await make.sent(service, owner.workspace_id, "SM9")
-    assert (await post(anonymous, report(line, "SM9", "teleported"))).status_code == 204
-    assert (await owner.get(f"/api/v1/conversation-messages/{message.id}")).json()["status"] == "queued"
-    (kept,) = (await owner.get("/api/v1/delivery-reports")).json()["items"]
-    assert (kept["reported"], kept["status"]) == ("teleported", None)

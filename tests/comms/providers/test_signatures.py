@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from signalwire.core.security import webhook_validator
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
+from twilio.request_validator import RequestValidator
 
 from comms.providers import DIALECTS, wire
 from comms.providers.base import Forged, Request, Unreadable, WebhookRefused

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import filetype  # type: ignore[import-untyped]
+import filetype
 import httpx
 import pytest
 
