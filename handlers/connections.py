@@ -42,12 +42,13 @@ keys = crud(
     search=("name",),
     filters=("provider", "is_active"),
     verbs=(),
+    who_reads=administrator,
     who_writes=administrator,
 )
 keys.new, keys.edit = NewWorkspaceApiKey, WorkspaceApiKeyChange
 
 
-@listed(keys, who_reads=administrator)
+@listed(keys)
 async def index(request: Request, db: Db, service: Here, asked: Any) -> Page[WorkspaceApiKeyView]:
     """The workspace's connections, without their secrets."""
     page = await keys.listing.page(db, request, asked)

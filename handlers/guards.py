@@ -1,14 +1,15 @@
-"""Who may call: a valid token first, then the role that a route declares beside itself."""
+"""Who may call: a valid token first, then the right that a route declares beside itself."""
 
 from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from comms import credentials
+from comms import credentials, permissions
 from comms.credentials import Identity
 from comms.errors import Forbidden, Unauthenticated
-from models.core import Role, TokenScope
+from comms.permissions import ADMINISTRATORS, EVERYBODY, WRITERS
+from models.core import Area, Level, Role, TokenScope
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -21,29 +22,63 @@ async def authenticated(connection: Connection, _: BaseRouteHandler) -> None:
     connection.scope["user"] = await credentials.identify(connection.app.state.service.database, token.strip())
 
 
-def reader(connection: Connection, _: BaseRouteHandler) -> None:
-    """Every member may."""
-    _allow(connection.user, ("owner", "admin", "member", "viewer"), "read")
+class Right:
+    """A guard that says who may: one of ``roles``, or whoever's permissions reach ``level`` in ``area``.
+
+    A token's scopes must include ``scope`` besides.
+    """
+
+    def __init__(
+        self,
+        scope: TokenScope,
+        *,
+        roles: tuple[Role, ...] = EVERYBODY,
+        area: Area | None = None,
+        level: Level = "read",
+    ) -> None:
+        self.scope = scope
+        self.roles = roles
+        self.area = area
+        self.level = level
+
+    def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
+        if not self.admits(connection.user):
+            raise Forbidden(f"A workspace's {connection.user.role} may not do this: it takes {self}.")
+        self._check_scope(connection.user)
+
+    def __str__(self) -> str:
+        if self.area is None:
+            return " or ".join(self.roles)
+        return f"the permission {self.area}: {self.level}"
+
+    def admits(self, identity: Identity) -> bool:
+        """Whether the member may, whatever their token's scopes are."""
+        if self.area is None:
+            return identity.role in self.roles
+        return permissions.allows(identity.role, identity.permissions, self.area, self.level)
+
+    def _check_scope(self, identity: Identity) -> None:
+        if identity.scopes and not set(identity.scopes) & set(_INCLUDED_IN[self.scope]):
+            raise Forbidden(f"This token's scopes ({', '.join(identity.scopes)}) do not include {self.scope!r}.")
 
 
-def writer(connection: Connection, _: BaseRouteHandler) -> None:
-    """Every member but a viewer may."""
-    _allow(connection.user, ("owner", "admin", "member"), "write")
+# A wider scope includes the narrower ones: whoever may write may read.
+_INCLUDED_IN: dict[TokenScope, tuple[TokenScope, ...]] = {
+    "read": ("read", "write", "admin"),
+    "write": ("write", "admin"),
+    "admin": ("admin",),
+}
+
+reader = Right("read")
+writer = Right("write", roles=WRITERS)
+administrator = Right("admin", roles=ADMINISTRATORS)
 
 
-def administrator(connection: Connection, _: BaseRouteHandler) -> None:
-    """Owners and admins may."""
-    _allow(connection.user, ("owner", "admin"), "admin")
+def reads(area: Area) -> Right:
+    """Members who may look at an area."""
+    return Right("read", area=area, level="read")
 
 
-def _allow(identity: Identity, roles: tuple[Role, ...], scope: TokenScope) -> None:
-    if identity.role not in roles:
-        raise Forbidden(f"A workspace's {identity.role} may not do this: it takes {' or '.join(roles)}.")
-    # A wider scope includes the narrower ones: whoever may write may read.
-    wider: dict[TokenScope, tuple[TokenScope, ...]] = {
-        "read": ("read", "write", "admin"),
-        "write": ("write", "admin"),
-        "admin": ("admin",),
-    }
-    if identity.scopes and not set(identity.scopes) & set(wider[scope]):
-        raise Forbidden(f"This token's scopes ({', '.join(identity.scopes)}) do not include {scope!r}.")
+def writes(area: Area) -> Right:
+    """Members who may change things in an area."""
+    return Right("write", area=area, level="write")

@@ -14,7 +14,6 @@ import msgspec
 from litestar import Router, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
-from litestar.types import Guard
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,7 +22,7 @@ from comms.credentials import Identity
 from comms.errors import Missing
 from handlers import shapes
 from handlers.given import Asker, Db, Request, RowId
-from handlers.guards import reader, writer
+from handlers.guards import Right, reader, writer
 from handlers.listing import Listing, Page, page_of
 from models.base import Base, View, noun_of
 
@@ -51,7 +50,8 @@ class Resource:
         self.edit = shapes.change_shape(table, view)
         self.page = page_of(view)
         self.verbs: tuple[Verb, ...] = ALL
-        self.who_writes: Guard = writer
+        self.who_reads: Right = reader
+        self.who_writes: Right = writer
         self.whose: Callable[[Identity], ColumnElement[bool]] | None = None
         self.create: Create = self._create
         self.change: Change = self._change
@@ -126,18 +126,21 @@ def crud(
     search: Sequence[str] = (),
     filters: Sequence[str] = (),
     verbs: tuple[Verb, ...] = ALL,
-    who_writes: Guard = writer,
+    who_reads: Right = reader,
+    who_writes: Right = writer,
     whose: Callable[[Identity], ColumnElement[bool]] | None = None,
     create: Create | None = None,
     change: Change | None = None,
 ) -> Resource:
     """``table`` is offered at ``path`` in the shape of ``view``.
 
-    ``search`` and ``filters`` name columns; ``verbs`` are what can be done, ``who_writes`` the guard of those that
-    write; ``whose`` hides rows from some members; ``create`` and ``change`` are stories that do the write instead.
+    ``search`` and ``filters`` name columns; ``verbs`` are what can be done, ``who_reads`` and ``who_writes`` the
+    guards of those that read and write; ``whose`` hides rows from some members; ``create`` and ``change`` are stories
+    that do the write instead.
     """
     resource = Resource(path, table, view, Listing(table, view, search, filters))
-    resource.verbs, resource.who_writes, resource.whose = verbs, who_writes, whose
+    resource.verbs, resource.whose = verbs, whose
+    resource.who_reads, resource.who_writes = who_reads, who_writes
     resource.create = create or resource.create
     resource.change = change or resource.change
     RESOURCES.append(resource)
@@ -145,7 +148,7 @@ def crud(
 
 
 def listed(
-    resource: Resource, path: str = "/", *, operation_id: str | None = None, who_reads: Guard = reader
+    resource: Resource, path: str = "/", *, operation_id: str | None = None
 ) -> Callable[[Callable[..., Awaitable[Page[Any]]]], HTTPRouteHandler]:
     """A GET that lists ``resource``: the decorated function is called with its own parameters and ``asked``."""
 
@@ -162,7 +165,7 @@ def listed(
         index.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": page}
         index.__doc__ = fn.__doc__ or resource.view.__doc__
         name = operation_id or f"list{resource.path.replace('/', '_').replace('-', '_')}"
-        return get(path, operation_id=name, guards=[who_reads], summary=_said(name))(index)
+        return get(path, operation_id=name, guards=[resource.who_reads], summary=_said(name))(index)
 
     return decorate
 
@@ -179,7 +182,7 @@ def _get(resource: Resource) -> HTTPRouteHandler:
     async def read(db: Db, identity: Asker, row_id: RowId) -> Any:
         return resource.shown(await resource.find(db, identity, row_id))
 
-    return _declared(get, resource, "get", read, guards=[reader])
+    return _declared(get, resource, "get", read, guards=[resource.who_reads])
 
 
 def _create(resource: Resource) -> HTTPRouteHandler:
@@ -214,7 +217,7 @@ def _delete(resource: Resource) -> HTTPRouteHandler:
 
 
 def _declared(
-    method: Any, resource: Resource, verb: str, fn: Any, *, guards: list[Guard], path: str = "/{row_id:uuid}"
+    method: Any, resource: Resource, verb: str, fn: Any, *, guards: list[Right], path: str = "/{row_id:uuid}"
 ) -> HTTPRouteHandler:
     """``fn`` as the handler of a verb, answering with the resource's view."""
     fn.__annotations__["return"] = resource.view

@@ -14,6 +14,8 @@ SubscriptionTier = Literal["free", "starter", "professional", "enterprise"]
 Role = Literal["owner", "admin", "member", "viewer"]
 Provider = Literal["twilio", "signalwire", "sendgrid"]
 TokenScope = Literal["read", "write", "admin"]
+Area = Literal["agents", "packs", "billing", "members"]
+Level = Literal["none", "read", "write"]
 
 
 class Workspace(Stamped, Base):
