@@ -77,8 +77,8 @@ class Groups(Generic[Item, Outcome]):
     """Applies items in groups, each group in one transaction, each item's outcome after its commit.
 
     ``apply`` does a group's work on a connection and says what was told in the event log; it must be idempotent, since
-    a commit whose answer was lost is done again. ``spoil`` keeps an item that fails alone. ``at_once``, if
-    there is one, is asked first: one statement, a transaction by itself, that does what it can, with None for the rest.
+    a commit whose answer was lost is done again. ``spoil`` keeps an item that fails alone. Each of the ``shortcuts``
+    is asked first: one statement, a transaction by itself, that does what it can, with None for the rest.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Groups(Generic[Item, Outcome]):
         database: Database,
         apply: Callable[[Any, Sequence[Item]], Awaitable[tuple[list[Outcome], Told]]],
         spoil: Callable[[Any, Item, Exception], Awaitable[tuple[list[Outcome], Told]]],
-        at_once: Callable[[Any, Sequence[Item]], Awaitable[tuple[list[Outcome | None], Told]]] | None = None,
+        shortcuts: Sequence[Callable[[Any, Sequence[Item]], Awaitable[tuple[list[Outcome | None], Told]]]] = (),
         *,
         lanes: int = LANES,
     ) -> None:
@@ -95,9 +95,9 @@ class Groups(Generic[Item, Outcome]):
         self._database = database
         self._apply = apply
         self._spoil = spoil
-        self._at_once = at_once
-        # What takes several steps has a lane of its own, so that what takes one does not wait for it.
-        self._rest = Groups(name, database, apply, spoil, lanes=1) if at_once else None
+        self._shortcut = shortcuts[0] if shortcuts else None
+        # What a shortcut leaves has a lane of its own, so that the common case does not wait for it.
+        self._rest = Groups(name, database, apply, spoil, shortcuts[1:], lanes=1) if shortcuts else None
         self._lane_count = lanes
         self._committing = 0
         self._waiting: deque[_Waiting[Item, Outcome]] = deque()
@@ -215,8 +215,8 @@ class Groups(Generic[Item, Outcome]):
         return connection
 
     async def _commit(self, connection: Any, group: list[_Waiting[Item, Outcome]]) -> None:
-        if self._at_once is not None and self._rest is not None:
-            self._rest.take_over(await self._apply_at_once(connection, group, self._at_once))
+        if self._shortcut is not None and self._rest is not None:
+            self._rest.take_over(await self._apply_shortcut(connection, group, self._shortcut))
             return
         try:
             await self._apply_together(connection, group)
@@ -229,16 +229,16 @@ class Groups(Generic[Item, Outcome]):
                 if not waiting.outcome.done():
                     await self._apply_alone(connection, waiting)
 
-    async def _apply_at_once(
-        self, connection: Any, group: list[_Waiting[Item, Outcome]], at_once: Any
+    async def _apply_shortcut(
+        self, connection: Any, group: list[_Waiting[Item, Outcome]], shortcut: Any
     ) -> list[_Waiting[Item, Outcome]]:
         """What could not be done in one statement."""
         try:
-            outcomes, told = await at_once(connection, [waiting.item for waiting in group])
+            outcomes, told = await shortcut(connection, [waiting.item for waiting in group])
         except Exception as error:
             if _is_gone(error):
                 raise
-            log.warning("groups.not_at_once", groups=self.name, items=len(group), error=type(error).__name__)
+            log.warning("groups.shortcut_failed", groups=self.name, items=len(group), error=type(error).__name__)
             return group
         left = []
         for waiting, outcome in zip(group, outcomes, strict=True):

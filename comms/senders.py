@@ -44,6 +44,11 @@ class Stranger(msgspec.Struct, frozen=True):
     source: str
     at: datetime
 
+    @property
+    def phone(self) -> str | None:
+        """The address, where it is a phone number."""
+        return self.address.value if self.address.kind is AddressKind.PHONE else None
+
 
 class Met(msgspec.Struct, frozen=True):
     """The contact of a ``Stranger``, and whether it is ours or somebody was quicker."""
@@ -55,7 +60,6 @@ class Met(msgspec.Struct, frozen=True):
 async def meet(db: Any, strangers: Sequence[Stranger]) -> list[Met]:
     """Each stranger is a contact: a new one, or the one somebody else made in the same instant."""
     ids = [new_id() for _ in strangers]
-    phones = [stranger.address.value if stranger.address.kind is AddressKind.PHONE else None for stranger in strangers]
     made = {
         row["id"]
         for row in await db.fetch(
@@ -65,7 +69,7 @@ async def meet(db: Any, strangers: Sequence[Stranger]) -> list[Met]:
             [new_id() for _ in strangers],
             [stranger.address.kind for stranger in strangers],
             [stranger.address.value for stranger in strangers],
-            phones,
+            [stranger.phone for stranger in strangers],
             [stranger.name for stranger in strangers],
             [stranger.source for stranger in strangers],
             [stranger.at for stranger in strangers],

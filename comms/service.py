@@ -48,7 +48,7 @@ class Service:
         self.vault = Vault(settings.security)
         self.directory = Directory(self.database, self.vault)
         self.arrivals: Groups[arrivals.Arrival, arrivals.Received] = Groups(
-            arrivals.KIND, self.database, arrivals.receive, arrivals.spoil, arrivals.receive_at_once
+            arrivals.KIND, self.database, arrivals.receive, arrivals.spoil, arrivals.SHORTCUTS
         )
         self.reports: Groups[delivery.Reported, delivery.Noted] = Groups(
             delivery.KIND, self.database, delivery.note, delivery.spoil

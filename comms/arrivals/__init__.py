@@ -1,11 +1,15 @@
 """Inbound messages: each finds its place, is kept once and is told to all, in one transaction for all that wait.
 
 ``story`` is read first; ``passage`` is a message on its way, ``keeping`` the statement that keeps it, ``facts`` what is
-told of it; ``at_once`` does the common case in one statement.
+told of it; ``known`` and ``strangers`` are shortcuts of one statement each, with ``at_once`` as what they share.
 """
 
-from comms.arrivals.at_once import receive_at_once
+from comms.arrivals.known import receive_from_known
 from comms.arrivals.passage import KIND, Arrival, Received
 from comms.arrivals.story import receive, spoil
+from comms.arrivals.strangers import receive_from_strangers
 
-__all__ = ["KIND", "Arrival", "Received", "receive", "receive_at_once", "spoil"]
+SHORTCUTS = (receive_from_known, receive_from_strangers)
+"""What is tried first, one after the other; the story takes what they leave."""
+
+__all__ = ["KIND", "SHORTCUTS", "Arrival", "Received", "receive", "spoil"]

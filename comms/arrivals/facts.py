@@ -55,7 +55,6 @@ def shown(passage: Passage, attachments: list[MessageAttachmentView]) -> Convers
 
 
 def contact_created(stranger: senders.Stranger, contact_id: uuid.UUID) -> Fact:
-    address = stranger.address
     return Fact(
         workspace_id=stranger.workspace_id,
         event="contact.created",
@@ -65,7 +64,7 @@ def contact_created(stranger: senders.Stranger, contact_id: uuid.UUID) -> Fact:
         data=encode(
             ContactView(
                 id=contact_id,
-                phone=address.value if address.kind == "phone" else None,
+                phone=stranger.phone,
                 first_name=stranger.name,
                 source=stranger.source,
                 created_at=stranger.at,

@@ -28,6 +28,20 @@ moved AS (
 )"""
 """From ``kept`` to ``moved``: a conversation counts what was kept, reopens for it, replies by the newest's number."""
 
+
+def messages_of(rows: str) -> str:
+    """SQL that makes inbound messages of ``rows``, in the order in which all groups take their unique keys."""
+    return f"""
+    INSERT INTO conversation_messages (workspace_id, id, conversation_id, direction, content, content_type, sender_type,
+        sender_contact_id, metadata, status, provider, provider_message_id, connection_id, phone_number_id,
+        from_address, to_address, created_at, updated_at)
+    SELECT workspace_id, id, conversation_id, 'inbound', content, content_type, 'contact',
+        contact_id, metadata::jsonb, 'received', provider, identity, connection_id, number_id,
+        from_address, line, at, at
+    FROM {rows}
+    ORDER BY workspace_id, provider, identity"""
+
+
 # One statement: the conversations are locked in the order of their ids, the messages inserted in the order of theirs,
 # and a conversation counts only what was really kept.
 _KEEP = f"""
@@ -35,7 +49,7 @@ WITH i AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
                          $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[])
         AS i (workspace_id, id, conversation_id, contact_id, number_id, connection_id, content, content_type, metadata,
-              provider, identity, from_address, to_address, at)
+              provider, identity, from_address, line, at)
 ),
 held AS MATERIALIZED (
     SELECT c.workspace_id, c.id, c.status FROM conversations c
@@ -45,14 +59,7 @@ held AS MATERIALIZED (
     FOR NO KEY UPDATE OF c
 ),
 kept AS (
-    INSERT INTO conversation_messages (workspace_id, id, conversation_id, direction, content, content_type, sender_type,
-        sender_contact_id, metadata, status, provider, provider_message_id, connection_id, phone_number_id,
-        from_address, to_address, created_at, updated_at)
-    SELECT i.workspace_id, i.id, i.conversation_id, 'inbound', i.content, i.content_type, 'contact',
-        i.contact_id, i.metadata::jsonb, 'received', i.provider, i.identity, i.connection_id, i.number_id,
-        i.from_address, i.to_address, i.at, i.at
-    FROM i JOIN held ON held.workspace_id = i.workspace_id AND held.id = i.conversation_id
-    ORDER BY i.workspace_id, i.provider, i.identity
+    {messages_of("i WHERE (conversation_id IN (SELECT id FROM held)) IS TRUE")}
     ON CONFLICT (workspace_id, provider, provider_message_id) WHERE provider_message_id IS NOT NULL DO NOTHING
     RETURNING workspace_id, id, conversation_id, phone_number_id, created_at
 ),

@@ -3,14 +3,19 @@
 import asyncio
 import io
 import logging
+import re
 import uuid
+from datetime import datetime
 from typing import Any
 
 import httpx
 import msgspec
 
 from comms import logs
+from comms.arrivals import Arrival, receive
+from comms.arrivals.strangers import receive_from_strangers
 from comms.directory import Connection
+from comms.providers import DIALECTS
 from comms.service import Service
 from models.base import now
 from tests.conftest import Client
@@ -29,6 +34,72 @@ async def test_the_common_case_tells_exactly_what_get_shows(
     assert message["content"] == '"quotes", \\ and ☃'
     assert message == (await owner.get(f"/api/v1/conversation-messages/{message['id']}")).json()
     assert told["conversation_id"] == uuid.UUID(message["conversationId"])
+
+
+def _arrival(line: Connection, **more: Any) -> Arrival:
+    request = text(line, **more)
+    dialect = DIALECTS[line.provider]
+    return Arrival(line, request, dialect.message_of(dialect.open(request, line.credentials)), now())
+
+
+async def test_every_shortcut_and_the_story_leave_the_same_behind_for_a_stranger(
+    service: Service, owner: Client, line: Connection, admin: Any
+) -> None:
+    """The story is the rule; what the shortcut leaves may differ in ids and times only."""
+    left = []
+    for sender, take in (("+14155550001", receive_from_strangers), ("+14155550002", receive)):
+        before = {table: len(await rows(admin, table, owner.workspace_id)) for table in _LEFT}
+        async with service.database.alone() as db:
+            outcomes, told = await take(db, [_arrival(line, sid=f"SM{sender}", sender=sender)])
+        assert [outcome is not None and outcome.is_new for outcome in outcomes] == [True]
+        assert told[0][0] == owner.workspace_id
+        after = {table: (await rows(admin, table, owner.workspace_id))[before[table] :] for table in _LEFT}
+        left.append({table: [_without_ids(row, sender) for row in after[table]] for table in _LEFT})
+    assert left[0] == left[1]
+    assert [len(left[0][table]) for table in _LEFT] == [1, 1, 1, 1, 1, 3]
+    for told in await rows(admin, "events", owner.workspace_id):
+        plural = {"contact": "contacts", "conversation": "conversations", "message": "conversation-messages"}
+        shown = (await owner.get(f"/api/v1/{plural[told['subject_type']]}/{told['subject_id']}")).json()
+        data = msgspec.json.decode(told["data"])
+        if told["subject_type"] == "conversation":  # it is told as it began
+            data |= {"messageCount": 1, "lastMessageAt": shown["lastMessageAt"], "updatedAt": shown["updatedAt"]}
+        assert data == shown
+
+
+_LEFT = ("contacts", "contact_points", "conversations", "conversation_messages", "webhook_receipts", "events")
+
+
+def _without_ids(row: dict[str, Any], sender: str) -> dict[str, Any]:
+    """What is the same of any stranger's first text."""
+    known = re.compile(rf"[0-9a-f-]{{36}}|SM{re.escape(sender)}|{re.escape(sender)}|\d+-\d\d-\d\d[T ][^\"]+")
+    texts = {name: known.sub("…", value) for name, value in row.items() if isinstance(value, str)}
+    secret = {"seq", "body", "url", "headers"}
+    return {
+        name: texts.get(name, "…" if isinstance(value, uuid.UUID | datetime) else value)
+        for name, value in row.items()
+        if name not in secret
+    }
+
+
+async def test_strangers_who_are_known_by_now_or_write_twice_are_left_to_the_story(
+    service: Service, workspace_id: uuid.UUID, anonymous: httpx.AsyncClient, line: Connection, admin: Any
+) -> None:
+    await post(anonymous, text(line, sid="K1", sender="+14155550001"))
+    coming = [
+        _arrival(line, sid="K1", sender="+14155550009"),  # what we have, whoever it is said to be from
+        _arrival(line, sid="K2", sender="+14155550001"),
+        _arrival(line, sid="N1", sender="+14155550002"),
+        _arrival(line, sid="N2", sender="+14155550002"),
+        _arrival(line, sid="U1", sender="+14155550003", recipient="+14155550177"),
+        _arrival(line, sid="W1", sender="anonymous"),
+        _arrival(line, sid="M1", sender="+14155550004", media=["https://api.twilio.com/a"]),
+    ]
+    async with service.database.alone() as db:
+        outcomes, _ = await receive_from_strangers(db, coming)
+    assert [outcome is not None for outcome in outcomes] == [False, False, True, False, False, False, False]
+    assert len(await rows(admin, "contacts", workspace_id)) == 2
+    outcomes = await asyncio.gather(*(service.arrivals.add(arrival) for arrival in coming))
+    assert [outcome.is_new for outcome in outcomes] == [False, True, False, True, False, True, True]
 
 
 async def test_common_strange_repeated_and_unmapped_texts_in_one_group_all_find_their_place(
