@@ -16,7 +16,19 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router
 
 from comms.service import Service
-from handlers import access, communications, connections, core, crm, events, health, live, webhooks
+from handlers import (
+    access,
+    agents,
+    communications,
+    connections,
+    core,
+    crm,
+    events,
+    health,
+    live,
+    orchestration,
+    webhooks,
+)
 from handlers.given import DEPENDENCIES, Request
 from handlers.guards import authenticated
 from handlers.problems import PROBLEMS, answer
@@ -90,6 +102,8 @@ def create_api(service: Service) -> Litestar:
                     core.routes,
                     connections.routes,
                     access.routes,
+                    agents.routes,
+                    orchestration.routes,
                     crm.routes,
                     communications.routes,
                     events.routes,
