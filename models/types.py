@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import phonenumbers
 from croniter import croniter
 from croniter.croniter import CroniterError
-from sqlalchemy import Text
+from sqlalchemy import CheckConstraint, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -26,6 +26,7 @@ _LONGEST_CRON = 200
 _CRON_FIELD = re.compile(
     r"(?:[\d*/,#L-]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat)+", re.IGNORECASE
 )
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,255}")
 
 
@@ -130,3 +131,21 @@ class Slug(_Normalised):
         if len(value) > _LONGEST_SLUG or not _SLUG.fullmatch(value):
             raise ValueError("must be lower-case letters and digits in words joined by hyphens, such as sales-starter")
         return value
+
+
+class Currency(_Normalised):
+    """A currency's code of three letters (ISO 4217), in upper case."""
+
+    cache_ok = True
+
+    def normalise(self, value: str) -> str:
+        """``value`` in upper case; ``ValueError`` when it is no code."""
+        code = value.strip().upper()
+        if not _CURRENCY.fullmatch(code):
+            raise ValueError("is not a currency code of three letters, such as USD")
+        return code
+
+
+def is_currency(column: str) -> CheckConstraint:
+    """The column holds a currency's code, whoever writes it."""
+    return CheckConstraint(f"{column} ~ '^[A-Z]{{3}}$'", name=f"{column}_code")
