@@ -43,3 +43,11 @@ def secured_workspaces() -> Iterator[str]:
 def secured_users() -> Iterator[str]:
     """Users are global; ``comms_web`` sees those who are, or were, members of its workspace."""
     return secured("users", "EXISTS (SELECT FROM workspace_members m WHERE m.user_id = users.id)")
+
+
+def hidden(table: str) -> Iterator[str]:
+    """The statements after which only ``comms_worker`` knows of ``table``: it belongs to no workspace."""
+    yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+    yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
+    yield f"CREATE POLICY everywhere ON {table} TO {WORKER} USING (true) WITH CHECK (true)"
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {WORKER}"
