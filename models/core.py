@@ -2,8 +2,9 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import msgspec
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -16,6 +17,16 @@ Provider = Literal["twilio", "signalwire", "sendgrid"]
 TokenScope = Literal["read", "write", "admin"]
 Area = Literal["agents", "packs", "billing", "members"]
 Level = Literal["none", "read", "write"]
+AiProvider = Literal["openai", "anthropic", "google"]
+
+
+def permissions_known() -> CheckConstraint:
+    """``permissions`` names areas of ours and a level for each, whoever wrote it."""
+    areas, levels = get_args(Area), ", ".join(f"'{level}'" for level in get_args(Level))
+    listed = ", ".join(f"'{area}'" for area in areas)
+    laws = [f"permissions - ARRAY[{listed}] = '{{}}'::jsonb"]
+    laws += [f"coalesce(permissions->>'{area}', 'none') IN ({levels})" for area in areas]
+    return CheckConstraint(" AND ".join(laws), name="permissions_known")
 
 
 class Workspace(Stamped, Base):
@@ -51,14 +62,28 @@ class Workspace(Stamped, Base):
     is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
 
 
+class AiKeyView(msgspec.Struct, rename="camel"):
+    """A key to an AI provider: that it is there, and its last four characters."""
+
+    last_four: str
+
+
 class WorkspaceView(View, kw_only=True):
-    """A workspace as its members see it; ``settings.reopenWithin`` is in seconds (7 days unless set)."""
+    """A workspace as its members see it.
+
+    A PATCH of ``settings`` changes the keys it names, and null removes one. ``reopenWithin`` is in seconds (7 days
+    unless set), ``invoicePrefix`` has 20 characters at most, ``timezone`` is an IANA name, ``defaultCountry`` two
+    letters, ``locale`` a language tag; ``branding``, ``features`` and ``notifications`` are objects, and ``custom`` is
+    an object that is yours alone.
+    """
 
     id: ReadOnly[uuid.UUID]
     name: str
     slug: ReadOnly[str]
+    clerk_organization_id: ReadOnly[str | None] = None
     subscription_tier: ReadOnly[SubscriptionTier]
     settings: dict[str, Any] = {}
+    encrypted_api_keys: ReadOnly[dict[AiProvider, AiKeyView]] = {}
     is_active: ReadOnly[bool]
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
@@ -101,7 +126,9 @@ class WorkspaceMember(TenantRow, Base):
         ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="RESTRICT"),
         refers_to_member("invited_by"),
         one_of("role", Role),
+        permissions_known(),
         Index("ix_workspace_members_user_id", "user_id"),
+        Index("ix_workspace_members_created", "workspace_id", "created_at", "id"),
     )
 
     user_id: Mapped[uuid.UUID]
@@ -113,12 +140,12 @@ class WorkspaceMember(TenantRow, Base):
 
 
 class WorkspaceMemberView(View, kw_only=True):
-    """A membership: who, in which role, with which extra permissions."""
+    """A membership: who, in which role. ``permissions`` grants or takes away what the role leaves open, by area."""
 
     id: ReadOnly[uuid.UUID]
     user_id: ReadOnly[uuid.UUID]
-    role: ReadOnly[Role]
-    permissions: ReadOnly[dict[str, Any]]
+    role: Role
+    permissions: dict[Area, Level]
     invited_by: ReadOnly[uuid.UUID | None]
     joined_at: ReadOnly[datetime | None]
     is_active: ReadOnly[bool]
@@ -135,6 +162,7 @@ class WorkspaceApiKey(TenantRow, Base):
         one_of("provider", Provider),
         # A webhook names its connection before anything is known about the workspace.
         Index("ix_workspace_api_keys_id", "id"),
+        Index("ix_workspace_api_keys_created", "workspace_id", "created_at", "id"),
     )
 
     provider: Mapped[str]
@@ -144,20 +172,32 @@ class WorkspaceApiKey(TenantRow, Base):
     auth_tag: Mapped[bytes]
     encryption_key_id: Mapped[str]
     last_four: Mapped[str]
+    next_last_four: Mapped[str | None]
     is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
     last_used_at: Mapped[datetime | None]
+    checked_at: Mapped[datetime | None]
+    check_passed: Mapped[bool | None]
+    check_detail: Mapped[str | None]
     created_by: Mapped[uuid.UUID | None]
 
 
 class WorkspaceApiKeyView(View, kw_only=True):
-    """A connection to a provider, without its secret. ``webhookUrls`` are what the provider is told to post to."""
+    """A connection to a provider, without its secret. ``webhookUrls`` are what the provider is told to post to.
+
+    ``nextLastFour`` is there during a rotation, when webhooks signed with either secret are accepted; ``checkedAt``,
+    ``checkPassed`` and ``checkDetail`` are what the provider last said of these credentials.
+    """
 
     id: ReadOnly[uuid.UUID]
     provider: ReadOnly[Provider]
     name: str
     last_four: ReadOnly[str]
+    next_last_four: ReadOnly[str | None] = None
     is_active: bool = True
     last_used_at: ReadOnly[datetime | None] = None
+    checked_at: ReadOnly[datetime | None] = None
+    check_passed: ReadOnly[bool | None] = None
+    check_detail: ReadOnly[str | None] = None
     created_by: ReadOnly[uuid.UUID | None] = None
     webhook_urls: ReadOnly[dict[str, str]] = {}
     created_at: ReadOnly[datetime]
@@ -173,6 +213,8 @@ class AccessToken(TenantRow, Base):
         refers_to_member("user_id"),
         # Whose token it is becomes known only by finding it.
         Index("ix_access_tokens_token_hash", "token_hash"),
+        Index("ix_access_tokens_created", "workspace_id", "created_at", "id"),
+        Index("ix_access_tokens_user", "workspace_id", "user_id"),
     )
 
     user_id: Mapped[uuid.UUID]
@@ -190,7 +232,7 @@ class AccessTokenView(View, kw_only=True):
 
     id: ReadOnly[uuid.UUID]
     user_id: ReadOnly[uuid.UUID]
-    name: ReadOnly[str]
+    name: str
     last_four: ReadOnly[str]
     scopes: ReadOnly[list[TokenScope]] = []
     expires_at: ReadOnly[datetime | None] = None
@@ -208,10 +250,12 @@ class WsTicket(TenantRow, Base):
         UniqueConstraint("workspace_id", "ticket_hash"),
         refers_to_member("user_id"),
         refers("token_id", "access_tokens", on_delete="CASCADE"),
+        refers("session_id", "sessions", on_delete="CASCADE"),
         Index("ix_ws_tickets_ticket_hash", "ticket_hash"),
     )
 
     user_id: Mapped[uuid.UUID]
     token_id: Mapped[uuid.UUID | None]
+    session_id: Mapped[uuid.UUID | None]
     ticket_hash: Mapped[bytes]
     expires_at: Mapped[datetime]

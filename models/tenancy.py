@@ -54,3 +54,11 @@ def secured_catalogue(table: str) -> Iterator[str]:
     yield f"CREATE POLICY authored ON {table} TO {WEB} USING ({authored}) WITH CHECK ({authored})"
     yield f"CREATE POLICY everywhere ON {table} TO {WORKER} USING (true) WITH CHECK (true)"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {WEB}, {WORKER}"
+
+
+def hidden(table: str) -> Iterator[str]:
+    """The statements after which only ``comms_worker`` knows of ``table``: it belongs to no workspace."""
+    yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+    yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
+    yield f"CREATE POLICY everywhere ON {table} TO {WORKER} USING (true) WITH CHECK (true)"
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {WORKER}"
