@@ -48,6 +48,7 @@ def _value(table: Table, name: str, made: dict[tuple[str, str], Any], workspace_
         "JSONB": "{}",
         "JSON": "{}",
         "TEXT[]": [],
+        "UUID[]": [],
         "BYTEA": b"x",
         "TIMESTAMP WITH TIME ZONE": now(),
         "BIGINT": 1,
