@@ -139,6 +139,7 @@ class Media:
             if found is None:
                 return None
             row, conversation_id, provider, due, wait = found
+            assert conversation_id is not None  # what was attached goes with a deleted message
             if not due:
                 await jobs.enqueue(db, FETCH, [_payload(workspace_id, attachment_id)], delay_seconds=float(wait))
                 return None

@@ -1,6 +1,7 @@
 """Conversations with the outside and channels within: the tables of the schema map's section *Communications*."""
 
 from models.communications.conversations import (
+    MOST_TAGS,
     Conversation,
     ConversationChannel,
     ConversationMessage,
@@ -19,6 +20,8 @@ from models.communications.team import (
     Notification,
     NotificationView,
     TeamChannel,
+    TeamChannelMember,
+    TeamChannelMemberView,
     TeamChannelView,
     TeamMessage,
     TeamMessageView,
@@ -31,6 +34,7 @@ from models.communications.webhooks import (
 )
 
 __all__ = [
+    "MOST_TAGS",
     "Conversation",
     "ConversationChannel",
     "ConversationMessage",
@@ -48,6 +52,8 @@ __all__ = [
     "Notification",
     "NotificationView",
     "TeamChannel",
+    "TeamChannelMember",
+    "TeamChannelMemberView",
     "TeamChannelView",
     "TeamMessage",
     "TeamMessageView",

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import BigInteger, CheckConstraint, Computed, Index, UniqueConstraint, text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Computed, Index, UniqueConstraint, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, part_of_tenant, refers, refers_to_member, tenant_table
@@ -33,6 +33,8 @@ MessageStatus = Literal[
 AttachmentState = Literal["pending", "stored", "failed", "refused"]
 ParticipantRole = Literal["owner", "participant", "observer"]
 
+MOST_TAGS = 50
+
 
 class Conversation(TenantRow, Base):
     """All that is said between the business and one contact on one channel."""
@@ -45,6 +47,7 @@ class Conversation(TenantRow, Base):
         one_of("channel", ConversationChannel),
         one_of("status", ConversationStatus),
         CheckConstraint("message_count >= 0", name="message_count_range"),
+        CheckConstraint(f"cardinality(tags) <= {MOST_TAGS}", name="tags_range"),
         # The threading rule's law: whatever happens at once, a contact has one open conversation per channel.
         Index(
             "uq_conversations_active",
@@ -57,6 +60,24 @@ class Conversation(TenantRow, Base):
         Index("ix_conversations_contact", "workspace_id", "contact_id", "channel", "last_message_at"),
         Index("ix_conversations_inbox", "workspace_id", "last_message_at", "id"),
         Index("ix_conversations_created", "workspace_id", "created_at", "id"),
+        # Every message is an entry in every index of its conversation: these hold only what few messages touch.
+        Index(
+            "ix_conversations_assigned",
+            "workspace_id",
+            "assigned_to",
+            "last_message_at",
+            "id",
+            postgresql_where=text("assigned_to IS NOT NULL"),
+        ),
+        Index(
+            "ix_conversations_status",
+            "workspace_id",
+            "status",
+            "last_message_at",
+            "id",
+            postgresql_where=text("status <> 'active'"),
+        ),
+        Index("ix_conversations_snoozed", "snoozed_until", postgresql_where=text("snoozed_until IS NOT NULL")),
     )
 
     contact_id: Mapped[uuid.UUID | None]
@@ -68,21 +89,26 @@ class Conversation(TenantRow, Base):
     assigned_to: Mapped[uuid.UUID | None]
     tags: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     phone_number_id: Mapped[uuid.UUID | None]
+    snoozed_until: Mapped[datetime | None]
 
 
 class ConversationView(View, kw_only=True):
-    """A conversation. ``phoneNumberId`` is the number last used: replies leave from it."""
+    """A conversation. ``phoneNumberId`` is the number last used: replies leave from it.
+
+    ``messageCount`` and ``lastMessageAt`` speak of what was said with the contact; internal notes are not counted.
+    """
 
     id: ReadOnly[uuid.UUID]
     contact_id: uuid.UUID | None = None
     channel: ConversationChannel
-    status: ConversationStatus = "active"
+    status: ReadOnly[ConversationStatus] = "active"
     subject: str | None = None
     last_message_at: ReadOnly[datetime | None] = None
     message_count: ReadOnly[int] = 0
-    assigned_to: uuid.UUID | None = None
+    assigned_to: ReadOnly[uuid.UUID | None] = None
     tags: list[str] = []
     phone_number_id: uuid.UUID | None = None
+    snoozed_until: ReadOnly[datetime | None] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
 
@@ -102,6 +128,7 @@ class MessageAttachment(TenantRow, Base):
             "next_attempt_at",
             postgresql_where=text("state = 'pending'"),
         ),
+        Index("ix_message_attachments_created", "workspace_id", "created_at", "id"),
     )
 
     message_id: Mapped[uuid.UUID]
@@ -138,7 +165,11 @@ class MessageAttachmentView(View, kw_only=True):
 
 
 class ConversationMessage(TenantRow, Base):
-    """One thing said. Which of our numbers it used is its own fact, not the conversation's."""
+    """One thing said. Which of our numbers it used is its own fact, not the conversation's.
+
+    An internal note is for the team and never sent. A deleted message leaves a row of no conversation that holds
+    nothing but what the provider calls it: so a repeated webhook finds it, and does not bring it back.
+    """
 
     noun = "message"
     __tablename__ = "conversation_messages"
@@ -152,6 +183,13 @@ class ConversationMessage(TenantRow, Base):
         one_of("content_type", MessageContentType),
         one_of("sender_type", SenderType),
         one_of("status", MessageStatus),
+        CheckConstraint("conversation_id IS NOT NULL OR deleted_at IS NOT NULL", name="conversation_id_of_deleted"),
+        # Whatever sends messages takes them by these: a note is never on its way out.
+        CheckConstraint(
+            "NOT is_internal OR (provider_message_id IS NULL"
+            " AND status NOT IN ('scheduled', 'accepted', 'queued', 'sending'))",
+            name="is_internal_stays_here",
+        ),
         # What a provider repeats is kept once.
         Index(
             "uq_conversation_messages_provider_id",
@@ -165,7 +203,7 @@ class ConversationMessage(TenantRow, Base):
         Index("ix_conversation_messages_created", "workspace_id", "created_at", "id"),
     )
 
-    conversation_id: Mapped[uuid.UUID]
+    conversation_id: Mapped[uuid.UUID | None]
     direction: Mapped[str]
     content: Mapped[str]
     content_type: Mapped[str] = mapped_column(default="text", server_default="text")
@@ -190,6 +228,10 @@ class ConversationMessage(TenantRow, Base):
     phone_number_id: Mapped[uuid.UUID | None]
     from_address: Mapped[str | None]
     to_address: Mapped[str | None]
+    is_internal: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    mentions: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
+    edited_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
 
     attachments: Mapped[list[MessageAttachment]] = relationship(
         lazy="raise", order_by=MessageAttachment.position, viewonly=True
@@ -197,7 +239,10 @@ class ConversationMessage(TenantRow, Base):
 
 
 class ConversationMessageView(View, kw_only=True):
-    """A message, with its attachments. ``status`` only ever moves forward."""
+    """A message, with its attachments. ``status`` only ever moves forward.
+
+    ``isInternal`` marks a note for the team; ``mentions`` are the members it calls on.
+    """
 
     id: ReadOnly[uuid.UUID]
     conversation_id: uuid.UUID
@@ -219,6 +264,9 @@ class ConversationMessageView(View, kw_only=True):
     phone_number_id: uuid.UUID | None = None
     from_address: ReadOnly[str | None] = None
     to_address: ReadOnly[str | None] = None
+    is_internal: ReadOnly[bool] = False
+    mentions: ReadOnly[list[uuid.UUID] | None] = None
+    edited_at: ReadOnly[datetime | None] = None
     attachments: ReadOnly[list[MessageAttachmentView]] = []
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
@@ -234,6 +282,7 @@ class ConversationParticipant(TenantRow, Base):
         refers_to_member("user_id"),
         one_of("role", ParticipantRole),
         Index("ix_conversation_participants_created", "workspace_id", "created_at", "id"),
+        Index("ix_conversation_participants_user", "workspace_id", "user_id", "created_at", "id"),
     )
 
     conversation_id: Mapped[uuid.UUID]
@@ -244,13 +293,13 @@ class ConversationParticipant(TenantRow, Base):
 
 
 class ConversationParticipantView(View, kw_only=True):
-    """A member's part in a conversation."""
+    """A member's part in a conversation, and how far they have read."""
 
     id: ReadOnly[uuid.UUID]
     conversation_id: uuid.UUID
     user_id: uuid.UUID
     role: ParticipantRole = "participant"
-    last_read_at: datetime | None = None
+    last_read_at: ReadOnly[datetime | None] = None
     notifications_enabled: bool = True
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]

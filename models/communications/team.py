@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import ARRAY, CheckConstraint, Index, UniqueConstraint, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, refers_to_member, tenant_table
@@ -49,6 +49,32 @@ class TeamChannelView(View, kw_only=True):
     updated_at: ReadOnly[datetime]
 
 
+class TeamChannelMember(TenantRow, Base):
+    """A member who belongs to a channel."""
+
+    __tablename__ = "team_channel_members"
+    __table_args__ = tenant_table(
+        UniqueConstraint("workspace_id", "channel_id", "user_id"),
+        refers("channel_id", "team_channels", on_delete="CASCADE"),
+        refers_to_member("user_id"),
+        Index("ix_team_channel_members_user", "workspace_id", "user_id", "channel_id"),
+        Index("ix_team_channel_members_created", "workspace_id", "created_at", "id"),
+    )
+
+    channel_id: Mapped[uuid.UUID]
+    user_id: Mapped[uuid.UUID]
+
+
+class TeamChannelMemberView(View, kw_only=True):
+    """A member's belonging to a channel."""
+
+    id: ReadOnly[uuid.UUID]
+    channel_id: uuid.UUID
+    user_id: uuid.UUID
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
+
+
 class TeamMessage(TenantRow, Base):
     """One message in a team channel; a reply names the message it answers."""
 
@@ -60,6 +86,15 @@ class TeamMessage(TenantRow, Base):
         one_of("content_type", TeamContentType),
         CheckConstraint("thread_count >= 0", name="thread_count_range"),
         Index("ix_team_messages_channel", "workspace_id", "channel_id", "created_at", "id"),
+        Index("ix_team_messages_created", "workspace_id", "created_at", "id"),
+        Index(
+            "ix_team_messages_thread",
+            "workspace_id",
+            "parent_message_id",
+            "created_at",
+            "id",
+            postgresql_where=text("parent_message_id IS NOT NULL"),
+        ),
     )
 
     channel_id: Mapped[uuid.UUID]
@@ -68,6 +103,7 @@ class TeamMessage(TenantRow, Base):
     content_type: Mapped[str] = mapped_column(default="text", server_default="text")
     attachments: Mapped[list[Any]] = mapped_column(default=list, server_default=text("'[]'"))
     parent_message_id: Mapped[uuid.UUID | None]
+    mentions: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid), default=list, server_default=text("'{}'"))
     thread_count: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     is_pinned: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     is_edited: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
@@ -75,7 +111,7 @@ class TeamMessage(TenantRow, Base):
 
 
 class TeamMessageView(View, kw_only=True):
-    """A message of a team channel."""
+    """A message of a team channel. ``mentions`` are the members it calls on, those in its text as `@[userId]` too."""
 
     id: ReadOnly[uuid.UUID]
     channel_id: uuid.UUID
@@ -84,6 +120,7 @@ class TeamMessageView(View, kw_only=True):
     content_type: TeamContentType = "text"
     attachments: ReadOnly[list[Any]] = []
     parent_message_id: uuid.UUID | None = None
+    mentions: list[uuid.UUID] = []
     thread_count: ReadOnly[int] = 0
     is_pinned: ReadOnly[bool] = False
     is_edited: ReadOnly[bool] = False

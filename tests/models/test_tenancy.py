@@ -57,6 +57,7 @@ def _value(table: Table, name: str, made: dict[tuple[str, str], Any], workspace_
         "JSONB": "{}",
         "JSON": "{}",
         "TEXT[]": [],
+        "UUID[]": [],
         "BYTEA": b"x",
         "DATE": now().date(),
         "TIMESTAMP WITH TIME ZONE": now(),
