@@ -5,7 +5,8 @@ Refused
 ├── Forbidden          we know, and they may not
 ├── Missing            there is no such row in their workspace
 ├── Conflict           it contradicts what is already there; ``conflicting_id`` is the row in the way
-├── Stale              it was meant for another version of the row
+├── Stale              it was meant for another version of the row; ``current`` is the one there is
+├── Reused             a key that must be new came with another request
 └── Invalid            a field says what it must not; ``errors`` names each
 
 ``CannotRun`` is for the command line.
@@ -49,6 +50,14 @@ class Conflict(Refused):
 
 class Stale(Refused):
     """Somebody has changed this meanwhile."""
+
+    def __init__(self, detail: str | None = None, *, current: str | None = None) -> None:
+        self.current = current
+        super().__init__(detail)
+
+
+class Reused(Refused):
+    """This key was used for something else."""
 
 
 class Invalid(Refused):

@@ -14,7 +14,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from sqlalchemy import Table, exc
 from sqlalchemy.dialects import postgresql
 
-from comms.errors import Conflict, Forbidden, Invalid, Missing, Refused, Stale, Unauthenticated
+from comms.errors import Conflict, Forbidden, Invalid, Missing, Refused, Reused, Stale, Unauthenticated
 from handlers.shapes import msgspec_camel
 from models.base import Base
 
@@ -89,6 +89,8 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
             return Problem(401, detail=error.detail), {"WWW-Authenticate": 'Bearer realm="comms"'}
         case Conflict():
             return Problem(409, detail=error.detail, conflicting_id=error.conflicting_id), {}
+        case Stale():
+            return Problem(412, detail=error.detail), {"ETag": error.current} if error.current else {}
         case Refused():
             return Problem(_REFUSED[_known(error)], detail=error.detail), {}
         case ValidationException():
@@ -109,7 +111,7 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
     return Problem(500, detail="Something went wrong on our side; the request id finds it in our log."), {}
 
 
-_REFUSED: Mapping[type[Refused], int] = {Forbidden: 403, Missing: 404, Stale: 412}
+_REFUSED: Mapping[type[Refused], int] = {Forbidden: 403, Missing: 404, Reused: 422}
 
 
 def _known(error: Refused) -> type[Refused]:

@@ -1,6 +1,18 @@
 """What is true: tables, their views, tenancy and migrations. Importing this package knows every table."""
 
-from models import access, agents, business, communications, core, crm, events, finance, marketing, orchestration
+from models import (
+    access,
+    agents,
+    business,
+    communications,
+    core,
+    crm,
+    events,
+    finance,
+    idempotency,
+    marketing,
+    orchestration,
+)
 from models.base import Base
 
 __all__ = [
@@ -13,6 +25,7 @@ __all__ = [
     "crm",
     "events",
     "finance",
+    "idempotency",
     "marketing",
     "orchestration",
 ]
