@@ -21,10 +21,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from comms import events
 from comms.events import Actor, Told
+from comms.search import keeping as search
 from comms.settings import DatabaseSettings, Secret
 from models.tenancy import WEB, WORKER, WORKSPACE_SETTING
 
-_NAME_WORKSPACE = text(f"SELECT set_config('{WORKSPACE_SETTING}', :workspace, true)")
+# How many rows a workspace has, and which values are rare, is known only for the values at hand: a plan for any value
+# walks through a million rows where one for this value would not.
+_NAME_WORKSPACE = text(
+    f"SELECT set_config('{WORKSPACE_SETTING}', :workspace, true),"
+    " set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
 
 
 class Urls(msgspec.Struct, frozen=True):
@@ -146,6 +152,7 @@ class Database:
         async with self._sessions[role].begin() as session:
             session.info["actor"] = actor or Actor()
             yield session
+            await search.take_in(session)
             told = await events.write_recorded(session)
         if told:
             self.on_told(told)

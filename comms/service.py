@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from comms.groups import Groups
 from comms.hub import Hub
 from comms.media import Media
 from comms.replays import Replays
+from comms.search.following import keep_up
 from comms.settings import Settings
 from comms.vault import Vault
 from comms.worker import Worker
@@ -25,6 +27,7 @@ log = structlog.get_logger(__name__)
 JOIN_PARKED_SECONDS = 5.0
 STOP_SECONDS = 10.0
 RECALL_SECONDS = 60.0
+INDEX_SECONDS = 1.0
 
 
 class Service:
@@ -63,7 +66,11 @@ class Service:
                 self.database,
                 media=self.media,
                 retry=self.replays.retry,
-                periodic=[(JOIN_PARKED_SECONDS, self._join_parked), (RECALL_SECONDS, self.replays.recall)],
+                periodic=[
+                    (JOIN_PARKED_SECONDS, self._join_parked),
+                    (RECALL_SECONDS, self.replays.recall),
+                    (INDEX_SECONDS, partial(keep_up, self.database)),
+                ],
             )
             if worker
             else None

@@ -12,6 +12,7 @@ from models import (
     idempotency,
     marketing,
     orchestration,
+    search,
 )
 from models.base import Base
 
@@ -28,4 +29,5 @@ __all__ = [
     "idempotency",
     "marketing",
     "orchestration",
+    "search",
 ]

@@ -49,6 +49,13 @@ def parser() -> argparse.ArgumentParser:
         _data(step)
         step.set_defaults(run=f"schema:{name}")
 
+    demo = commands.add_parser("demo", help="the demo workspace; with --scale, as full as after two years")
+    demo.add_argument("--scale", action="store_true", help="fill it, once: takes minutes")
+    demo.add_argument("--contacts", type=int, help="how many contacts (default 100000)")
+    demo.add_argument("--messages", type=int, help="how many messages (default 1000000)")
+    _data(demo)
+    demo.set_defaults(run="demonstrating:make")
+
     _simulate(commands)
 
     doctor = commands.add_parser("doctor", help="what is misconfigured, in words")

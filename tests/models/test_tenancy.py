@@ -64,6 +64,7 @@ def _value(table: Table, name: str, made: dict[tuple[str, str], Any], workspace_
         "BIGINT": 1,
         "INTEGER": 1,
         "NUMERIC(14, 2)": 1,
+        "TSVECTOR": "",
     }
     return values[kind]
 

@@ -1,0 +1,79 @@
+"""From a question to the rows it means: newest first, in bounded time however many there are."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy import ColumnElement, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms.search.question import Question
+
+BUDGET = timedelta(milliseconds=15)
+FEW = 2_000
+"""Up to so many rows are looked up by their ids, then filtered and sorted; of more, each row of a list is asked."""
+
+
+class Place(msgspec.Struct, array_like=True, frozen=True):
+    """Where to go on: behind that row of the bucket, or at its beginning."""
+
+    bucket: int
+    at: datetime | None = None
+    id: uuid.UUID | None = None
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A row that is meant."""
+
+    id: uuid.UUID
+    kind: str
+    place: Place
+
+
+async def find(
+    db: AsyncSession, question: Question, kinds: Sequence[str], most: int, after: Place | None = None
+) -> tuple[list[Found], Place | None]:
+    """At most so many of the rows that are meant, and where the rest begin.
+
+    The search may stop early to stay within its time: then there are fewer than ``most``, and yet a place to go on.
+    """
+    start = after or Place(bucket=-1)
+    rows = (
+        await db.execute(
+            _FOUND,
+            {
+                "kinds": list(kinds),
+                "wanted": question.wanted(),
+                "filtered": question.filtered(),
+                "bucket": None if after is None else start.bucket,
+                "at": start.at,
+                "id": start.id,
+                "most": most + 1,
+                "budget": BUDGET,
+            },
+        )
+    ).all()
+    found = [Found(row.subject_id, row.kind, Place(row.bucket, row.at, row.subject_id)) for row in rows if row.kind]
+    if len(found) > most:
+        return found[:most], found[most - 1].place
+    stopped = rows[-1] if rows and rows[-1].kind is None else None
+    return found, None if stopped is None else Place(stopped.bucket)
+
+
+async def meant(db: AsyncSession, question: Question, kind: str, table: str) -> ColumnElement[bool]:
+    """The condition that a row of ``table`` is meant: one of few, or else asked row by row."""
+    found, rest = await find(db, question, [kind], FEW)
+    if rest is None:
+        among = text(f"{table}.id = ANY(CAST(:found AS uuid[]))")
+        return among.bindparams(found=[row.id for row in found])  # type: ignore[return-value]  # a condition is text too
+    asked = text(
+        f"(SELECT d.words @@ CAST(replace(:asked, chr(1), search_tag(d.workspace_id, d.kind, d.bucket)) AS tsquery)"
+        f" FROM search_documents d WHERE d.workspace_id = {table}.workspace_id AND d.subject_id = {table}.id) IS TRUE"
+    )
+    return asked.bindparams(asked=question.whole())  # type: ignore[return-value]  # a condition is text too
+
+
+_FOUND = text(
+    "SELECT * FROM search_found(CAST(:kinds AS text[]), :wanted, :filtered, :bucket, :at, :id, :most, :budget)"
+)

@@ -1,0 +1,66 @@
+"""What can be found: the rows of which tables, by which of their texts."""
+
+from typing import Any
+
+import msgspec
+
+from models.base import Base, noun_of
+from models.communications import Conversation, ConversationMessage
+from models.crm import Contact
+
+TEXT = "CASE t.content_type WHEN 'html' THEN regexp_replace(t.content, '<[^>]*>', ' ', 'g') ELSE t.content END"
+ADDRESSES = (
+    "(SELECT string_agg(p.value, ' ') FROM contact_points p"
+    " WHERE p.workspace_id = t.workspace_id AND p.contact_id = t.id)"
+)
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A sort of rows: SQL for each text of a row ``t``, and for the conversation it goes with."""
+
+    table: type[Base]
+    texts: dict[str, str]
+    conversation: str = "NULL::uuid"
+
+    @property
+    def name(self) -> str:
+        """As events call a row of it."""
+        return noun_of(self.table)
+
+    @property
+    def rows(self) -> str:
+        """The table's name in SQL."""
+        return str(self.table.__tablename__)
+
+
+def _of(table: type[Base], texts: dict[str, str], conversation: str = "NULL::uuid") -> tuple[str, Kind]:
+    return noun_of(table), Kind(table, texts, conversation)
+
+
+KINDS: dict[str, Kind] = dict(
+    [
+        _of(
+            Contact,
+            {
+                "firstName": "t.first_name",
+                "lastName": "t.last_name",
+                "company": "t.company",
+                "email": "t.email",
+                "phone": "t.phone",
+                "contactPoints": ADDRESSES,
+            },
+        ),
+        _of(Conversation, {"subject": "t.subject"}, "t.id"),
+        _of(ConversationMessage, {"content": TEXT}, "t.conversation_id"),
+    ]
+)
+"""By the noun in their events. A list of these tables is searched by these words; other lists read their rows."""
+
+ABOUT: dict[str, tuple[str, str]] = {"contact_point": ("contact", "contactId")}
+"""Rows whose words are another's: of which kind, and where their JSON names it."""
+
+
+def kind_of(table: Any) -> Kind | None:
+    """How that table is found; None when its rows are read instead."""
+    found = KINDS.get(noun_of(table))
+    return found if found is not None and found.table is table else None

@@ -1,0 +1,136 @@
+"""Search: words in buckets beside the tables, the function that finds them, and indexes for what lists sort by."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+from models import tenancy
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+# What a word is marked with. ``comms.search.words`` says the same in Python.
+TAG = """
+CREATE FUNCTION search_tag(workspace uuid, kind text, bucket int) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN left(md5(workspace::text || '/' || kind || '/' || bucket::text), 8)
+"""
+
+# Row security keeps a search from its index: the match operator of text search may tell about rows it is not meant to
+# see, so PostgreSQL asks the policy of every row first. This function is the owner's, looks only into the workspace the
+# transaction has named, and returns ids, which are then read under the caller's own policy.
+#
+# It goes from the newest bucket to the oldest until it has ``most`` rows or its time is up; then a last row without an
+# id says in which bucket to go on. ``filtered`` is a second condition that is not worth a look into the index.
+FOUND = f"""
+CREATE FUNCTION search_found(
+    kinds text[], wanted text, filtered text, from_bucket int, before_at timestamptz, before_id uuid, most int,
+    budget interval
+) RETURNS TABLE (subject_id uuid, kind text, bucket int, at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
+SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    here uuid := nullif(current_setting('{tenancy.WORKSPACE_SETTING}', true), '')::uuid;
+    ends timestamptz := clock_timestamp() + budget;
+    place int := from_bucket;
+    asked tsquery;
+    beside tsquery;
+    there int;
+BEGIN
+    IF place IS NULL THEN
+        SELECT p.bucket INTO place FROM search_progress p WHERE p.workspace_id = here;
+        place := coalesce(place, 0);
+    END IF;
+    WHILE place >= 0 AND most > 0 LOOP
+        SELECT string_agg('(' || replace(wanted, chr(1), search_tag(here, k, place)) || ')', ' | ')::tsquery,
+            string_agg('(' || replace(filtered, chr(1), search_tag(here, k, place)) || ')', ' | ')::tsquery
+        INTO asked, beside FROM unnest(kinds) AS k;
+        RETURN QUERY
+            SELECT d.subject_id, d.kind, d.bucket, d.at FROM search_documents d
+            WHERE d.words @@ asked AND (beside IS NULL OR d.words @@ beside) IS TRUE
+                AND d.workspace_id = here AND d.bucket = place AND d.kind = ANY (kinds)
+                AND (before_at IS NULL OR place < from_bucket OR (d.at, d.subject_id) < (before_at, before_id))
+            ORDER BY d.at DESC, d.subject_id DESC LIMIT most;
+        GET DIAGNOSTICS there = ROW_COUNT;
+        most := most - there;
+        place := place - 1;
+        IF most > 0 AND place >= 0 AND clock_timestamp() > ends THEN
+            RETURN QUERY SELECT NULL::uuid, NULL::text, place, NULL::timestamptz;
+            RETURN;
+        END IF;
+    END LOOP;
+END
+$$
+"""
+
+
+def upgrade() -> None:
+    op.create_table(
+        "search_documents",
+        sa.Column("workspace_id", sa.Uuid(), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("bucket", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("conversation_id", sa.Uuid(), nullable=True),
+        sa.Column("words", postgresql.TSVECTOR(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id", "conversation_id"],
+            ["conversations.workspace_id", "conversations.id"],
+            name=op.f("fk_search_documents_workspace_id_conversation_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_search_documents_workspace_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("workspace_id", "subject_id", name=op.f("pk_search_documents")),
+    )
+    op.create_index(
+        "ix_search_documents_words",
+        "search_documents",
+        ["words"],
+        postgresql_using="gin",
+        postgresql_with={"gin_pending_list_limit": 256},
+    )
+    op.create_index(
+        "ix_search_documents_conversation",
+        "search_documents",
+        ["workspace_id", "conversation_id"],
+        postgresql_where=sa.text("conversation_id IS NOT NULL"),
+    )
+    op.create_table(
+        "search_progress",
+        sa.Column("workspace_id", sa.Uuid(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("bucket", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("filled", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("backfill", sa.Text(), nullable=True),
+        sa.Column("backfill_after", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("bucket >= 0 AND filled >= 0", name=op.f("ck_search_progress_bucket_range")),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_search_progress_workspace_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("workspace_id", name=op.f("pk_search_progress")),
+    )
+    for table in ("search_documents", "search_progress"):
+        for statement in tenancy.secured(table):
+            op.execute(statement)
+        # For the function below, where the owner is no superuser. Any condition here would be asked before the index.
+        op.execute(f"CREATE POLICY finder ON {table} FOR SELECT TO CURRENT_USER USING (true)")
+    op.execute(TAG)
+    op.execute(FOUND)
+    signature = "search_found(text[], text, text, int, timestamptz, uuid, int, interval)"
+    op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
+    op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO {tenancy.WEB}")
+
+
+def downgrade() -> None:
+    op.execute("DROP FUNCTION search_found")
+    op.drop_table("search_progress")
+    op.drop_table("search_documents")
+    op.execute("DROP FUNCTION search_tag")
