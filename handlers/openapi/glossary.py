@@ -179,5 +179,6 @@ FIELDS: Mapping[str, tuple[str, Any]] = {
     "reason": ("Why it is as it is.", "is not a phone number in international form, such as +14155550123"),
     "errors": ("Every field that is wrong.", None),
     "detail": ("What went wrong here, and what to do.", "phone is not a phone number in international form"),
+    "conflictingId": ("The row in the way, if you may see it.", None),
     "requestId": ("Finds the request in our log.", "0f2b8a52c1d94a5f8f3f6f1f2b7c9d10"),
 }
