@@ -1,7 +1,7 @@
 """The API as one ASGI application. Webhooks do not pass the framework: they are counted in thousands a second."""
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,12 +14,8 @@ from comms.service import Service
 from handlers import access, communications, connections, core, crm, events, health, live, openapi, webhooks
 from handlers.given import DEPENDENCIES, Request
 from handlers.guards import authenticated
+from handlers.methods import Application, Receive, Scope, Send, completed
 from handlers.problems import answer
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ROOT = "/api/v1"
 LARGEST_BODY = 2 * 1024 * 1024
@@ -28,6 +24,7 @@ LARGEST_BODY = 2 * 1024 * 1024
 def create_app(service: Service) -> Application:
     """The application of one process; its lifespan starts and stops ``service``."""
     api: Any = create_api(service)
+    ask = completed(api)
     take_webhook = webhooks.routes(service)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,7 +37,7 @@ def create_app(service: Service) -> Application:
         else:
             scope["comms.request_id"] = request_id = uuid.uuid4().hex
             with structlog.contextvars.bound_contextvars(request_id=request_id):
-                await api(scope, receive, send)
+                await ask(scope, receive, send)
 
     return app
 

@@ -198,7 +198,8 @@ def _success(handler: HTTPRouteHandler, schemas: Schemas) -> Schema:
         return {"description": "Done."}
     if not _is_json(answer):
         media_type = str(getattr(handler.media_type, "value", None) or handler.media_type or "*/*")
-        return {"description": "As it is.", "content": {media_type: {"schema": {"type": "string"}, "example": "…"}}}
+        example = handler.opt.get("answers", "…")
+        return {"description": "As it is.", "content": {media_type: {"schema": {"type": "string"}, "example": example}}}
     schema = schemas.of(answer)
     said = words.about(_struct_name(schema), answer) if "$ref" in schema else "What was asked for."
     example = handler.opt.get("answers", schemas.example_of(schema))
@@ -256,7 +257,7 @@ def _refusal(handler: HTTPRouteHandler, status: int, schemas: Schemas) -> Schema
     spec = (handler.responses or {}).get(status)
     if spec is not None and spec.data_container is not Problem:
         schema = schemas.of(spec.data_container)
-        content = {JSON: {"schema": schema, "example": schemas.example_of(schema)}}
+        content = {JSON: {"schema": schema, "example": handler.opt.get("answers", schemas.example_of(schema))}}
         return {"description": spec.description, "content": content}
     said = handler.opt.get("problems", {}).get(status) or (spec.description if spec is not None else None)
     return _problem(status, said, schemas) if said else {"$ref": _RESPONSES + _name(status)}

@@ -12,8 +12,7 @@ from typing import Any
 from sqlalchemy import Column
 
 from handlers.openapi.glossary import FIELDS
-from handlers.resource import RESOURCES
-from models.base import noun_of as noun_of_table
+from handlers.resource import RESOURCES, Resource
 
 Schema = dict[str, Any]
 
@@ -61,7 +60,12 @@ _RULES: list[tuple[str, str]] = [
 
 def words_of(name: str) -> str:
     """``lastContactedAt`` as people read it: ``last contacted at``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name).replace("_", " ").lower()
+    return (
+        re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+        .replace("_", " ")
+        .lower()
+        .replace(" api ", " API ")
+    )
 
 
 def noun_of(component: str) -> str:
@@ -69,7 +73,7 @@ def noun_of(component: str) -> str:
     for resource in RESOURCES:
         shapes = {resource.view.__name__.removesuffix("View"), resource.new.__name__, resource.edit.__name__}
         if component in shapes:
-            return noun_of_table(resource.table).replace("_", " ")
+            return _noun(resource)
     return words_of(re.sub(r"^New(?=[A-Z])|(Change|Page|Here)$", "", component))
 
 
@@ -129,8 +133,13 @@ def referred(name: str, column: Column[Any] | None = None) -> str:
     target = _target(column) if column is not None else None
     for resource in RESOURCES:
         if target is not None and resource.table.__tablename__ == target:
-            return noun_of_table(resource.table).replace("_", " ")
+            return _noun(resource)
     return words_of(name).removesuffix(" id") if target is None else target.replace("_", " ").removesuffix("s")
+
+
+def _noun(resource: Resource) -> str:
+    """What events call a row, or its view is called."""
+    return words_of(resource.table.noun or resource.view.__name__.removesuffix("View"))
 
 
 def _reference(name: str, said: str, column: Column[Any] | None) -> str:
