@@ -111,8 +111,8 @@ def record(
 ) -> None:
     """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it.
 
-    With the view as it was ``before``, the event says what has changed. The conversation it belongs to is the row's own,
-    unless another is named. A row that is no workspace's, such as a template of the catalogue, is told of in the
+    With the view as it was ``before``, the event says what has changed. The conversation it belongs to is the row's
+    own, unless another is named. A row that is no workspace's, such as a template of the catalogue, is told of in the
     workspace the transaction is in.
     """
     actor: Actor = db.info.get("actor", Actor())

@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import Request as LitestarRequest
 from litestar.di import NamedDependency, Provide
+from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,6 +15,8 @@ from comms.errors import Invalid
 from comms.events import Actor
 from comms.service import Service
 from handlers import shapes
+
+JSON = "application/json"
 
 Db = NamedDependency[AsyncSession]
 Asker = NamedDependency[Identity]
@@ -26,14 +29,27 @@ class Request(LitestarRequest[Identity, str, Any]):
 
     async def json(self) -> Any:
         """The body as a value of the type of the handler's ``data``; read strictly, unlike Litestar's own way."""
+        declared = self.route_handler.parsed_fn_signature.parameters.get("data")
+        if declared is not None:
+            _expect_json(self.headers.get("content-type"))
         try:
             sent = await super().json()
         except RecursionError:
             raise Invalid({"": "the body is nested too deeply"}) from None
         except UnicodeDecodeError:
             raise Invalid({"": "the body is not UTF-8"}) from None
-        declared = self.route_handler.parsed_fn_signature.parameters.get("data")
         return sent if declared is None else shapes.read(declared.annotation, sent)
+
+
+def _expect_json(content_type: str | None) -> None:
+    """A body that says that it is something else than JSON is refused; one that says nothing is taken for JSON."""
+    kind = (content_type or JSON).partition(";")[0].strip().lower()
+    if kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise HTTPException(
+            status_code=415,
+            detail=f"Send the body as {JSON}, and say so in Content-Type: it says {content_type!r}.",
+            headers={"Accept": JSON},
+        )
 
 
 def service(request: LitestarRequest[Any, Any, Any]) -> Service:

@@ -41,7 +41,7 @@ class Right:
         self.area = area
         self.level = level
 
-    def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
+    async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
         if not self.admits(connection.user):
             raise Forbidden(f"A workspace's {connection.user.role} may not do this: it takes {self}.")
         self._check_scope(connection.user)

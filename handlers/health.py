@@ -1,28 +1,53 @@
 """What an operator's machines ask; nobody needs to say who they are."""
 
-from typing import Any
+from typing import Annotated
 
+import msgspec
 from litestar import Response, Router, get
+from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from comms import metrics
 from handlers.given import Here
 
 
+class Health(msgspec.Struct):
+    """The process answers."""
+
+    status: Annotated[str, msgspec.Meta(description="Always `ok`.", examples=["ok"])] = "ok"
+
+
+class Readiness(msgspec.Struct, rename="camel"):
+    """Whether this process can do its work, and the figures that say so; null is what could not be asked."""
+
+    ready: Annotated[bool, msgspec.Meta(description="Whether requests may be sent here.", examples=[True])]
+    database: Annotated[bool, msgspec.Meta(description="Whether the database answers.", examples=[True])]
+    migrations: Annotated[bool | None, msgspec.Meta(description="Whether its schema is ours.", examples=[True])]
+    queue_age_seconds: Annotated[
+        float | None, msgspec.Meta(description="How long the oldest job has waited, in seconds.", examples=[0.2])
+    ]
+    hub_lag_seconds: Annotated[
+        float | None, msgspec.Meta(description="How far the screens are behind the log, in seconds.", examples=[0.01])
+    ]
+
+
+UNREADY = ResponseSpec(Readiness, description="Requests should go elsewhere.", generate_examples=False)
+
+
 @get("/healthz", operation_id="healthz")
-async def healthz() -> dict[str, str]:
+async def healthz() -> Health:
     """The process is alive; nothing else is asked."""
-    return {"status": "ok"}
+    return Health()
 
 
-@get("/readyz", operation_id="readyz")
-async def readyz(service: Here) -> Response[dict[str, Any]]:
+@get("/readyz", operation_id="readyz", responses={503: UNREADY})
+async def readyz(service: Here) -> Response[Readiness]:
     """The database answers with the schema we know, jobs are worked off, and events reach the screens; else 503."""
-    state = await service.readiness()
-    return Response(state, status_code=200 if state["ready"] else 503)
+    state = msgspec.convert(await service.readiness(), Readiness)
+    return Response(state, status_code=200 if state.ready else 503)
 
 
-@get("/metrics", operation_id="metrics")
+@get("/metrics", operation_id="metrics", media_type=CONTENT_TYPE_LATEST, answers="comms_hub_lag_seconds 0.0")
 async def read_metrics(service: Here) -> Response[bytes]:
     """Counters and gauges in Prometheus' text format."""
     await service.measure()

@@ -75,7 +75,11 @@ class Listing:
         for name in filters:
             field = self.fields[name]
             kind, of_list = shapes.plain(field.type), get_origin(shapes.plain(field.type)) is list
-            kinds[field.encode_name] = (get_args(kind)[0] if of_list else kind, None, f"Only rows with this `{name}`.")
+            kinds[field.encode_name] = (
+                get_args(kind)[0] if of_list else kind,
+                None,
+                f"Only rows with this `{field.encode_name}`.",
+            )
         kinds["createdAfter"] = (datetime | None, None, "Only rows made at this time or later.")
         kinds["createdBefore"] = (datetime | None, None, "Only rows made before this time.")
         parameters = {}

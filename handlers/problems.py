@@ -4,13 +4,12 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import asyncpg
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.openapi.datastructures import ResponseSpec
 from sqlalchemy import Table, exc
 from sqlalchemy.dialects import postgresql
 
@@ -35,20 +34,17 @@ class FieldError(msgspec.Struct):
 class Problem(msgspec.Struct, omit_defaults=True, rename="camel"):
     """What went wrong (RFC 9457); ``conflictingId`` is the row in the way, ``requestId`` finds it in our log."""
 
-    status: int
-    title: str = ""
+    always: ClassVar[tuple[str, ...]] = ("type", "title", "status", "detail")
+
+    status: Annotated[int, msgspec.Meta(description="The HTTP status.", examples=[400])]
+    title: Annotated[str, msgspec.Meta(description="What the status means.", examples=["Bad Request"])] = ""
     detail: str = ""
     errors: list[FieldError] = []
     conflicting_id: uuid.UUID | None = None
     request_id: str | None = None
-    type: str = msgspec.field(default="about:blank")
-
-
-PROBLEMS = {
-    status: ResponseSpec(Problem, generate_examples=False, description=HTTPStatus(status).phrase, media_type=MEDIA_TYPE)
-    for status in (400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 500, 503)
-}
-"""What every route of the API may answer, for its description."""
+    type: Annotated[
+        str, msgspec.Meta(description="A web address of this sort of problem.", examples=["about:blank"])
+    ] = "about:blank"
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

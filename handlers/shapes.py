@@ -124,7 +124,7 @@ def _shape(view: type[View], name: str, fields: list[tuple[str, Any, Any]]) -> t
     return msgspec.defstruct(
         name,
         fields,
-        namespace={"read_only": known, "__doc__": None},
+        namespace={"read_only": known, "view": view, "__doc__": None},
         rename="camel",
         forbid_unknown_fields=True,
         kw_only=True,

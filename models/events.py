@@ -2,8 +2,9 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, PrimaryKeyConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -59,5 +60,13 @@ class EventView(View, kw_only=True):
     actor_type: ReadOnly[str]
     actor_id: ReadOnly[uuid.UUID | None]
     at: ReadOnly[datetime]
-    data: ReadOnly[dict[str, Any]]
+    data: ReadOnly[
+        Annotated[
+            dict[str, Any],
+            msgspec.Meta(
+                description="The thing it happened to, exactly as its own GET shows it.",
+                examples=[{"id": "0198c0de-5000-7b44-96c0-086bed0401d7", "firstName": "Ada"}],
+            ),
+        ]
+    ]
     changes: ReadOnly[dict[str, Any] | None]

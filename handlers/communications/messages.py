@@ -110,7 +110,12 @@ attachments = crud(
 )
 
 
-@get("/{row_id:uuid}/content", operation_id="get_message_attachment_content", guards=[reader])
+@get(
+    "/{row_id:uuid}/content",
+    operation_id="get_message_attachment_content",
+    guards=[reader],
+    problems={409: "The file is not here (yet): its `state` says why."},
+)
 async def content(service: Here, identity: Asker, row_id: RowId) -> Stream:
     """The attached file. Always a download: what strangers sent us is not shown by browsers under our address."""
     # Its own unit of work, over before the file is read: storage may be slow, and connections are few.

@@ -9,6 +9,8 @@ from handlers.guards import administrator, writer
 from handlers.resource import READ, crud
 from models.communications import DeliveryReportRow, DeliveryReportView, WebhookReceipt, WebhookReceiptView
 
+BYTES = "application/octet-stream"
+
 receipts = crud(
     "/webhook-receipts",
     WebhookReceipt,
@@ -25,12 +27,12 @@ reports = crud(
 )
 
 
-@get("/{row_id:uuid}/body", operation_id="get_webhook_receipt_body", guards=[administrator])
+@get("/{row_id:uuid}/body", operation_id="get_webhook_receipt_body", guards=[administrator], media_type=BYTES)
 async def body(db: Db, identity: Asker, row_id: RowId) -> Response[bytes]:
     """The request's body, byte for byte."""
     row = await receipts.find(db, identity, row_id)
     headers = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
-    return Response(bytes(row.body), media_type="application/octet-stream", headers=headers)
+    return Response(bytes(row.body), media_type=BYTES, headers=headers)
 
 
 @post("/{row_id:uuid}/replay", operation_id="replay_webhook_receipt", status_code=200, guards=[writer])

@@ -2,8 +2,9 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from sqlalchemy import Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -56,9 +57,25 @@ class WebhookReceiptView(View, kw_only=True):
     connection_id: ReadOnly[uuid.UUID]
     provider: ReadOnly[Provider]
     kind: ReadOnly[ReceiptKind]
-    identity: ReadOnly[str]
-    method: ReadOnly[str]
-    url: ReadOnly[str]
+    identity: ReadOnly[
+        Annotated[
+            str,
+            msgspec.Meta(
+                description="What makes the webhook itself: the same one again has the same.",
+                examples=["SM3f8e2c6d0b5a4e7f9c1d2e3f4a5b6c7d"],
+            ),
+        ]
+    ]
+    method: ReadOnly[Annotated[str, msgspec.Meta(description="How it was sent.", examples=["POST"])]]
+    url: ReadOnly[
+        Annotated[
+            str,
+            msgspec.Meta(
+                description="The address it was sent to, as its signature covers it.",
+                examples=["https://comms.example.com/webhooks/twilio/0198c0de-5000-7fb0-9a6f-6d2c3f1e8b11/messages"],
+            ),
+        ]
+    ]
     state: ReadOnly[ReceiptState]
     reason: ReadOnly[str | None] = None
     attempts: ReadOnly[int] = 1
@@ -97,7 +114,9 @@ class DeliveryReportView(View, kw_only=True):
     message_id: ReadOnly[uuid.UUID | None] = None
     provider: ReadOnly[str]
     provider_message_id: ReadOnly[str]
-    reported: ReadOnly[str]
+    reported: ReadOnly[
+        Annotated[str, msgspec.Meta(description="The status in the provider's word.", examples=["delivered"])]
+    ]
     status: ReadOnly[str | None] = None
     error_code: ReadOnly[str | None] = None
     error_message: ReadOnly[str | None] = None
