@@ -5,6 +5,8 @@ Refused
 ├── Forbidden          we know, and they may not
 ├── Missing            there is no such row in their workspace
 ├── Conflict           it contradicts what is already there
+├── TooMany            they have asked too often: ``retry_after`` seconds
+├── Unavailable        whom we would have to ask does not answer
 └── Invalid            a field says what it must not; ``errors`` names each
 
 ``CannotRun`` is for the command line.
@@ -18,7 +20,9 @@ class CannotRun(Exception):
 
 
 class Refused(Exception):
-    """The request is refused."""
+    """The request is refused; ``named`` are the fields it is about, where there are any, and what to know of each."""
+
+    named: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, detail: str | None = None) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip()
@@ -39,6 +43,18 @@ class Missing(Refused):
 
 class Conflict(Refused):
     """This contradicts what is already there."""
+
+
+class TooMany(Refused):
+    """There were too many attempts: wait, and try again."""
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"There were too many attempts: try again in {retry_after} s.")
+
+
+class Unavailable(Refused):
+    """Somebody we would have to ask does not answer: try again."""
 
 
 class Invalid(Refused):

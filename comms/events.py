@@ -101,17 +101,18 @@ def record(
     *,
     at: datetime | None = None,
     conversation_id: uuid.UUID | None = None,
+    workspace_id: uuid.UUID | None = None,
 ) -> None:
     """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it.
 
-    The conversation it belongs to is the row's own, unless another is named.
+    The conversation and the workspace it belongs to are the row's own, unless others are named.
     """
     actor: Actor = db.info.get("actor", Actor())
     subject = noun_of(type(row))
     identity: uuid.UUID = row.id  # type: ignore[attr-defined]  # every table that events speak of has one
     db.info.setdefault("facts", []).append(
         Fact(
-            workspace_id=getattr(row, "workspace_id", identity),
+            workspace_id=workspace_id if workspace_id is not None else getattr(row, "workspace_id", identity),
             event=event,
             subject_type=subject,
             subject_id=identity,

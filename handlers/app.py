@@ -16,9 +16,22 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router
 
 from comms.service import Service
-from handlers import access, communications, connections, core, crm, events, health, live, webhooks
+from handlers import (
+    access,
+    communications,
+    connections,
+    core,
+    crm,
+    events,
+    health,
+    live,
+    me,
+    members,
+    sessions,
+    webhooks,
+)
 from handlers.given import DEPENDENCIES, Request
-from handlers.guards import authenticated
+from handlers.guards import authenticated, is_open
 from handlers.problems import PROBLEMS, answer
 
 Scope = MutableMapping[str, Any]
@@ -88,6 +101,9 @@ def create_api(service: Service) -> Litestar:
                 security=[{"bearer": []}],
                 route_handlers=[
                     core.routes,
+                    members.routes,
+                    me.routes,
+                    sessions.routes,
                     connections.routes,
                     access.routes,
                     crm.routes,
@@ -119,7 +135,11 @@ def create_api(service: Service) -> Litestar:
             ],
             components=Components(
                 security_schemes={
-                    "bearer": SecurityScheme(type="http", scheme="bearer", description="An access token.")
+                    "bearer": SecurityScheme(
+                        type="http",
+                        scheme="bearer",
+                        description="An access token, a session's, or a session token of Clerk's.",
+                    )
                 }
             ),
         ),
@@ -129,4 +149,6 @@ def create_api(service: Service) -> Litestar:
         for handler in getattr(route, "route_handlers", ()):
             if route.path.startswith(ROOT):
                 handler.responses = PROBLEMS
+                if is_open(handler):
+                    handler.security = ()
     return api

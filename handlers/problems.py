@@ -14,7 +14,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from sqlalchemy import Table, exc
 from sqlalchemy.dialects import postgresql
 
-from comms.errors import Conflict, Forbidden, Invalid, Missing, Refused, Unauthenticated
+from comms.errors import Conflict, Forbidden, Invalid, Missing, Refused, TooMany, Unauthenticated, Unavailable
 from handlers.shapes import msgspec_camel
 from models.base import Base
 
@@ -84,8 +84,13 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
             return _invalid(error.errors), {}
         case Unauthenticated():
             return Problem(401, detail=error.detail), {"WWW-Authenticate": 'Bearer realm="comms"'}
+        case TooMany():
+            return Problem(429, detail=error.detail), {"Retry-After": str(error.retry_after)}
+        case Unavailable():
+            return Problem(503, detail=error.detail), {"Retry-After": str(RETRY_AFTER_SECONDS)}
         case Refused():
-            return Problem(_REFUSED[_known(error)], detail=error.detail), {}
+            named = [FieldError(field, reason) for field, reason in error.named]
+            return Problem(_REFUSED[_known(error)], detail=error.detail, errors=named), {}
         case ValidationException():
             return _invalid(_of_litestar(error)), {}
         case HTTPException():
