@@ -1,10 +1,17 @@
 """Who of a workspace may hear of an event, in the log and on the socket alike."""
 
 import uuid
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, get_args
 
 import msgspec
 
-PERSONAL = frozenset({"notification", "access_token"})
+from comms import permissions
+from models.base import Base, noun_of
+from models.core import Area, Level, Role
+
+PERSONAL = frozenset({"notification", "access_token", "session"})
 """Nouns whose events are for the user whom ``userId`` in their data names."""
 
 ADMINISTRATIVE = frozenset({"access_token", "workspace_api_key"})
@@ -12,27 +19,67 @@ ADMINISTRATIVE = frozenset({"access_token", "workspace_api_key"})
 
 ADMINISTRATORS = frozenset({"owner", "admin"})
 
+Need = tuple[Area, Level]
+"""A level of permission in an area."""
+
+_NEEDS: Mapping[str, Need] = {
+    "agent_template": ("packs", "read"),
+    "agent_pack": ("packs", "read"),
+    "invoice": ("billing", "read"),
+    "expense": ("billing", "read"),
+    "workspace_member": ("members", "read"),
+    # It holds an address that nobody has agreed to show: for those who could have invited it.
+    "workspace_invitation": ("members", "write"),
+}
+
+
+def need_of(noun: str) -> Need | None:
+    """What one must be permitted to hear of ``noun``; None when everybody may."""
+    if noun in _NEEDS:
+        return _NEEDS[noun]
+    return ("agents", "read") if noun == "agent" or noun.startswith("agent_") else None
+
 
 class Listener(msgspec.Struct, frozen=True):
-    """As much of a member as decides what they may hear."""
+    """As much of a member as decides what they may hear; ``lacks`` is what they are not permitted."""
 
     user_id: uuid.UUID | None = None
     is_administrator: bool = False
+    lacks: frozenset[Need] = frozenset()
+
+
+def listener_of(user_id: uuid.UUID, role: Role, granted: Mapping[str, Any]) -> Listener:
+    """A member with that role and those ``permissions``, as one who listens."""
+    return Listener(user_id, role in ADMINISTRATORS, lacks_of(role, granted))
+
+
+def lacks_of(role: Role, granted: Mapping[str, Any]) -> frozenset[Need]:
+    """Whatever a member with that role and those ``permissions`` may not do."""
+    levels: tuple[Level, ...] = ("read", "write")
+    return frozenset(
+        (area, level)
+        for area in get_args(Area)
+        for level in levels
+        if not permissions.allows(role, granted, area, level)
+    )
 
 
 class Audience(msgspec.Struct, frozen=True):
-    """One user, the administrators, either, or, with neither named, everybody."""
+    """One user, the administrators, either, or everybody when neither is named; of them, who is permitted ``need``."""
 
     user_id: uuid.UUID | None = None
     administrators: bool = False
+    need: Need | None = None
 
     @property
     def is_everybody(self) -> bool:
-        return self.user_id is None and not self.administrators
+        return self.user_id is None and not self.administrators and self.need is None
 
     def includes(self, listener: Listener) -> bool:
         """Whether ``listener`` may hear."""
-        if self.is_everybody or (self.administrators and listener.is_administrator):
+        if self.need is not None and self.need in listener.lacks:
+            return False
+        if (self.user_id is None and not self.administrators) or (self.administrators and listener.is_administrator):
             return True
         return self.user_id is not None and self.user_id == listener.user_id
 
@@ -47,6 +94,19 @@ EVERYBODY = Audience()
 def audience_of(noun: str, data: bytes) -> Audience:
     """Who may hear of an event about ``noun`` whose data is this JSON."""
     if noun not in PERSONAL and noun not in ADMINISTRATIVE:
-        return EVERYBODY
+        need = need_of(noun)
+        return EVERYBODY if need is None else Audience(need=need)
     named = msgspec.json.decode(data, type=_Addressed).user_id if noun in PERSONAL else None
-    return Audience(named, noun in ADMINISTRATIVE)
+    return Audience(named, noun in ADMINISTRATIVE, need_of(noun))
+
+
+def unheard(role: Role, granted: Mapping[str, Any]) -> frozenset[str]:
+    """The nouns of which a member lacks the permission to hear."""
+    lacks = lacks_of(role, granted)
+    return frozenset(noun for noun, need in _needs().items() if need in lacks)
+
+
+@lru_cache
+def _needs() -> Mapping[str, Need]:
+    nouns = {noun_of(mapper.class_) for mapper in Base.registry.mappers} | set(_NEEDS)
+    return {noun: need for noun in nouns if (need := need_of(noun)) is not None}

@@ -8,9 +8,9 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.errors import Invalid
+from comms.errors import Conflict, Invalid, Missing
 from comms.providers import CREDENTIALS, Credentials, read_credentials, write_credentials
-from comms.vault import Vault
+from comms.vault import Sealed, Unsealable, Vault
 from models.base import new_id
 from models.core import WorkspaceApiKey, WorkspaceApiKeyView
 
@@ -20,6 +20,13 @@ WEBHOOKS: Mapping[str, Mapping[str, str]] = {
     "sendgrid": {"inbound": "inbound", "events": "events"},
 }
 """What each provider is configured to post to us: the name we show, and the last part of its address."""
+
+ROTATING: Mapping[str, tuple[str, ...]] = {
+    "twilio": ("auth_token",),
+    "signalwire": ("signing_key",),
+    "sendgrid": ("event_public_key", "parse_public_key"),
+}
+"""The credentials that prove webhooks: each has a ``next_`` one beside it, which is accepted too."""
 
 _SHOWN: Mapping[str, str] = {"twilio": "auth_token", "signalwire": "signing_key", "sendgrid": "event_public_key"}
 """The credential whose last four characters tell people which secret a connection holds."""
@@ -47,14 +54,70 @@ async def connect(
 
 
 def seal(row: WorkspaceApiKey, vault: Vault, secret: Mapping[str, Any]) -> None:
-    """The connection holds these credentials instead of any before. A rotation sends the next secret along."""
-    credentials = read_secret(row.provider, secret)
+    """The connection holds these credentials instead of any before; nothing has been said of them yet."""
+    keep(row, vault, read_secret(row.provider, secret))
+
+
+def keep(row: WorkspaceApiKey, vault: Vault, credentials: Credentials) -> None:
+    """The connection holds these credentials."""
     sealed = vault.seal(write_credentials(credentials), row.workspace_id, row.id)
     row.encryption_key_id = sealed.key_id
     row.iv = sealed.iv
     row.encrypted_key = sealed.encrypted_key
     row.auth_tag = sealed.auth_tag
-    row.last_four = str(getattr(credentials, _SHOWN[row.provider]))[-4:]
+    shown = _SHOWN[row.provider]
+    coming: str | None = getattr(credentials, f"next_{shown}")
+    row.last_four = str(getattr(credentials, shown))[-4:]
+    row.next_last_four = None if coming is None else coming[-4:]
+    row.checked_at = row.check_passed = row.check_detail = None
+
+
+def opened(row: WorkspaceApiKey, vault: Vault) -> Credentials:
+    """The credentials themselves; ``Conflict`` when they do not open any more."""
+    try:
+        sealed = Sealed(row.encryption_key_id, row.iv, row.encrypted_key, row.auth_tag)
+        return read_credentials(row.provider, vault.open(sealed, row.workspace_id, row.id))
+    except Unsealable as error:
+        raise Conflict(f"The secret cannot be opened: {error}. Or set it anew.") from None
+
+
+def announce(row: WorkspaceApiKey, vault: Vault, secret: Mapping[str, Any]) -> None:
+    """Webhooks proved by this next secret are accepted too, under the names of the current one."""
+    names = ROTATING[row.provider]
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(CREDENTIALS[row.provider])}
+    wrong = {f"secret.{name}": "is not rotated" for name in secret if fields.get(name) not in names}
+    wrong |= {
+        f"secret.{name}": "must be text, and not empty"
+        for name, value in secret.items()
+        if not isinstance(value, str) or not value
+    }
+    if wrong or not secret:
+        raise Invalid(wrong or {"secret": "names nothing to rotate"})
+    coming = {f"next_{fields[name]}": value for name, value in secret.items()}
+    current = msgspec.structs.replace(opened(row, vault), **dict.fromkeys(_nexts(row.provider)))
+    keep(row, vault, msgspec.structs.replace(current, **coming))
+
+
+def rotate(row: WorkspaceApiKey, vault: Vault) -> None:
+    """The next secret is the current one, and the one before proves nothing any more."""
+    credentials = opened(row, vault)
+    coming = {name: getattr(credentials, f"next_{name}") for name in ROTATING[row.provider]}
+    turned = {name: value for name, value in coming.items() if value is not None}
+    if not turned:
+        raise Conflict("There is no next secret to rotate to: PUT it at next-secret first.")
+    cleared = dict.fromkeys(_nexts(row.provider))
+    keep(row, vault, msgspec.structs.replace(credentials, **cleared, **turned))
+
+
+def call_off(row: WorkspaceApiKey, vault: Vault) -> None:
+    """Only the current secret proves webhooks."""
+    if row.next_last_four is None and all(getattr(opened(row, vault), name) is None for name in _nexts(row.provider)):
+        raise Missing("This connection has no next secret.")
+    keep(row, vault, msgspec.structs.replace(opened(row, vault), **dict.fromkeys(_nexts(row.provider))))
+
+
+def _nexts(provider: str) -> tuple[str, ...]:
+    return tuple(f"next_{name}" for name in ROTATING[provider])
 
 
 def read_secret(provider: str, secret: Mapping[str, Any]) -> Credentials:

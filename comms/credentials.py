@@ -1,18 +1,22 @@
-"""Who asks: access tokens, and the one-time tickets that open a websocket. Only hashes are kept."""
+"""Who asks: access tokens, and the one-time tickets that open a websocket. Only hashes are kept.
 
-import hashlib
+Sessions and Clerk's tokens have modules of their own; ``identify`` knows one credential from another.
+"""
+
 import secrets
-import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol, get_args
 
 import msgspec
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms import sessions
+from comms.clerk import Clerk
 from comms.database import Database
 from comms.errors import Forbidden, Invalid, Unauthenticated
+from comms.identity import Identity, Member, hash_of
+from models.access import Session
 from models.base import new_id, now
 from models.core import AccessToken, Role, TokenScope, Workspace, WorkspaceMember, WsTicket
 
@@ -21,30 +25,6 @@ __all__ = ["Forbidden", "Identity", "Unauthenticated", "identify", "issue", "iss
 PREFIX = "ck_"
 TICKET_LIFE = timedelta(seconds=30)
 _TOUCH_EVERY = timedelta(minutes=1)
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """A member of one workspace, as a credential proves them. No ``scopes`` means all that the role may do."""
-
-    workspace_id: uuid.UUID
-    user_id: uuid.UUID
-    role: Role
-    permissions: dict[str, Any] = {}
-    scopes: tuple[TokenScope, ...] = ()
-    token_id: uuid.UUID | None = None
-    expires_at: datetime | None = None
-
-
-class Member(Protocol):
-    """Anything that names a member: a membership row, or an identity."""
-
-    @property
-    def workspace_id(self) -> Any:
-        """The workspace."""
-
-    @property
-    def user_id(self) -> Any:
-        """The person."""
 
 
 async def issue(
@@ -62,7 +42,7 @@ async def issue(
         id=new_id(),
         user_id=member.user_id,
         name=name,
-        token_hash=_hash(plain),
+        token_hash=hash_of(plain),
         last_four=plain[-4:],
         scopes=list(scopes),
         expires_at=expires_at,
@@ -87,10 +67,14 @@ async def issue_for(
     return await issue(db, identity, name, scopes=scopes, expires_at=expires_at)
 
 
-async def identify(database: Database, token: str) -> Identity:
-    """Whose access token this is; ``Unauthenticated`` unless it, the member and the workspace are all active."""
+async def identify(database: Database, token: str, clerk: Clerk | None = None) -> Identity:
+    """Whose credential this is; ``Unauthenticated`` unless it, the member and the workspace are all active."""
+    if token.startswith(sessions.PREFIX):
+        return await sessions.identify(database, token)
     if not token.startswith(PREFIX):
-        raise Unauthenticated
+        if clerk is None:
+            raise Unauthenticated
+        return await clerk.identify(database, token)
     at = now()
     query = (
         select(AccessToken, WorkspaceMember.role, WorkspaceMember.permissions)
@@ -101,7 +85,7 @@ async def identify(database: Database, token: str) -> Identity:
         )
         .join(Workspace, Workspace.id == AccessToken.workspace_id)
         .where(
-            AccessToken.token_hash == _hash(token),
+            AccessToken.token_hash == hash_of(token),
             AccessToken.revoked_at.is_(None),
             or_(AccessToken.expires_at.is_(None), AccessToken.expires_at > at),
             WorkspaceMember.is_active,
@@ -143,7 +127,8 @@ async def issue_ticket(db: AsyncSession, identity: Identity) -> str:
             workspace_id=identity.workspace_id,
             user_id=identity.user_id,
             token_id=identity.token_id,
-            ticket_hash=_hash(plain),
+            session_id=identity.session_id,
+            ticket_hash=hash_of(plain),
             expires_at=at + TICKET_LIFE,
         )
     )
@@ -157,8 +142,14 @@ async def redeem_ticket(database: Database, ticket: str) -> Identity | None:
         spent = (
             await db.execute(
                 delete(WsTicket)
-                .where(WsTicket.ticket_hash == _hash(ticket))
-                .returning(WsTicket.workspace_id, WsTicket.user_id, WsTicket.token_id, WsTicket.expires_at)
+                .where(WsTicket.ticket_hash == hash_of(ticket))
+                .returning(
+                    WsTicket.workspace_id,
+                    WsTicket.user_id,
+                    WsTicket.token_id,
+                    WsTicket.session_id,
+                    WsTicket.expires_at,
+                )
             )
         ).one_or_none()
         if spent is None or spent.expires_at < now():
@@ -176,6 +167,14 @@ async def redeem_ticket(database: Database, ticket: str) -> Identity | None:
             if granted is None:
                 return None
             scopes = granted
+        if spent.session_id is not None and not await db.scalar(
+            select(Session.id).where(
+                Session.workspace_id == spent.workspace_id,
+                Session.id == spent.session_id,
+                Session.expires_at > now(),
+            )
+        ):
+            return None
         member = await db.scalar(
             select(WorkspaceMember)
             .join(Workspace, Workspace.id == WorkspaceMember.workspace_id)
@@ -186,7 +185,7 @@ async def redeem_ticket(database: Database, ticket: str) -> Identity | None:
                 Workspace.is_active,
             )
         )
-    if member is None or member.role not in get_args(Role):
+    if member is None:
         return None
     return Identity(
         member.workspace_id,
@@ -195,8 +194,5 @@ async def redeem_ticket(database: Database, ticket: str) -> Identity | None:
         member.permissions,
         tuple(scopes),
         spent.token_id,
+        session_id=spent.session_id,
     )
-
-
-def _hash(plain: str) -> bytes:
-    return hashlib.sha256(plain.encode("utf-8", "replace")).digest()

@@ -19,6 +19,16 @@ STALE_SECONDS = 120.0
 LOOK_AGAIN_SECONDS = 1.0
 LOOK_SECONDS = 0.5
 LOAD_SECONDS = 5.0
+NOTE_SECONDS = 60.0
+
+# Noted when the directory is refreshed anyway. The last condition is for the other processes; nobody waits for a mark.
+_NOTE_USE = """
+UPDATE workspace_api_keys SET last_used_at = now() WHERE id IN (
+    SELECT id FROM workspace_api_keys
+    WHERE id = ANY($1::uuid[]) AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+"""
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -42,6 +52,8 @@ class Directory:
         self._vault = vault
         self._connections: dict[str, Connection] = {}
         self._unsealed: dict[uuid.UUID, tuple[Sealed, Any]] = {}
+        self._used: set[uuid.UUID] = set()
+        self._noted: dict[uuid.UUID, float] = {}
         self._known_at: float | None = None
         self._stale = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -68,6 +80,10 @@ class Directory:
         """The connection, if it is known here and now."""
         return self._connections.get(connection_id)
 
+    def used(self, connection: Connection) -> None:
+        """A genuine webhook has come by this connection: its ``lastUsedAt`` will say so, to the minute."""
+        self._used.add(connection.id)
+
     def all(self) -> list[Connection]:
         """Every active connection that is known."""
         return list(self._connections.values())
@@ -88,6 +104,7 @@ class Directory:
                     " WHERE k.is_active AND w.is_active"
                 )
             ).all()
+            await self._note_use(connection)
         connections = {}
         for row in rows:
             connections[str(row.id)] = Connection(
@@ -98,6 +115,14 @@ class Directory:
             )
         self._connections = connections
         self._known_at = asyncio.get_running_loop().time()
+
+    async def _note_use(self, db: Any) -> None:
+        at = asyncio.get_running_loop().time()
+        due = {one for one in self._used if at - self._noted.get(one, float("-inf")) >= NOTE_SECONDS}
+        if due:
+            await db.exec_driver_sql(_NOTE_USE, (list(due),))
+            self._noted |= dict.fromkeys(due, at)
+            self._used -= due
 
     async def start(self) -> None:
         """Connections are known, if the database answers, and kept known until ``stop``."""

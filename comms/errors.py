@@ -7,6 +7,8 @@ Refused
 ├── Conflict           it contradicts what is already there; ``conflicting_id`` is the row in the way
 ├── Stale              it was meant for another version of the row; ``current`` is the one there is
 ├── Reused             a key that must be new came with another request
+├── TooMany            they have asked too often: ``retry_after`` seconds
+├── Unavailable        whom we would have to ask does not answer
 └── Invalid            a field says what it must not; ``errors`` names each
 
 ``CannotRun`` is for the command line.
@@ -21,7 +23,9 @@ class CannotRun(Exception):
 
 
 class Refused(Exception):
-    """The request is refused."""
+    """The request is refused; ``named`` are the fields it is about, where there are any, and what to know of each."""
+
+    named: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, detail: str | None = None) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip()
@@ -58,6 +62,18 @@ class Stale(Refused):
 
 class Reused(Refused):
     """This key was used for something else."""
+
+
+class TooMany(Refused):
+    """There were too many attempts: wait, and try again."""
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"There were too many attempts: try again in {retry_after} s.")
+
+
+class Unavailable(Refused):
+    """Somebody we would have to ask does not answer: try again."""
 
 
 class Invalid(Refused):

@@ -108,19 +108,20 @@ def record(
     before: View | None = None,
     at: datetime | None = None,
     conversation_id: uuid.UUID | None = None,
+    workspace_id: uuid.UUID | None = None,
 ) -> None:
     """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it.
 
     With the view as it was ``before``, the event says what has changed. The conversation it belongs to is the row's
     own, unless another is named. A row that is no workspace's, such as a template of the catalogue, is told of in the
-    workspace the transaction is in.
+    workspace the transaction is in, and a person in the one that is named.
     """
     actor: Actor = db.info.get("actor", Actor())
     subject = noun_of(type(row))
     identity: uuid.UUID = row.id  # type: ignore[attr-defined]  # every table that events speak of has one
     db.info.setdefault("facts", []).append(
         Fact(
-            workspace_id=getattr(row, "workspace_id", None) or db.info.get("workspace_id", identity),
+            workspace_id=workspace_id or getattr(row, "workspace_id", None) or db.info.get("workspace_id", identity),
             event=event,
             subject_type=subject,
             subject_id=identity,

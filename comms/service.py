@@ -8,7 +8,8 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from comms import arrivals, delivery, jobs, metrics, migrations
+from comms import arrivals, delivery, invitations, jobs, metrics, migrations
+from comms.clerk import Clerk
 from comms.database import Database, Urls
 from comms.directory import Directory
 from comms.embedded import Embedded
@@ -16,6 +17,7 @@ from comms.events import Told
 from comms.groups import Groups
 from comms.hub import Hub
 from comms.media import Media
+from comms.passwords import Passwords
 from comms.replays import Replays
 from comms.search.following import keep_up
 from comms.settings import Settings
@@ -58,6 +60,8 @@ class Service:
         )
         self.replays = Replays(self.database, self.directory, self.arrivals, self.reports)
         self.media = Media(self.database, self.directory, settings.media)
+        self.passwords = Passwords()
+        self.clerk = None if settings.clerk is None else Clerk(settings.clerk)
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
         self.hub.on_closed = lambda code: metrics.CLOSED.labels(str(code)).inc()
@@ -66,6 +70,7 @@ class Service:
                 self.database,
                 media=self.media,
                 retry=self.replays.retry,
+                more={invitations.MAIL: self._mail_invitation},
                 periodic=[
                     (JOIN_PARKED_SECONDS, self._join_parked),
                     (RECALL_SECONDS, self.replays.recall),
@@ -101,6 +106,7 @@ class Service:
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait([self._watch])
+        self.passwords.close()
         # A database that does not answer must not keep us: what was acknowledged is committed, the rest is tried again.
         try:
             async with asyncio.timeout(self.settings.server.drain_seconds + STOP_SECONDS):
@@ -150,6 +156,9 @@ class Service:
 
     def _told(self, told: Told) -> None:
         self.hub.told(told)
+
+    async def _mail_invitation(self, payload: dict[str, Any]) -> None:
+        await invitations.mail(self.database, self.vault, self.settings, payload)
 
     async def _join_parked(self) -> None:
         async with self.database.alone() as db:

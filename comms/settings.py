@@ -76,6 +76,30 @@ class MediaSettings(msgspec.Struct, frozen=True):
     extra_hosts: tuple[str, ...] = ()
 
 
+class ProviderSettings(msgspec.Struct, frozen=True):
+    """Where the providers' APIs are, so that others can stand in for them; SignalWire's is each customer's space."""
+
+    twilio_url: str = "https://api.twilio.com"
+    signalwire_url: str | None = None
+    sendgrid_url: str = "https://api.sendgrid.com"
+
+
+class SmtpSettings(msgspec.Struct, frozen=True):
+    """Through whom we send letters of our own, such as invitations, and from which address."""
+
+    url: Secret
+    sender: str
+
+
+class ClerkSettings(msgspec.Struct, frozen=True):
+    """Whose session tokens are believed: the issuer, its keys, and for whom and where they must have been made."""
+
+    issuer: str
+    jwks_url: str
+    audience: tuple[str, ...] = ()
+    authorized_parties: tuple[str, ...] = ()
+
+
 class Settings(msgspec.Struct, frozen=True):
     """Everything the environment decides."""
 
@@ -84,6 +108,9 @@ class Settings(msgspec.Struct, frozen=True):
     server: ServerSettings
     security: SecuritySettings
     media: MediaSettings
+    providers: ProviderSettings = ProviderSettings()
+    smtp: SmtpSettings | None = None
+    clerk: ClerkSettings | None = None
     log_level: str = "info"
     embedded_worker: bool = True
     postgres_user: str | None = None
@@ -105,6 +132,14 @@ VARIABLES: Mapping[str, str] = {
     "COMMS_MEDIA_MAX_BYTES": "largest attachment fetched (default 26214400)",
     "COMMS_MEDIA_HOSTS": "further host:port names media may be fetched from, separated by commas",
     "COMMS_TWILIO_URL": "Twilio's API (default https://api.twilio.com)",
+    "COMMS_SIGNALWIRE_URL": "what to ask instead of each connection's SignalWire space",
+    "COMMS_SENDGRID_URL": "SendGrid's API (default https://api.sendgrid.com)",
+    "COMMS_SMTP_URL": "smtp://user:password@host:587 or smtps://… to mail invitations; without it there are only links",
+    "COMMS_MAIL_FROM": "the sender of those mails (default comms@ and the host of PUBLIC_URL)",
+    "COMMS_CLERK_ISSUER": "https://… of the Clerk instance whose session tokens are accepted",
+    "COMMS_CLERK_JWKS_URL": "where its keys are (default: the issuer's /.well-known/jwks.json)",
+    "COMMS_CLERK_AUDIENCE": "values of which a token's aud must be one, separated by commas",
+    "COMMS_CLERK_AUTHORIZED_PARTIES": "origins of which a token's azp must be one, separated by commas",
     "COMMS_LOG_LEVEL": "debug, info, warning or error (default info)",
     "COMMS_POSTGRES_USER": "who runs the embedded PostgreSQL when we are root (default postgres, else nobody)",
     "COMMS_WORKER": "embedded (default) or separate: whether `comms serve` also works off jobs",
@@ -125,9 +160,25 @@ def read(environ: Mapping[str, str]) -> Settings:
             problems.append(f"{name} {error} ({VARIABLES[name]})")
             return default
 
+    def take_clerk() -> ClerkSettings | None:
+        issuer = take("COMMS_CLERK_ISSUER", _public_url, None)
+        jwks_url = take("COMMS_CLERK_JWKS_URL", _public_url, f"{issuer}/.well-known/jwks.json")
+        nobody: tuple[str, ...] = ()
+        audience = take("COMMS_CLERK_AUDIENCE", _listed, nobody)
+        parties = take("COMMS_CLERK_AUTHORIZED_PARTIES", _listed, nobody)
+        if issuer is not None:
+            return ClerkSettings(issuer, jwks_url, audience, parties)
+        if any(name.startswith("COMMS_CLERK_") and value.strip() for name, value in environ.items()):
+            problems.append(f"COMMS_CLERK_ISSUER is missing ({VARIABLES['COMMS_CLERK_ISSUER']})")
+        return None
+
     data_dir = take("COMMS_DATA_DIR", lambda text: Path(text).expanduser().absolute(), Path(".comms").absolute())
     host = take("COMMS_HOST", str, "127.0.0.1")
     port = take("COMMS_PORT", _between(1, 65535), 8000)
+    public_url = take("PUBLIC_URL", _public_url, f"http://127.0.0.1:{port}")
+    twilio_url = take("COMMS_TWILIO_URL", _public_url, "https://api.twilio.com")
+    smtp_url = take("COMMS_SMTP_URL", _smtp_url, None)
+    sender = take("COMMS_MAIL_FROM", _address, f"comms@{urlsplit(public_url).hostname}")
     settings = Settings(
         data_dir=data_dir,
         database=DatabaseSettings(
@@ -140,16 +191,23 @@ def read(environ: Mapping[str, str]) -> Settings:
         server=ServerSettings(
             host=host,
             port=port,
-            public_url=take("PUBLIC_URL", _public_url, f"http://127.0.0.1:{port}"),
+            public_url=public_url,
             drain_seconds=take("COMMS_DRAIN_SECONDS", _between(0, 3600), 20),
         ),
         security=SecuritySettings(keys=take("COMMS_SECRET_KEY", _keys, ())),
         media=MediaSettings(
             url=take("COMMS_MEDIA_URL", _media_url, (data_dir / "media").as_uri()),
             max_bytes=take("COMMS_MEDIA_MAX_BYTES", _between(1, 10**10), 25 * 1024 * 1024),
-            twilio_url=take("COMMS_TWILIO_URL", _public_url, "https://api.twilio.com"),
+            twilio_url=twilio_url,
             extra_hosts=take("COMMS_MEDIA_HOSTS", _names, ()),
         ),
+        providers=ProviderSettings(
+            twilio_url=twilio_url,
+            signalwire_url=take("COMMS_SIGNALWIRE_URL", _public_url, None),
+            sendgrid_url=take("COMMS_SENDGRID_URL", _public_url, "https://api.sendgrid.com"),
+        ),
+        smtp=None if smtp_url is None else SmtpSettings(smtp_url, sender),
+        clerk=take_clerk(),
         log_level=take("COMMS_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info"),
         postgres_user=take("COMMS_POSTGRES_USER", str, None),
         embedded_worker=take("COMMS_WORKER", _choice("embedded", "separate"), "embedded") == "embedded",
@@ -188,6 +246,29 @@ def _boolean(text: str) -> bool:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip().lower() for name in text.split(",") if name.strip())
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """The values as they are written: an audience may differ by case."""
+    return tuple(value.strip() for value in text.split(",") if value.strip())
+
+
+def _smtp_url(text: str) -> Secret:
+    parts = urlsplit(text)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise ValueError("must begin with smtp:// (or smtps://) and a host")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("names a port that is no number from 0 to 65535") from None
+    return Secret(text)
+
+
+def _address(text: str) -> str:
+    local, at, domain = text.rpartition("@")
+    if not at or not local or not domain or any(character.isspace() for character in text):
+        raise ValueError("must be an e-mail address")
+    return text
 
 
 def _database_url(text: str) -> Secret:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -25,7 +25,10 @@ STOP_SECONDS = 20.0
 
 
 class Worker:
-    """Runs the jobs ``media.fetch`` and ``receipts.retry``, and the ``periodic`` tasks, each every so many seconds."""
+    """Runs the jobs ``media.fetch``, ``receipts.retry`` and ``more`` by name, and the ``periodic`` tasks.
+
+    Those are done every so many seconds.
+    """
 
     def __init__(
         self,
@@ -33,6 +36,7 @@ class Worker:
         *,
         media: Media,
         retry: Retry,
+        more: Mapping[str, jobs.Handler] | None = None,
         periodic: Sequence[tuple[float, Task]] = (),
         at_once: int = jobs.AT_ONCE,
         heartbeat_seconds: float = jobs.HEARTBEAT_SECONDS,
@@ -43,7 +47,7 @@ class Worker:
         self._periodic = [(RECALL_SECONDS, media.recall), (PRUNE_SECONDS, self._prune), *periodic]
         self._runner = jobs.Runner(
             database,
-            {FETCH: self._fetch, receipts.RETRY: self._do_again},
+            {FETCH: self._fetch, receipts.RETRY: self._do_again, **(more or {})},
             at_once=at_once,
             heartbeat_seconds=heartbeat_seconds,
         )

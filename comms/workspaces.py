@@ -1,10 +1,17 @@
-"""A workspace begins: its row, its place in the event log, and the person who owns it."""
+"""A workspace begins: its row, its place in the event log, and the person who owns it. And what is set for it."""
 
+import re
 import uuid
+import zoneinfo
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
 
+import phonenumbers
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms.errors import Invalid
 from models.base import now
 from models.core import User, Workspace, WorkspaceMember
 from models.events import EventCounter
@@ -52,3 +59,80 @@ async def find_member(db: AsyncSession, workspace_id: uuid.UUID, email: str) -> 
         .where(WorkspaceMember.workspace_id == workspace_id, func.lower(User.email) == email.lower())
     )
     return member
+
+
+MOST_SECONDS = 315_360_000  # ten years, as the table's CHECK has it
+LONGEST_PREFIX = 20
+_LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?")
+
+
+def settle(row: Workspace, sent: Mapping[str, Any]) -> None:
+    """The settings that are named have these values, those named with null are unset, the others stay.
+
+    ``Invalid`` names every one that is unknown or wrong.
+    """
+    errors = {}
+    for name, value in sent.items():
+        if name not in _LAWS:
+            errors[f"settings.{name}"] = "is not a setting: keep what is yours under settings.custom"
+        elif value is not None and (reason := _LAWS[name](value)):
+            errors[f"settings.{name}"] = reason
+    if errors:
+        raise Invalid(errors)
+    merged = {**row.settings, **sent}
+    row.settings = {name: value for name, value in merged.items() if value is not None}
+
+
+def _seconds(value: Any) -> str | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return None if is_number and 0 <= value <= MOST_SECONDS else f"must be a number of seconds from 0 to {MOST_SECONDS}"
+
+
+def _object(value: Any) -> str | None:
+    return None if isinstance(value, dict) else "must be an object"
+
+
+def _switches(value: Any) -> str | None:
+    is_switches = isinstance(value, dict) and all(isinstance(on, bool) for on in value.values())
+    return None if is_switches else "must be an object of true and false"
+
+
+def _prefix(value: Any) -> str | None:
+    is_short = isinstance(value, str) and len(value) <= LONGEST_PREFIX
+    return None if is_short else f"must be text of at most {LONGEST_PREFIX} characters"
+
+
+@lru_cache
+def time_zones() -> frozenset[str]:
+    """The names of all time zones, read once: asking for one by name would open files."""
+    return frozenset(zoneinfo.available_timezones())
+
+
+def _timezone(value: Any) -> str | None:
+    return (
+        None if isinstance(value, str) and value in time_zones() else "is not an IANA time zone, such as Europe/Paris"
+    )
+
+
+def _country(value: Any) -> str | None:
+    known = isinstance(value, str) and value in phonenumbers.SUPPORTED_REGIONS
+    return None if known else "is not a country's two capital letters, such as US"
+
+
+def _locale(value: Any) -> str | None:
+    known = isinstance(value, str) and _LOCALE.fullmatch(value)
+    return None if known else "is not a language tag, such as en or de-CH"
+
+
+_LAWS: Mapping[str, Callable[[Any], str | None]] = {
+    "reopenWithin": _seconds,
+    "branding": _object,
+    "features": _switches,
+    "notifications": _object,
+    "invoicePrefix": _prefix,
+    "timezone": _timezone,
+    "defaultCountry": _country,
+    "locale": _locale,
+    "custom": _object,
+}
+"""Every setting, with what says why a value is refused."""

@@ -44,7 +44,15 @@ def own(identity: Identity) -> ColumnElement[bool]:
     return true() if identity.role in ("owner", "admin") else AccessToken.user_id == identity.user_id
 
 
-tokens = crud("/access-tokens", AccessToken, AccessTokenView, search=("name",), verbs=READ, whose=own)
+tokens = crud(
+    "/access-tokens",
+    AccessToken,
+    AccessTokenView,
+    search=("name",),
+    filters=("user_id",),
+    verbs=(*READ, "change"),
+    whose=own,
+)
 tokens.new = NewAccessToken
 
 

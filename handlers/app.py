@@ -24,12 +24,15 @@ from handlers import (
     health,
     live,
     marketing,
+    me,
+    members,
     openapi,
     orchestration,
+    sessions,
     webhooks,
 )
 from handlers.given import DEPENDENCIES, Request
-from handlers.guards import authenticated
+from handlers.guards import authenticated, is_open
 from handlers.methods import Application, Receive, Scope, Send, completed
 from handlers.problems import answer
 
@@ -69,7 +72,7 @@ def create_api(service: Service) -> Litestar:
         finally:
             await service.stop()
 
-    return Litestar(
+    api = Litestar(
         route_handlers=[
             health.routes,
             create_static_files_router(openapi.DOCS_ASSETS, directories=[openapi.assets()], include_in_schema=False),
@@ -80,6 +83,9 @@ def create_api(service: Service) -> Litestar:
                 security=[{"bearer": []}],
                 route_handlers=[
                     core.routes,
+                    members.routes,
+                    me.routes,
+                    sessions.routes,
                     connections.routes,
                     access.routes,
                     agents.routes,
@@ -102,3 +108,8 @@ def create_api(service: Service) -> Litestar:
         openapi_config=openapi.config(),
         logging_config=None,
     )
+    for route in api.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if is_open(handler):
+                handler.security = ()
+    return api

@@ -1,18 +1,22 @@
 """Connections to providers: their secrets go in and never come out."""
 
+import uuid
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Router, delete, get, patch, post
+from litestar import Router, delete, get, patch, post, put
 from litestar.params import JSONBody
 
-from comms import connections
+from comms import checks, connections
+from comms.credentials import Identity
 from comms.events import Actor
 from handlers import shapes
 from handlers.given import Asker, Db, Here, Request, RowId
 from handlers.guards import administrator
 from handlers.listing import Page
 from handlers.resource import crud, listed
+from models.base import now
 from models.core import Provider, WorkspaceApiKey, WorkspaceApiKeyView
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -33,6 +37,19 @@ class WorkspaceApiKeyChange(msgspec.Struct, rename="camel", forbid_unknown_field
     name: Name | msgspec.UnsetType = msgspec.UNSET
     is_active: bool | msgspec.UnsetType = msgspec.UNSET
     secret: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class NextSecret(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """The secret that is to come."""
+
+    secret: dict[str, Any]
+
+
+class CheckView(msgspec.Struct, rename="camel"):
+    """What the provider said."""
+
+    ok: bool
+    detail: str
 
 
 keys = crud(
@@ -112,4 +129,57 @@ async def remove(service: Here, identity: Asker, row_id: RowId) -> None:
     service.directory.stale()
 
 
-routes = Router("/", tags=["core"], route_handlers=[keys.router(index, read, create, change, remove)])
+@put("/{row_id:uuid}/next-secret", operation_id="put_next_secret", guards=[administrator])
+async def announce(service: Here, identity: Asker, row_id: RowId, data: JSONBody[NextSecret]) -> WorkspaceApiKeyView:
+    """Accept webhooks proved by a further secret, such as Twilio's secondary auth token, until the rotation.
+
+    `secret` has the names of the current one: `authToken`, `signingKey`, or `eventPublicKey` and `parsePublicKey`.
+    """
+    return await _changed(service, identity, row_id, lambda row: connections.announce(row, service.vault, data.secret))
+
+
+@post("/{row_id:uuid}/rotation", operation_id="rotate_secret", status_code=200, guards=[administrator])
+async def rotate(service: Here, identity: Asker, row_id: RowId) -> WorkspaceApiKeyView:
+    """The next secret is the current one; the one before proves nothing any more. 409 when there is no next one."""
+    return await _changed(service, identity, row_id, lambda row: connections.rotate(row, service.vault))
+
+
+@delete("/{row_id:uuid}/next-secret", operation_id="delete_next_secret", guards=[administrator])
+async def call_off(service: Here, identity: Asker, row_id: RowId) -> None:
+    """Only the current secret proves webhooks; there is no rotation any more."""
+    await _changed(service, identity, row_id, lambda row: connections.call_off(row, service.vault))
+
+
+@post("/{row_id:uuid}/check", operation_id="check_workspace_api_key", status_code=200, guards=[administrator])
+async def check(service: Here, identity: Asker, row_id: RowId) -> CheckView:
+    """Ask the provider whether it accepts these credentials; waits 5 seconds at most, and remembers the answer."""
+    actor = Actor("user", identity.user_id)
+    async with service.database.workspace(identity.workspace_id, actor) as db:
+        asked = await keys.find(db, identity, row_id)
+        credentials = connections.opened(asked, service.vault)
+    found = await checks.ask(service.settings.providers, asked.provider, credentials)
+    async with service.database.workspace(identity.workspace_id, actor) as db:
+        row = await keys.find(db, identity, row_id, to_change=True)
+        if row.iv == asked.iv:  # else the answer is about a secret that is gone
+            row.checked_at, row.check_passed, row.check_detail = now(), found.ok, found.detail
+            await keys.tell(db, identity, "checked", row)
+    return CheckView(found.ok, found.detail)
+
+
+async def _changed(
+    service: Here, identity: Identity, row_id: uuid.UUID, turn: Callable[[WorkspaceApiKey], None]
+) -> WorkspaceApiKeyView:
+    async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as db:
+        row = await keys.find(db, identity, row_id, to_change=True)
+        before = keys.shown(row)
+        turn(row)
+        view = await keys.settle(db, identity, row, before)
+    service.directory.stale()
+    return connections.with_addresses(view, service.settings.server.public_url)
+
+
+routes = Router(
+    "/",
+    tags=["core"],
+    route_handlers=[keys.router(index, read, create, change, remove, announce, rotate, call_off, check)],
+)

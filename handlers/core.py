@@ -1,27 +1,31 @@
-"""The workspace and the people in it."""
+"""The workspace: its settings, its keys to AI providers, and the people in it."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from litestar import Router
+import msgspec
+from litestar import Router, delete, put
+from litestar.params import FromPath, JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms import ai_keys
+from comms import workspaces as stories
 from comms.credentials import Identity
-from comms.errors import Invalid
+from handlers.given import Asker, Db, Here, RowId
 from handlers.guards import administrator
 from handlers.resource import READ, crud
-from models.core import User, UserView, Workspace, WorkspaceMember, WorkspaceMemberView, WorkspaceView
+from models.core import AiProvider, User, UserView, Workspace, WorkspaceView
 
-MOST_SECONDS = 315_360_000  # ten years, as the table's CHECK has it
+
+class AiKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A key to an AI provider, as its dashboard shows it."""
+
+    key: Annotated[str, msgspec.Meta(min_length=8, max_length=1_000, pattern=r"^[!-~]+$")]
 
 
 async def change_workspace(db: AsyncSession, identity: Identity, row: Workspace, values: dict[str, Any]) -> None:
-    """The workspace has these values; how long conversations reopen is a number of seconds."""
-    within = values.get("settings", {}).get("reopenWithin")
-    is_number = isinstance(within, int | float) and not isinstance(within, bool)
-    if "reopenWithin" in values.get("settings", {}) and not (is_number and 0 <= within <= MOST_SECONDS):
-        raise Invalid({"settings.reopenWithin": f"must be a number of seconds from 0 to {MOST_SECONDS}"})
-    for name, value in values.items():
-        setattr(row, name, value)
+    """The workspace has this name, and those settings that are named."""
+    row.name = values.get("name", row.name)
+    stories.settle(row, values.get("settings", {}))
 
 
 workspaces = crud(
@@ -33,12 +37,27 @@ workspaces = crud(
     change=change_workspace,
 )
 users = crud("/users", User, UserView, search=("email", "first_name", "last_name"), filters=("email",), verbs=READ)
-members = crud(
-    "/workspace-members",
-    WorkspaceMember,
-    WorkspaceMemberView,
-    filters=("user_id", "role", "is_active"),
-    verbs=READ,
-)
 
-routes = Router("/", tags=["core"], route_handlers=[workspaces.router(), users.router(), members.router()])
+
+@put("/{row_id:uuid}/api-keys/{provider:str}", operation_id="put_workspace_ai_key", guards=[administrator])
+async def put_key(
+    db: Db, service: Here, identity: Asker, row_id: RowId, provider: FromPath[AiProvider], data: JSONBody[AiKey]
+) -> WorkspaceView:
+    """The workspace's agents use this key of yours. It is kept encrypted, and shown as its last four characters."""
+    row = await workspaces.find(db, identity, row_id, to_change=True)
+    before = workspaces.shown(row)
+    ai_keys.seal(row, service.vault, provider, data.key)
+    view: WorkspaceView = await workspaces.settle(db, identity, row, before)
+    return view
+
+
+@delete("/{row_id:uuid}/api-keys/{provider:str}", operation_id="delete_workspace_ai_key", guards=[administrator])
+async def remove_key(db: Db, identity: Asker, row_id: RowId, provider: FromPath[AiProvider]) -> None:
+    """The workspace has no key to this provider any more."""
+    row = await workspaces.find(db, identity, row_id, to_change=True)
+    before = workspaces.shown(row)
+    ai_keys.forget(row, provider)
+    await workspaces.settle(db, identity, row, before)
+
+
+routes = Router("/", tags=["core"], route_handlers=[workspaces.router(put_key, remove_key), users.router()])

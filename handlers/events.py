@@ -8,7 +8,7 @@ from litestar import Router, get
 from litestar.params import FromQuery, QueryParameter
 from sqlalchemy import ColumnElement, and_, or_, select
 
-from comms.audience import ADMINISTRATIVE, ADMINISTRATORS, PERSONAL
+from comms.audience import ADMINISTRATIVE, ADMINISTRATORS, PERSONAL, unheard
 from comms.credentials import Identity
 from comms.errors import Invalid
 from handlers import shapes
@@ -59,7 +59,8 @@ def _visible(identity: Identity) -> list[ColumnElement[bool]]:
     """What ``comms.audience`` says, as the database understands it."""
     mine = and_(Event.subject_type.in_(PERSONAL), Event.data["userId"].as_string() == str(identity.user_id))
     hidden = PERSONAL - ADMINISTRATIVE if identity.role in ADMINISTRATORS else PERSONAL | ADMINISTRATIVE
-    return [or_(Event.subject_type.not_in(hidden), mine)]
+    closed = unheard(identity.role, identity.permissions)
+    return [or_(Event.subject_type.not_in(hidden), mine), Event.subject_type.not_in(closed)]
 
 
 routes = Router("/", tags=["events"], route_handlers=[index])

@@ -14,12 +14,23 @@ from models.core import Area, Level, Role, TokenScope
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-async def authenticated(connection: Connection, _: BaseRouteHandler) -> None:
-    """The request is made by a member we know; runs before anything of the request is read."""
+async def authenticated(connection: Connection, handler: BaseRouteHandler) -> None:
+    """The request is made by a member we know, or for ``anybody``; runs before anything of the request is read."""
+    if is_open(handler):
+        return
+    identity = await bearer(connection)
+    if identity is None:
+        raise Unauthenticated
+    connection.scope["user"] = identity
+
+
+async def bearer(connection: Connection) -> Identity | None:
+    """Whose access token, session or Clerk token is sent along, if any is; ``Unauthenticated`` if it is no good."""
     scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthenticated
-    connection.scope["user"] = await credentials.identify(connection.app.state.service.database, token.strip())
+        return None
+    service = connection.app.state.service
+    return await credentials.identify(service.database, token.strip(), service.clerk)
 
 
 class Right:
@@ -69,7 +80,31 @@ _INCLUDED_IN: dict[TokenScope, tuple[TokenScope, ...]] = {
     "admin": ("admin",),
 }
 
+
+class Open:
+    """A guard that says that nobody is asked who they are."""
+
+    def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
+        """Whoever comes may."""
+
+    def __str__(self) -> str:
+        return "no credential"
+
+
+anybody = Open()
+
+
+def is_open(handler: BaseRouteHandler) -> bool:
+    """Whether a route is for ``anybody``."""
+    return anybody in (handler.guards or ())
+
+
 reader = Right("read")
+person = Right("write", roles=EVERYBODY)
+"""Whoever it is, about themselves: what a viewer may change too."""
+
+in_full = Right("admin", roles=EVERYBODY)
+"""Whoever it is, about how they sign in: a token with fewer scopes must not become more by it."""
 writer = Right("write", roles=WRITERS)
 administrator = Right("admin", roles=ADMINISTRATORS)
 

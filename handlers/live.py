@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from comms import credentials
 from comms.credentials import Identity
-from comms.errors import Forbidden, Unauthenticated
+from comms.errors import Forbidden, Unauthenticated, Unavailable
 from comms.hub import Hub, topics
 from comms.sockets import Wire, wire_of
 from comms.wakeups import GONE
@@ -72,7 +72,7 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
             return
         try:
             async with asyncio.timeout(hub.auth_seconds):
-                identity, wishes = await _who(service.database, _query(scope), frames)
+                identity, wishes = await _who(service, _query(scope), frames)
             listening = None if wishes.topics is None else topics.more(None, wishes.topics)
         except TimeoutError:
             wire.shut(4401, "no auth frame in time")
@@ -95,7 +95,7 @@ async def _listen(
         hub.leave(socket)
 
 
-async def _who(database: Any, query: dict[str, str], frames: Frames) -> tuple[Identity, Wishes]:
+async def _who(service: Any, query: dict[str, str], frames: Frames) -> tuple[Identity, Wishes]:
     """Who it is, by a ticket in the address or a token in the first frame, and what they wish."""
     try:
         wishes = msgspec.convert(
@@ -107,16 +107,18 @@ async def _who(database: Any, query: dict[str, str], frames: Frames) -> tuple[Id
         raise Refused(1008, str(error)[:100]) from None
     try:
         if "ticket" in query:
-            identity = await credentials.redeem_ticket(database, query["ticket"])
+            identity = await credentials.redeem_ticket(service.database, query["ticket"])
             if identity is None:
                 raise Unauthenticated("this ticket is spent or too old")
             return identity, wishes
         auth = await _first_frame(frames)
-        identity = await credentials.identify(database, auth.token)
+        identity = await credentials.identify(service.database, auth.token, service.clerk)
     except Unauthenticated:
         raise Refused(4401, "we do not know who you are") from None
     except Forbidden:
         raise Refused(4403, "you may not listen here") from None
+    except Unavailable:
+        raise Refused(1013, "try again later") from None
     except (*GONE, SQLAlchemyError) as error:
         log.warning("live.no_database", error=type(error).__name__)
         raise Refused(1013, "try again later") from None

@@ -13,7 +13,18 @@ from litestar.exceptions import HTTPException, ValidationException
 from sqlalchemy import Table, exc
 from sqlalchemy.dialects import postgresql
 
-from comms.errors import Conflict, Forbidden, Invalid, Missing, Refused, Reused, Stale, Unauthenticated
+from comms.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    Missing,
+    Refused,
+    Reused,
+    Stale,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+)
 from handlers.shapes import msgspec_camel
 from models.base import Base
 
@@ -87,8 +98,13 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
             return Problem(409, detail=error.detail, conflicting_id=error.conflicting_id), {}
         case Stale():
             return Problem(412, detail=error.detail), {"ETag": error.current} if error.current else {}
+        case TooMany():
+            return Problem(429, detail=error.detail), {"Retry-After": str(error.retry_after)}
+        case Unavailable():
+            return Problem(503, detail=error.detail), {"Retry-After": str(RETRY_AFTER_SECONDS)}
         case Refused():
-            return Problem(_REFUSED[_known(error)], detail=error.detail), {}
+            named = [FieldError(field, reason) for field, reason in error.named]
+            return Problem(_REFUSED[_known(error)], detail=error.detail, errors=named), {}
         case ValidationException():
             return _invalid(_of_litestar(error)), {}
         case HTTPException():

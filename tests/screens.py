@@ -31,7 +31,8 @@ from models.events import Event, EventView
 
 def application(database: Database, hub: Hub) -> Any:
     """An application that has nothing but the live socket."""
-    return Litestar([live], state=State({"service": SimpleNamespace(database=database, hub=hub)}), openapi_config=None)
+    service = SimpleNamespace(database=database, hub=hub, clerk=None)
+    return Litestar([live], state=State({"service": service}), openapi_config=None)
 
 
 @asynccontextmanager

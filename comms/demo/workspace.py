@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import connections, contacts, credentials, workspaces
 from comms.database import Database
-from comms.settings import MediaSettings, Settings
+from comms.settings import MediaSettings, ProviderSettings, Settings
 from comms.simulators import sendgrid, wire
-from comms.simulators.media import MediaServer, media_server
+from comms.simulators.accounts import AccountServer
+from comms.simulators.media import media_server
 from comms.vault import Vault
 from models.base import now
 from models.communications import Conversation, ConversationMessage, WorkspacePhoneNumber
@@ -98,18 +99,22 @@ def with_simulators(settings: Settings) -> Settings:
         twilio_url=base_url(settings) + SIMULATORS,
         extra_hosts=(*settings.media.extra_hosts, *hosts),
     )
-    return msgspec.structs.replace(settings, media=media)
+    place = base_url(settings) + SIMULATORS
+    providers = ProviderSettings(twilio_url=place, signalwire_url=place, sendgrid_url=place)
+    return msgspec.structs.replace(settings, media=media, providers=providers)
 
 
-def simulators(made: Demo, settings: Settings) -> MediaServer:
-    """What answers below ``/simulators``: the media of simulated messages, behind the demo's own credentials."""
+def simulators(made: Demo, settings: Settings) -> AccountServer:
+    """What answers below ``/simulators``: the demo's accounts, and the media of simulated messages behind them."""
     secret = made.connection("twilio").secret
-    return media_server(
+    media = media_server(
         secret["accountSid"],
         secret["authToken"],
         cdn_base=f"http://localhost:{settings.server.port}{SIMULATORS}",
         prefix=SIMULATORS,
     )
+    secrets_of = {connection.provider: connection.secret for connection in made.connections}
+    return AccountServer(secrets_of, prefix=SIMULATORS, otherwise=media)
 
 
 def introduction(made: Demo, settings: Settings) -> str:
@@ -202,6 +207,7 @@ def _secrets() -> dict[str, dict[str, Any]]:
             "eventPrivateKey": event_private,
             "parsePublicKey": parse_public,
             "parsePrivateKey": parse_private,
+            "apiKey": "SG." + secrets.token_urlsafe(16),
         },
     }
 

@@ -30,7 +30,8 @@ def shares(room: Room, page: list[Told]) -> Shares:
         else:
             for wire, socket in group.items():
                 listener = socket.listener
-                key = listener if listener.user_id in named else Listener(None, listener.is_administrator)
+                anybody = Listener(None, listener.is_administrator, listener.lacks)
+                key = listener if listener.user_id in named else anybody
                 alike.setdefault(key, []).append(wire)
         for listener, wires in alike.items():
             if data := frames.joined(page, listening, listener):

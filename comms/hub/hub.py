@@ -374,16 +374,19 @@ class Hub:
                         pass  # the next event says so
             if self._sockets and (self._rights_in_doubt or second % self._heartbeat_seconds == 0):
                 try:
-                    await self._dismiss_the_lapsed()
+                    await self._look_at_rights()
                 except GONE:
                     self._rights_in_doubt = True
 
-    async def _dismiss_the_lapsed(self) -> None:
+    async def _look_at_rights(self) -> None:
+        """Who may no longer listen has to go, and who may hear more or less than before does from now on."""
         self._rights_in_doubt, sockets = False, list(self._sockets)
         async with self._log.side() as connection:
             valid = await rights.valid(connection, (socket.member for socket in sockets))
         for socket in sockets:
-            if rights.key_of(socket.member) not in valid:
+            if (listener := valid.get(rights.key_of(socket.member))) is not None:
+                socket.listener = listener
+            else:
                 self.close(socket, 4401, "your access has ended")
 
 

@@ -3,7 +3,7 @@
 import time
 import uuid
 
-from comms.audience import ADMINISTRATORS, Listener
+from comms.audience import Listener, listener_of
 from comms.credentials import Identity
 from comms.hub import frames
 from comms.hub.topics import Topics
@@ -83,7 +83,7 @@ class Socket:
         self.wire = wire
         self.member = member
         self.topics = topics
-        self.listener = Listener(member.user_id, member.role in ADMINISTRATORS)
+        self.listener: Listener = listener_of(member.user_id, member.role, member.permissions)
         self.slot = slot  # which of the seconds between two heartbeats is its own
         self.room: Room | None = None
         self.is_live = False

@@ -42,7 +42,7 @@ DOCS_ASSETS = "/assets/docs"
 _BEARER = {
     "type": "http",
     "scheme": "bearer",
-    "description": "An access token (`ck_…`) or another credential of a member of one workspace.",
+    "description": "An access token, a session's, or a session token of Clerk's.",
 }
 
 

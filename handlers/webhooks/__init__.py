@@ -100,7 +100,9 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
         query = scope["query_string"]
         request = Request(scope["method"], f"{url}?{query.decode('latin-1')}" if query else url, headers, body)
         try:
-            return await route.take(service, connection, request), "accepted"
+            answer = await route.take(service, connection, request)
+            service.directory.used(connection)
+            return answer, "accepted"
         except Forged:
             return refused(403), "forged"
         except Unreadable:

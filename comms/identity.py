@@ -1,0 +1,43 @@
+"""Who somebody is, once a credential has proved it."""
+
+import hashlib
+import uuid
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from models.core import Role, TokenScope
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """A member of one workspace, as a credential proves them. No ``scopes`` means all that the role may do.
+
+    ``token_id`` or ``session_id`` says by which access token or session; neither, when Clerk vouches for them.
+    """
+
+    workspace_id: uuid.UUID
+    user_id: uuid.UUID
+    role: Role
+    permissions: dict[str, Any] = {}
+    scopes: tuple[TokenScope, ...] = ()
+    token_id: uuid.UUID | None = None
+    expires_at: datetime | None = None
+    session_id: uuid.UUID | None = None
+
+
+class Member(Protocol):
+    """Anything that names a member: a membership row, or an identity."""
+
+    @property
+    def workspace_id(self) -> Any:
+        """The workspace."""
+
+    @property
+    def user_id(self) -> Any:
+        """The person."""
+
+
+def hash_of(plain: str) -> bytes:
+    """What is kept of a token: long and random as tokens are, they need no slow hash."""
+    return hashlib.sha256(plain.encode("utf-8", "replace")).digest()

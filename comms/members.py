@@ -1,0 +1,101 @@
+"""The people of a workspace: what each may do, who leaves, and that there is always an owner."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import events, sessions
+from comms.errors import Conflict, Forbidden
+from comms.identity import Identity, Member
+from comms.permissions import Standing, refuse_more_than_own, standing_of
+from models.base import now
+from models.core import AccessToken, AccessTokenView, Workspace, WorkspaceMember
+
+
+async def in_turn(db: AsyncSession, identity: Identity) -> Standing:
+    """Nobody else changes who may do what here until we are done; returns what who asks is by now.
+
+    The workspace's row is the lock: two owners who demote each other at once come one after the other, and the second
+    is an owner no more.
+    """
+    await db.execute(select(Workspace.id).where(Workspace.id == identity.workspace_id).with_for_update(key_share=True))
+    own = (
+        await db.execute(
+            select(WorkspaceMember.role, WorkspaceMember.permissions).where(
+                WorkspaceMember.user_id == identity.user_id, WorkspaceMember.is_active
+            )
+        )
+    ).one_or_none()
+    if own is None:
+        raise Forbidden("You are no member of this workspace any more.")
+    return Standing(own.role, own.permissions)
+
+
+async def of(db: AsyncSession, identity: Identity) -> WorkspaceMember:
+    """The membership of who asks, held until the commit."""
+    query = select(WorkspaceMember).where(WorkspaceMember.user_id == identity.user_id)
+    member: WorkspaceMember = (await db.scalars(query.with_for_update(key_share=True))).one()
+    return member
+
+
+async def change(db: AsyncSession, own: Standing, member: WorkspaceMember, values: dict[str, Any]) -> None:
+    """The member has this role and these permissions. ``own`` is what ``in_turn`` has returned."""
+    before = standing_of(member)
+    after = Standing(values.get("role", before.role), values.get("permissions", before.permissions))
+    refuse_more_than_own(own, before, after)
+    if before.role == "owner" and after.role != "owner" and member.is_active:
+        await _refuse_without_owner(db, member)
+    member.role, member.permissions = after.role, dict(after.permissions)
+
+
+async def deactivate(db: AsyncSession, own: Standing, member: WorkspaceMember) -> bool:
+    """The member can do nothing here any more: no token, no session, no socket. Whether that is news."""
+    if not member.is_active:
+        return False
+    refuse_more_than_own(own, standing_of(member), standing_of(member))
+    if member.role == "owner":
+        await _refuse_without_owner(db, member)
+    member.is_active = False
+    await sessions.end_all(db, member)
+    await _revoke_tokens(db, member)
+    return True
+
+
+def reactivate(own: Standing, member: WorkspaceMember) -> bool:
+    """The member is one again, with the role they had; their tokens stay revoked. Whether that is news."""
+    if member.is_active:
+        return False
+    refuse_more_than_own(own, None, standing_of(member))
+    member.is_active = True
+    return True
+
+
+async def _refuse_without_owner(db: AsyncSession, member: WorkspaceMember) -> None:
+    others = await db.scalar(
+        select(func.count()).where(
+            WorkspaceMember.workspace_id == member.workspace_id,
+            WorkspaceMember.role == "owner",
+            WorkspaceMember.is_active,
+            WorkspaceMember.id != member.id,
+        )
+    )
+    if not others:
+        raise Conflict("This is the last active owner: make somebody else an owner first.")
+
+
+async def _revoke_tokens(db: AsyncSession, member: Member) -> None:
+    revoked = await db.scalars(
+        update(AccessToken)
+        .where(
+            AccessToken.workspace_id == member.workspace_id,
+            AccessToken.user_id == member.user_id,
+            AccessToken.revoked_at.is_(None),
+        )
+        .values(revoked_at=now(), updated_at=now())
+        .returning(AccessToken)
+        .execution_options(synchronize_session=False)
+    )
+    for row in revoked:
+        events.record(db, "access_token.revoked", row, msgspec.convert(row, AccessTokenView, from_attributes=True))

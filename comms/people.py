@@ -1,0 +1,96 @@
+"""A person's own profile and password. Users belong to no workspace, so this is written across them."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import events, sessions
+from comms.database import Database
+from comms.errors import Forbidden, Invalid, Unauthenticated
+from comms.events import Actor
+from comms.identity import Identity
+from comms.passwords import Passwords
+from comms.sessions import From
+from models.access import UserPassword
+from models.base import now
+from models.core import User, UserView, WorkspaceMember
+
+
+async def change(database: Database, identity: Identity, values: Mapping[str, Any]) -> User:
+    """The person who asks has these names and preferences, in every workspace they are a member of."""
+    async with database.everywhere(Actor("user", identity.user_id)) as db:
+        user = await db.get_one(User, identity.user_id, with_for_update={"key_share": True})
+        wanted = dict(values)
+        if "preferences" in wanted:
+            wanted["preferences"] = {**user.preferences, **wanted["preferences"]}
+        if wanted != {name: getattr(user, name) for name in wanted}:
+            for name, value in wanted.items():
+                setattr(user, name, value)
+            await db.flush()
+            await _tell(db, user)
+        return user
+
+
+async def _tell(db: AsyncSession, user: User) -> None:
+    """Whoever sees this person knows that they have changed."""
+    view = msgspec.convert(user, UserView, from_attributes=True)
+    places = await db.scalars(
+        select(WorkspaceMember.workspace_id).where(WorkspaceMember.user_id == user.id, WorkspaceMember.is_active)
+    )
+    for workspace_id in places:
+        events.record(db, "user.updated", user, view, workspace_id=workspace_id)
+
+
+async def change_password(
+    database: Database, passwords: Passwords, identity: Identity, old: str | None, new: str, origin: From
+) -> None:
+    """The person signs in with another password from now on; all their sessions but this one have ended.
+
+    Who had none has nothing to prove. But an access token is of one workspace, and a password opens all of a person's:
+    where there are others, the first one takes a session or Clerk.
+    """
+    async with database.everywhere() as db:
+        email = await db.scalar(select(User.email).where(User.id == identity.user_id))
+        kept = await db.scalar(select(UserPassword.hash).where(UserPassword.user_id == identity.user_id))
+        places = await db.scalar(select(func.count()).where(WorkspaceMember.user_id == identity.user_id))
+    assert email is not None
+    if kept is None and identity.token_id is not None and places != 1:
+        raise Forbidden("An access token of one workspace sets no first password for several: sign in for that.")
+    if kept is not None:
+        await _prove_own(database, passwords, email, old, origin)
+    hashed = await passwords.hash(new)
+    async with database.everywhere(Actor("user", identity.user_id)) as db:
+        await _keep(db, identity.user_id, kept, hashed)
+        for member in await db.scalars(select(WorkspaceMember).where(WorkspaceMember.user_id == identity.user_id)):
+            await sessions.end_all(db, member, but=identity.session_id)
+
+
+async def _prove_own(database: Database, passwords: Passwords, email: str, old: str | None, origin: From) -> None:
+    if old is None:
+        raise Invalid({"oldPassword": "is required"})
+    try:
+        await sessions.prove(database, passwords, email, old, origin)
+    except Unauthenticated:
+        raise Invalid({"oldPassword": "is wrong"}) from None
+
+
+async def _keep(db: AsyncSession, user_id: uuid.UUID, before: str | None, hashed: str) -> None:
+    """The new password is kept, unless the one that was proved has been replaced meanwhile."""
+    at = now()
+    replaced = await db.scalar(
+        insert(UserPassword)
+        .values(user_id=user_id, hash=hashed, created_at=at, updated_at=at)
+        .on_conflict_do_update(
+            index_elements=["user_id"],
+            set_={"hash": hashed, "updated_at": at},
+            where=UserPassword.hash == before,
+        )
+        .returning(UserPassword.user_id)
+    )
+    if replaced is None:
+        raise Invalid({"oldPassword": "was changed a moment ago: try again with the new one"})
