@@ -101,18 +101,19 @@ def record(
     *,
     at: datetime | None = None,
     conversation_id: uuid.UUID | None = None,
+    workspace_id: uuid.UUID | None = None,
 ) -> None:
     """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it.
 
     The conversation it belongs to is the row's own, unless another is named. A row that is no workspace's, such as a
-    template of the catalogue, is told of in the workspace the transaction is in.
+    template of the catalogue, is told of in ``workspace_id``: the one the transaction is in, unless another is named.
     """
     actor: Actor = db.info.get("actor", Actor())
     subject = noun_of(type(row))
     identity: uuid.UUID = row.id  # type: ignore[attr-defined]  # every table that events speak of has one
     db.info.setdefault("facts", []).append(
         Fact(
-            workspace_id=getattr(row, "workspace_id", None) or db.info.get("workspace_id", identity),
+            workspace_id=workspace_id or getattr(row, "workspace_id", None) or db.info.get("workspace_id", identity),
             event=event,
             subject_type=subject,
             subject_id=identity,

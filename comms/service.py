@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from comms import arrivals, delivery, jobs, metrics, migrations
+from comms.agents import sweeps
 from comms.database import Database, Urls
 from comms.directory import Directory
 from comms.embedded import Embedded
@@ -63,7 +64,11 @@ class Service:
                 self.database,
                 media=self.media,
                 retry=self.replays.retry,
-                periodic=[(JOIN_PARKED_SECONDS, self._join_parked), (RECALL_SECONDS, self.replays.recall)],
+                periodic=[
+                    (JOIN_PARKED_SECONDS, self._join_parked),
+                    (RECALL_SECONDS, self.replays.recall),
+                    *sweeps.of(self.database),
+                ],
             )
             if worker
             else None
