@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from comms import arrivals, delivery, invitations, jobs, metrics, migrations
+from comms.agents import sweeps
 from comms.clerk import Clerk
 from comms.database import Database, Urls
 from comms.directory import Directory
@@ -75,6 +76,7 @@ class Service:
                     (JOIN_PARKED_SECONDS, self._join_parked),
                     (RECALL_SECONDS, self.replays.recall),
                     (INDEX_SECONDS, partial(keep_up, self.database)),
+                    *sweeps.of(self.database),
                 ],
             )
             if worker

@@ -58,6 +58,17 @@ def parser() -> argparse.ArgumentParser:
 
     _simulate(commands)
 
+    catalogue = commands.add_parser("catalogue", help="the agent templates and packs that every workspace may install")
+    does = catalogue.add_subparsers(title="what to do", required=True, metavar="WHAT")
+    publish = does.add_parser("publish", help="publish a template, or a pack (it has agentTemplates), from a JSON file")
+    publish.add_argument("file", type=Path, metavar="FILE.json")
+    publish.set_defaults(run="catalogue:publish")
+    withdraw = does.add_parser("withdraw", help="publish it no more, whoever wrote it; what was installed stays")
+    withdraw.add_argument("slug")
+    withdraw.set_defaults(run="catalogue:withdraw")
+    for step in (publish, withdraw):
+        _data(step)
+
     doctor = commands.add_parser("doctor", help="what is misconfigured, in words")
     _data(doctor)
     doctor.set_defaults(run="doctor:examine")

@@ -2,12 +2,24 @@
 
 from typing import Any
 
+import msgspec
+from litestar import delete, post
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms.agents import catalogue as stories
 from comms.credentials import Identity
+from comms.events import Actor
+from handlers.agents.agents import agents
+from handlers.given import Asker, Db, Here, RowId
 from handlers.guards import reads, writes
-from handlers.resource import crud
-from models.agents import AgentPack, AgentPackView, AgentTemplate, AgentTemplateView
+from handlers.resource import Resource, crud
+from models.agents import AgentPack, AgentPackView, AgentTemplate, AgentTemplateView, AgentView
+
+
+class InstalledAgents(msgspec.Struct, rename="camel"):
+    """The agents that a pack has brought."""
+
+    agents: list[AgentView]
 
 
 async def create_template(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentTemplate:
@@ -19,9 +31,18 @@ async def create_template(db: AsyncSession, identity: Identity, values: dict[str
 
 async def create_pack(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentPack:
     """A pack of the asker's workspace, unpublished."""
+    values = stories.check_packed(values)
     row = AgentPack(author_workspace_id=identity.workspace_id, author_id=identity.user_id, **values)
+    stories.check_price(row)
     db.add(row)
     return row
+
+
+async def change_pack(db: AsyncSession, identity: Identity, row: AgentPack, values: dict[str, Any]) -> None:
+    """Changed for whoever installs it from now on."""
+    for name, value in stories.check_packed(values).items():
+        setattr(row, name, value)
+    stories.check_price(row)
 
 
 templates = crud(
@@ -43,6 +64,68 @@ packs = crud(
     who_reads=reads("packs"),
     who_writes=writes("packs"),
     create=create_pack,
+    change=change_pack,
 )
 
-routes = [templates.router(), packs.router()]
+
+@post("/{row_id:uuid}/publication", operation_id="publish_agent_template", status_code=200, guards=[writes("packs")])
+async def publish_template(db: Db, identity: Asker, row_id: RowId) -> AgentTemplateView:
+    """Offer your template to every workspace."""
+    return await _publish(templates, db, identity, row_id)  # type: ignore[no-any-return]
+
+
+@delete("/{row_id:uuid}/publication", operation_id="withdraw_agent_template", guards=[writes("packs")])
+async def withdraw_template(db: Db, identity: Asker, row_id: RowId) -> None:
+    """Only your workspace sees your template any more; agents made of it stay."""
+    await _withdraw(templates, db, identity, row_id)
+
+
+@post("/{row_id:uuid}/publication", operation_id="publish_agent_pack", status_code=200, guards=[writes("packs")])
+async def publish_pack(db: Db, identity: Asker, row_id: RowId) -> AgentPackView:
+    """Offer your pack to every workspace."""
+    return await _publish(packs, db, identity, row_id)  # type: ignore[no-any-return]
+
+
+@delete("/{row_id:uuid}/publication", operation_id="withdraw_agent_pack", guards=[writes("packs")])
+async def withdraw_pack(db: Db, identity: Asker, row_id: RowId) -> None:
+    """Only your workspace sees your pack any more; agents it brought stay."""
+    await _withdraw(packs, db, identity, row_id)
+
+
+async def _publish(resource: Resource, db: AsyncSession, identity: Identity, row_id: Any) -> Any:
+    row = await resource.find(db, identity, row_id, to_change=True)
+    return await resource.tell(db, identity, "published", row) if stories.publish(row) else resource.shown(row)
+
+
+async def _withdraw(resource: Resource, db: AsyncSession, identity: Identity, row_id: Any) -> None:
+    row = await resource.find(db, identity, row_id, to_change=True)
+    if stories.withdraw(row):
+        await resource.tell(db, identity, "withdrawn", row)
+
+
+# An installation counts on a row of its author's workspace, so these hold a unit of work across workspaces.
+
+INSTALLS = [reads("packs"), writes("agents")]
+
+
+@post("/{row_id:uuid}/installation", operation_id="install_agent_template", guards=INSTALLS)
+async def install_template(service: Here, identity: Asker, row_id: RowId) -> AgentView:
+    """Make a draft agent of a template. Every call makes another."""
+    async with service.database.everywhere(Actor("user", identity.user_id)) as db:
+        agent = await stories.install_template(db, identity, row_id)
+        view: AgentView = await agents.tell(db, identity, "created", agent)
+        return view
+
+
+@post("/{row_id:uuid}/installation", operation_id="install_agent_pack", guards=INSTALLS)
+async def install_pack(service: Here, identity: Asker, row_id: RowId) -> InstalledAgents:
+    """Make draft agents of everything in a pack. Every call makes others."""
+    async with service.database.everywhere(Actor("user", identity.user_id)) as db:
+        made = await stories.install_pack(db, identity, row_id)
+        return InstalledAgents([await agents.tell(db, identity, "created", agent) for agent in made])
+
+
+routes = [
+    templates.router(publish_template, withdraw_template, install_template),
+    packs.router(publish_pack, withdraw_pack, install_pack),
+]

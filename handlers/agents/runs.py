@@ -1,5 +1,9 @@
 """What agents did: executions and logs."""
 
+from litestar import post
+
+from comms.agents import runs
+from handlers.given import Asker, Db, RowId
 from handlers.guards import reads, writes
 from handlers.resource import READ, crud
 from models.agents import AgentExecution, AgentExecutionView, AgentLog, AgentLogView
@@ -24,4 +28,15 @@ logs = crud(
     who_writes=writes("agents"),
 )
 
-routes = [executions.router(), logs.router()]
+
+@post("/{row_id:uuid}/cancellation", operation_id="cancel_agent_execution", status_code=200, guards=[writes("agents")])
+async def cancel(db: Db, identity: Asker, row_id: RowId) -> AgentExecutionView:
+    """Nobody waits for this execution any more. One that is over is over."""
+    row = await executions.find(db, identity, row_id, to_change=True)
+    if not runs.cancel(row):
+        return executions.shown(row)  # type: ignore[no-any-return]
+    view: AgentExecutionView = await executions.tell(db, identity, "cancelled", row)
+    return view
+
+
+routes = [executions.router(cancel), logs.router()]

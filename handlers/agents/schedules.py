@@ -1,8 +1,40 @@
 """When agents run by themselves."""
 
+from typing import Any
+
+import msgspec
+from litestar import post
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms.agents import schedules as stories
+from comms.credentials import Identity
+from handlers.given import Asker, Db, Here, RowId
 from handlers.guards import reads, writes
 from handlers.resource import crud
 from models.agents import AgentSchedule, AgentScheduleView
+from models.base import new_id
+
+
+class WebhookSecret(msgspec.Struct, rename="camel"):
+    """Where a schedule's webhook is called, and the secret its calls are signed with: told this once."""
+
+    webhook_url: str
+    webhook_secret: str
+
+
+async def create_schedule(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentSchedule:
+    """A schedule that knows when it comes due."""
+    row = AgentSchedule(workspace_id=identity.workspace_id, id=new_id())
+    stories.keep(row, values)
+    db.add(row)
+    return row
+
+
+async def change_schedule(db: AsyncSession, identity: Identity, row: AgentSchedule, values: dict[str, Any]) -> None:
+    """As before, it knows when it comes due; what changes nothing of its clock leaves that time alone."""
+    if any(getattr(row, name) != value for name, value in values.items()):
+        stories.keep(row, values)
+
 
 schedules = crud(
     "/agent-schedules",
@@ -11,6 +43,20 @@ schedules = crud(
     filters=("agent_id", "trigger_type", "enabled", "last_run_status"),
     who_reads=reads("agents"),
     who_writes=writes("agents"),
+    create=create_schedule,
+    change=change_schedule,
 )
 
-routes = [schedules.router()]
+
+@post("/{row_id:uuid}/webhook-secret", operation_id="renew_agent_schedule_webhook_secret", guards=[writes("agents")])
+async def renew_secret(db: Db, identity: Asker, service: Here, row_id: RowId) -> WebhookSecret:
+    """Make the secret of a webhook, or a new one: the one before is void at once. It is in this answer and nowhere
+    else."""
+    row = await schedules.find(db, identity, row_id, to_change=True)
+    before = schedules.shown(row)
+    plain = stories.renew_secret(row, service.vault, service.settings.server.public_url)
+    view = await schedules.settle(db, identity, row, before)
+    return WebhookSecret(view.webhook_url, plain)
+
+
+routes = [schedules.router(renew_secret)]

@@ -1,5 +1,15 @@
 """What agents ask before they act, and what they did."""
 
+from typing import Annotated, Any
+
+import msgspec
+from litestar import post
+from litestar.params import JSONBody
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms.agents import approvals as stories
+from comms.credentials import Identity
+from handlers.given import Asker, Db, RowId
 from handlers.guards import reads, writes
 from handlers.resource import READ, crud
 from models.orchestration import (
@@ -8,6 +18,26 @@ from models.orchestration import (
     AgentPendingAction,
     AgentPendingActionView,
 )
+
+
+class Approval(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Leave to act: with ``details``, as they are given here instead of as the agent asked."""
+
+    details: dict[str, Any] | None = None
+
+
+class Rejection(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A refusal, and why."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
+
+
+async def ask(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentPendingAction:
+    """Waiting for a person."""
+    row = stories.ask(identity.workspace_id, values)
+    db.add(row)
+    return row
+
 
 pending = crud(
     "/agent-pending-actions",
@@ -18,6 +48,7 @@ pending = crud(
     verbs=("list", "get", "create"),
     who_reads=reads("agents"),
     who_writes=writes("agents"),
+    create=ask,
 )
 audit = crud(
     "/agent-action-audit-log",
@@ -29,4 +60,30 @@ audit = crud(
     who_writes=writes("agents"),
 )
 
-routes = [pending.router(), audit.router()]
+
+@post(
+    "/{row_id:uuid}/approval", operation_id="approve_agent_pending_action", status_code=200, guards=[writes("agents")]
+)
+async def approve(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Approval]) -> AgentPendingActionView:
+    """Let an agent act, as it asked or with edited `details`.
+
+    The member who made the agent may not, unless nobody else could. An action is decided once and before it expires.
+    """
+    row = await pending.find(db, identity, row_id, to_change=True)
+    await stories.approve(db, row, identity, data.details)
+    view: AgentPendingActionView = await pending.tell(db, identity, "approved", row)
+    return view
+
+
+@post(
+    "/{row_id:uuid}/rejection", operation_id="reject_agent_pending_action", status_code=200, guards=[writes("agents")]
+)
+async def reject(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Rejection]) -> AgentPendingActionView:
+    """Forbid an agent what it asked for. An action is decided once and before it expires."""
+    row = await pending.find(db, identity, row_id, to_change=True)
+    stories.reject(row, identity, data.reason)
+    view: AgentPendingActionView = await pending.tell(db, identity, "rejected", row)
+    return view
+
+
+routes = [pending.router(approve, reject), audit.router()]

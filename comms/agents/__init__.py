@@ -1,0 +1,1 @@
+"""Agents and what they do together: states, rules and permissions. What runs them calls these stories."""

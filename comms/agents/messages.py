@@ -1,0 +1,43 @@
+"""What agents tell each other: every message has an addressee and a thread."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms.agents import documents
+from comms.errors import Invalid
+from models.base import new_id
+from models.orchestration import AgentMessage
+
+
+class Content(msgspec.Struct, rename="camel", omit_defaults=True):
+    """What a message says."""
+
+    subject: Annotated[str, msgspec.Meta(max_length=1_000)] | None = None
+    body: Annotated[str, msgspec.Meta(max_length=65_536)] | None = None
+    data: dict[str, Any] = {}
+    priority: Literal["low", "normal", "high", "urgent"] = "normal"
+
+
+async def write(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> AgentMessage:
+    """The message is pending, in the thread of the one it answers or first of its own."""
+    if values.get("to_agent_id") is None and values.get("team_id") is None:
+        raise Invalid({"toAgentId": "is required unless teamId is given"})
+    content = documents.written(documents.read(Content, values.get("content", {}), "content"))
+    row = AgentMessage(workspace_id=workspace_id, id=new_id(), **{**values, "content": content})
+    row.thread_id = row.id
+    if row.parent_message_id is not None:
+        thread_id = await db.scalar(
+            select(AgentMessage.thread_id).where(
+                AgentMessage.workspace_id == workspace_id, AgentMessage.id == row.parent_message_id
+            )
+        )
+        if thread_id is None:
+            raise Invalid({"parentMessageId": "refers to nothing in this workspace"})
+        row.thread_id = thread_id
+    db.add(row)
+    return row

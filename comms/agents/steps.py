@@ -1,0 +1,174 @@
+"""The steps of a workflow and what sets it off: read, and refused with the place of every mistake."""
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from comms.agents import documents
+from comms.errors import Invalid
+from models.types import Cron, TimeZone
+
+MOST_STEPS = 200
+_REFERENCE = re.compile(r"\{\{\s*steps\.([^.\s}]*)")
+
+StepId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+
+
+class Step(msgspec.Struct, rename="camel", omit_defaults=True):
+    """One thing an agent does. ``inputs`` may speak of what earlier steps gave: ``{{steps.<id>.…}}``."""
+
+    id: StepId
+    agent_id: uuid.UUID
+    action: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    name: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    inputs: dict[str, Any] = {}
+    depends_on: list[str] = []
+    next: str | list[str] | None = None
+    on_failure: str | None = None
+    conditions: list[Any] = []
+    timeout_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] | None = None
+    retries: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
+
+
+class Manual(msgspec.Struct):
+    """Members begin it themselves."""
+
+
+class OnEvent(msgspec.Struct, rename="camel", omit_defaults=True):
+    """It begins when this event is told, such as ``deal.updated``."""
+
+    event_type: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,100}\.[a-z_]{1,100}\Z")]
+    conditions: list[Any] = []
+
+
+class OnSchedule(msgspec.Struct, rename="camel", omit_defaults=True):
+    """It begins when the cron expression comes due."""
+
+    cron: str
+    timezone: str = "UTC"
+    conditions: list[Any] = []
+
+
+class OnRequest(msgspec.Struct, rename="camel", omit_defaults=True):
+    """It begins when an agent asks for it."""
+
+    conditions: list[Any] = []
+
+
+_TRIGGERS: Mapping[str, type[msgspec.Struct]] = {
+    "manual": Manual,
+    "event": OnEvent,
+    "schedule": OnSchedule,
+    "agent_request": OnRequest,
+}
+
+Edge = tuple[int, int, str]
+"""From a step to one that comes after it, and the place that says so."""
+
+
+def read_trigger(trigger_type: str, config: Any) -> dict[str, Any]:
+    """``triggerConfig`` as it is kept; raises ``Invalid``."""
+    trigger = documents.read(_TRIGGERS[trigger_type], config, "triggerConfig")
+    if isinstance(trigger, OnSchedule):
+        errors = {}
+        try:
+            trigger.cron = Cron().normalise(trigger.cron)
+        except ValueError as error:
+            errors["triggerConfig.cron"] = str(error)
+        try:
+            TimeZone().normalise(trigger.timezone)
+        except ValueError as error:
+            errors["triggerConfig.timezone"] = str(error)
+        if errors:
+            raise Invalid(errors)
+    return documents.written(trigger)
+
+
+def read_steps(sent: Sequence[Any]) -> list[Step]:
+    """The steps: their ids unique, what they refer to there, and none waiting for itself; raises ``Invalid``."""
+    if len(sent) > MOST_STEPS:
+        raise Invalid({"steps": f"must be {MOST_STEPS} at most"})
+    steps = documents.read_all(Step, sent, "steps")
+    places: dict[str, int] = {}
+    errors: dict[str, str] = {}
+    for position, step in enumerate(steps):
+        first = places.setdefault(step.id, position)
+        if first != position:
+            errors[f"steps[{position}].id"] = f"is the id of steps[{first}] already"
+    edges = []
+    for position, step in enumerate(steps):
+        for is_before, name, place in _references(step, position):
+            if name not in places:
+                errors[place] = f"refers to no step of this workflow: {name!r}"
+            else:
+                edges.append((places[name], position, place) if is_before else (position, places[name], place))
+    if not errors:
+        errors = _circle(steps, edges)
+    if errors:
+        raise Invalid(errors)
+    return steps
+
+
+def first_of(steps: Sequence[Mapping[str, Any]]) -> int:
+    """The position of the step to begin with: the first that comes after no other."""
+    read = documents.read_all(Step, steps, "steps")
+    places = {step.id: position for position, step in enumerate(read)}
+    later = set()
+    for position, step in enumerate(read):
+        for is_before, name, _ in _references(step, position):
+            later.add(position if is_before else places[name])
+    return next(position for position in range(len(read)) if position not in later)
+
+
+def _references(step: Step, position: int) -> Iterator[tuple[bool, str, str]]:
+    """What a step says of others: whether the other comes before it, its id, and where that is said."""
+    here = f"steps[{position}]"
+    for index, name in enumerate(step.depends_on):
+        yield True, name, f"{here}.dependsOn[{index}]"
+    if isinstance(step.next, str):
+        yield False, step.next, f"{here}.next"
+    for index, name in enumerate(step.next if isinstance(step.next, list) else []):
+        yield False, name, f"{here}.next[{index}]"
+    if step.on_failure is not None:
+        yield False, step.on_failure, f"{here}.onFailure"
+    for text, place in _texts(step.inputs, f"{here}.inputs"):
+        for name in _REFERENCE.findall(text):
+            yield True, name, place
+
+
+def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    match value:
+        case str():
+            yield value, place
+        case dict():
+            for key, inner in value.items():
+                yield from _texts(inner, f"{place}.{key}")
+        case list():
+            for index, inner in enumerate(value):
+                yield from _texts(inner, f"{place}[{index}]")
+
+
+def _circle(steps: Sequence[Step], edges: Sequence[Edge]) -> dict[str, str]:
+    """The place that closes a circle, if there is one, and the way round."""
+    after: dict[int, list[tuple[int, str]]] = {}
+    for before, later, place in edges:
+        after.setdefault(before, []).append((later, place))
+    done: set[int] = set()
+    for start in range(len(steps)):
+        way, ahead = [start], [iter(after.get(start, ()))]
+        while ahead and start not in done:
+            for later, place in ahead[-1]:
+                if later in way:
+                    names = [steps[at].id for at in [*way[way.index(later) :], later]]
+                    return {place: f"closes a circle: {' → '.join(names)}"}
+                if later not in done:
+                    way.append(later)
+                    ahead.append(iter(after.get(later, ())))
+                    break
+            else:
+                done.add(way.pop())
+                ahead.pop()
+    return {}

@@ -1,0 +1,208 @@
+"""Teams of agents: who is in, in which order they are asked, and who coordinates.
+
+The team's row is locked before its members': two who rearrange it do so one after the other.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Uuid, func, select, update
+from sqlalchemy.dialects.postgresql import array
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import events
+from comms.agents.states import tell
+from comms.errors import Invalid, Missing
+from models.base import new_id
+from models.orchestration import AgentTeam, AgentTeamMember, AgentTeamMemberView, AgentTeamView
+
+COORDINATOR = "coordinator"
+
+
+async def create(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> AgentTeam:
+    """The team exists, and whoever coordinates it is a member."""
+    team = AgentTeam(workspace_id=workspace_id, id=new_id(), **values)
+    db.add(team)
+    await db.flush()
+    if team.coordinator_agent_id is not None:
+        await appoint(db, team, team.coordinator_agent_id)
+    return team
+
+
+async def change(db: AsyncSession, team: AgentTeam, values: Mapping[str, Any]) -> None:
+    """The team, which the caller holds, has these values, and whoever coordinates it now is a member."""
+    before = team.coordinator_agent_id
+    for name, value in values.items():
+        setattr(team, name, value)
+    await db.flush()  # an agent that is not there is refused here, under the team's own field
+    if team.coordinator_agent_id != before:
+        await appoint(db, team, team.coordinator_agent_id)
+
+
+async def appoint(db: AsyncSession, team: AgentTeam, agent_id: uuid.UUID | None) -> None:
+    """That agent is the one coordinator among the members; whoever was it before is a specialist."""
+    await _relieve(db, team)
+    team.coordinator_agent_id = agent_id
+    if agent_id is None:
+        return
+    member = await db.scalar(
+        select(AgentTeamMember)
+        .where(
+            AgentTeamMember.workspace_id == team.workspace_id,
+            AgentTeamMember.team_id == team.id,
+            AgentTeamMember.agent_id == agent_id,
+        )
+        .with_for_update(key_share=True)
+    )
+    if member is not None:
+        member.role = COORDINATOR
+        await tell(db, "updated", member, AgentTeamMemberView)
+        return
+    member = AgentTeamMember(
+        workspace_id=team.workspace_id,
+        id=new_id(),
+        team_id=team.id,
+        agent_id=agent_id,
+        role=COORDINATOR,
+        priority=await _last(db, team),
+    )
+    db.add(member)
+    await tell(db, "created", member, AgentTeamMemberView)
+
+
+async def add(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> AgentTeamMember:
+    """The agent is a member, the last in order unless ``priority`` says otherwise."""
+    given = dict(values)
+    team = await _held(db, workspace_id, given["team_id"])
+    if team is None:
+        raise Invalid({"teamId": "refers to nothing in this workspace"})
+    role = given.pop("role")
+    if "priority" not in given:
+        given["priority"] = await _last(db, team)
+    member = AgentTeamMember(workspace_id=workspace_id, id=new_id(), role="specialist", **given)
+    db.add(member)
+    await db.flush()
+    await _take(db, team, member, role)
+    return member
+
+
+async def hold(db: AsyncSession, workspace_id: uuid.UUID, member_id: uuid.UUID) -> tuple[AgentTeam, AgentTeamMember]:
+    """A member and its team, both locked in that order of all these stories; raises ``Missing``."""
+    key = (AgentTeamMember.workspace_id == workspace_id, AgentTeamMember.id == member_id)
+    team_id = await db.scalar(select(AgentTeamMember.team_id).where(*key))
+    team = None if team_id is None else await _held(db, workspace_id, team_id)
+    member = await db.scalar(
+        select(AgentTeamMember).where(*key).with_for_update(key_share=True).execution_options(populate_existing=True)
+    )
+    if team is None or member is None:
+        raise Missing(f"There is no agent team member {member_id} in this workspace.")
+    return team, member
+
+
+async def change_member(db: AsyncSession, team: AgentTeam, member: AgentTeamMember, values: Mapping[str, Any]) -> None:
+    """The member has these values; a new coordinator is the team's, and one who is it no longer leaves it without."""
+    given = dict(values)
+    role = given.pop("role", member.role)
+    for name, value in given.items():
+        setattr(member, name, value)
+    await _take(db, team, member, role)
+
+
+async def let_go(db: AsyncSession, team: AgentTeam, member: AgentTeamMember) -> None:
+    """The team, before this member leaves it, has no coordinator if it was this one."""
+    if member.role == COORDINATOR:
+        team.coordinator_agent_id = None
+        await tell(db, "updated", team, AgentTeamView)
+
+
+async def _take(db: AsyncSession, team: AgentTeam, member: AgentTeamMember, role: str) -> None:
+    """The member has this role, and the team the coordinator that follows from it."""
+    if role == member.role:
+        return
+    if role != COORDINATOR:
+        if member.role == COORDINATOR:
+            team.coordinator_agent_id = None
+            await tell(db, "updated", team, AgentTeamView)
+        member.role = role
+        return
+    await _relieve(db, team)
+    member.role = COORDINATOR
+    team.coordinator_agent_id = member.agent_id
+    await tell(db, "updated", team, AgentTeamView)
+
+
+async def _relieve(db: AsyncSession, team: AgentTeam) -> None:
+    """Whoever coordinates the team is a specialist from now on."""
+    former = await db.scalar(
+        select(AgentTeamMember)
+        .where(
+            AgentTeamMember.workspace_id == team.workspace_id,
+            AgentTeamMember.team_id == team.id,
+            AgentTeamMember.role == COORDINATOR,
+        )
+        .with_for_update(key_share=True)
+    )
+    if former is not None:
+        former.role = "specialist"
+        await tell(db, "updated", former, AgentTeamMemberView)
+
+
+async def reorder(
+    db: AsyncSession, workspace_id: uuid.UUID, team_id: uuid.UUID, member_ids: Sequence[uuid.UUID]
+) -> list[AgentTeamMember]:
+    """The members are asked in this order; ``Invalid`` unless each of them is named once."""
+    if await _held(db, workspace_id, team_id) is None:
+        raise Missing(f"There is no agent team {team_id} in this workspace.")
+    of_team = (AgentTeamMember.workspace_id == workspace_id, AgentTeamMember.team_id == team_id)
+    there = set(await db.scalars(select(AgentTeamMember.id).where(*of_team)))
+    if len(member_ids) != len(there) or set(member_ids) != there:
+        raise Invalid({"memberIds": f"must name each of the team's {len(there)} members once"})
+    place = func.array_position(array(list(member_ids), type_=Uuid), AgentTeamMember.id)
+    changed = (
+        set(
+            await db.scalars(
+                update(AgentTeamMember)
+                .where(*of_team, AgentTeamMember.priority != place)
+                .values(priority=place)
+                .returning(AgentTeamMember.id)
+                .execution_options(synchronize_session=False)
+            )
+        )
+        if member_ids
+        else set()
+    )
+    rows = (
+        await db.scalars(
+            select(AgentTeamMember)
+            .where(*of_team)
+            .order_by(AgentTeamMember.priority, AgentTeamMember.id)
+            .execution_options(populate_existing=True)
+        )
+    ).all()
+    for row in rows:
+        if row.id in changed:
+            view = msgspec.convert(row, AgentTeamMemberView, from_attributes=True)
+            events.record(db, "agent_team_member.updated", row, view)
+    return list(rows)
+
+
+async def _held(db: AsyncSession, workspace_id: uuid.UUID, team_id: uuid.UUID) -> AgentTeam | None:
+    team: AgentTeam | None = await db.scalar(
+        select(AgentTeam)
+        .where(AgentTeam.workspace_id == workspace_id, AgentTeam.id == team_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return team
+
+
+async def _last(db: AsyncSession, team: AgentTeam) -> int:
+    """The place behind everybody."""
+    highest: int | None = await db.scalar(
+        select(func.max(AgentTeamMember.priority)).where(
+            AgentTeamMember.workspace_id == team.workspace_id, AgentTeamMember.team_id == team.id
+        )
+    )
+    return 1 if highest is None else min(highest + 1, 10_000)

@@ -1,0 +1,183 @@
+"""One run of a workflow, from begun to over. The runner calls ``keep_result`` after each step, then ``finish``."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms.agents import states
+from comms.agents.runs import milliseconds
+from comms.agents.states import tell
+from comms.agents.steps import first_of
+from comms.errors import Conflict, Invalid, Missing
+from models.base import new_id, now
+from models.orchestration import (
+    AgentTeam,
+    AgentTeamView,
+    AgentWorkflow,
+    AgentWorkflowExecution,
+    AgentWorkflowExecutionView,
+    AgentWorkflowView,
+    WorkflowTrigger,
+)
+
+
+async def begin(
+    db: AsyncSession,
+    workspace_id: uuid.UUID,
+    workflow_id: uuid.UUID,
+    *,
+    trigger_type: WorkflowTrigger = "manual",
+    trigger_data: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
+    triggered_by: uuid.UUID | None = None,
+) -> AgentWorkflowExecution:
+    """The active workflow runs, by the steps it has now; it and its team have run once more."""
+    workflow = await _workflow(db, workspace_id, workflow_id)
+    if workflow is None:
+        raise Missing(f"There is no agent workflow {workflow_id} in this workspace.")
+    if workflow.status != "active":
+        raise Conflict(f"this workflow is {workflow.status} and does not run: make it active first")
+    first = first_of(workflow.steps)
+    row = AgentWorkflowExecution(
+        workspace_id=workspace_id,
+        id=new_id(),
+        workflow_id=workflow_id,
+        steps=workflow.steps,
+        total_steps=len(workflow.steps),
+        current_step_id=workflow.steps[first]["id"],
+        current_step_index=first,
+        trigger_type=trigger_type,
+        trigger_data=dict(trigger_data or {}),
+        context=dict(context or {}),
+        triggered_by=triggered_by,
+    )
+    db.add(row)
+    workflow.total_executions += 1
+    await tell(db, "updated", workflow, AgentWorkflowView)
+    if (team := await _team(db, workflow)) is not None:
+        team.total_executions += 1
+        team.last_active_at = now()
+        await tell(db, "updated", team, AgentTeamView)
+    return row
+
+
+async def keep_result(
+    db: AsyncSession,
+    workspace_id: uuid.UUID,
+    execution_id: uuid.UUID,
+    step_id: str,
+    result: Any,
+    *,
+    next_step_id: str | None = None,
+) -> AgentWorkflowExecution:
+    """What a step gave is kept, and the next one is where the run is. A step that ends after a pause still counts."""
+    row = await _held(db, workspace_id, execution_id)
+    if row.status not in ("running", "paused"):
+        raise Conflict(f"this execution is {row.status}: it takes no more results")
+    places = {step["id"]: position for position, step in enumerate(row.steps)}
+    unknown = {
+        name: f"is no step of this run: {value!r}"
+        for name, value in (("stepId", step_id), ("nextStepId", next_step_id))
+        if value is not None and value not in places
+    }
+    if unknown:
+        raise Invalid(unknown)
+    row.step_results = {**row.step_results, step_id: result}
+    row.completed_steps = len(row.step_results)
+    row.current_step_id = next_step_id
+    row.current_step_index = places[next_step_id] if next_step_id is not None else places[step_id]
+    await tell(db, "updated", row, AgentWorkflowExecutionView)
+    return row
+
+
+async def finish(
+    db: AsyncSession,
+    workspace_id: uuid.UUID,
+    execution_id: uuid.UUID,
+    status: Literal["completed", "failed"],
+    *,
+    error: Mapping[str, Any] | None = None,
+) -> AgentWorkflowExecution:
+    """The run is over; one that completed counts for its workflow and its team. ``Conflict`` when it was over."""
+    # The workflow first, as `begin` has it; which one it is never changes.
+    workflow_id = await db.scalar(
+        select(AgentWorkflowExecution.workflow_id).where(
+            AgentWorkflowExecution.workspace_id == workspace_id, AgentWorkflowExecution.id == execution_id
+        )
+    )
+    workflow = None if workflow_id is None else await _workflow(db, workspace_id, workflow_id)
+    row = await _held(db, workspace_id, execution_id)
+    if row.status == status:
+        raise Conflict(f"this execution is {status} already")
+    states.move(row, status, states.WORKFLOW_EXECUTION, "execution")
+    row.error = None if error is None else dict(error)
+    _end(row)
+    await tell(db, status, row, AgentWorkflowExecutionView)
+    if status == "completed" and workflow is not None:
+        before, took = workflow.successful_executions, row.duration_ms or 0
+        workflow.avg_duration_ms = round(((workflow.avg_duration_ms or 0) * before + took) / (before + 1))
+        workflow.successful_executions = before + 1
+        await tell(db, "updated", workflow, AgentWorkflowView)
+        if (team := await _team(db, workflow)) is not None:
+            # A team that took the workflow over after the run began has not counted its beginning.
+            team.successful_executions = min(team.successful_executions + 1, team.total_executions)
+            team.last_active_at = now()
+            await tell(db, "updated", team, AgentTeamView)
+    return row
+
+
+def pause(row: AgentWorkflowExecution) -> bool:
+    """No further step begins; False when it was paused before."""
+    return states.move(row, "paused", states.WORKFLOW_EXECUTION, "execution")
+
+
+def resume(row: AgentWorkflowExecution) -> bool:
+    """The run goes on where it was; False when it was running."""
+    return states.move(row, "running", states.WORKFLOW_EXECUTION, "execution")
+
+
+def cancel(row: AgentWorkflowExecution) -> bool:
+    """The run is over before its time; False when it was cancelled before."""
+    if not states.move(row, "cancelled", states.WORKFLOW_EXECUTION, "execution"):
+        return False
+    _end(row)
+    return True
+
+
+def _end(row: AgentWorkflowExecution) -> None:
+    row.completed_at = now()
+    row.duration_ms = milliseconds(row.created_at, row.completed_at)
+
+
+async def _workflow(db: AsyncSession, workspace_id: uuid.UUID, workflow_id: uuid.UUID) -> AgentWorkflow | None:
+    row: AgentWorkflow | None = await db.get(
+        AgentWorkflow, (workspace_id, workflow_id), with_for_update={"key_share": True}, populate_existing=True
+    )
+    return row
+
+
+async def _team(db: AsyncSession, workflow: AgentWorkflow) -> AgentTeam | None:
+    if workflow.team_id is None:
+        return None
+    row: AgentTeam | None = await db.get(
+        AgentTeam,
+        (workflow.workspace_id, workflow.team_id),
+        with_for_update={"key_share": True},
+        populate_existing=True,
+    )
+    return row
+
+
+async def _held(db: AsyncSession, workspace_id: uuid.UUID, execution_id: uuid.UUID) -> AgentWorkflowExecution:
+    row: AgentWorkflowExecution | None = await db.get(
+        AgentWorkflowExecution,
+        (workspace_id, execution_id),
+        with_for_update={"key_share": True},
+        populate_existing=True,
+    )
+    if row is None:
+        raise Missing(f"There is no agent workflow execution {execution_id} in this workspace.")
+    return row
