@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from comms import arrivals, delivery, jobs, metrics, migrations
+from comms import arrivals, delivery, invoices, jobs, metrics, migrations
 from comms.database import Database, Urls
 from comms.directory import Directory
 from comms.embedded import Embedded
@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 JOIN_PARKED_SECONDS = 5.0
 STOP_SECONDS = 10.0
 RECALL_SECONDS = 60.0
+OVERDUE_SECONDS = 60.0
 
 
 class Service:
@@ -63,7 +64,11 @@ class Service:
                 self.database,
                 media=self.media,
                 retry=self.replays.retry,
-                periodic=[(JOIN_PARKED_SECONDS, self._join_parked), (RECALL_SECONDS, self.replays.recall)],
+                periodic=[
+                    (JOIN_PARKED_SECONDS, self._join_parked),
+                    (RECALL_SECONDS, self.replays.recall),
+                    (OVERDUE_SECONDS, self._fall_due),
+                ],
             )
             if worker
             else None
@@ -149,3 +154,6 @@ class Service:
             told = await delivery.join_all_parked(db)
         if told:
             self._told(told)
+
+    async def _fall_due(self) -> None:
+        await invoices.fall_due(self.database)
