@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from comms import arrivals, delivery, invoices, jobs, metrics, migrations
+from comms import arrivals, campaigns, delivery, invoices, jobs, metrics, migrations
 from comms.database import Database, Urls
 from comms.directory import Directory
 from comms.embedded import Embedded
@@ -26,6 +26,7 @@ JOIN_PARKED_SECONDS = 5.0
 STOP_SECONDS = 10.0
 RECALL_SECONDS = 60.0
 OVERDUE_SECONDS = 60.0
+CAMPAIGNS_SECONDS = 15.0
 
 
 class Service:
@@ -68,6 +69,7 @@ class Service:
                     (JOIN_PARKED_SECONDS, self._join_parked),
                     (RECALL_SECONDS, self.replays.recall),
                     (OVERDUE_SECONDS, self._fall_due),
+                    (CAMPAIGNS_SECONDS, self._start_campaigns),
                 ],
             )
             if worker
@@ -157,3 +159,6 @@ class Service:
 
     async def _fall_due(self) -> None:
         await invoices.fall_due(self.database)
+
+    async def _start_campaigns(self) -> None:
+        await campaigns.start_due(self.database)
