@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from comms import arrivals, delivery, invitations, jobs, metrics, migrations
+from comms import arrivals, campaigns, delivery, invitations, invoices, jobs, metrics, migrations
 from comms.agents import sweeps
 from comms.clerk import Clerk
 from comms.database import Database, Urls
@@ -31,6 +31,8 @@ JOIN_PARKED_SECONDS = 5.0
 STOP_SECONDS = 10.0
 RECALL_SECONDS = 60.0
 INDEX_SECONDS = 1.0
+OVERDUE_SECONDS = 60.0
+CAMPAIGNS_SECONDS = 15.0
 
 
 class Service:
@@ -77,6 +79,8 @@ class Service:
                     (RECALL_SECONDS, self.replays.recall),
                     (INDEX_SECONDS, partial(keep_up, self.database)),
                     *sweeps.of(self.database),
+                    (OVERDUE_SECONDS, self._fall_due),
+                    (CAMPAIGNS_SECONDS, self._start_campaigns),
                 ],
             )
             if worker
@@ -167,3 +171,9 @@ class Service:
             told = await delivery.join_all_parked(db)
         if told:
             self._told(told)
+
+    async def _fall_due(self) -> None:
+        await invoices.fall_due(self.database)
+
+    async def _start_campaigns(self) -> None:
+        await campaigns.start_due(self.database)

@@ -1,5 +1,14 @@
 """Marketing channels: their credentials go in and never come out."""
 
+from typing import Any
+
+from litestar import patch, post
+from litestar.params import JSONBody
+
+from comms import channels as stories
+from handlers import shapes
+from handlers.given import Asker, Db, Here, RowId
+from handlers.guards import writer
 from handlers.resource import crud
 from models.marketing import MarketingChannel, MarketingChannelView
 
@@ -9,6 +18,28 @@ channels = crud(
     MarketingChannelView,
     search=("name",),
     filters=("type", "status"),
+    verbs=("list", "get", "delete"),
 )
+New: Any = channels.new
+Edit: Any = channels.edit
 
-routes = [channels.router()]
+
+@post("/", operation_id="create_marketing_channel", guards=[writer])
+async def create(db: Db, identity: Asker, service: Here, data: JSONBody[New]) -> MarketingChannelView:
+    """A channel exists. What is in `config.credentials` is sealed and never shown again, here or in events."""
+    row = await stories.create(db, service.vault, identity.workspace_id, shapes.given(data))
+    view: MarketingChannelView = await channels.tell(db, identity, "created", row)
+    return view
+
+
+@patch("/{row_id:uuid}", operation_id="change_marketing_channel", guards=[writer])
+async def change(db: Db, identity: Asker, service: Here, row_id: RowId, data: JSONBody[Edit]) -> MarketingChannelView:
+    """The channel has these values. A `config` without `credentials` keeps those there are; null forgets them."""
+    row = await channels.find(db, identity, row_id, to_change=True)
+    before = channels.shown(row)
+    await stories.change(row, service.vault, shapes.given(data))
+    view: MarketingChannelView = await channels.settle(db, identity, row, before)
+    return view
+
+
+routes = [channels.router(create, change)]

@@ -89,6 +89,8 @@ class Campaign(TenantRow, Base):
         Index("ix_campaigns_status", "workspace_id", "status", "created_at", "id"),
         Index("ix_campaigns_channel", "workspace_id", "channel_id"),
         Index("ix_campaigns_segment", "workspace_id", "segment_id"),
+        # The sweep looks at what is scheduled, across workspaces.
+        Index("ix_campaigns_due", "scheduled_at", postgresql_where=text("status = 'scheduled'")),
     )
 
     channel_id: Mapped[uuid.UUID | None]
@@ -109,7 +111,10 @@ class Campaign(TenantRow, Base):
 
 
 class CampaignView(View, kw_only=True):
-    """A campaign. Its status is changed by schedule, start, pause and completion; ``sentAt`` is when it started."""
+    """A campaign. Its status is changed by schedule, start, pause and completion; ``sentAt`` is when it started.
+
+    ``recipientCount`` was right when recipients were last added.
+    """
 
     id: ReadOnly[uuid.UUID]
     channel_id: uuid.UUID | None = None

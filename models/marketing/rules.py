@@ -206,7 +206,7 @@ class LeadRoutingRule(TenantRow, Base):
     __tablename__ = "lead_routing_rules"
     __table_args__ = tenant_table(
         refers_to_member("assign_to"),
-        CheckConstraint("round_robin OR assign_to IS NOT NULL", name="assign_to_somebody"),
+        CheckConstraint("NOT is_active OR round_robin OR assign_to IS NOT NULL", name="assign_to_somebody"),
         CheckConstraint("priority >= 0", name="priority_positive"),
         Index("ix_lead_routing_rules_created", "workspace_id", "created_at", "id"),
         Index("ix_lead_routing_rules_priority", "workspace_id", "priority", "id"),
@@ -225,8 +225,8 @@ class LeadRoutingRule(TenantRow, Base):
 class LeadRoutingRuleView(View, kw_only=True):
     """A lead routing rule. The first active one, by ``priority`` and then age, whose conditions are all true decides.
 
-    Without conditions it is true of every contact. With ``roundRobin`` the active ones of ``roundRobinUsers`` take
-    turns; ``lastAssignedTo`` had the last.
+    Without conditions it is true of every contact. It assigns to ``assignTo``, or with ``roundRobin`` to the active
+    ones of ``roundRobinUsers`` in turn; ``lastAssignedTo`` had the last.
     """
 
     id: ReadOnly[uuid.UUID]

@@ -30,13 +30,17 @@ WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
     "/access-tokens": ("list", "get", "create"),
     "/agent-team-members": ("list", "get", "create", "delete"),
     "/agent-messages": ("list", "get"),
+    "/invoices": ("list", "get", "create", "change", "delete"),
+    "/expenses": ("list", "get", "create", "change", "delete"),
+    "/campaigns": ("list", "get", "create", "change", "delete"),
+    "/marketing-channels": ("list", "get", "create", "change", "delete"),
 }
 BODIES: dict[str, dict[str, Any]] = {
     "/workspace-api-keys": {"provider": "twilio", "secret": SECRETS["twilio"]},
     "/contact-points": {"kind": "phone", "value": "+14155557777"},
     "/conversation-messages": {"direction": "outbound"},
     "/lead-scoring-rules": {"field": "jobTitle", "operator": "contains", "value": "chief"},
-    "/lead-routing-rules": {"roundRobin": True},
+    "/lead-routing-rules": {"isActive": False},
 }
 
 

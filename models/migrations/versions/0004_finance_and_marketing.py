@@ -238,6 +238,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_campaigns_channel", "campaigns", ["workspace_id", "channel_id"], unique=False)
     op.create_index("ix_campaigns_created", "campaigns", ["workspace_id", "created_at", "id"], unique=False)
+    op.create_index(
+        "ix_campaigns_due",
+        "campaigns",
+        ["scheduled_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'scheduled'"),
+    )
     op.create_index("ix_campaigns_segment", "campaigns", ["workspace_id", "segment_id"], unique=False)
     op.create_index("ix_campaigns_status", "campaigns", ["workspace_id", "status", "created_at", "id"], unique=False)
     op.create_table(
@@ -258,10 +265,11 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("priority >= 0", name=op.f("ck_lead_routing_rules_priority_positive")),
         sa.CheckConstraint(
-            "round_robin OR assign_to IS NOT NULL", name=op.f("ck_lead_routing_rules_assign_to_somebody")
+            "NOT is_active OR round_robin OR assign_to IS NOT NULL",
+            name=op.f("ck_lead_routing_rules_assign_to_somebody"),
         ),
+        sa.CheckConstraint("priority >= 0", name=op.f("ck_lead_routing_rules_priority_positive")),
         sa.ForeignKeyConstraint(
             ["workspace_id", "assign_to"],
             ["workspace_members.workspace_id", "workspace_members.user_id"],
