@@ -111,8 +111,8 @@ def record(
 ) -> None:
     """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it.
 
-    With the view as it was ``before``, the event says what has changed. The conversation it belongs to is the row's own,
-    unless another is named.
+    With the view as it was ``before``, the event says what has changed. The conversation it belongs to is the row's
+    own, unless another is named.
     """
     actor: Actor = db.info.get("actor", Actor())
     subject = noun_of(type(row))

@@ -19,6 +19,8 @@ from comms.service import Service
 from handlers import access, communications, connections, core, crm, events, health, live, webhooks
 from handlers.given import DEPENDENCIES, Request
 from handlers.guards import authenticated
+from handlers.idempotency import Repeated, promises_are_kept, repeat
+from handlers.preconditions import Answer
 from handlers.problems import PROBLEMS, answer
 
 Scope = MutableMapping[str, Any]
@@ -84,7 +86,8 @@ def create_api(service: Service) -> Litestar:
             live.live,
             Router(
                 ROOT,
-                guards=[authenticated],
+                guards=[authenticated, promises_are_kept],
+                response_class=Answer,
                 security=[{"bearer": []}],
                 route_handlers=[
                     core.routes,
@@ -101,7 +104,7 @@ def create_api(service: Service) -> Litestar:
         dependencies=DEPENDENCIES,
         request_class=Request,
         request_max_body_size=LARGEST_BODY,
-        exception_handlers={Exception: answer},
+        exception_handlers={Exception: answer, Repeated: repeat},
         openapi_config=OpenAPIConfig(
             title="comms",
             version="0.1.0",
