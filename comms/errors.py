@@ -4,7 +4,7 @@ Refused
 ├── Unauthenticated    we do not know who asks
 ├── Forbidden          we know, and they may not
 ├── Missing            there is no such row in their workspace
-├── Conflict           it contradicts what is already there; ``conflicting_id`` is the row in the way
+├── Conflict           it contradicts what is already there; ``fields`` are taken by the row ``conflicting_id``
 ├── Stale              it was meant for another version of the row; ``current`` is the one there is
 ├── Reused             a key that must be new came with another request
 ├── TooMany            they have asked too often: ``retry_after`` seconds
@@ -15,7 +15,7 @@ Refused
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class CannotRun(Exception):
@@ -47,7 +47,10 @@ class Missing(Refused):
 class Conflict(Refused):
     """This contradicts what is already there."""
 
-    def __init__(self, detail: str | None = None, *, conflicting_id: uuid.UUID | None = None) -> None:
+    def __init__(
+        self, detail: str | None = None, *, fields: Sequence[str] = (), conflicting_id: uuid.UUID | None = None
+    ) -> None:
+        self.fields = fields
         self.conflicting_id = conflicting_id
         super().__init__(detail)
 

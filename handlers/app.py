@@ -33,7 +33,9 @@ from handlers import (
 )
 from handlers.given import DEPENDENCIES, Request
 from handlers.guards import authenticated, is_open
+from handlers.idempotency import Repeated, promises_are_kept, repeat
 from handlers.methods import Application, Receive, Scope, Send, completed
+from handlers.preconditions import Answer
 from handlers.problems import answer
 
 ROOT = "/api/v1"
@@ -79,7 +81,8 @@ def create_api(service: Service) -> Litestar:
             live.live,
             Router(
                 ROOT,
-                guards=[authenticated],
+                guards=[authenticated, promises_are_kept],
+                response_class=Answer,
                 security=[{"bearer": []}],
                 route_handlers=[
                     core.routes,
@@ -104,7 +107,7 @@ def create_api(service: Service) -> Litestar:
         dependencies=DEPENDENCIES,
         request_class=Request,
         request_max_body_size=LARGEST_BODY,
-        exception_handlers={Exception: answer},
+        exception_handlers={Exception: answer, Repeated: repeat},
         openapi_config=openapi.config(),
         logging_config=None,
     )

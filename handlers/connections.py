@@ -7,10 +7,13 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Router, delete, get, patch, post, put
 from litestar.params import JSONBody
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import checks, connections
 from comms.credentials import Identity
+from comms.database import afterwards
 from comms.events import Actor
+from comms.service import Service
 from handlers import shapes
 from handlers.given import Asker, Db, Here, Request, RowId
 from handlers.guards import administrator
@@ -80,74 +83,75 @@ async def read(db: Db, identity: Asker, service: Here, row_id: RowId) -> Workspa
     return connections.with_addresses(view, service.settings.server.public_url)
 
 
-# A write is known to the directory of webhooks only after its commit, so these hold their unit of work themselves.
+# The directory of webhooks reads a write again once it is committed.
 
 
 @post("/", operation_id="create_workspace_api_key", guards=[administrator])
-async def create(service: Here, identity: Asker, data: JSONBody[NewWorkspaceApiKey]) -> WorkspaceApiKeyView:
+async def create(db: Db, service: Here, identity: Asker, data: JSONBody[NewWorkspaceApiKey]) -> WorkspaceApiKeyView:
     """Connect an account of a provider."""
-    async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as db:
-        row = await connections.connect(
-            db,
-            service.vault,
-            workspace_id=identity.workspace_id,
-            provider=data.provider,
-            name=data.name,
-            secret=data.secret,
-            created_by=identity.user_id,
-        )
-        row.is_active = data.is_active
-        view = await keys.tell(db, identity, "created", row)
-    service.directory.stale()
+    row = await connections.connect(
+        db,
+        service.vault,
+        workspace_id=identity.workspace_id,
+        provider=data.provider,
+        name=data.name,
+        secret=data.secret,
+        created_by=identity.user_id,
+    )
+    row.is_active = data.is_active
+    view = await keys.tell(db, identity, "created", row)
+    afterwards(db, service.directory.stale)
     return connections.with_addresses(view, service.settings.server.public_url)
 
 
 @patch("/{row_id:uuid}", operation_id="change_workspace_api_key", guards=[administrator])
 async def change(
-    service: Here, identity: Asker, row_id: RowId, data: JSONBody[WorkspaceApiKeyChange]
+    db: Db, service: Here, identity: Asker, row_id: RowId, data: JSONBody[WorkspaceApiKeyChange]
 ) -> WorkspaceApiKeyView:
     """Rename a connection, switch it off or on, or replace its secret."""
     values = shapes.given(data)
     secret = values.pop("secret", None)
-    async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as db:
-        row = await keys.find(db, identity, row_id, to_change=True)
-        before = keys.shown(row)
-        for name, value in values.items():
-            setattr(row, name, value)
-        if secret is not None:
-            connections.seal(row, service.vault, secret)
-        view = await keys.settle(db, identity, row, before)
-    service.directory.stale()
+    row = await keys.find(db, identity, row_id, to_change=True)
+    before = keys.shown(row)
+    for name, value in values.items():
+        setattr(row, name, value)
+    if secret is not None:
+        connections.seal(row, service.vault, secret)
+    view = await keys.settle(db, identity, row, before)
+    afterwards(db, service.directory.stale)
     return connections.with_addresses(view, service.settings.server.public_url)
 
 
 @delete("/{row_id:uuid}", operation_id="delete_workspace_api_key", guards=[administrator])
-async def remove(service: Here, identity: Asker, row_id: RowId) -> None:
+async def remove(db: Db, service: Here, identity: Asker, row_id: RowId) -> None:
     """Disconnect: webhooks to this address are refused from now on."""
-    async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as db:
-        await keys.remove(db, identity, row_id)
-    service.directory.stale()
+    await keys.remove(db, identity, row_id)
+    afterwards(db, service.directory.stale)
 
 
 @put("/{row_id:uuid}/next-secret", operation_id="put_next_secret", guards=[administrator])
-async def announce(service: Here, identity: Asker, row_id: RowId, data: JSONBody[NextSecret]) -> WorkspaceApiKeyView:
+async def announce(
+    db: Db, service: Here, identity: Asker, row_id: RowId, data: JSONBody[NextSecret]
+) -> WorkspaceApiKeyView:
     """Accept webhooks proved by a further secret, such as Twilio's secondary auth token, until the rotation.
 
     `secret` has the names of the current one: `authToken`, `signingKey`, or `eventPublicKey` and `parsePublicKey`.
     """
-    return await _changed(service, identity, row_id, lambda row: connections.announce(row, service.vault, data.secret))
+    return await _changed(
+        db, service, identity, row_id, lambda row: connections.announce(row, service.vault, data.secret)
+    )
 
 
 @post("/{row_id:uuid}/rotation", operation_id="rotate_secret", status_code=200, guards=[administrator])
-async def rotate(service: Here, identity: Asker, row_id: RowId) -> WorkspaceApiKeyView:
+async def rotate(db: Db, service: Here, identity: Asker, row_id: RowId) -> WorkspaceApiKeyView:
     """The next secret is the current one; the one before proves nothing any more. 409 when there is no next one."""
-    return await _changed(service, identity, row_id, lambda row: connections.rotate(row, service.vault))
+    return await _changed(db, service, identity, row_id, lambda row: connections.rotate(row, service.vault))
 
 
 @delete("/{row_id:uuid}/next-secret", operation_id="delete_next_secret", guards=[administrator])
-async def call_off(service: Here, identity: Asker, row_id: RowId) -> None:
+async def call_off(db: Db, service: Here, identity: Asker, row_id: RowId) -> None:
     """Only the current secret proves webhooks; there is no rotation any more."""
-    await _changed(service, identity, row_id, lambda row: connections.call_off(row, service.vault))
+    await _changed(db, service, identity, row_id, lambda row: connections.call_off(row, service.vault))
 
 
 @post("/{row_id:uuid}/check", operation_id="check_workspace_api_key", status_code=200, guards=[administrator])
@@ -167,14 +171,13 @@ async def check(service: Here, identity: Asker, row_id: RowId) -> CheckView:
 
 
 async def _changed(
-    service: Here, identity: Identity, row_id: uuid.UUID, turn: Callable[[WorkspaceApiKey], None]
+    db: AsyncSession, service: Service, identity: Identity, row_id: uuid.UUID, turn: Callable[[WorkspaceApiKey], None]
 ) -> WorkspaceApiKeyView:
-    async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as db:
-        row = await keys.find(db, identity, row_id, to_change=True)
-        before = keys.shown(row)
-        turn(row)
-        view = await keys.settle(db, identity, row, before)
-    service.directory.stale()
+    row = await keys.find(db, identity, row_id, to_change=True)
+    before = keys.shown(row)
+    turn(row)
+    view = await keys.settle(db, identity, row, before)
+    afterwards(db, service.directory.stale)
     return connections.with_addresses(view, service.settings.server.public_url)
 
 
