@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: run test lint format bench lock clean
+.PHONY: run test lint format bench client lock clean
 
 run: $(INSTALLED)
 	@$(BIN)/comms up
@@ -23,6 +23,10 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	@$(BIN)/python -m bench
 
+# A TypeScript client, generated and type-checked; this alone needs node.
+client: $(INSTALLED)
+	@scripts/typescript-client
+
 $(INSTALLED): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "comms needs Python 3.11 or newer: make PYTHON=python3.12 …")'
 	@echo "installing into .venv (about a minute, once)"
@@ -40,4 +44,4 @@ lock: $(INSTALLED)
 	@$(LOCK) --all-extras --output-file requirements-dev.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .client .mypy_cache .ruff_cache .pytest_cache

@@ -2,8 +2,9 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -100,7 +101,11 @@ class ContactPointView(View, kw_only=True):
     id: ReadOnly[uuid.UUID]
     contact_id: ReadOnly[uuid.UUID]
     kind: ReadOnly[ContactPointKind]
-    value: ReadOnly[str]
+    value: ReadOnly[
+        Annotated[
+            str, msgspec.Meta(description="The number in E.164, or the address itself.", examples=["+14155550199"])
+        ]
+    ]
     label: str | None = None
     is_primary: ReadOnly[bool]
     created_at: ReadOnly[datetime]

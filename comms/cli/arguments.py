@@ -69,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
     for step in (publish, withdraw):
         _data(step)
 
+    described = commands.add_parser("openapi", help="print the API's OpenAPI document")
+    described.set_defaults(run="describing:openapi")
+
     doctor = commands.add_parser("doctor", help="what is misconfigured, in words")
     _data(doctor)
     doctor.set_defaults(run="doctor:examine")

@@ -140,7 +140,6 @@ FIELDS: Mapping[str, tuple[str, Any]] = {
     "details": ("Everything about it that a decision may need.", {}),
     "context": ("What its steps share.", {}),
     # Money
-    "value": ("What it is worth, as a decimal string.", "2500.00"),
     "amount": ("The amount, as a decimal string.", "250.00"),
     "tax": ("The tax in it, as a decimal string.", "47.50"),
     "price": ("What it costs, as a decimal string.", "19.00"),

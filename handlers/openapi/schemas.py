@@ -15,7 +15,7 @@ from handlers import shapes
 from handlers.openapi import examples, words
 from handlers.resource import RESOURCES
 from models.base import Base, View
-from models.types import Email
+from models.types import Email, Phone
 
 Schema = dict[str, Any]
 
@@ -182,8 +182,8 @@ def table_of(struct: Any) -> type[Base] | None:
 
 
 def declared_of(struct: Any, field: msgspec.structs.FieldInfo) -> dict[str, Any]:
-    """What is said beside a field in ``msgspec.Meta``, or beside the same field of the view it is derived from."""
-    view = getattr(struct, "view", None)
+    """What is said beside a field in ``msgspec.Meta``, or beside the same field of the view of what it makes."""
+    view = getattr(struct, "view", None) or next((r.view for r in RESOURCES if struct in (r.new, r.edit)), None)
     found: dict[str, Any] = {}
     for fields in (msgspec.structs.fields(view) if view is not None else (), (field,)):
         for candidate in fields:
@@ -241,8 +241,8 @@ def _of_column(schema: Schema, column: Column[Any] | None) -> Schema:
     """The schema with what a column's type and constraints say besides."""
     if column is None:
         return schema
-    if isinstance(column.type, Email):
-        schema["format"] = "email"
+    if isinstance(column.type, Email | Phone) and schema.get("type") == "string":
+        schema["format"] = "email" if isinstance(column.type, Email) else "phone"
     if isinstance(column.type, Numeric) and schema.get("format") == "decimal":
         scale = column.type.scale or 0
         whole = (column.type.precision or 14) - scale

@@ -35,6 +35,8 @@ def describe(name: str, schema: Schema, noun: str, column: Column[Any] | None) -
     if "enum" in schema:
         options = ", ".join(f"`{option}`" for option in schema["enum"] if option is not None)
         return f"The {noun}'s {said}: {options}."
+    if schema.get("format") == "decimal":
+        return f"The {noun}'s {said}, as a decimal string."
     if "$ref" in schema:
         return f"The {said} of the {noun}."
     if " " in said and _is_scalar(schema):

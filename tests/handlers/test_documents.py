@@ -1,23 +1,257 @@
-"""The API's own documents."""
+"""The API's description: that nothing is missing from it, and that what it says is so."""
+
+import keyword
+from collections import Counter
+from typing import Any, cast
 
 import httpx
+import openapi_spec_validator
+import pytest
+from litestar.routes import HTTPRoute
+
+import handlers.app
+from comms.service import Service
+from handlers.resource import RESOURCES, Resource
+from handlers.shapes import msgspec_camel
+from tests.conftest import Client
+from tests.handlers.descriptions import document, mistakes, operations, resolved, walk
+from tests.make import rows
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
 
 
-async def test_the_openapi_document_describes_the_api(anonymous: httpx.AsyncClient) -> None:
-    document = (await anonymous.get("/schema/openapi.json")).json()
-    assert document["openapi"].startswith("3.1")
-    operations = [
-        (path, method, operation)
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-        if isinstance(operation, dict)
+def components() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = document()["components"]["schemas"]
+    return found
+
+
+def properties() -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (f"{name}.{field}", schema)
+        for name, component in components().items()
+        for field, schema in component["properties"].items()
     ]
-    assert len({operation["operationId"] for _, _, operation in operations}) == len(operations)
-    for path, method, operation in operations:
-        assert operation.get("description"), f"{method} {path} says nothing"
-        assert operation.get("tags"), f"{method} {path} has no tag"
-    for resource in ("contacts", "conversations", "conversation-messages", "workspace-phone-numbers"):
-        assert f"/api/v1/{resource}" in document["paths"]
+
+
+def test_an_independent_validator_finds_nothing() -> None:
+    assert document()["openapi"].startswith("3.1")
+    openapi_spec_validator.validate(document())
+
+
+def test_every_route_is_described() -> None:
+    api = handlers.app.create_api(cast(Service, None))
+    routed = {
+        (route.path_format or "/", method.lower())
+        for route in api.routes
+        if isinstance(route, HTTPRoute) and not route.path.startswith(("/schema", "/assets"))
+        for method in route.methods
+        if method != "OPTIONS"
+    }
+    assert routed == {(operation.path, operation.method) for operation in operations()}
+
+
+def test_every_operation_says_what_it_does_and_who_may() -> None:
+    tags = {tag["name"]: tag["description"] for tag in document()["tags"]}
+    silent = []
+    for operation in operations():
+        said = operation.said
+        who = "**Who may:**" in said["description"] or not said.get("security")
+        if not (said["summary"] and said["description"].split("**Who may:**")[0].strip() and who):
+            silent.append(operation.name)
+        assert len(said["tags"]) == 1, operation.name
+        assert set(said["tags"]) <= set(tags), operation.name
+        assert said.get("security") == ([{"bearer": []}] if operation.path.startswith("/api/") else None)
+    assert silent == [], "say it in the docstring; the right is the guard beside the route"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("list_contacts", "every member. A token with scopes needs `read` or a wider one."),
+        ("create_contact", "owner or admin or member. A token with scopes needs `write` or a wider one."),
+        ("create_workspace_api_key", "owner or admin. A token with scopes needs `admin`."),
+    ],
+)
+def test_who_may_is_what_the_guard_beside_the_route_says(name: str, said: str) -> None:
+    operation = next(operation for operation in operations() if operation.name == name)
+    assert operation.said["description"].endswith(f"**Who may:** {said}")
+
+
+def test_every_operation_shows_what_is_sent_and_answered() -> None:
+    wrong = []
+    for operation in operations():
+        responses = operation.said["responses"].items()
+        contents = [operation.said.get("requestBody", {}).get("content", {})]
+        contents += [resolved(response).get("content", {}) for _, response in responses]
+        assert sum(status.startswith("2") for status, _ in responses) == 1, operation.name
+        for content in contents:
+            for media_type, shown in content.items():
+                if "example" not in shown:
+                    wrong.append(f"{operation.name}: {media_type} has no example")
+                else:
+                    wrong += [f"{operation.name}: {said}" for said in mistakes(shown["schema"], shown["example"])]
+        for status, response in responses:
+            assert resolved(response)["description"], f"{operation.name} {status}"
+    assert wrong == []
+
+
+def test_the_problems_of_an_operation_are_those_that_can_occur() -> None:
+    for operation in operations():
+        statuses = {int(status) for status in operation.said["responses"] if int(status) >= 400}
+        for status in statuses - {503}:
+            content = resolved(operation.said["responses"][str(status)])["content"]
+            assert list(content) == [PROBLEM], f"{operation.name} {status}"
+        expected = set()
+        if operation.said.get("security"):
+            expected |= {401, 503}
+        if "requestBody" in operation.said:
+            expected |= {400, 413, 415}
+        if "{" in operation.path:
+            expected |= {404}
+        if any(parameter["in"] == "query" for parameter in operation.said.get("parameters", ())):
+            expected |= {400}
+        assert expected <= statuses, operation.name
+    assert "headers" in resolved({"$ref": "#/components/responses/Unauthorized"})
+    assert "Retry-After" in resolved({"$ref": "#/components/responses/ServiceUnavailable"})["headers"]
+
+
+def test_every_parameter_is_described_and_shown() -> None:
+    wrong = []
+    for operation in operations():
+        for parameter in operation.said.get("parameters", ()):
+            name = f"{operation.name}: {parameter['name']}"
+            if not parameter.get("description"):
+                wrong.append(f"{name} has no description")
+            if parameter["name"] == "cursor":  # whatever it said would be refused
+                continue
+            wrong += [f"{name}: {said}" for said in mistakes(parameter["schema"], parameter["example"])]
+    assert wrong == []
+
+
+def test_every_field_is_described() -> None:
+    silent = [name for name, schema in properties() if not schema.get("description")]
+    assert silent == [], 'say it beside the field: Annotated[…, msgspec.Meta(description="…")], or in the glossary'
+
+
+def test_every_field_shows_a_value_that_it_allows() -> None:
+    wrong = [
+        f"{name}: {said}"
+        for name, schema in properties()
+        for said in mistakes(schema, schema.get("examples", [...])[0])
+    ]
+    wrong += [
+        f"{name}: {said}"
+        for name, schema in components().items()
+        for said in mistakes(schema, schema.get("examples", [...])[0])
+    ]
+    assert wrong == []
+
+
+def test_a_document_is_the_same_every_time() -> None:
+    assert handlers.app.description() == document()
+
+
+def test_fields_are_as_strict_as_the_api() -> None:
+    contact, new, change = (components()[name] for name in ("Contact", "NewContact", "ContactChange"))
+    assert contact["properties"]["createdAt"]["readOnly"]
+    assert contact["properties"]["createdAt"]["format"] == "date-time"
+    assert contact["properties"]["ownerId"] == contact["properties"]["ownerId"] | {
+        "type": ["string", "null"],
+        "format": "uuid",
+    }
+    assert set(contact["required"]) == set(contact["properties"]), "an answer has all its fields"
+    assert contact["properties"]["leadScore"]["maximum"] == new["properties"]["leadScore"]["maximum"] == 100
+    assert new["properties"]["email"]["format"] == "email"
+    assert new["properties"]["firstName"]["maxLength"] == 1000
+    assert new["properties"]["status"]["enum"][0] == new["properties"]["status"]["default"] == "lead"
+    assert "createdAt" not in new["properties"]
+    assert new["additionalProperties"] is False
+    assert change["additionalProperties"] is False
+    assert change["required"] == []
+    price = components()["WorkspacePhoneNumber"]["properties"]["monthlyPrice"]
+    assert price["pattern"] == r"^-?\d{1,12}(\.\d{1,2})?$"
+
+
+def test_what_refuses_unknown_fields_says_so() -> None:
+    sent = {
+        resolved(body["schema"])["title"]
+        for operation in operations()
+        for body in operation.said.get("requestBody", {}).get("content", {}).values()
+        if "$ref" in body["schema"]
+    }
+    assert sent
+    for name in sent:
+        assert components()[name]["additionalProperties"] is False, name
+        for field, schema in components()[name]["properties"].items():
+            assert not schema.get("readOnly"), f"{name}.{field}"
+
+
+# What a generator of clients needs.
+
+
+def test_operations_have_names_of_their_own_that_are_names_in_any_language() -> None:
+    names = Counter(operation.name for operation in operations())
+    assert [name for name, times in names.items() if times > 1] == []
+    for name in names:
+        assert name.isidentifier(), name
+        assert not keyword.iskeyword(name), name
+
+
+def test_references_lead_somewhere_and_shapes_have_their_names_as_titles() -> None:
+    for place, found in walk(document()):
+        if isinstance(found.get("$ref"), str) and "/examples/" not in place:
+            assert resolved(found), place
+    for name, component in components().items():
+        assert component["title"] == name
+        assert name.isidentifier()
+        assert component["type"] == "object"
+
+
+def test_alternatives_can_be_told_apart() -> None:
+    for place, found in walk(document()["components"]["schemas"]):
+        options = found.get("oneOf")
+        if isinstance(options, list) and sum("$ref" in option for option in options) > 1:
+            assert "discriminator" in found, place
+        assert not (isinstance(found.get("type"), str) and isinstance(found.get("anyOf"), list)), place
+
+
+def makers() -> list[Any]:
+    """The resources of which one can make rows, and the operations that do."""
+    by_path = {operation.path: operation for operation in operations() if operation.method == "post"}
+    found = [(resource, by_path.get(f"/api/v1{resource.path}")) for resource in RESOURCES]
+    return [pytest.param(r, o, id=o.name) for r, o in found if o is not None and "201" in o.said["responses"]]
+
+
+@pytest.mark.parametrize(("resource", "operation"), makers())
+async def test_the_example_of_what_makes_a_row_makes_one(
+    resource: Resource, operation: Any, service: Service, owner: Client
+) -> None:
+    shown = operation.said["requestBody"]["content"][JSON]
+    body = dict(shown["example"])
+    for column in resource.table.__table__.columns:
+        target = rows.referred(column)
+        name = msgspec_camel(column.name)
+        if target is None or name not in body:
+            continue
+        there = (
+            await rows.row(
+                service,
+                rows.class_of(target),
+                workspace_id=owner.workspace_id,
+                user_id=owner.user_id,
+            )
+            if target not in ("workspace_members", "users")
+            else None
+        )
+        body[name] = str(there.id if there is not None else owner.user_id)
+    answer = await owner.post(operation.path, json=body)
+    assert answer.status_code == 201, answer.text
+    assert mistakes(operation.said["responses"]["201"]["content"][JSON]["schema"], answer.json()) == []
+
+
+async def test_the_document_is_served_as_it_is_made(anonymous: httpx.AsyncClient) -> None:
+    assert (await anonymous.get("/schema/openapi.json")).json() == document()
 
 
 async def test_the_docs_page_needs_no_other_server(anonymous: httpx.AsyncClient) -> None:
