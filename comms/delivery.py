@@ -78,7 +78,7 @@ best AS (
 held AS MATERIALIZED (
     SELECT best.* FROM conversation_messages m
     JOIN best ON best.workspace_id = m.workspace_id AND best.message_id = m.id
-    WHERE m.direction = 'outbound'
+    WHERE m.direction = 'outbound' AND m.deleted_at IS NULL
     ORDER BY m.workspace_id, m.id
     FOR NO KEY UPDATE OF m
 ),

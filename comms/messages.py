@@ -1,16 +1,35 @@
-"""What another system has said to a contact, or a note of fact, takes its place in the conversation."""
+"""What another system has said to a contact, or a note of fact, takes its place in the conversation; and is deleted."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import func, update
+import msgspec
+from sqlalchemy import delete, func, null, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.elements import ColumnElement
 
+from comms import events, jobs
 from comms.credentials import Identity
 from comms.delivery import join_parked
-from comms.errors import Invalid, Missing
+from comms.errors import Forbidden, Invalid, Missing
+from comms.media import REMOVE
+from comms.permissions import ADMINISTRATORS
 from models.base import new_id, now
-from models.communications import Conversation, ConversationMessage
+from models.communications import Conversation, ConversationMessage, ConversationMessageView, MessageAttachment
+
+EMPTIED: Mapping[str, Any] = {
+    "conversation_id": None,
+    "content": "",
+    "meta": {},
+    "sender_contact_id": None,
+    "sender_user_id": None,
+    "error_message": None,
+    "connection_id": None,
+    "phone_number_id": None,
+    "from_address": None,
+    "to_address": None,
+}
+"""What is left of a deleted message that a provider knows: nothing but what the provider calls it."""
 
 
 class ConversationMissing(Missing):
@@ -58,3 +77,73 @@ async def record(db: AsyncSession, sender: Identity, values: Mapping[str, Any]) 
     if is_sent:
         await join_parked(db, message)
     return message
+
+
+async def remove(db: AsyncSession, asker: Identity, message: ConversationMessage) -> None:
+    """The message is gone with its files, from its conversation's count too; no repeated webhook brings it back.
+
+    ``message`` is locked, and its conversation before it, in the order of arriving messages. What was said with a
+    contact is removed by administrators, an internal note by its author too.
+    """
+    is_own_note = message.is_internal and message.sender_user_id == asker.user_id
+    if not is_own_note and asker.role not in ADMINISTRATORS:
+        raise Forbidden("Only an administrator may delete this; of internal notes, their author may too.")
+    view = msgspec.convert(message, ConversationMessageView, from_attributes=True)
+    events.record(db, "message.deleted", message, view)
+    conversation_id = message.conversation_id
+    this = (ConversationMessage.workspace_id == message.workspace_id, ConversationMessage.id == message.id)
+    await _remove_files(db, *this)
+    if message.provider_message_id is None:
+        await db.execute(delete(ConversationMessage).where(*this).execution_options(synchronize_session=False))
+    else:
+        await _empty(db, *this)
+    if message.is_internal:
+        return
+    newest = (
+        select(func.max(ConversationMessage.created_at))
+        .where(
+            ConversationMessage.workspace_id == Conversation.workspace_id,
+            ConversationMessage.conversation_id == Conversation.id,
+            ConversationMessage.is_internal.is_(False),
+        )
+        .correlate(Conversation)
+        .scalar_subquery()
+    )
+    await db.execute(
+        update(Conversation)
+        .where(Conversation.workspace_id == message.workspace_id, Conversation.id == conversation_id)
+        .values(message_count=func.greatest(Conversation.message_count - 1, 0), last_message_at=newest)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def bury_all(db: AsyncSession, conversation: Conversation) -> None:
+    """What providers know of the conversation's messages outlives it, empty; the files of all of them are gone."""
+    these = (
+        ConversationMessage.workspace_id == conversation.workspace_id,
+        ConversationMessage.conversation_id == conversation.id,
+    )
+    await _remove_files(db, *these)
+    await _empty(db, *these, ConversationMessage.provider_message_id.is_not(None))
+
+
+async def _empty(db: AsyncSession, *which: ColumnElement[bool]) -> None:
+    await db.execute(
+        update(ConversationMessage)
+        .where(*which)
+        .values({getattr(ConversationMessage, name): value for name, value in EMPTIED.items()})
+        .values(deleted_at=func.now(), mentions=null())
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def _remove_files(db: AsyncSession, *of_messages: ColumnElement[bool]) -> None:
+    """What was attached is gone, and a job removes the files; one that is being fetched is removed when it comes."""
+    messages = select(ConversationMessage.workspace_id, ConversationMessage.id).where(*of_messages).subquery()
+    keys = await db.scalars(
+        delete(MessageAttachment)
+        .where(MessageAttachment.workspace_id == messages.c.workspace_id, MessageAttachment.message_id == messages.c.id)
+        .returning(MessageAttachment.storage_key)
+        .execution_options(synchronize_session=False)
+    )
+    await jobs.enqueue(db, REMOVE, [{"storageKey": key} for key in keys if key is not None])

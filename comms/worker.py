@@ -8,9 +8,9 @@ from typing import Any
 
 import structlog
 
-from comms import idempotency, jobs, receipts
+from comms import conversations, idempotency, jobs, receipts
 from comms.database import Database
-from comms.media import FETCH, Media
+from comms.media import FETCH, REMOVE, Media
 
 log = structlog.get_logger(__name__)
 
@@ -20,15 +20,13 @@ Retry = Callable[[uuid.UUID, uuid.UUID], Awaitable[Any]]
 Task = Callable[[], Awaitable[Any]]
 
 RECALL_SECONDS = 60.0
+WAKE_SECONDS = 5.0
 PRUNE_SECONDS = 3600.0
 STOP_SECONDS = 20.0
 
 
 class Worker:
-    """Runs the jobs ``media.fetch``, ``receipts.retry`` and ``more`` by name, and the ``periodic`` tasks.
-
-    Those are done every so many seconds.
-    """
+    """Runs the jobs of media, receipts and ``more``, and the ``periodic`` tasks, each every so many seconds."""
 
     def __init__(
         self,
@@ -44,10 +42,11 @@ class Worker:
         self._database = database
         self._media = media
         self._retry = retry
-        self._periodic = [(RECALL_SECONDS, media.recall), (PRUNE_SECONDS, self._prune), *periodic]
+        own = [(RECALL_SECONDS, media.recall), (PRUNE_SECONDS, self._prune), (WAKE_SECONDS, self._wake)]
+        self._periodic: list[tuple[float, Task]] = [*own, *periodic]
         self._runner = jobs.Runner(
             database,
-            {FETCH: self._fetch, receipts.RETRY: self._do_again, **(more or {})},
+            {FETCH: self._fetch, REMOVE: self._remove, receipts.RETRY: self._do_again, **(more or {})},
             at_once=at_once,
             heartbeat_seconds=heartbeat_seconds,
         )
@@ -71,8 +70,14 @@ class Worker:
     async def _fetch(self, payload: dict[str, Any]) -> None:
         await self._media.fetch(*jobs.uuids(payload, "workspaceId", "attachmentId"))
 
+    async def _remove(self, payload: dict[str, Any]) -> None:
+        await self._media.remove(payload["storageKey"])
+
     async def _do_again(self, payload: dict[str, Any]) -> None:
         await self._retry(*jobs.uuids(payload, "workspaceId", "receiptId"))
+
+    async def _wake(self) -> None:
+        await conversations.wake(self._database)
 
     async def _prune(self) -> None:
         await jobs.prune_log(self._database)

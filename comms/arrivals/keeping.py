@@ -18,6 +18,7 @@ moved AS (
         last_message_at = greatest(c.last_message_at, k.at),
         phone_number_id = CASE WHEN c.last_message_at > k.at THEN c.phone_number_id ELSE k.number_id END,
         status = CASE WHEN c.status IN ('closed', 'archived') THEN 'active' ELSE c.status END,
+        snoozed_until = NULL,
         updated_at = greatest(c.updated_at, k.at)
     FROM (
         SELECT workspace_id, conversation_id, count(*) AS messages, max(created_at) AS at,
@@ -26,7 +27,8 @@ moved AS (
     ) AS k
     WHERE c.workspace_id = k.workspace_id AND c.id = k.conversation_id
 )"""
-"""From ``kept`` to ``moved``: a conversation counts what was kept, reopens for it, replies by the newest's number."""
+"""From ``kept`` to ``moved``: a conversation counts what was kept, reopens or wakes for it, replies by the newest's
+number."""
 
 
 def messages_of(rows: str) -> str:

@@ -1,7 +1,7 @@
-"""What people attach: announced with the message, fetched afterwards, kept in the object store."""
+"""What people attach: announced with the message, fetched afterwards, kept in the object store until it is deleted."""
 
-from comms.media.announcements import FETCH, Announced, announce
+from comms.media.announcements import FETCH, REMOVE, Announced, announce
 from comms.media.fetching import Media
 from comms.media.keeping import NotKept
 
-__all__ = ["FETCH", "Announced", "Media", "NotKept", "announce"]
+__all__ = ["FETCH", "REMOVE", "Announced", "Media", "NotKept", "announce"]

@@ -12,6 +12,7 @@ from models.base import new_id
 from models.communications import MessageAttachmentView
 
 FETCH = "media.fetch"
+REMOVE = "media.remove"
 
 
 class Announced(msgspec.Struct, frozen=True, gc=False):

@@ -88,6 +88,10 @@ class Media:
             raise NotKept(f"This attachment is {attachment.state}.")
         return await self._store.open(attachment.storage_key), attachment.content_type, attachment.size
 
+    async def remove(self, storage_key: str) -> None:
+        """The store no longer has the file of an attachment whose row is gone."""
+        await self._store.remove(storage_key)
+
     async def recall(self) -> int:
         """Attachments long overdue, whose job was lost or held, have a job again; how many those were."""
         async with self._database.everywhere() as db:

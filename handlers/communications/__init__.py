@@ -2,10 +2,18 @@
 
 from litestar import Router
 
-from handlers.communications import conversations, messages, numbers, team, webhooks
+from handlers.communications import conversations, messages, notes, numbers, participants, team, webhooks
 
 routes = Router(
     "/",
     tags=["communications"],
-    route_handlers=[*conversations.routes, *messages.routes, *numbers.routes, *team.routes, *webhooks.routes],
+    route_handlers=[
+        *conversations.routes,
+        *participants.routes,
+        *messages.routes,
+        *notes.routes,
+        *numbers.routes,
+        *team.routes,
+        *webhooks.routes,
+    ],
 )

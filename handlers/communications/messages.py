@@ -3,10 +3,10 @@
 import uuid
 from typing import Any
 
-from litestar import Router, get, post
+from litestar import Router, delete, get, post
 from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import messages as stories
@@ -38,6 +38,11 @@ async def change_message(
         setattr(row, name, value)
 
 
+def there(identity: Identity) -> ColumnElement[bool]:
+    """What is left of a deleted message is nobody's to see."""
+    return ConversationMessage.deleted_at.is_(None)
+
+
 messages = crud(
     "/conversation-messages",
     ConversationMessage,
@@ -49,11 +54,13 @@ messages = crud(
         "status",
         "sender_type",
         "is_read",
+        "is_internal",
         "provider",
         "provider_message_id",
         "phone_number_id",
     ),
     verbs=("list", "get", "change"),
+    whose=there,
     change=change_message,
 )
 messages.edit = shapes.change_shape(ConversationMessage, ConversationMessageView, only=("is_read", "meta"))
@@ -92,6 +99,20 @@ async def create_here(
 ) -> ConversationMessageView:
     """Record an outbound message of this conversation."""
     return await _record(db, identity, shapes.given(data) | {"conversation_id": conversation_id})
+
+
+@delete("/{row_id:uuid}", operation_id="delete_conversation_message", guards=[writer])
+async def remove(db: Db, identity: Asker, row_id: RowId) -> None:
+    """The message is gone with its files, and no repeated webhook brings it back.
+
+    Administrators only, except for one's own internal notes.
+    """
+    row = await messages.find(db, identity, row_id)
+    # The conversation first, as arriving messages lock them.
+    await db.execute(
+        select(Conversation.id).where(Conversation.id == row.conversation_id).with_for_update(key_share=True)
+    )
+    await stories.remove(db, identity, await messages.find(db, identity, row_id, to_change=True))
 
 
 async def _record(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> ConversationMessageView:
@@ -137,7 +158,7 @@ async def content(service: Here, identity: Asker, row_id: RowId) -> Stream:
 
 
 routes = [
-    messages.router(create),
+    messages.router(create, remove),
     Router("/conversations", route_handlers=[of_conversation, create_here]),
     attachments.router(content),
 ]

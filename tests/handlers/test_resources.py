@@ -25,7 +25,8 @@ API = "/api/v1"
 WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
     "/workspace-api-keys": ("list", "get", "create", "change", "delete"),
     "/contact-points": ("list", "get", "create", "change", "delete"),
-    "/conversation-messages": ("list", "get", "create", "change"),
+    "/conversations": ("list", "get", "create", "change", "delete"),
+    "/conversation-messages": ("list", "get", "create", "change", "delete"),
     "/team-messages": ("list", "get", "create", "change", "delete"),
     "/access-tokens": ("list", "get", "create"),
     "/agent-team-members": ("list", "get", "create", "delete"),

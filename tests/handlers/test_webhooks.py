@@ -73,7 +73,7 @@ async def test_a_repeated_webhook_does_not_reopen_a_conversation_closed_since(
 ) -> None:
     await post(anonymous, text(line, sid="SM1"))
     (conversation,) = (await owner.get("/api/v1/conversations")).json()["items"]
-    await owner.patch(f"/api/v1/conversations/{conversation['id']}", json={"status": "closed"})
+    await owner.post(f"/api/v1/conversations/{conversation['id']}/closure")
     await post(anonymous, text(line, sid="SM1"))
     (after,) = (await owner.get("/api/v1/conversations")).json()["items"]
     assert after["status"] == "closed"

@@ -113,7 +113,7 @@ async def _a_history(pair: Pair, desk: Desk, agent: httpx.AsyncClient) -> list[s
     assert await at_once(pair.ports, [desk.text(phone(index)) for index in range(20)]) == [200] * 20
     conversations = await listed(agent, "conversations")
     for conversation in conversations[:10]:
-        closing = await agent.patch(f"/api/v1/conversations/{conversation['id']}", json={"status": "closed"})
+        closing = await agent.post(f"/api/v1/conversations/{conversation['id']}/closure")
         assert closing.status_code == 200, closing.text
     sids = [wire.sid("SM") for _ in range(10)]
     for conversation, sid in zip(conversations[10:], sids, strict=True):

@@ -1,0 +1,61 @@
+"""Who of a workspace can be given something to do, or be called on."""
+
+import re
+import uuid
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms.errors import Invalid
+from models.core import WorkspaceMember
+
+MOST_MENTIONS = 50
+
+_MENTION = re.compile(r"@\[([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\]")
+
+
+async def expect_active(db: AsyncSession, workspace_id: uuid.UUID, user_id: uuid.UUID, field: str = "userId") -> None:
+    """The user is an active member until the commit; raises ``Invalid`` naming ``field``."""
+    member = await db.scalar(
+        select(WorkspaceMember.id)
+        .where(
+            WorkspaceMember.workspace_id == workspace_id, WorkspaceMember.user_id == user_id, WorkspaceMember.is_active
+        )
+        .with_for_update(read=True)
+    )
+    if member is None:
+        raise Invalid({field: "is no active member of this workspace"})
+
+
+async def mentioned(
+    db: AsyncSession, workspace_id: uuid.UUID, content: str, named: Collection[uuid.UUID]
+) -> list[uuid.UUID]:
+    """The active members that ``content`` calls on as ``@[userId]`` and those ``named`` besides, each once.
+
+    Raises ``Invalid`` when somebody named is no active member; what only looks like a mention is text.
+    """
+    written = in_text(content)
+    asked = list(dict.fromkeys([*named, *written]))
+    if not asked:
+        return []
+    if len(asked) > MOST_MENTIONS:
+        raise Invalid({"mentions": f"are more than {MOST_MENTIONS} members"})
+    members = set(
+        await db.scalars(
+            select(WorkspaceMember.user_id).where(
+                WorkspaceMember.workspace_id == workspace_id,
+                WorkspaceMember.user_id.in_(asked),
+                WorkspaceMember.is_active,
+            )
+        )
+    )
+    strangers = [user_id for user_id in named if user_id not in members]
+    if strangers:
+        raise Invalid({"mentions": f"names {strangers[0]}, who is no active member of this workspace"})
+    return [user_id for user_id in asked if user_id in members]
+
+
+def in_text(content: str) -> Sequence[uuid.UUID]:
+    """Whom a text calls on, in its order."""
+    return list(dict.fromkeys(uuid.UUID(found) for found in _MENTION.findall(content)))

@@ -1,0 +1,107 @@
+"""Internal notes: what the team says in a conversation and its contact never hears.
+
+A note is a message that is internal: outbound and already received, so that nothing that sends ever takes it. It is not
+counted among what was said with the contact, does not move ``lastMessageAt``, and so threads nothing and reopens
+nothing.
+"""
+
+import uuid
+from collections.abc import Collection
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import set_committed_value
+
+from comms import events
+from comms.credentials import Identity
+from comms.errors import Conflict, Forbidden
+from comms.mentions import in_text, mentioned
+from comms.notifications import notify
+from models.base import new_id, now
+from models.communications import ConversationMessage, ConversationMessageView
+
+
+async def write(
+    db: AsyncSession, author: Identity, conversation_id: uuid.UUID, content: str, mentions: Collection[uuid.UUID]
+) -> ConversationMessageView:
+    """The team reads the note, and whom it mentions is told."""
+    called = await mentioned(db, author.workspace_id, content, mentions)
+    at = now()
+    note = ConversationMessage(
+        workspace_id=author.workspace_id,
+        id=new_id(),
+        conversation_id=conversation_id,
+        direction="outbound",
+        content=content,
+        sender_type="user",
+        sender_user_id=author.user_id,
+        status="received",
+        is_internal=True,
+        mentions=called,
+        created_at=at,
+        updated_at=at,
+    )
+    db.add(note)
+    await db.flush()
+    await db.refresh(note, ["sender_id"])
+    set_committed_value(note, "attachments", [])
+    view = _tell(db, "created", note)
+    await _call(db, author, note, called)
+    return view
+
+
+async def edit(
+    db: AsyncSession,
+    author: Identity,
+    note: ConversationMessage,
+    content: str | None,
+    mentions: Collection[uuid.UUID] | None,
+) -> ConversationMessageView:
+    """The note says this instead; whom it mentions now and did not before is told."""
+    refuse_other_than_note(note)
+    if note.sender_user_id != author.user_id:
+        raise Forbidden("Only its author may edit a note.")
+    before = list(note.mentions or [])
+    # Whom it mentions besides those in its text stays so, unless it is said anew.
+    kept = [] if mentions is not None else [one for one in before if one not in in_text(note.content)]
+    content = note.content if content is None else content
+    called = list(dict.fromkeys([*kept, *await mentioned(db, author.workspace_id, content, mentions or [])]))
+    if (content, called) != (note.content, before):
+        note.content, note.mentions, note.edited_at = content, called, now()
+        await db.flush()
+        _tell(db, "updated", note)
+        await _call(db, author, note, [user_id for user_id in called if user_id not in before])
+    return _view(note)
+
+
+def refuse_other_than_note(message: ConversationMessage) -> None:
+    """``Conflict`` when this was said with the contact: what was said stays as it was said."""
+    if not message.is_internal:
+        raise Conflict("this is no note: what was said with the contact stays as it was said")
+
+
+async def _call(db: AsyncSession, author: Identity, note: ConversationMessage, user_ids: Collection[uuid.UUID]) -> None:
+    await notify(
+        db,
+        author.workspace_id,
+        [user_id for user_id in user_ids if user_id != author.user_id],
+        kind="mention",
+        title="You were mentioned in a note",
+        message=note.content[:200],
+        link=f"/conversations/{note.conversation_id}",
+        data={
+            "conversationId": str(note.conversation_id),
+            "messageId": str(note.id),
+            "mentionedBy": str(author.user_id),
+        },
+    )
+
+
+def _tell(db: AsyncSession, what: str, note: ConversationMessage) -> ConversationMessageView:
+    view = _view(note)
+    events.record(db, f"message.{what}", note, view)
+    return view
+
+
+def _view(note: ConversationMessage) -> ConversationMessageView:
+    return msgspec.convert(note, ConversationMessageView, from_attributes=True)

@@ -1,0 +1,193 @@
+"""Who takes part in a conversation, and how far they have read."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import exists, func, literal_column, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.elements import ColumnElement
+
+from comms import events, mentions
+from comms.credentials import Identity
+from comms.errors import Invalid
+from models.base import new_id, now
+from models.communications import (
+    Conversation,
+    ConversationMessage,
+    ConversationParticipant,
+    ConversationParticipantView,
+)
+
+MOST_UNREAD = 1000
+"""More unread messages than this are not counted: nobody reads the difference."""
+
+
+async def join(db: AsyncSession, workspace_id: uuid.UUID, values: dict[str, Any]) -> ConversationParticipant:
+    """An active member takes part."""
+    await mentions.expect_active(db, workspace_id, values["user_id"])
+    row = ConversationParticipant(workspace_id=workspace_id, id=new_id(), **values)
+    db.add(row)
+    return row
+
+
+async def make_owner(db: AsyncSession, conversation: Conversation, user_id: uuid.UUID) -> None:
+    """The member takes part as the owner, and whoever was the owner before takes part as others do."""
+    await release_owner(db, conversation, but=user_id)
+    await _enter(db, conversation, user_id, {"role": "owner"}, ConversationParticipant.role != "owner")
+
+
+async def release_owner(db: AsyncSession, conversation: Conversation, *, but: uuid.UUID | None = None) -> None:
+    """Nobody is the conversation's owner, except ``but``."""
+    released = await db.scalars(
+        update(ConversationParticipant)
+        .where(
+            ConversationParticipant.workspace_id == conversation.workspace_id,
+            ConversationParticipant.conversation_id == conversation.id,
+            ConversationParticipant.role == "owner",
+            ConversationParticipant.user_id.is_distinct_from(but),
+        )
+        .values(role="participant")
+        .returning(ConversationParticipant)
+        .execution_options(populate_existing=True)
+    )
+    for row in released:
+        _tell(db, "updated", row)
+
+
+class ReadState(msgspec.Struct, rename="camel"):
+    """How far the member who asks has read a conversation.
+
+    ``unreadCount`` is of what others said with the contact since then; at most 1000 are counted.
+    """
+
+    conversation_id: uuid.UUID
+    user_id: uuid.UUID
+    last_read_at: datetime | None
+    unread_count: int
+
+
+async def read_state(db: AsyncSession, reader: Identity, conversation: Conversation) -> ReadState:
+    """How far ``reader`` has read."""
+    last_read_at = await db.scalar(
+        select(ConversationParticipant.last_read_at).where(
+            ConversationParticipant.workspace_id == conversation.workspace_id,
+            ConversationParticipant.conversation_id == conversation.id,
+            ConversationParticipant.user_id == reader.user_id,
+        )
+    )
+    some = (
+        select(1)
+        .where(
+            ConversationMessage.workspace_id == conversation.workspace_id,
+            ConversationMessage.conversation_id == conversation.id,
+            *_said_by_others(reader),
+            *([] if last_read_at is None else [ConversationMessage.created_at > last_read_at]),
+        )
+        .limit(MOST_UNREAD)
+        .subquery()
+    )
+    unread = await db.scalar(select(func.count()).select_from(some))
+    return ReadState(conversation.id, reader.user_id, last_read_at, unread or 0)
+
+
+async def read_up_to(
+    db: AsyncSession,
+    reader: Identity,
+    conversation: Conversation,
+    *,
+    message_id: uuid.UUID | None = None,
+    at: datetime | None = None,
+) -> None:
+    """The member has read up to this message, or this time: never back, and not what has not been said yet.
+
+    Whoever reads without taking part is an observer from now on.
+    """
+    if (message_id is None) == (at is None):
+        raise Invalid({"lastReadMessageId": "say either this or `at`"})
+    if message_id is not None:
+        at = await db.scalar(
+            select(ConversationMessage.created_at).where(
+                ConversationMessage.workspace_id == conversation.workspace_id,
+                ConversationMessage.conversation_id == conversation.id,
+                ConversationMessage.id == message_id,
+            )
+        )
+        if at is None:
+            raise Invalid({"lastReadMessageId": "refers to no message of this conversation"})
+    assert at is not None
+    until = min(at, now())
+    is_news = ConversationParticipant.last_read_at.is_(None) | (ConversationParticipant.last_read_at < until)
+    await _enter(db, conversation, reader.user_id, {"last_read_at": until}, is_news, role="observer")
+
+
+def has_unread(reader: Identity) -> ColumnElement[bool]:
+    """Whether others have said something in a conversation that ``reader`` has not read."""
+    read = (
+        select(ConversationParticipant.last_read_at)
+        .where(
+            ConversationParticipant.workspace_id == Conversation.workspace_id,
+            ConversationParticipant.conversation_id == Conversation.id,
+            ConversationParticipant.user_id == reader.user_id,
+        )
+        .correlate(Conversation)
+        .scalar_subquery()
+    )
+    since = func.coalesce(read, literal_column("'-infinity'::timestamptz"))
+    # The first comparison spares most conversations a look at their messages.
+    return (Conversation.last_message_at > since) & exists(
+        select(1)
+        .where(
+            ConversationMessage.workspace_id == Conversation.workspace_id,
+            ConversationMessage.conversation_id == Conversation.id,
+            ConversationMessage.created_at > since,
+            *_said_by_others(reader),
+        )
+        .correlate(Conversation)
+    )
+
+
+def _said_by_others(reader: Identity) -> tuple[ColumnElement[bool], ...]:
+    return (
+        ConversationMessage.is_internal.is_(False),
+        ConversationMessage.sender_user_id.is_distinct_from(reader.user_id),
+    )
+
+
+async def _enter(
+    db: AsyncSession,
+    conversation: Conversation,
+    user_id: uuid.UUID,
+    changes: dict[str, Any],
+    is_news: ColumnElement[bool],
+    **at_first: Any,
+) -> None:
+    """The member takes part, with these changes if they are news; whichever of two at once came first."""
+    mine = new_id()
+    row = await db.scalar(
+        insert(ConversationParticipant)
+        .values(
+            workspace_id=conversation.workspace_id,
+            id=mine,
+            conversation_id=conversation.id,
+            user_id=user_id,
+            **at_first,
+            **changes,
+        )
+        .on_conflict_do_update(
+            index_elements=["workspace_id", "conversation_id", "user_id"],
+            set_={**changes, "updated_at": now()},
+            where=is_news,
+        )
+        .returning(ConversationParticipant)
+        .execution_options(populate_existing=True)
+    )
+    if row is not None:
+        _tell(db, "created" if row.id == mine else "updated", row)
+
+
+def _tell(db: AsyncSession, what: str, row: ConversationParticipant) -> None:
+    view = msgspec.convert(row, ConversationParticipantView, from_attributes=True)
+    events.record(db, f"conversation_participant.{what}", row, view)
