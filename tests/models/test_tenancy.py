@@ -41,6 +41,8 @@ def _value(table: Table, name: str, made: dict[tuple[str, str], Any], workspace_
     kind = str(column.type.compile(postgresql.dialect())).upper()
     if name == "phone_number":
         return "+14155550100"
+    if name == "currency":
+        return "USD"
     values: dict[str, Any] = {
         "TEXT": f"text {uuid.uuid4()}",
         "UUID": new_id(),
