@@ -4,12 +4,14 @@ Refused
 ├── Unauthenticated    we do not know who asks
 ├── Forbidden          we know, and they may not
 ├── Missing            there is no such row in their workspace
-├── Conflict           it contradicts what is already there
+├── Conflict           it contradicts what is already there; ``conflicting_id`` is the row in the way
+├── Stale              it was meant for another version of the row
 └── Invalid            a field says what it must not; ``errors`` names each
 
 ``CannotRun`` is for the command line.
 """
 
+import uuid
 from collections.abc import Mapping
 
 
@@ -39,6 +41,14 @@ class Missing(Refused):
 
 class Conflict(Refused):
     """This contradicts what is already there."""
+
+    def __init__(self, detail: str | None = None, *, conflicting_id: uuid.UUID | None = None) -> None:
+        self.conflicting_id = conflicting_id
+        super().__init__(detail)
+
+
+class Stale(Refused):
+    """Somebody has changed this meanwhile."""
 
 
 class Invalid(Refused):

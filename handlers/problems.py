@@ -14,7 +14,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from sqlalchemy import Table, exc
 from sqlalchemy.dialects import postgresql
 
-from comms.errors import Conflict, Forbidden, Invalid, Missing, Refused, Unauthenticated
+from comms.errors import Conflict, Forbidden, Invalid, Missing, Refused, Stale, Unauthenticated
 from handlers.shapes import msgspec_camel
 from models.base import Base
 
@@ -33,19 +33,20 @@ class FieldError(msgspec.Struct):
 
 
 class Problem(msgspec.Struct, omit_defaults=True, rename="camel"):
-    """What went wrong (RFC 9457); ``requestId`` finds it in our log."""
+    """What went wrong (RFC 9457); ``conflictingId`` is the row in the way, ``requestId`` finds it in our log."""
 
     status: int
     title: str = ""
     detail: str = ""
     errors: list[FieldError] = []
+    conflicting_id: uuid.UUID | None = None
     request_id: str | None = None
     type: str = msgspec.field(default="about:blank")
 
 
 PROBLEMS = {
     status: ResponseSpec(Problem, generate_examples=False, description=HTTPStatus(status).phrase, media_type=MEDIA_TYPE)
-    for status in (400, 401, 403, 404, 409, 503)
+    for status in (400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 500, 503)
 }
 """What every route of the API may answer, for its description."""
 
@@ -72,6 +73,8 @@ def encoded(problem: Problem) -> bytes:
     }
     if problem.errors:
         document["errors"] = problem.errors[:MOST_ERRORS]
+    if problem.conflicting_id:
+        document["conflictingId"] = problem.conflicting_id
     if problem.request_id:
         document["requestId"] = problem.request_id
     return msgspec.json.encode(document)
@@ -84,6 +87,8 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
             return _invalid(error.errors), {}
         case Unauthenticated():
             return Problem(401, detail=error.detail), {"WWW-Authenticate": 'Bearer realm="comms"'}
+        case Conflict():
+            return Problem(409, detail=error.detail, conflicting_id=error.conflicting_id), {}
         case Refused():
             return Problem(_REFUSED[_known(error)], detail=error.detail), {}
         case ValidationException():
@@ -104,7 +109,7 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
     return Problem(500, detail="Something went wrong on our side; the request id finds it in our log."), {}
 
 
-_REFUSED: Mapping[type[Refused], int] = {Forbidden: 403, Missing: 404, Conflict: 409}
+_REFUSED: Mapping[type[Refused], int] = {Forbidden: 403, Missing: 404, Stale: 412}
 
 
 def _known(error: Refused) -> type[Refused]:

@@ -1,5 +1,7 @@
 """Errors: what they say, and what they never say."""
 
+import json
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,13 +14,13 @@ from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.database import Urls
-from comms.errors import Conflict, Forbidden, Invalid, Missing, Unauthenticated
+from comms.errors import Conflict, Forbidden, Invalid, Missing, Stale, Unauthenticated
 from comms.service import Service
 from comms.settings import Secret, Settings
 from handlers.app import create_api
 from handlers.given import Db
 from handlers.guards import authenticated
-from handlers.problems import problem_of
+from handlers.problems import encoded, problem_of
 from tests.conftest import PUBLIC_URL, Client
 
 API = "/api/v1"
@@ -32,6 +34,7 @@ API = "/api/v1"
         (Forbidden(), 403, None),
         (Missing(), 404, None),
         (Conflict(), 409, None),
+        (Stale(), 412, None),
         (HTTPException("gone", status_code=410), 410, None),
         (exc.TimeoutError(), 503, "Retry-After"),
         (ConnectionRefusedError(), 503, "Retry-After"),
@@ -50,6 +53,13 @@ def test_every_error_has_its_status(error: Exception, status: int, header: str |
     problem, headers = problem_of(error)
     assert problem.status == status
     assert list(headers) == ([header] if header else [])
+
+
+def test_what_is_in_the_way_is_named_by_its_id() -> None:
+    row_id = uuid.uuid4()
+    problem, _ = problem_of(Conflict("taken", conflicting_id=row_id))
+    assert json.loads(encoded(problem))["conflictingId"] == str(row_id)
+    assert "conflictingId" not in json.loads(encoded(problem_of(Conflict("taken"))[0]))
 
 
 @get("/broken")
