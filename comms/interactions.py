@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from comms.credentials import Identity
 from models.base import new_id, now
 from models.crm import Contact, CrmInteraction

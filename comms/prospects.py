@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import deals
 from comms.errors import Conflict
 from models.base import new_id, now
+from models.business import Customer
 from models.crm import Contact, Deal, Prospect
 
 PROBABILITY: Mapping[str, int] = {
@@ -73,6 +74,29 @@ def become_deal(db: AsyncSession, prospect: Prospect, contact: Contact | None, n
     prospect.deal_id = deal.id
     _win(prospect)
     return deal
+
+
+def become_customer(db: AsyncSession, prospect: Prospect, contact: Contact | None, name: str | None) -> Customer:
+    """There is a customer who is the prospect's contact, and the prospect is won."""
+    _refuse_converted(prospect)
+    _refuse_lost(prospect)
+    customer = Customer(
+        workspace_id=prospect.workspace_id,
+        id=new_id(),
+        contact_id=prospect.contact_id,
+        name=name or name_of(contact),
+        email=contact and contact.email,
+        phone=contact and contact.phone,
+        company=contact and contact.company,
+        assigned_to=prospect.owner_id,
+        tags=list(contact.tags) if contact else [],
+        notes=prospect.notes,
+        currency=prospect.currency,
+    )
+    db.add(customer)
+    prospect.customer_id = customer.id
+    _win(prospect)
+    return customer
 
 
 def name_of(contact: Contact | None) -> str:

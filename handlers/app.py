@@ -16,7 +16,20 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router
 
 from comms.service import Service
-from handlers import access, communications, connections, core, crm, events, health, live, webhooks
+from handlers import (
+    access,
+    business,
+    communications,
+    connections,
+    core,
+    crm,
+    events,
+    finance,
+    health,
+    live,
+    marketing,
+    webhooks,
+)
 from handlers.given import DEPENDENCIES, Request
 from handlers.guards import authenticated
 from handlers.problems import PROBLEMS, answer
@@ -91,6 +104,9 @@ def create_api(service: Service) -> Litestar:
                     connections.routes,
                     access.routes,
                     crm.routes,
+                    business.routes,
+                    finance.routes,
+                    marketing.routes,
                     communications.routes,
                     events.routes,
                 ],

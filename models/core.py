@@ -31,6 +31,12 @@ class Workspace(Stamped, Base):
             " AND (settings->>'reopenWithin')::numeric BETWEEN 0 AND 315360000)",
             name="reopen_within_seconds",
         ),
+        # It becomes part of every invoice's number.
+        CheckConstraint(
+            "settings->'invoicePrefix' IS NULL OR"
+            " (jsonb_typeof(settings->'invoicePrefix') = 'string' AND length(settings->>'invoicePrefix') <= 20)",
+            name="settings_invoice_prefix",
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)

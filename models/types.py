@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import phonenumbers
-from sqlalchemy import Text
+from sqlalchemy import CheckConstraint, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -16,6 +16,7 @@ _E164 = re.compile(r"\+[1-9]\d{1,14}")
 _SHORT_CODE = re.compile(r"\d{3,8}")
 _CHANNEL_ADDRESS = re.compile(r"(messenger|rcs):\S{1,200}")
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,255}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class _Normalised(TypeDecorator[str]):
@@ -74,3 +75,21 @@ class Email(_Normalised):
             raise ValueError("is not an e-mail address, such as jane@example.com")
         local, _, domain = value.rpartition("@")
         return f"{local}@{domain.lower()}"
+
+
+class Currency(_Normalised):
+    """A currency's code of three letters (ISO 4217), in upper case."""
+
+    cache_ok = True
+
+    def normalise(self, value: str) -> str:
+        """``value`` in upper case; ``ValueError`` when it is no code."""
+        code = value.strip().upper()
+        if not _CURRENCY.fullmatch(code):
+            raise ValueError("is not a currency code of three letters, such as USD")
+        return code
+
+
+def is_currency(column: str) -> CheckConstraint:
+    """The column holds a currency's code, whoever writes it."""
+    return CheckConstraint(f"{column} ~ '^[A-Z]{{3}}$'", name=f"{column}_code")

@@ -63,13 +63,19 @@ def test_only_the_database_module_and_the_groups_commit(path: Path) -> None:
 
 
 DOMAINS = [
-    ROOT / "handlers" / f"{name}.py" for name in ("core", "access", "connections", "events", "health", "live")
+    ROOT / "handlers" / f"{name}.py"
+    for name in ("core", "business", "finance", "access", "connections", "events", "health", "live")
 ]
 
 
 @pytest.mark.parametrize("path", DOMAINS, ids=_name)
 def test_handlers_of_a_domain_do_not_know_those_of_another(path: Path) -> None:
-    others = {f"handlers.{other.stem}" for other in DOMAINS} | {"handlers.communications", "handlers.crm", "handlers.webhooks"}
+    others = {f"handlers.{other.stem}" for other in DOMAINS} | {
+        "handlers.communications",
+        "handlers.crm",
+        "handlers.marketing",
+        "handlers.webhooks",
+    }
     assert not others & set(_imports(path))
 
 

@@ -4,7 +4,7 @@ import uuid
 from typing import Annotated, Any
 
 import msgspec
-from litestar import delete, post, put
+from litestar import Router, delete, post, put
 from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -100,3 +100,6 @@ async def _held(db: AsyncSession, identity: Identity, contact_id: uuid.UUID) -> 
     except Missing:
         raise Invalid({"contactId": "refers to nothing in this workspace"}) from None
     return contact
+
+
+routes: list[Router] = [contacts.router(), points.router(add_point, remove_point, make_primary)]

@@ -21,9 +21,7 @@ async def create_interaction(db: AsyncSession, identity: Identity, values: dict[
     return row
 
 
-async def change_interaction(
-    db: AsyncSession, identity: Identity, row: CrmInteraction, values: dict[str, Any]
-) -> None:
+async def change_interaction(db: AsyncSession, identity: Identity, row: CrmInteraction, values: dict[str, Any]) -> None:
     """The same, where it has now been completed."""
     for name, value in values.items():
         setattr(row, name, value)

@@ -9,6 +9,7 @@ from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, refers_to_member, tenant_table
+from models.types import Currency, is_currency
 
 OpenDealStage = Literal["qualification", "discovery", "proposal", "negotiation"]
 DealStage = Literal["qualification", "discovery", "proposal", "negotiation", "closed_won", "closed_lost"]
@@ -25,7 +26,7 @@ class Deal(TenantRow, Base):
         one_of("stage", DealStage),
         one_of("priority", DealPriority),
         CheckConstraint("value >= 0", name="value_range"),
-        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_code"),
+        is_currency("currency"),
         CheckConstraint("probability BETWEEN 0 AND 100", name="probability_range"),
         CheckConstraint(
             "(stage IN ('closed_won', 'closed_lost')) = (actual_close_date IS NOT NULL)",
@@ -42,7 +43,7 @@ class Deal(TenantRow, Base):
     contact_id: Mapped[uuid.UUID | None]
     name: Mapped[str]
     value: Mapped[Decimal | None]
-    currency: Mapped[str] = mapped_column(default="USD", server_default="USD")
+    currency: Mapped[str] = mapped_column(Currency, default="USD", server_default="USD")
     stage: Mapped[str] = mapped_column(default="qualification", server_default="qualification")
     priority: Mapped[str] = mapped_column(default="medium", server_default="medium")
     probability: Mapped[int] = mapped_column(default=0, server_default=text("0"))

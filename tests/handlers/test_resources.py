@@ -33,6 +33,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/workspace-api-keys": {"provider": "twilio", "secret": SECRETS["twilio"]},
     "/contact-points": {"kind": "phone", "value": "+14155557777"},
     "/conversation-messages": {"direction": "outbound"},
+    "/lead-scoring-rules": {"field": "jobTitle", "operator": "contains", "value": "chief"},
+    "/lead-routing-rules": {"roundRobin": True},
 }
 
 

@@ -51,6 +51,7 @@ def _value(table: Table, name: str, made: dict[tuple[str, str], Any], workspace_
         "JSON": "{}",
         "TEXT[]": [],
         "BYTEA": b"x",
+        "DATE": now().date(),
         "TIMESTAMP WITH TIME ZONE": now(),
         "BIGINT": 1,
         "INTEGER": 1,

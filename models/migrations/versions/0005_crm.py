@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from models import tenancy
 
 revision = "0005"
-down_revision = "0002"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
@@ -305,6 +305,7 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=True),
         sa.Column("notes", sa.Text(), nullable=True),
         sa.Column("deal_id", sa.Uuid(), nullable=True),
+        sa.Column("customer_id", sa.Uuid(), nullable=True),
         sa.Column("converted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("workspace_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -322,6 +323,12 @@ def upgrade() -> None:
             ["contacts.workspace_id", "contacts.id"],
             name=op.f("fk_prospects_workspace_id_contact_id"),
             ondelete="SET NULL (contact_id)",
+        ),
+        sa.ForeignKeyConstraint(
+            ["workspace_id", "customer_id"],
+            ["customers.workspace_id", "customers.id"],
+            name=op.f("fk_prospects_workspace_id_customer_id"),
+            ondelete="SET NULL (customer_id)",
         ),
         sa.ForeignKeyConstraint(
             ["workspace_id", "deal_id"],
@@ -344,6 +351,13 @@ def upgrade() -> None:
         "ix_prospects_contact", "prospects", ["workspace_id", "contact_id", "created_at", "id"], unique=False
     )
     op.create_index("ix_prospects_created", "prospects", ["workspace_id", "created_at", "id"], unique=False)
+    op.create_index(
+        "ix_prospects_customer",
+        "prospects",
+        ["workspace_id", "customer_id"],
+        unique=False,
+        postgresql_where=sa.text("customer_id IS NOT NULL"),
+    )
     op.create_index(
         "ix_prospects_deal",
         "prospects",
@@ -405,6 +419,7 @@ def downgrade() -> None:
     op.drop_index("ix_prospects_stage", table_name="prospects")
     op.drop_index("ix_prospects_owner", table_name="prospects")
     op.drop_index("ix_prospects_deal", table_name="prospects", postgresql_where=sa.text("deal_id IS NOT NULL"))
+    op.drop_index("ix_prospects_customer", table_name="prospects", postgresql_where=sa.text("customer_id IS NOT NULL"))
     op.drop_index("ix_prospects_created", table_name="prospects")
     op.drop_index("ix_prospects_contact", table_name="prospects")
     op.drop_table("prospects")
