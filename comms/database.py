@@ -114,6 +114,7 @@ class Database:
     async def workspace(self, workspace_id: uuid.UUID, actor: Actor | None = None) -> AsyncIterator[AsyncSession]:
         """One unit of work in one workspace, done by ``actor``."""
         async with self._unit_of_work(WEB, actor) as session:
+            session.info["workspace_id"] = workspace_id
             await session.execute(_NAME_WORKSPACE, {"workspace": str(workspace_id)})
             yield session
 

@@ -104,14 +104,15 @@ def record(
 ) -> None:
     """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it.
 
-    The conversation it belongs to is the row's own, unless another is named.
+    The conversation it belongs to is the row's own, unless another is named. A row that is no workspace's, such as a
+    template of the catalogue, is told of in the workspace the transaction is in.
     """
     actor: Actor = db.info.get("actor", Actor())
     subject = noun_of(type(row))
     identity: uuid.UUID = row.id  # type: ignore[attr-defined]  # every table that events speak of has one
     db.info.setdefault("facts", []).append(
         Fact(
-            workspace_id=getattr(row, "workspace_id", identity),
+            workspace_id=getattr(row, "workspace_id", None) or db.info.get("workspace_id", identity),
             event=event,
             subject_type=subject,
             subject_id=identity,

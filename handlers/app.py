@@ -18,6 +18,7 @@ from litestar.static_files import create_static_files_router
 from comms.service import Service
 from handlers import (
     access,
+    agents,
     business,
     communications,
     connections,
@@ -28,6 +29,7 @@ from handlers import (
     health,
     live,
     marketing,
+    orchestration,
     webhooks,
 )
 from handlers.given import DEPENDENCIES, Request
@@ -103,6 +105,8 @@ def create_api(service: Service) -> Litestar:
                     core.routes,
                     connections.routes,
                     access.routes,
+                    agents.routes,
+                    orchestration.routes,
                     crm.routes,
                     business.routes,
                     finance.routes,

@@ -15,8 +15,8 @@ WORKSPACE_SETTING = "app.workspace_id"
 
 _CURRENT = f"(SELECT nullif(current_setting('{WORKSPACE_SETTING}', true), '')::uuid)"
 
-RIGHTS = {"events": "SELECT, INSERT", "users": "SELECT"}
-"""What ``comms_web`` may do where that is not everything: the log is only added to, a user is not one workspace's."""
+RIGHTS = {"agent_action_audit_log": "SELECT, INSERT", "events": "SELECT, INSERT", "users": "SELECT"}
+"""What ``comms_web`` may do where that is not everything: logs are only added to, a user is not one workspace's."""
 
 
 def tenant_tables() -> list[str]:
@@ -43,3 +43,14 @@ def secured_workspaces() -> Iterator[str]:
 def secured_users() -> Iterator[str]:
     """Users are global; ``comms_web`` sees those who are, or were, members of its workspace."""
     return secured("users", "EXISTS (SELECT FROM workspace_members m WHERE m.user_id = users.id)")
+
+
+def secured_catalogue(table: str) -> Iterator[str]:
+    """What is published is everybody's to read; the rest, and every write, is its author's workspace's."""
+    authored = f"author_workspace_id = {_CURRENT}"
+    yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+    yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
+    yield f"CREATE POLICY published ON {table} FOR SELECT TO {WEB} USING (is_published AND {_CURRENT} IS NOT NULL)"
+    yield f"CREATE POLICY authored ON {table} TO {WEB} USING ({authored}) WITH CHECK ({authored})"
+    yield f"CREATE POLICY everywhere ON {table} TO {WORKER} USING (true) WITH CHECK (true)"
+    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {WEB}, {WORKER}"

@@ -5,9 +5,13 @@ becomes a 400 that names the field.
 """
 
 import re
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
+from croniter import croniter
+from croniter.croniter import CroniterError
 from sqlalchemy import CheckConstraint, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -15,6 +19,13 @@ from sqlalchemy.types import TypeDecorator
 _E164 = re.compile(r"\+[1-9]\d{1,14}")
 _SHORT_CODE = re.compile(r"\d{3,8}")
 _CHANNEL_ADDRESS = re.compile(r"(messenger|rcs):\S{1,200}")
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_LONGEST_SLUG = 100
+_LONGEST_CRON = 200
+# What every cron knows; the random and hashed values of this library would come due at another time each time.
+_CRON_FIELD = re.compile(
+    r"(?:[\d*/,#L-]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat)+", re.IGNORECASE
+)
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,255}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
@@ -75,6 +86,51 @@ class Email(_Normalised):
             raise ValueError("is not an e-mail address, such as jane@example.com")
         local, _, domain = value.rpartition("@")
         return f"{local}@{domain.lower()}"
+
+
+class Cron(_Normalised):
+    """When something comes due: minute, hour, day of month, month, day of week."""
+
+    cache_ok = True
+
+    def normalise(self, value: str) -> str:
+        """``value`` with single spaces; ``ValueError`` when it is no such expression, or never comes due."""
+        fields = value.split()
+        expression = " ".join(fields)
+        is_cron = len(fields) == 5 and len(expression) <= _LONGEST_CRON and all(map(_CRON_FIELD.fullmatch, fields))
+        if not is_cron or not croniter.is_valid(expression):
+            raise ValueError("is not a cron expression of five fields, such as 30 9 * * 1-5")
+        try:
+            croniter(expression, datetime(2026, 1, 1, tzinfo=UTC)).get_next(datetime)
+        except CroniterError:
+            raise ValueError("never comes due") from None
+        return expression
+
+
+class TimeZone(_Normalised):
+    """A time zone by its name in the IANA database."""
+
+    cache_ok = True
+
+    def normalise(self, value: str) -> str:
+        """``value``; ``ValueError`` when there is no such zone."""
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise ValueError("is not a time zone of the IANA database, such as Europe/Berlin") from None
+        return value
+
+
+class Slug(_Normalised):
+    """A name that is part of an address."""
+
+    cache_ok = True
+
+    def normalise(self, value: str) -> str:
+        """``value``; ``ValueError`` says what a slug is made of."""
+        if len(value) > _LONGEST_SLUG or not _SLUG.fullmatch(value):
+            raise ValueError("must be lower-case letters and digits in words joined by hyphens, such as sales-starter")
+        return value
 
 
 class Currency(_Normalised):

@@ -45,7 +45,7 @@ interactions = crud(
     CrmInteraction,
     CrmInteractionView,
     search=("subject", "content", "outcome"),
-    filters=("contact_id", "type", "direction", "user_id", "outcome", "scheduled_at", "completed_at"),
+    filters=("contact_id", "type", "direction", "agent_id", "user_id", "outcome", "scheduled_at", "completed_at"),
     create=create_interaction,
     change=change_interaction,
 )

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import CheckConstraint, Computed, Index
+from sqlalchemy import CheckConstraint, Computed, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, refers_to_member, tenant_table
@@ -20,6 +20,7 @@ class CrmInteraction(TenantRow, Base):
     __tablename__ = "crm_interactions"
     __table_args__ = tenant_table(
         refers("contact_id", "contacts", on_delete="CASCADE"),
+        refers("agent_id", "agents", on_delete="SET NULL"),
         refers_to_member("user_id"),
         one_of("type", InteractionType),
         one_of("direction", InteractionDirection),
@@ -28,6 +29,7 @@ class CrmInteraction(TenantRow, Base):
         Index("ix_crm_interactions_contact", "workspace_id", "contact_id", "occurred_at", "id"),
         Index("ix_crm_interactions_occurred", "workspace_id", "occurred_at", "id"),
         Index("ix_crm_interactions_user", "workspace_id", "user_id", "created_at", "id"),
+        Index("ix_crm_interactions_agent", "workspace_id", "agent_id", postgresql_where=text("agent_id IS NOT NULL")),
     )
 
     contact_id: Mapped[uuid.UUID]
@@ -39,6 +41,7 @@ class CrmInteraction(TenantRow, Base):
     duration: Mapped[int | None]
     scheduled_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
+    agent_id: Mapped[uuid.UUID | None]
     user_id: Mapped[uuid.UUID | None]
     # Where it stands on a timeline, as a column so that an index can order by it.
     occurred_at: Mapped[datetime] = mapped_column(
@@ -59,6 +62,7 @@ class CrmInteractionView(View, kw_only=True):
     duration: int | None = None
     scheduled_at: datetime | None = None
     completed_at: datetime | None = None
+    agent_id: uuid.UUID | None = None
     user_id: uuid.UUID | None = None
     occurred_at: ReadOnly[datetime]
     created_at: ReadOnly[datetime]

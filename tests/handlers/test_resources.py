@@ -28,6 +28,8 @@ WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
     "/conversation-messages": ("list", "get", "create", "change"),
     "/team-messages": ("list", "get", "create", "change", "delete"),
     "/access-tokens": ("list", "get", "create"),
+    "/agent-team-members": ("list", "get", "create", "delete"),
+    "/agent-messages": ("list", "get"),
 }
 BODIES: dict[str, dict[str, Any]] = {
     "/workspace-api-keys": {"provider": "twilio", "secret": SECRETS["twilio"]},

@@ -13,7 +13,14 @@ from sqlalchemy.types import Boolean, Date, DateTime
 
 from comms.service import Service
 from models.base import Base, now
-from models.types import Email, OurNumber, Phone
+from models.types import Email, OurNumber, Phone, Slug
+
+WANTED = {
+    "agent_templates": ("author_workspace_id",),
+    "agent_packs": ("author_workspace_id",),
+    "agent_messages": ("to_agent_id",),
+}
+"""Columns that may be empty and that a row of a workspace's own has."""
 
 NEEDED = {("lead_routing_rules", "assign_to")}
 """Columns that may be null, but not in a row that says nothing else."""
@@ -33,7 +40,9 @@ async def _made(
     given = dict(values)
     for attribute in table.__mapper__.column_attrs:
         column = attribute.columns[0]
-        if attribute.key in given or not isinstance(column, Column) or _fills_itself(column):
+        if attribute.key in given or not isinstance(column, Column):
+            continue
+        if _fills_itself(column) and column.name not in WANTED.get(column.table.name, ()):
             continue
         given[attribute.key] = await _value(db, column, workspace_id, user_id)
     made = table(**given)
@@ -48,7 +57,7 @@ def _fills_itself(column: Column[Any]) -> bool:
 
 
 async def _value(db: AsyncSession, column: Column[Any], workspace_id: uuid.UUID, user_id: uuid.UUID) -> Any:
-    if column.name == "workspace_id":
+    if column.name in ("workspace_id", "author_workspace_id"):
         return workspace_id
     if (target := referred(column)) is not None:
         if target == "workspace_members":
@@ -77,6 +86,8 @@ def value_for(column: Column[Any]) -> Any:
             return f"+1415{2000000 + unique.int % 7999999}"
         case Email():
             return f"{unique.hex}@example.com"
+        case Slug():
+            return f"slug-{unique.hex}"
         case Uuid():
             return unique
         case LargeBinary():

@@ -141,6 +141,7 @@ def upgrade() -> None:
         sa.Column("duration", sa.Integer(), nullable=True),
         sa.Column("scheduled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("agent_id", sa.Uuid(), nullable=True),
         sa.Column("user_id", sa.Uuid(), nullable=True),
         sa.Column(
             "occurred_at",
@@ -159,6 +160,12 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("duration >= 0", name=op.f("ck_crm_interactions_duration_range")),
         sa.ForeignKeyConstraint(
+            ["workspace_id", "agent_id"],
+            ["agents.workspace_id", "agents.id"],
+            name=op.f("fk_crm_interactions_workspace_id_agent_id"),
+            ondelete="SET NULL (agent_id)",
+        ),
+        sa.ForeignKeyConstraint(
             ["workspace_id", "contact_id"],
             ["contacts.workspace_id", "contacts.id"],
             name=op.f("fk_crm_interactions_workspace_id_contact_id"),
@@ -174,6 +181,13 @@ def upgrade() -> None:
             ["workspace_id"], ["workspaces.id"], name=op.f("fk_crm_interactions_workspace_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_crm_interactions")),
+    )
+    op.create_index(
+        "ix_crm_interactions_agent",
+        "crm_interactions",
+        ["workspace_id", "agent_id"],
+        unique=False,
+        postgresql_where=sa.text("agent_id IS NOT NULL"),
     )
     op.create_index(
         "ix_crm_interactions_contact",
@@ -436,6 +450,9 @@ def downgrade() -> None:
     op.drop_index("ix_crm_interactions_occurred", table_name="crm_interactions")
     op.drop_index("ix_crm_interactions_created", table_name="crm_interactions")
     op.drop_index("ix_crm_interactions_contact", table_name="crm_interactions")
+    op.drop_index(
+        "ix_crm_interactions_agent", table_name="crm_interactions", postgresql_where=sa.text("agent_id IS NOT NULL")
+    )
     op.drop_table("crm_interactions")
     op.drop_index("ix_contact_merges_created", table_name="contact_merges")
     op.drop_index("ix_contact_merges_contact", table_name="contact_merges")

@@ -1,0 +1,17 @@
+"""Agents together: teams, messages, workflows, memory, and what they ask before they act."""
+
+from litestar import Router
+
+from handlers.orchestration import actions, memory, messages, teams, workflows
+
+routes = Router(
+    "/",
+    tags=["orchestration"],
+    route_handlers=[
+        *teams.routes,
+        *messages.routes,
+        *workflows.routes,
+        *memory.routes,
+        *actions.routes,
+    ],
+)
