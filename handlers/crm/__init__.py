@@ -2,10 +2,10 @@
 
 from litestar import Router
 
-from handlers.crm import contacts, deals, interactions, prospects
+from handlers.crm import contacts, deals, interactions, merges, prospects
 
 routes = Router(
     "/",
     tags=["crm"],
-    route_handlers=[*contacts.routes, *deals.routes, *prospects.routes, *interactions.routes],
+    route_handlers=[*contacts.routes, *merges.routes, *deals.routes, *prospects.routes, *interactions.routes],
 )
