@@ -201,6 +201,13 @@ class ConversationMessage(TenantRow, Base):
         ),
         Index("ix_conversation_messages_thread", "workspace_id", "conversation_id", "created_at", "id"),
         Index("ix_conversation_messages_created", "workspace_id", "created_at", "id"),
+        # To merge or delete a contact without reading every message of the workspace.
+        Index(
+            "ix_conversation_messages_sender_contact",
+            "workspace_id",
+            "sender_contact_id",
+            postgresql_where=text("sender_contact_id IS NOT NULL"),
+        ),
     )
 
     conversation_id: Mapped[uuid.UUID | None]

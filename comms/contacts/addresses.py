@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,8 +20,8 @@ PRIMARY = ("phone", "email")
 class AddressTaken(Conflict):
     """Another contact of this workspace has this address."""
 
-    def __init__(self, kind: str, value: str) -> None:
-        super().__init__(f"another contact of this workspace has the {kind} {value}")
+    def __init__(self, kind: str, value: str, contact_id: uuid.UUID | None) -> None:
+        super().__init__(f"another contact of this workspace has the {kind} {value}", conflicting_id=contact_id)
 
 
 async def create(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> Contact:
@@ -66,15 +66,60 @@ async def _make_primary(db: AsyncSession, contact: Contact, kind: str, value: st
 async def add_point(
     db: AsyncSession, contact: Contact, kind: str, value: str, label: str | None = None
 ) -> ContactPoint:
-    """The contact is also found by this further address; ``AddressTaken`` when any contact already is."""
+    """The contact is also found by this address, its primary one if it is the first of its kind.
+
+    ``AddressTaken`` when another contact is. The caller holds the contact.
+    """
     try:
         value = {"phone": Phone(), "email": Email()}[kind].normalise(value) if kind in PRIMARY else value
     except ValueError as error:
         raise Invalid({"value": str(error)}) from None
     point_id = new_id()
     if await _claim(db, contact.workspace_id, contact.id, kind, value, label, point_id) != point_id:
-        raise Conflict(f"this contact already has the {kind} {value}")
-    return await db.get_one(ContactPoint, (contact.workspace_id, point_id))
+        raise Conflict(f"this contact already has the {kind} {value}", conflicting_id=contact.id)
+    point = await db.get_one(ContactPoint, (contact.workspace_id, point_id))
+    if await _primary_of(db, contact, kind) is None:
+        point.is_primary = True
+        _follow(contact, point)
+        await db.flush()
+    return point
+
+
+async def switch_primary(db: AsyncSession, contact: Contact, point: ContactPoint) -> ContactPoint | None:
+    """``point`` is the contact's primary one of its kind, and its phone or e-mail address; returns the one before it.
+
+    The caller holds both.
+    """
+    before = await _primary_of(db, contact, point.kind)
+    if before is point:
+        return None
+    if before is not None:
+        before.is_primary = False
+        await db.flush()  # first: there is one primary at any time
+    point.is_primary = True
+    _follow(contact, point)
+    await db.flush()
+    return before
+
+
+async def _primary_of(db: AsyncSession, contact: Contact, kind: str) -> ContactPoint | None:
+    point: ContactPoint | None = await db.scalar(
+        select(ContactPoint)
+        .where(
+            ContactPoint.workspace_id == contact.workspace_id,
+            ContactPoint.contact_id == contact.id,
+            ContactPoint.kind == kind,
+            ContactPoint.is_primary,
+        )
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return point
+
+
+def _follow(contact: Contact, point: ContactPoint) -> None:
+    if point.kind in PRIMARY:
+        setattr(contact, point.kind, point.value)
 
 
 def refuse_own(point: ContactPoint) -> None:
@@ -112,5 +157,8 @@ async def _claim(
     )
     mine = await db.scalar(claimed)
     if mine is None:
-        raise AddressTaken(kind, value)
+        theirs = select(ContactPoint.contact_id).where(
+            ContactPoint.workspace_id == workspace_id, ContactPoint.kind == kind, ContactPoint.value == value
+        )
+        raise AddressTaken(kind, value, await db.scalar(theirs))
     return mine

@@ -1,4 +1,4 @@
-"""The people a business talks to."""
+"""Contacts, and the addresses they are found by."""
 
 import uuid
 from datetime import datetime
@@ -14,6 +14,13 @@ from models.types import Email, Phone
 ContactStatus = Literal["lead", "active", "inactive", "customer", "blocked"]
 ContactPointKind = Literal["phone", "email", "short_code", "alphanumeric", "messenger", "rcs"]
 
+NAME_KEY = "lower(btrim((coalesce(first_name, '') || ' ') || coalesce(last_name, '')))"
+"""SQL for a contact's name as duplicates are looked for."""
+LOCAL_KEY = "lower(replace(split_part(split_part(value, '@', 1), '+', 1), '.', ''))"
+"""SQL for the local part of an e-mail address without what mailboxes ignore: case, dots, what follows a plus."""
+SUFFIX_KEY = "right(value, 7)"
+"""SQL for the end of a phone number, which any way to write it has in common."""
+
 
 class Contact(TenantRow, Base):
     """Somebody the business talks to, whatever number or address they use."""
@@ -24,6 +31,7 @@ class Contact(TenantRow, Base):
         one_of("status", ContactStatus),
         CheckConstraint("lead_score BETWEEN 0 AND 100", name="lead_score_range"),
         Index("ix_contacts_created", "workspace_id", "created_at", "id"),
+        Index("ix_contacts_name_key", "workspace_id", text(NAME_KEY)),
     )
 
     owner_id: Mapped[uuid.UUID | None]
@@ -78,6 +86,10 @@ class ContactPoint(TenantRow, Base):
         ),
         one_of("kind", ContactPointKind),
         Index("ix_contact_points_contact", "workspace_id", "contact_id"),
+        Index("ix_contact_points_local_key", "workspace_id", text(LOCAL_KEY), postgresql_where=text("kind = 'email'")),
+        Index(
+            "ix_contact_points_suffix_key", "workspace_id", text(SUFFIX_KEY), postgresql_where=text("kind = 'phone'")
+        ),
         Index(
             "uq_contact_points_primary",
             "workspace_id",

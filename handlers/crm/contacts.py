@@ -1,16 +1,16 @@
-"""The people a business talks to."""
+"""Contacts and the addresses they are found by."""
 
 import uuid
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Router, delete, post
+from litestar import Router, delete, post, put
 from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import contacts as stories
 from comms.credentials import Identity
-from comms.errors import Invalid
+from comms.errors import Conflict, Invalid, Missing
 from handlers.given import Asker, Db, RowId
 from handlers.guards import writer
 from handlers.resource import crud
@@ -58,12 +58,12 @@ points.new = NewContactPoint
 
 @post("/", operation_id="create_contact_point", guards=[writer])
 async def add_point(db: Db, identity: Asker, data: JSONBody[NewContactPoint]) -> ContactPointView:
-    """The contact is also found by this address. Its own phone and e-mail address are set on the contact itself."""
-    contact = await db.get(Contact, (identity.workspace_id, data.contact_id))
-    if contact is None:
-        raise Invalid({"contactId": "refers to nothing in this workspace"})
+    """The contact is also found by this address, which becomes its own if it had none of this kind."""
+    contact = await _held(db, identity, data.contact_id)
+    before = contacts.shown(contact)
     row = await stories.add_point(db, contact, data.kind, data.value, data.label)
     view: ContactPointView = await points.tell(db, identity, "created", row)
+    await contacts.settle(db, identity, contact, before)
     return view
 
 
@@ -74,4 +74,32 @@ async def remove_point(db: Db, identity: Asker, row_id: RowId) -> None:
     await points.remove(db, identity, row_id)
 
 
-routes = Router("/", tags=["crm"], route_handlers=[contacts.router(), points.router(add_point, remove_point)])
+@put("/{row_id:uuid}/primary", operation_id="make_contact_point_primary", guards=[writer])
+async def make_primary(db: Db, identity: Asker, row_id: RowId) -> ContactPointView:
+    """The contact's own address of this kind is this one; the one before it stays a further one.
+
+    The contact's `phone` or `email` follows.
+    """
+    # The contact first, as in every story about its addresses: of two at once, one is the later.
+    contact = await _held(db, identity, (await points.find(db, identity, row_id)).contact_id)
+    row = await points.find(db, identity, row_id, to_change=True)
+    if row.contact_id != contact.id:
+        raise Conflict("the address has just gone to another contact: try again", conflicting_id=row.contact_id)
+    before, contact_before = points.shown(row), contacts.shown(contact)
+    other = await stories.switch_primary(db, contact, row)
+    if other is not None:
+        await points.tell(db, identity, "updated", other)
+    view: ContactPointView = await points.settle(db, identity, row, before)
+    await contacts.settle(db, identity, contact, contact_before)
+    return view
+
+
+async def _held(db: AsyncSession, identity: Identity, contact_id: uuid.UUID) -> Contact:
+    try:
+        contact: Contact = await contacts.find(db, identity, contact_id, to_change=True)
+    except Missing:
+        raise Invalid({"contactId": "refers to nothing in this workspace"}) from None
+    return contact
+
+
+routes: list[Router] = [contacts.router(), points.router(add_point, remove_point, make_primary)]

@@ -1,0 +1,146 @@
+"""Of two contacts that become one, the conversations: one active one for each channel, holding all that was said."""
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import events
+from comms.contacts.references import Pair
+from models.communications import Conversation, ConversationView
+
+_RIVALS = text(
+    """
+    SELECT to_jsonb(o) AS "from", to_jsonb(k) AS "into" FROM conversations o
+    JOIN conversations k ON k.workspace_id = o.workspace_id AND k.channel = o.channel AND k.status = 'active'
+    WHERE o.workspace_id = :workspace AND o.contact_id = :source AND k.contact_id = :target AND o.status = 'active'
+    ORDER BY o.id
+    """
+).columns(**{"from": JSONB, "into": JSONB})
+
+_MOVE_MESSAGES = text(
+    """
+    WITH held AS MATERIALIZED (
+        SELECT id FROM conversation_messages WHERE workspace_id = :workspace AND conversation_id = :from_id
+            AND (CAST(:ids AS uuid[]) IS NULL OR id = ANY(CAST(:ids AS uuid[])))
+        ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE conversation_messages m SET conversation_id = :into_id, updated_at = :at FROM held
+    WHERE m.workspace_id = :workspace AND m.id = held.id RETURNING m.id
+    """
+)
+
+_TAKE_OVER = text(
+    """
+    UPDATE conversations k SET
+        message_count = k.message_count + o.message_count,
+        last_message_at = greatest(k.last_message_at, o.last_message_at),
+        phone_number_id = CASE WHEN o.last_message_at > k.last_message_at OR k.last_message_at IS NULL
+            THEN coalesce(o.phone_number_id, k.phone_number_id) ELSE k.phone_number_id END,
+        updated_at = :at
+    FROM conversations o
+    WHERE k.workspace_id = :workspace AND k.id = :into_id AND o.workspace_id = :workspace AND o.id = :from_id
+    """
+)
+
+# Archived, with no time of a last message: so the threading rule never reopens what is empty.
+_EMPTY = text(
+    """
+    UPDATE conversations SET status = 'archived', message_count = 0, last_message_at = NULL, updated_at = :at
+    WHERE workspace_id = :workspace AND id = :from_id
+    """
+)
+
+# What has been said since stays where it was said, and so do its time and the number it used.
+_RETURN = text(
+    """
+    UPDATE conversations SET
+        message_count = greatest(0, message_count - :count),
+        last_message_at = CASE
+            WHEN last_message_at > greatest(CAST(:into_at AS timestamptz), CAST(:from_at AS timestamptz))
+            THEN last_message_at ELSE CAST(:into_at AS timestamptz) END,
+        updated_at = :at
+    WHERE workspace_id = :workspace AND id = :into_id
+    """
+)
+
+_REFILL = text(
+    """
+    UPDATE conversations c SET
+        message_count = c.message_count + :count,
+        last_message_at = greatest(c.last_message_at, CAST(:from_at AS timestamptz)),
+        status = CASE WHEN c.status <> 'archived' THEN c.status WHEN EXISTS (
+            SELECT FROM conversations a WHERE a.workspace_id = c.workspace_id AND a.contact_id = c.contact_id
+                AND a.channel = c.channel AND a.status = 'active' AND a.id <> c.id
+        ) THEN 'closed' ELSE 'active' END,
+        updated_at = :at
+    WHERE c.workspace_id = :workspace AND c.id = :from_id
+    """
+)
+
+
+async def hold(db: AsyncSession, workspace_id: uuid.UUID, contact_ids: Iterable[uuid.UUID]) -> None:
+    """No message is put into these contacts' conversations until the commit; locked in the order of their ids."""
+    await db.execute(
+        select(Conversation.id)
+        .where(Conversation.workspace_id == workspace_id, Conversation.contact_id.in_(list(contact_ids)))
+        .order_by(Conversation.id)
+        .with_for_update(key_share=True)
+    )
+
+
+async def join(db: AsyncSession, pair: Pair) -> list[dict[str, Any]]:
+    """Where both have an active conversation of a channel, the target's holds all messages; what that did."""
+    joined = []
+    for row in (await db.execute(_RIVALS, pair.parameters)).all():
+        before, into = row
+        keys = {"workspace": pair.workspace_id, "from_id": before["id"], "into_id": into["id"], "at": pair.at}
+        moved = (await db.execute(_MOVE_MESSAGES, keys | {"ids": None})).scalars()
+        messages = [str(message_id) for message_id in moved]
+        await db.execute(_TAKE_OVER, keys)
+        await db.execute(_EMPTY, {name: keys[name] for name in ("workspace", "from_id", "at")})
+        joined.append({"from": before, "into": into, "messages": messages})
+    return joined
+
+
+async def part(db: AsyncSession, pair: Pair, joined: Iterable[dict[str, Any]]) -> None:
+    """The messages that had moved are in their own conversations again, which are active if they may be."""
+    for entry in joined:
+        before, into = entry["from"], entry["into"]
+        there = await db.scalar(select(Conversation.id).where(Conversation.id == uuid.UUID(before["id"])))
+        if there is None:
+            continue
+        keys = {"workspace": pair.workspace_id, "from_id": before["id"], "at": pair.at}
+        moved = await db.execute(
+            _MOVE_MESSAGES,
+            keys | {"from_id": into["id"], "into_id": before["id"], "ids": entry["messages"]},
+        )
+        # Deleted ones are not counted by anybody any more.
+        lost = len(entry["messages"]) - len(moved.scalars().all())
+        count = max(0, before["message_count"] - lost)
+        times = {"from_at": _time(before), "into_at": _time(into)}
+        await db.execute(_RETURN, keys | times | {"into_id": into["id"], "count": count})
+        await db.execute(_REFILL, keys | {"from_at": times["from_at"], "count": count})
+
+
+async def tell(db: AsyncSession, conversation_ids: Iterable[str]) -> None:
+    """``conversation.updated`` is told of each."""
+    rows = await db.scalars(
+        select(Conversation)
+        .where(Conversation.id.in_([uuid.UUID(row_id) for row_id in conversation_ids]))
+        .order_by(Conversation.id)
+        .execution_options(populate_existing=True)
+    )
+    for row in rows:
+        view = msgspec.convert(row, ConversationView, from_attributes=True)
+        events.record(db, "conversation.updated", row, view)
+
+
+def _time(row: dict[str, Any]) -> datetime | None:
+    said = row["last_message_at"]
+    return None if said is None else datetime.fromisoformat(said)

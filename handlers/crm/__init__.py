@@ -1,0 +1,11 @@
+"""The people a business talks to, and the business it hopes to do with them."""
+
+from litestar import Router
+
+from handlers.crm import contacts, deals, interactions, merges, prospects
+
+routes = Router(
+    "/",
+    tags=["crm"],
+    route_handlers=[*contacts.routes, *merges.routes, *deals.routes, *prospects.routes, *interactions.routes],
+)
