@@ -1,5 +1,6 @@
 """The API as one ASGI application. Webhooks do not pass the framework: they are counted in thousands a second."""
 
+import inspect
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
@@ -31,7 +32,7 @@ from handlers import (
     webhooks,
 )
 from handlers.given import DEPENDENCIES, Request
-from handlers.guards import authenticated, is_open
+from handlers.guards import authenticated, is_open, right_of
 from handlers.problems import PROBLEMS, answer
 
 Scope = MutableMapping[str, Any]
@@ -98,7 +99,6 @@ def create_api(service: Service) -> Litestar:
             Router(
                 ROOT,
                 guards=[authenticated],
-                security=[{"bearer": []}],
                 route_handlers=[
                     core.routes,
                     members.routes,
@@ -148,7 +148,8 @@ def create_api(service: Service) -> Litestar:
     for route in api.routes:
         for handler in getattr(route, "route_handlers", ()):
             if route.path.startswith(ROOT):
-                handler.responses = PROBLEMS
-                if is_open(handler):
-                    handler.security = ()
+                handler.responses = PROBLEMS | (handler.responses or {})
+                handler.security = None if is_open(handler) else [{"bearer": []}]
+                said = handler.description or inspect.cleandoc(handler.fn.__doc__ or "")
+                handler.description = f"{said}\n\nWho may: {right_of(handler)}."
     return api

@@ -18,6 +18,7 @@ from comms.sessions import From
 from handlers import shapes
 from handlers.given import Asker, Db, Here, Request
 from handlers.guards import in_full, person, reader
+from handlers.problems import TRIES
 from models.core import Area, Level, Role, TokenScope, User
 
 Name = Annotated[str, msgspec.Meta(max_length=200)]
@@ -116,7 +117,7 @@ async def change(service: Here, identity: Asker, data: JSONBody[MyChange]) -> Me
     return shown(await people.change(service.database, identity, values), identity)
 
 
-@put("/me/password", operation_id="put_my_password", status_code=204, guards=[in_full])
+@put("/me/password", operation_id="put_my_password", status_code=204, guards=[in_full], responses=TRIES)
 async def put_password(service: Here, request: Request, identity: Asker, data: JSONBody[NewPassword]) -> None:
     """Sign in with this password from now on. All your sessions end, except the one that asks."""
     address = None if request.client is None else request.client.host

@@ -43,11 +43,21 @@ class Problem(msgspec.Struct, omit_defaults=True, rename="camel"):
     type: str = msgspec.field(default="about:blank")
 
 
-PROBLEMS = {
-    status: ResponseSpec(Problem, generate_examples=False, description=HTTPStatus(status).phrase, media_type=MEDIA_TYPE)
-    for status in (400, 401, 403, 404, 409, 503)
-}
+def described(*statuses: int) -> dict[int, ResponseSpec]:
+    """Problems with these statuses, for a route's description."""
+    return {
+        status: ResponseSpec(
+            Problem, generate_examples=False, description=HTTPStatus(status).phrase, media_type=MEDIA_TYPE
+        )
+        for status in statuses
+    }
+
+
+PROBLEMS = described(400, 401, 403, 404, 409, 503)
 """What every route of the API may answer, for its description."""
+
+TRIES = described(429)
+"""What a route may answer besides that takes a password."""
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
