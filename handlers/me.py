@@ -60,6 +60,12 @@ class NewPassword(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     old_password: Annotated[str, msgspec.Meta(max_length=LONGEST)] | None = None
 
 
+class ClerkToken(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A session token of Clerk's: it proves whose Clerk account is meant."""
+
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=8_000)]
+
+
 class MeView(msgspec.Struct, rename="camel"):
     """A person to themselves, and what they are and may do in this workspace with this credential."""
 
@@ -127,8 +133,14 @@ async def put_password(service: Here, request: Request, identity: Asker, data: J
     )
 
 
+@put("/me/clerk-user", operation_id="put_my_clerk_user", guards=[in_full])
+async def put_clerk_user(service: Here, identity: Asker, data: JSONBody[ClerkToken]) -> MeView:
+    """Come in by Clerk from now on, as whoever Clerk says `token` is of. 409 when that is somebody else here."""
+    return shown(await people.link_clerk(service.database, service.clerk, identity, data.token), identity)
+
+
 async def _user(db: AsyncSession, identity: Identity) -> User:
     return await db.get_one(User, identity.user_id)
 
 
-routes = Router("/", tags=["core"], route_handlers=[read, change, put_password])
+routes = Router("/", tags=["core"], route_handlers=[read, change, put_password, put_clerk_user])

@@ -63,7 +63,8 @@ def test_only_the_database_module_and_the_groups_commit(path: Path) -> None:
 
 
 DOMAINS = [
-    ROOT / "handlers" / f"{name}.py" for name in ("core", "crm", "access", "connections", "events", "health", "live")
+    ROOT / "handlers" / f"{name}.py"
+    for name in ("core", "members", "me", "sessions", "crm", "access", "connections", "events", "health", "live")
 ]
 
 

@@ -176,6 +176,21 @@ async def test_an_audience_is_demanded_when_configured(address: str) -> None:
             await clerk.proven(token(aud=audience))
 
 
+async def test_an_owner_links_their_clerk_account_and_organization_by_proving_them(
+    owner: Client, member: Client, anonymous: httpx.AsyncClient
+) -> None:
+    place = f"/api/v1/workspaces/{owner.workspace_id}/clerk-organization"
+    assert await status(anonymous, token()) == 401
+    forged = await owner.put("/api/v1/me/clerk-user", json={"token": token(key=OTHER_RSA)})
+    assert forged.status_code == 400
+    assert (await member.put(place, json={"token": token()})).status_code == 403
+    assert (await owner.put("/api/v1/me/clerk-user", json={"token": token()})).status_code == 200
+    linked = await owner.put(place, json={"token": token()})
+    assert linked.json()["clerkOrganizationId"] == ORGANIZATION
+    assert await status(anonymous, token()) == 200
+    assert (await member.put("/api/v1/me/clerk-user", json={"token": token()})).status_code == 409
+
+
 # The keys
 
 

@@ -64,6 +64,7 @@ def test_every_route_declares_a_right() -> None:
 SENSITIVE: dict[str, tuple[Role, ...]] = {
     "change_workspace": ADMINISTRATORS,
     "put_workspace_ai_key": ADMINISTRATORS,
+    "put_clerk_organization": ADMINISTRATORS,
     "delete_workspace_ai_key": ADMINISTRATORS,
     "list_workspace_api_keys": ADMINISTRATORS,
     "get_workspace_api_key": ADMINISTRATORS,
@@ -100,6 +101,7 @@ SCOPES = {
     "create_workspace_api_key": "admin",
     "rotate_secret": "admin",
     "put_my_password": "admin",
+    "put_my_clerk_user": "admin",
     "invite_workspace_member": "write",
     "change_workspace_member": "write",
     "create_access_token": "write",

@@ -53,7 +53,7 @@ async def test_settings_change_by_what_is_named(owner: Client) -> None:
 )
 async def test_a_setting_that_makes_no_sense_is_refused_by_name(owner: Client, name: str, value: Any) -> None:
     address = f"{API}/workspaces/{owner.workspace_id}"
-    answer = await owner.patch(address, json={"settings": {name: value, "locale": "en"}})
+    answer = await owner.patch(address, json={"settings": {"locale": "en"} | {name: value}})
     assert answer.status_code == 400
     assert [error["field"] for error in answer.json()["errors"]] == [f"settings.{name}"]
     assert (await owner.get(address)).json()["settings"] == {}
