@@ -2,13 +2,11 @@
 
 import uuid
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, get_args
 
 import msgspec
 
 from comms import permissions
-from models.base import Base, noun_of
 from models.core import Area, Level, Role
 
 PERSONAL = frozenset({"notification", "access_token", "session"})
@@ -22,7 +20,7 @@ ADMINISTRATORS = frozenset({"owner", "admin"})
 Need = tuple[Area, Level]
 """A level of permission in an area."""
 
-_NEEDS: Mapping[str, Need] = {
+NEEDS: Mapping[str, Need] = {
     "agent_template": ("packs", "read"),
     "agent_pack": ("packs", "read"),
     "invoice": ("billing", "read"),
@@ -33,11 +31,15 @@ _NEEDS: Mapping[str, Need] = {
 }
 
 
+AGENTS: Need = ("agents", "read")
+"""What everything else takes whose noun begins with ``agent``."""
+
+
 def need_of(noun: str) -> Need | None:
     """What one must be permitted to hear of ``noun``; None when everybody may."""
-    if noun in _NEEDS:
-        return _NEEDS[noun]
-    return ("agents", "read") if noun == "agent" or noun.startswith("agent_") else None
+    if noun in NEEDS:
+        return NEEDS[noun]
+    return AGENTS if noun.partition("_")[0] == "agent" else None
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -98,15 +100,3 @@ def audience_of(noun: str, data: bytes) -> Audience:
         return EVERYBODY if need is None else Audience(need=need)
     named = msgspec.json.decode(data, type=_Addressed).user_id if noun in PERSONAL else None
     return Audience(named, noun in ADMINISTRATIVE, need_of(noun))
-
-
-def unheard(role: Role, granted: Mapping[str, Any]) -> frozenset[str]:
-    """The nouns of which a member lacks the permission to hear."""
-    lacks = lacks_of(role, granted)
-    return frozenset(noun for noun, need in _needs().items() if need in lacks)
-
-
-@lru_cache
-def _needs() -> Mapping[str, Need]:
-    nouns = {noun_of(mapper.class_) for mapper in Base.registry.mappers} | set(_NEEDS)
-    return {noun: need for noun in nouns if (need := need_of(noun)) is not None}

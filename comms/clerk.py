@@ -111,8 +111,8 @@ class Clerk:
     async def identify(self, database: Database, token: str) -> Identity:
         """The member whom Clerk has signed in; ``Unauthenticated`` unless user and organization are known here."""
         claims = await self.proven(token)
-        organization = claims.get("org_id") or _id_of(claims.get("o"))
-        if not isinstance(organization, str) or not organization:
+        organization = organization_of(claims)
+        if organization is None:
             raise Unauthenticated("This Clerk session has no active organization: choose one in Clerk first.")
         query = (
             select(WorkspaceMember)
@@ -159,5 +159,8 @@ class Clerk:
         return claims
 
 
-def _id_of(organization: Any) -> Any:
-    return organization.get("id") if isinstance(organization, dict) else None
+def organization_of(claims: Mapping[str, Any]) -> str | None:
+    """The organization in which somebody is active, in either version of the claims."""
+    version_2 = claims.get("o")
+    organization = claims.get("org_id") or (version_2.get("id") if isinstance(version_2, dict) else None)
+    return organization if isinstance(organization, str) and organization else None

@@ -1,4 +1,4 @@
-"""A person's own profile and password. Users belong to no workspace, so this is written across them."""
+"""A person's own profile, and how they sign in. Users belong to no workspace, so this is written across them."""
 
 import uuid
 from collections.abc import Mapping
@@ -10,8 +10,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events, sessions
+from comms.clerk import Clerk, organization_of
 from comms.database import Database
-from comms.errors import Forbidden, Invalid, Unauthenticated
+from comms.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from comms.events import Actor
 from comms.identity import Identity
 from comms.passwords import Passwords
@@ -57,7 +58,7 @@ async def change_password(
     async with database.everywhere() as db:
         email = await db.scalar(select(User.email).where(User.id == identity.user_id))
         kept = await db.scalar(select(UserPassword.hash).where(UserPassword.user_id == identity.user_id))
-        places = await db.scalar(select(func.count()).where(WorkspaceMember.user_id == identity.user_id))
+        places = await _places(db, identity)
     assert email is not None
     if kept is None and identity.token_id is not None and places != 1:
         raise Forbidden("An access token of one workspace sets no first password for several: sign in for that.")
@@ -68,6 +69,41 @@ async def change_password(
         await _keep(db, identity.user_id, kept, hashed)
         for member in await db.scalars(select(WorkspaceMember).where(WorkspaceMember.user_id == identity.user_id)):
             await sessions.end_all(db, member, but=identity.session_id)
+
+
+async def link_clerk(database: Database, clerk: Clerk | None, identity: Identity, token: str) -> User:
+    """Whoever Clerk says this token is of, is the person who asks: from now on they come in by Clerk, too."""
+    claims = await _claims(clerk, token)
+    async with database.everywhere(Actor("user", identity.user_id)) as db:
+        if identity.token_id is not None and await _places(db, identity) != 1:
+            raise Forbidden("An access token of one workspace opens no others: sign in for that.")
+        user = await db.get_one(User, identity.user_id, with_for_update={"key_share": True})
+        if user.clerk_user_id != claims["sub"]:
+            user.clerk_user_id = claims["sub"]
+            await db.flush()
+            await _tell(db, user)
+        return user
+
+
+async def organization_in(clerk: Clerk | None, token: str) -> str:
+    """The organization that a Clerk token is of."""
+    organization = organization_of(await _claims(clerk, token))
+    if organization is None:
+        raise Invalid({"token": "is of no organization: choose one in Clerk first"})
+    return organization
+
+
+async def _claims(clerk: Clerk | None, token: str) -> Mapping[str, Any]:
+    if clerk is None:
+        raise Conflict("Clerk is not configured here: set COMMS_CLERK_ISSUER.")
+    try:
+        return await clerk.proven(token)
+    except Unauthenticated:
+        raise Invalid({"token": "is no valid session token of our Clerk"}) from None
+
+
+async def _places(db: AsyncSession, identity: Identity) -> int:
+    return await db.scalar(select(func.count()).where(WorkspaceMember.user_id == identity.user_id)) or 0
 
 
 async def _prove_own(database: Database, passwords: Passwords, email: str, old: str | None, origin: From) -> None:

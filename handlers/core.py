@@ -7,7 +7,7 @@ from litestar import Router, delete, put
 from litestar.params import FromPath, JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import ai_keys
+from comms import ai_keys, people
 from comms import workspaces as stories
 from comms.credentials import Identity
 from handlers.given import Asker, Db, Here, RowId
@@ -20,6 +20,12 @@ class AiKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A key to an AI provider, as its dashboard shows it."""
 
     key: Annotated[str, msgspec.Meta(min_length=8, max_length=1_000, pattern=r"^[!-~]+$")]
+
+
+class ClerkOrganization(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A session token of Clerk's, of somebody who is active in the organization: it proves which one is meant."""
+
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=8_000)]
 
 
 async def change_workspace(db: AsyncSession, identity: Identity, row: Workspace, values: dict[str, Any]) -> None:
@@ -60,4 +66,19 @@ async def remove_key(db: Db, identity: Asker, row_id: RowId, provider: FromPath[
     await workspaces.settle(db, identity, row, before)
 
 
-routes = Router("/", tags=["core"], route_handlers=[workspaces.router(put_key, remove_key), users.router()])
+@put("/{row_id:uuid}/clerk-organization", operation_id="put_clerk_organization", guards=[administrator])
+async def put_organization(
+    db: Db, service: Here, identity: Asker, row_id: RowId, data: JSONBody[ClerkOrganization]
+) -> WorkspaceView:
+    """Whoever is active in the organization that `token` is of comes in by Clerk, if they are a member here."""
+    organization = await people.organization_in(service.clerk, data.token)
+    row = await workspaces.find(db, identity, row_id, to_change=True)
+    before = workspaces.shown(row)
+    row.clerk_organization_id = organization
+    view: WorkspaceView = await workspaces.settle(db, identity, row, before)
+    return view
+
+
+routes = Router(
+    "/", tags=["core"], route_handlers=[workspaces.router(put_key, remove_key, put_organization), users.router()]
+)

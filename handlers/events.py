@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Router, get
 from litestar.params import FromQuery, QueryParameter
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from comms.audience import ADMINISTRATIVE, ADMINISTRATORS, PERSONAL, unheard
+from comms.audience import ADMINISTRATIVE, ADMINISTRATORS, AGENTS, NEEDS, PERSONAL, lacks_of
 from comms.credentials import Identity
 from comms.errors import Invalid
 from handlers import shapes
@@ -59,8 +59,12 @@ def _visible(identity: Identity) -> list[ColumnElement[bool]]:
     """What ``comms.audience`` says, as the database understands it."""
     mine = and_(Event.subject_type.in_(PERSONAL), Event.data["userId"].as_string() == str(identity.user_id))
     hidden = PERSONAL - ADMINISTRATIVE if identity.role in ADMINISTRATORS else PERSONAL | ADMINISTRATIVE
-    closed = unheard(identity.role, identity.permissions)
-    return [or_(Event.subject_type.not_in(hidden), mine), Event.subject_type.not_in(closed)]
+    lacks = lacks_of(identity.role, identity.permissions)
+    closed = [noun for noun, need in NEEDS.items() if need in lacks]
+    heard = [or_(Event.subject_type.not_in(hidden), mine), Event.subject_type.not_in(closed)]
+    if AGENTS in lacks:
+        heard.append(or_(func.split_part(Event.subject_type, "_", 1) != "agent", Event.subject_type.in_(NEEDS)))
+    return heard
 
 
 routes = Router("/", tags=["events"], route_handlers=[index])

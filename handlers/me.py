@@ -18,6 +18,7 @@ from comms.sessions import From
 from handlers import shapes
 from handlers.given import Asker, Db, Here, Request
 from handlers.guards import in_full, person, reader
+from handlers.problems import TRIES
 from models.core import Area, Level, Role, TokenScope, User
 
 Name = Annotated[str, msgspec.Meta(max_length=200)]
@@ -57,6 +58,12 @@ class NewPassword(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     new_password: Annotated[str, msgspec.Meta(min_length=SHORTEST, max_length=LONGEST)]
     old_password: Annotated[str, msgspec.Meta(max_length=LONGEST)] | None = None
+
+
+class ClerkToken(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A session token of Clerk's: it proves whose Clerk account is meant."""
+
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=8_000)]
 
 
 class MeView(msgspec.Struct, rename="camel"):
@@ -116,7 +123,7 @@ async def change(service: Here, identity: Asker, data: JSONBody[MyChange]) -> Me
     return shown(await people.change(service.database, identity, values), identity)
 
 
-@put("/me/password", operation_id="put_my_password", status_code=204, guards=[in_full])
+@put("/me/password", operation_id="put_my_password", status_code=204, guards=[in_full], responses=TRIES)
 async def put_password(service: Here, request: Request, identity: Asker, data: JSONBody[NewPassword]) -> None:
     """Sign in with this password from now on. All your sessions end, except the one that asks."""
     address = None if request.client is None else request.client.host
@@ -126,8 +133,14 @@ async def put_password(service: Here, request: Request, identity: Asker, data: J
     )
 
 
+@put("/me/clerk-user", operation_id="put_my_clerk_user", guards=[in_full])
+async def put_clerk_user(service: Here, identity: Asker, data: JSONBody[ClerkToken]) -> MeView:
+    """Come in by Clerk from now on, as whoever Clerk says `token` is of. 409 when that is somebody else here."""
+    return shown(await people.link_clerk(service.database, service.clerk, identity, data.token), identity)
+
+
 async def _user(db: AsyncSession, identity: Identity) -> User:
     return await db.get_one(User, identity.user_id)
 
 
-routes = Router("/", tags=["core"], route_handlers=[read, change, put_password])
+routes = Router("/", tags=["core"], route_handlers=[read, change, put_password, put_clerk_user])

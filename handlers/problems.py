@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
 from sqlalchemy import Table, exc
 from sqlalchemy.dialects import postgresql
 
@@ -56,6 +57,20 @@ class Problem(msgspec.Struct, omit_defaults=True, rename="camel"):
     type: Annotated[
         str, msgspec.Meta(description="A web address of this sort of problem.", examples=["about:blank"])
     ] = "about:blank"
+
+
+def described(*statuses: int) -> dict[int, ResponseSpec]:
+    """Problems with these statuses, for a route's description."""
+    return {
+        status: ResponseSpec(
+            Problem, generate_examples=False, description=HTTPStatus(status).phrase, media_type=MEDIA_TYPE
+        )
+        for status in statuses
+    }
+
+
+TRIES = described(429)
+"""What a route may answer besides that takes a password."""
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

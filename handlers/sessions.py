@@ -18,6 +18,7 @@ from comms.passwords import LONGEST, SHORTEST
 from comms.sessions import From, SignedIn
 from handlers.given import Asker, Db, Here, Request, RowId
 from handlers.guards import anybody, bearer, person
+from handlers.problems import TRIES
 from handlers.resource import READ, crud
 from models.access import Session, SessionView
 
@@ -77,7 +78,7 @@ def own(identity: Identity) -> ColumnElement[bool]:
 sessions = crud("/sessions", Session, SessionView, verbs=READ, who_writes=person, whose=own)
 
 
-@post("/", operation_id="create_session", guards=[anybody])
+@post("/", operation_id="create_session", guards=[anybody], responses=TRIES)
 async def sign_in(service: Here, request: Request, data: JSONBody[NewSession]) -> SignedInView:
     """Sign in with e-mail address and password. A session lives for 14 days after its last use, and 90 at most.
 
@@ -109,7 +110,7 @@ async def invitation(service: Here, token: FromPath[str]) -> Invited:
     return await invitations.read(service.database, token)
 
 
-@post("/invitations/{token:str}/acceptance", operation_id="accept_invitation", guards=[anybody])
+@post("/invitations/{token:str}/acceptance", operation_id="accept_invitation", guards=[anybody], responses=TRIES)
 async def accept(
     service: Here, request: Request, token: FromPath[str], data: JSONBody[InvitationAcceptance]
 ) -> SignedInView:

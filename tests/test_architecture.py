@@ -64,7 +64,19 @@ def test_only_the_database_module_and_the_groups_commit(path: Path) -> None:
 
 DOMAINS = [
     ROOT / "handlers" / f"{name}.py"
-    for name in ("core", "business", "finance", "access", "connections", "events", "health", "live")
+    for name in (
+        "access",
+        "business",
+        "connections",
+        "core",
+        "events",
+        "finance",
+        "health",
+        "live",
+        "me",
+        "members",
+        "sessions",
+    )
 ]
 
 

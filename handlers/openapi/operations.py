@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from comms import permissions
 from comms.permissions import EVERYBODY
-from handlers.guards import Right
+from handlers.guards import Open, Right, right_of
 from handlers.openapi import examples, words
 from handlers.openapi.schemas import Schema, Schemas
 from handlers.problems import MEDIA_TYPE, FieldError, Problem, encoded
@@ -83,13 +83,14 @@ _DECLARED = {
 
 def described(handler: HTTPRouteHandler, raw: Schema, schemas: Schemas) -> Schema:
     """An operation as the document has it; ``raw`` is how Litestar sees it."""
-    right = right_of(handler)
+    declared = right_of(handler)
+    right = declared if isinstance(declared, Right) else None
     name = str(handler.operation_id)
     operation: Schema = {
         "operationId": name,
         "tags": raw.get("tags", []),
         "summary": handler.summary or words.words_of(name).capitalize(),
-        "description": "\n\n".join(part for part in (_story(handler), _who_may(right)) if part),
+        "description": "\n\n".join(part for part in (_story(handler), _who_may(declared)) if part),
     }
     if raw.get("security"):
         operation["security"] = raw["security"]
@@ -112,11 +113,6 @@ def shared_responses(schemas: Schemas) -> dict[str, Schema]:
     return {_name(status): _problem(status, said, schemas) for status, (said, _) in PROBLEMS.items()}
 
 
-def right_of(handler: HTTPRouteHandler) -> Right | None:
-    """The guard beside the route that says who may."""
-    return next((guard for guard in handler.resolve_guards() if isinstance(guard, Right)), None)
-
-
 def _story(handler: HTTPRouteHandler) -> str:
     told = words.plain(handler.description or handler.fn.__doc__ or "")
     for resource in RESOURCES:
@@ -129,7 +125,9 @@ def _story(handler: HTTPRouteHandler) -> str:
     return told
 
 
-def _who_may(right: Right | None) -> str:
+def _who_may(right: Right | Open | None) -> str:
+    if isinstance(right, Open):
+        return f"**Who may:** anybody; it takes {right}."
     if right is None:
         return ""
     scope = f"A token with scopes needs `{right.scope}`" + (" or a wider one." if right.scope != "admin" else ".")

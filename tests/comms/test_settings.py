@@ -54,3 +54,39 @@ def test_no_secret_prints_itself() -> None:
     assert Secret("a") == Secret("a")
     assert read.database.url is not None
     assert read.database.url.plain == ENOUGH["DATABASE_URL"]
+
+
+def test_letters_leave_by_a_mail_server_and_from_our_host_unless_another_sender_is_named() -> None:
+    environment = {"COMMS_SMTP_URL": "smtps://user:secret@mail.example.com", "PUBLIC_URL": "https://hooks.example.com"}
+    read = settings.read(environment)
+    assert read.smtp is not None
+    assert read.smtp.sender == "comms@hooks.example.com"
+    assert "secret" not in repr(read)
+    named = settings.read(environment | {"COMMS_MAIL_FROM": "team@example.com"}).smtp
+    assert named is not None
+    assert named.sender == "team@example.com"
+    assert settings.read({}).smtp is None
+
+
+def test_clerk_is_believed_when_its_issuer_is_named() -> None:
+    read = settings.read({"COMMS_CLERK_ISSUER": "https://clerk.example.com", "COMMS_CLERK_AUDIENCE": "a, B"})
+    assert read.clerk == settings.ClerkSettings(
+        "https://clerk.example.com", "https://clerk.example.com/.well-known/jwks.json", ("a", "B")
+    )
+    with pytest.raises(Misconfigured, match="COMMS_CLERK_ISSUER is missing"):
+        settings.read({"COMMS_CLERK_AUDIENCE": "a"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("COMMS_SMTP_URL", "mail.example.com:25"),
+        ("COMMS_SMTP_URL", "smtp://mail.example.com:port"),
+        ("COMMS_MAIL_FROM", "nobody"),
+        ("COMMS_CLERK_ISSUER", "clerk.example.com"),
+        ("COMMS_SENDGRID_URL", "ftp://x"),
+    ],
+)
+def test_a_wrong_address_is_named(name: str, value: str) -> None:
+    with pytest.raises(Misconfigured, match=name):
+        settings.read({name: value})

@@ -326,8 +326,8 @@ async def test_how_long_conversations_reopen_is_a_number_of_seconds(owner: Clien
     answer = await owner.patch(address, json={"settings": {"reopenWithin": within}})
     assert answer.status_code == 400
     assert "reopenWithin" in answer.json()["errors"][0]["field"]
-    right = await owner.patch(address, json={"name": "Acme Ltd", "settings": {"reopenWithin": 0, "theme": "dark"}})
-    assert right.json()["settings"] == {"reopenWithin": 0, "theme": "dark"}
+    right = await owner.patch(address, json={"name": "Acme Ltd", "settings": {"reopenWithin": 0, "locale": "en"}})
+    assert right.json()["settings"] == {"reopenWithin": 0, "locale": "en"}
 
 
 async def test_members_do_not_change_the_workspace(member: Client, admin_member: Client) -> None:

@@ -1,0 +1,220 @@
+"""Who may do what: every route there is, asked by everybody there is."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import MagicMock
+
+import httpx
+import msgspec
+import pytest
+from litestar.handlers import HTTPRouteHandler
+
+from comms.credentials import Identity
+from comms.permissions import ADMINISTRATORS, EVERYBODY, WRITERS
+from comms.service import Service
+from handlers.app import ROOT, create_api
+from handlers.guards import Open, Right, right_of
+from handlers.resource import RESOURCES, Resource
+from models.base import new_id
+from models.core import Role, User, Workspace, WorkspaceMember
+from tests.conftest import Client
+from tests.make import rows
+
+NOBODY: tuple[Role, ...] = ()
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One thing that can be asked of the API."""
+
+    method: str
+    path: str
+    name: str
+    right: Right | Open | None
+
+    def address(self, row_id: uuid.UUID) -> str:
+        """The path with that id in the place of every id."""
+        return re.sub(r"\{(\w+):\w+\}", lambda found: _VALUES.get(found[1], str(row_id)), self.path)
+
+
+_VALUES = {"provider": "openai", "token": "nonsense"}
+
+
+def routes() -> Iterator[Asked]:
+    """Every route of the application below /api/v1, from the application itself."""
+    for route in create_api(MagicMock()).routes:
+        if not route.path.startswith(ROOT):
+            continue
+        for handler in getattr(route, "route_handlers", ()):
+            if isinstance(handler, HTTPRouteHandler) and handler.operation_id:
+                for method in handler.http_methods - {"OPTIONS", "HEAD"}:
+                    yield Asked(str(method), route.path, str(handler.operation_id), right_of(handler))
+
+
+ROUTES = sorted(routes(), key=lambda asked: asked.name)
+GUARDED = [asked for asked in ROUTES if isinstance(asked.right, Right)]
+
+
+def test_every_route_declares_a_right() -> None:
+    assert len(ROUTES) > 60
+    assert [asked.name for asked in ROUTES if asked.right is None] == []
+
+
+SENSITIVE: dict[str, tuple[Role, ...]] = {
+    "change_workspace": ADMINISTRATORS,
+    "put_workspace_ai_key": ADMINISTRATORS,
+    "put_clerk_organization": ADMINISTRATORS,
+    "delete_workspace_ai_key": ADMINISTRATORS,
+    "list_workspace_api_keys": ADMINISTRATORS,
+    "get_workspace_api_key": ADMINISTRATORS,
+    "create_workspace_api_key": ADMINISTRATORS,
+    "change_workspace_api_key": ADMINISTRATORS,
+    "delete_workspace_api_key": ADMINISTRATORS,
+    "put_next_secret": ADMINISTRATORS,
+    "delete_next_secret": ADMINISTRATORS,
+    "rotate_secret": ADMINISTRATORS,
+    "check_workspace_api_key": ADMINISTRATORS,
+    "invite_workspace_member": ADMINISTRATORS,
+    "change_workspace_member": ADMINISTRATORS,
+    "deactivate_workspace_member": ADMINISTRATORS,
+    "reactivate_workspace_member": ADMINISTRATORS,
+    "remove_workspace_member": ADMINISTRATORS,
+    "list_workspace_invitations": ADMINISTRATORS,
+    "get_workspace_invitation": ADMINISTRATORS,
+    "revoke_workspace_invitation": ADMINISTRATORS,
+    "get_webhook_receipt_body": ADMINISTRATORS,
+    "create_access_token": WRITERS,
+    "revoke_access_token": WRITERS,
+    "create_contact": WRITERS,
+    "delete_contact": WRITERS,
+    "list_workspace_members": EVERYBODY,
+    "put_my_password": EVERYBODY,
+    "change_me": EVERYBODY,
+    "delete_current_session": EVERYBODY,
+    "leave_workspace": EVERYBODY,
+}
+"""By hand, so that a guard that is forgotten or weakened is noticed: who may, with no permissions of their own."""
+
+SCOPES = {
+    "change_workspace": "admin",
+    "create_workspace_api_key": "admin",
+    "rotate_secret": "admin",
+    "put_my_password": "admin",
+    "put_my_clerk_user": "admin",
+    "invite_workspace_member": "write",
+    "change_workspace_member": "write",
+    "create_access_token": "write",
+    "list_contacts": "read",
+}
+
+OPEN = {"create_session", "read_invitation", "accept_invitation"}
+
+
+def as_role(role: Role, **more: Any) -> Identity:
+    return Identity(new_id(), new_id(), role, **more)
+
+
+@pytest.mark.parametrize("name", SENSITIVE)
+def test_a_sensitive_route_is_for_whom_it_was_meant(name: str) -> None:
+    right = next(asked.right for asked in ROUTES if asked.name == name)
+    assert isinstance(right, Right)
+    assert tuple(role for role in EVERYBODY if right.admits(as_role(role))) == SENSITIVE[name]
+
+
+@pytest.mark.parametrize("name", SCOPES)
+def test_a_sensitive_route_takes_the_scope_it_was_meant_to(name: str) -> None:
+    right = next(asked.right for asked in ROUTES if asked.name == name)
+    assert isinstance(right, Right)
+    assert right.scope == SCOPES[name]
+
+
+def test_nothing_else_is_open() -> None:
+    assert {asked.name for asked in ROUTES if isinstance(asked.right, Open)} == OPEN
+
+
+async def ask(client: httpx.AsyncClient, asked: Asked, row_id: uuid.UUID) -> httpx.Response:
+    body = None if asked.method in ("GET", "DELETE") else {}
+    return await client.request(asked.method, asked.address(row_id), json=body)
+
+
+async def repair(admin: Any) -> None:
+    """Whatever the last question did to who asks is undone."""
+    await admin.execute("UPDATE workspace_members SET is_active = true")
+    await admin.execute("UPDATE access_tokens SET revoked_at = NULL")
+
+
+@pytest.mark.parametrize("role", EVERYBODY)
+async def test_every_route_admits_whom_its_right_says(
+    role: Role, owner: Client, admin_member: Client, member: Client, viewer: Client, admin: Any
+) -> None:
+    client = {"owner": owner, "admin": admin_member, "member": member, "viewer": viewer}[role]
+    for asked in GUARDED:
+        assert isinstance(asked.right, Right)
+        answer = await ask(client, asked, uuid.uuid4())
+        assert answer.status_code < 500, f"{asked.name}: {answer.text}"
+        admitted = asked.right.admits(as_role(role))
+        assert (answer.status_code not in (401, 403)) is admitted, f"{asked.name}: {answer.status_code} {answer.text}"
+        await repair(admin)
+
+
+@pytest.mark.parametrize(("area", "level"), [("members", "none"), ("billing", "none"), ("agents", "read")])
+async def test_every_route_obeys_what_a_member_was_permitted(member: Client, admin: Any, area: str, level: str) -> None:
+    permissions = {area: level}
+    await admin.execute(
+        "UPDATE workspace_members SET permissions = $1 WHERE user_id = $2",
+        msgspec.json.encode(permissions).decode(),
+        member.user_id,
+    )
+    for asked in GUARDED:
+        assert isinstance(asked.right, Right)
+        if asked.right.area is None:
+            continue
+        answer = await ask(member, asked, uuid.uuid4())
+        admitted = asked.right.admits(as_role("member", permissions=permissions))
+        assert (answer.status_code not in (401, 403)) is admitted, f"{asked.name}: {answer.status_code} {answer.text}"
+
+
+async def test_no_route_admits_who_sends_no_credential(anonymous: httpx.AsyncClient) -> None:
+    for asked in GUARDED:
+        assert (await ask(anonymous, asked, uuid.uuid4())).status_code == 401, asked.name
+        anonymous.headers["Authorization"] = "Bearer cs_nonsense"
+        assert (await ask(anonymous, asked, uuid.uuid4())).status_code == 401, asked.name
+        del anonymous.headers["Authorization"]
+
+
+async def row_of(service: Service, resource: Resource, client: Client, admin: Any) -> uuid.UUID:
+    """Something of the client's workspace that the resource shows."""
+    known = {Workspace: client.workspace_id, User: client.user_id}
+    if resource.table in known:
+        return known[resource.table]
+    if resource.table is WorkspaceMember:
+        found = await admin.fetchval("SELECT id FROM workspace_members WHERE user_id = $1", client.user_id)
+        return uuid.UUID(str(found))
+    row = await rows.row(service, resource.table, workspace_id=client.workspace_id, user_id=client.user_id)
+    identity: uuid.UUID = row.id
+    return identity
+
+
+async def test_no_route_admits_another_workspace(service: Service, owner: Client, stranger: Client, admin: Any) -> None:
+    there = {resource.path: await row_of(service, resource, owner, admin) for resource in RESOURCES}
+    tried = 0
+    for asked in GUARDED:
+        resource_path = "/" + asked.path.removeprefix(ROOT).split("/")[1]
+        if "{" not in asked.path or resource_path not in there:
+            continue
+        answer = await ask(stranger, asked, there[resource_path])
+        nowhere = await ask(stranger, asked, uuid.uuid4())
+        # A body that makes no sense may be refused before anything is looked for.
+        assert answer.status_code in ((404, 400) if asked.method in ("POST", "PATCH", "PUT") else (404,)), asked.name
+        assert answer.status_code == nowhere.status_code, asked.name
+        tried += 1
+    assert tried > 30
+
+
+async def test_a_description_says_who_may(anonymous: httpx.AsyncClient) -> None:
+    document = (await anonymous.get("/schema/openapi.json")).json()
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            if path.startswith(ROOT) and isinstance(operation, dict):
+                assert "Who may: " in operation["description"], operation["operationId"]
