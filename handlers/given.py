@@ -33,10 +33,7 @@ class Request(LitestarRequest[Identity, str, Any]):
         except UnicodeDecodeError:
             raise Invalid({"": "the body is not UTF-8"}) from None
         declared = self.route_handler.parsed_fn_signature.parameters.get("data")
-        if declared is None:
-            return sent
-        # No body says as much as an empty one: what is required is missing, what is not need not be said.
-        return shapes.read(declared.annotation, sent if await self.body() else {})
+        return sent if declared is None else shapes.read(declared.annotation, sent)
 
 
 def service(request: LitestarRequest[Any, Any, Any]) -> Service:
