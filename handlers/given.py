@@ -40,10 +40,7 @@ class Request(LitestarRequest[Identity, str, Any]):
             raise Invalid({"": "the body is nested too deeply"}) from None
         except UnicodeDecodeError:
             raise Invalid({"": "the body is not UTF-8"}) from None
-        if declared is None:
-            return sent
-        # No body says as much as an empty one: what is required is missing, what is not need not be said.
-        return shapes.read(declared.annotation, sent if await self.body() else {})
+        return sent if declared is None else shapes.read(declared.annotation, sent)
 
 
 def _expect_json(content_type: str | None) -> None:

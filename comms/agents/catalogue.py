@@ -6,6 +6,7 @@ workspaces and name the one they are for in every query.
 
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -223,10 +224,9 @@ _TRENDS = text(
     SET installs24h = c.day, installs7d = c.week, installs30d = c.month,
         trending_score = 10 * c.day + 3 * c.week + c.month
     FROM (
-        SELECT t.id, count(a.id) FILTER (WHERE a.created_at > :at - interval '24 hours') AS day,
-            count(a.id) FILTER (WHERE a.created_at > :at - interval '7 days') AS week, count(a.id) AS month
-        FROM agent_templates t LEFT JOIN agents a
-            ON a.source_template_id = t.id AND a.created_at > :at - interval '30 days'
+        SELECT t.id, count(a.id) FILTER (WHERE a.created_at > :day) AS day,
+            count(a.id) FILTER (WHERE a.created_at > :week) AS week, count(a.id) AS month
+        FROM agent_templates t LEFT JOIN agents a ON a.source_template_id = t.id AND a.created_at > :month
         GROUP BY t.id
     ) c
     WHERE c.id = t.id
@@ -237,4 +237,7 @@ _TRENDS = text(
 
 async def count_trends(db: AsyncSession) -> None:
     """Every template knows how often it was installed in the last day, week and month."""
-    await db.execute(_TRENDS, {"at": now()})
+    at = now()
+    await db.execute(
+        _TRENDS, {"day": at - timedelta(days=1), "week": at - timedelta(weeks=1), "month": at - timedelta(days=30)}
+    )

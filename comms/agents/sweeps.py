@@ -1,7 +1,6 @@
 """What comes round for agents: what has expired is told so, and the catalogue's trends are counted."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,10 +16,21 @@ TRENDS_SECONDS = 3600.0
 
 def of(database: Database) -> list[tuple[float, Callable[[], Awaitable[Any]]]]:
     """The sweeps, each with how often it is due."""
+
+    async def expire_actions() -> None:
+        await until_done(database, expire_overdue)
+
+    async def forget_memory() -> None:
+        await until_done(database, forget_expired)
+
+    async def count_template_trends() -> None:
+        async with database.everywhere() as db:
+            await count_trends(db)
+
     return [
-        (EXPIRY_SECONDS, partial(until_done, database, expire_overdue)),
-        (EXPIRY_SECONDS, partial(until_done, database, forget_expired)),
-        (TRENDS_SECONDS, partial(_once, database)),
+        (EXPIRY_SECONDS, expire_actions),
+        (EXPIRY_SECONDS, forget_memory),
+        (TRENDS_SECONDS, count_template_trends),
     ]
 
 
@@ -33,8 +43,3 @@ async def until_done(database: Database, sweep: Callable[[AsyncSession], Awaitab
         if not done:
             return swept
         swept += done
-
-
-async def _once(database: Database) -> None:
-    async with database.everywhere() as db:
-        await count_trends(db)

@@ -44,8 +44,7 @@ def read(path: Path) -> TemplateFile | PackFile:
         if not isinstance(sent, dict):
             raise CannotRun(f"{path} does not hold a JSON object")
         # Money is a decimal string in JSON, here as everywhere.
-        kind: type[PackFile | TemplateFile] = PackFile if "agentTemplates" in sent else TemplateFile
-        return msgspec.convert(sent, kind)
+        return msgspec.convert(sent, PackFile) if "agentTemplates" in sent else msgspec.convert(sent, TemplateFile)
     except OSError as error:
         raise CannotRun(f"cannot read {path}: {error.strerror}") from None
     except (msgspec.DecodeError, msgspec.ValidationError) as error:

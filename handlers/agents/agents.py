@@ -23,10 +23,13 @@ class AgentStatusChange(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     status: AgentStatus
 
 
-class NewAgentExecution(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class NewAgentExecution(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
     """What an agent is to work on."""
 
     input: dict[str, Any] = {}
+
+
+NO_INPUT = NewAgentExecution()
 
 
 async def create_agent(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> Agent:
@@ -75,7 +78,9 @@ async def of_agent(request: Request, db: Db, identity: Asker, agent_id: RowId, a
 
 
 @post("/{agent_id:uuid}/executions", operation_id="request_agent_execution", guards=[writes("agents")])
-async def execute(db: Db, identity: Asker, agent_id: RowId, data: JSONBody[NewAgentExecution]) -> AgentExecutionView:
+async def execute(
+    db: Db, identity: Asker, agent_id: RowId, data: JSONBody[NewAgentExecution] = NO_INPUT
+) -> AgentExecutionView:
     """Ask an agent to work: an execution is pending. Drafts may be tried, the paused and archived do not run."""
     row = await runs.request(db, identity.workspace_id, agent_id, data.input, identity.user_id)
     view: AgentExecutionView = await executions.tell(db, identity, "created", row)

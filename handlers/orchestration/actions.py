@@ -20,16 +20,22 @@ from models.orchestration import (
 )
 
 
-class Approval(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class Approval(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
     """Leave to act: with ``details``, as they are given here instead of as the agent asked."""
 
     details: dict[str, Any] | None = None
 
 
-class Rejection(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+AS_ASKED = Approval()
+
+
+class Rejection(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
     """A refusal, and why."""
 
     reason: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
+
+
+WITHOUT_REASON = Rejection()
 
 
 async def ask(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentPendingAction:
@@ -64,7 +70,9 @@ audit = crud(
 @post(
     "/{row_id:uuid}/approval", operation_id="approve_agent_pending_action", status_code=200, guards=[writes("agents")]
 )
-async def approve(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Approval]) -> AgentPendingActionView:
+async def approve(
+    db: Db, identity: Asker, row_id: RowId, data: JSONBody[Approval] = AS_ASKED
+) -> AgentPendingActionView:
     """Let an agent act, as it asked or with edited `details`.
 
     The member who made the agent may not, unless nobody else could. An action is decided once and before it expires.
@@ -78,7 +86,9 @@ async def approve(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Approva
 @post(
     "/{row_id:uuid}/rejection", operation_id="reject_agent_pending_action", status_code=200, guards=[writes("agents")]
 )
-async def reject(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Rejection]) -> AgentPendingActionView:
+async def reject(
+    db: Db, identity: Asker, row_id: RowId, data: JSONBody[Rejection] = WITHOUT_REASON
+) -> AgentPendingActionView:
     """Forbid an agent what it asked for. An action is decided once and before it expires."""
     row = await pending.find(db, identity, row_id, to_change=True)
     stories.reject(row, identity, data.reason)

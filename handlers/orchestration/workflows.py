@@ -30,11 +30,14 @@ class AgentWorkflowStatusChange(msgspec.Struct, rename="camel", forbid_unknown_f
     status: WorkflowStatus
 
 
-class NewAgentWorkflowExecution(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class NewAgentWorkflowExecution(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
     """What a run is about: what set it off, and what its steps share."""
 
     trigger_data: dict[str, Any] = {}
     context: dict[str, Any] = {}
+
+
+ABOUT_NOTHING = NewAgentWorkflowExecution()
 
 
 async def create_workflow(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentWorkflow:
@@ -92,7 +95,7 @@ async def of_workflow(
 
 @post("/{workflow_id:uuid}/executions", operation_id="begin_agent_workflow_execution", guards=[writes("agents")])
 async def execute(
-    db: Db, identity: Asker, workflow_id: RowId, data: JSONBody[NewAgentWorkflowExecution]
+    db: Db, identity: Asker, workflow_id: RowId, data: JSONBody[NewAgentWorkflowExecution] = ABOUT_NOTHING
 ) -> AgentWorkflowExecutionView:
     """Begin an active workflow: it runs by the steps it has now, whatever becomes of them."""
     row = await runs.begin(
