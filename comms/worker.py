@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from comms import jobs, receipts
+from comms.contacts import files
 from comms.database import Database
 from comms.media import FETCH, Media
 
@@ -25,7 +26,10 @@ STOP_SECONDS = 20.0
 
 
 class Worker:
-    """Runs the jobs ``media.fetch`` and ``receipts.retry``, and the ``periodic`` tasks, each every so many seconds."""
+    """Runs the jobs ``media.fetch``, ``receipts.retry`` and ``contact_import.run``, and what comes round again.
+
+    Each of the ``periodic`` tasks is done every so many seconds.
+    """
 
     def __init__(
         self,
@@ -43,7 +47,7 @@ class Worker:
         self._periodic = [(RECALL_SECONDS, media.recall), (PRUNE_SECONDS, self._prune), *periodic]
         self._runner = jobs.Runner(
             database,
-            {FETCH: self._fetch, receipts.RETRY: self._do_again},
+            {FETCH: self._fetch, receipts.RETRY: self._do_again, files.RUN: self._import},
             at_once=at_once,
             heartbeat_seconds=heartbeat_seconds,
         )
@@ -69,6 +73,9 @@ class Worker:
 
     async def _do_again(self, payload: dict[str, Any]) -> None:
         await self._retry(*jobs.uuids(payload, "workspaceId", "receiptId"))
+
+    async def _import(self, payload: dict[str, Any]) -> None:
+        await files.run(self._database, *jobs.uuids(payload, "workspaceId", "importId"))
 
     async def _prune(self) -> None:
         await jobs.prune_log(self._database)

@@ -135,7 +135,10 @@ class Listing:
 
     def matching(self, request: Request, asked: Mapping[str, Any]) -> list[ColumnElement[bool]]:
         """What the filters ask of a row, for those who show the rows in another way; raises ``Invalid``."""
-        return self._conditions(self._checked(request, asked))
+        wanted = self._checked(request, asked)
+        return self._conditions(
+            {name: value for name, value in wanted.items() if name not in ("limit", "cursor", "sort")}
+        )
 
     def _conditions(self, wanted: Mapping[str, Any]) -> list[ColumnElement[bool]]:
         conditions: list[ColumnElement[bool]] = []

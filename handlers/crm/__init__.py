@@ -2,7 +2,7 @@
 
 from litestar import Router
 
-from handlers.crm import contacts, deals, interactions, merges, prospects, timeline
+from handlers.crm import contacts, deals, files, interactions, merges, prospects, timeline
 
 routes = Router(
     "/",
@@ -11,6 +11,7 @@ routes = Router(
         *contacts.routes,
         *merges.routes,
         *timeline.routes,
+        *files.routes,
         *deals.routes,
         *prospects.routes,
         *interactions.routes,
