@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from comms import conversations, idempotency, jobs, receipts
+from comms.contacts import files
 from comms.database import Database
 from comms.media import FETCH, REMOVE, Media
 
@@ -46,7 +47,13 @@ class Worker:
         self._periodic: list[tuple[float, Task]] = [*own, *periodic]
         self._runner = jobs.Runner(
             database,
-            {FETCH: self._fetch, REMOVE: self._remove, receipts.RETRY: self._do_again, **(more or {})},
+            {
+                FETCH: self._fetch,
+                REMOVE: self._remove,
+                receipts.RETRY: self._do_again,
+                files.RUN: self._import,
+                **(more or {}),
+            },
             at_once=at_once,
             heartbeat_seconds=heartbeat_seconds,
         )
@@ -78,6 +85,9 @@ class Worker:
 
     async def _wake(self) -> None:
         await conversations.wake(self._database)
+
+    async def _import(self, payload: dict[str, Any]) -> None:
+        await files.run(self._database, *jobs.uuids(payload, "workspaceId", "importId"))
 
     async def _prune(self) -> None:
         await jobs.prune_log(self._database)

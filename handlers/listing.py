@@ -137,6 +137,13 @@ class Listing:
             raise Invalid(errors)
         return wanted
 
+    def matching(self, request: Request, asked: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+        """What the filters ask of a row, for those who show the rows in another way; raises ``Invalid``."""
+        wanted = self._checked(request, asked)
+        return self._conditions(
+            {name: value for name, value in wanted.items() if name not in ("limit", "cursor", "sort")}
+        )
+
     def _conditions(self, wanted: Mapping[str, Any]) -> list[ColumnElement[bool]]:
         conditions: list[ColumnElement[bool]] = []
         for name, value in wanted.items():
@@ -189,6 +196,22 @@ def _after(
 
 def _is_nullable(key: InstrumentedAttribute[Any]) -> bool:
     return bool(getattr(key.expression, "nullable", True))
+
+
+def bookmark(position: list[Any], bound_to: bytes) -> str:
+    """The cursor of a list that is written by hand: its last row's place, for the question ``bound_to`` alone."""
+    return _cursor(position, bound_to)
+
+
+def bookmarked(cursor: str, bound_to: bytes, place: type[T]) -> T:
+    """The place that a ``bookmark`` of the same question holds; raises ``Invalid``."""
+    try:
+        packed = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        if packed[:8] != _digest(packed[8:], bound_to) or _pack(packed[8:], bound_to) != cursor:
+            raise ValueError
+        return msgspec.json.decode(packed[8:], type=place)
+    except (ValueError, msgspec.MsgspecError):
+        raise Invalid({"cursor": "is not the nextCursor of a list with these filters"}) from None
 
 
 def _cursor(position: list[Any], bound_to: bytes) -> str:

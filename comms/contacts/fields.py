@@ -15,7 +15,11 @@ from models.base import now
 from models.crm import Contact, ContactMerge
 
 _OWN = frozenset({"workspace_id", "id", "phone", "email", "last_contacted_at"})
-_FILLED = tuple(column.name for column in Contact.__table__.columns if column.nullable and column.name not in _OWN)
+_FILLED = tuple(
+    column.name
+    for column in Contact.__table__.columns
+    if column.nullable and column.name not in _OWN and column.computed is None
+)
 """What the one that stays takes from the other where it says nothing itself."""
 
 _SNAPSHOT = text("SELECT to_jsonb(c) AS row FROM contacts c WHERE workspace_id = :workspace AND id = :id").columns(

@@ -2,10 +2,18 @@
 
 from litestar import Router
 
-from handlers.crm import contacts, deals, interactions, merges, prospects
+from handlers.crm import contacts, deals, files, interactions, merges, prospects, timeline
 
 routes = Router(
     "/",
     tags=["crm"],
-    route_handlers=[*contacts.routes, *merges.routes, *deals.routes, *prospects.routes, *interactions.routes],
+    route_handlers=[
+        *contacts.routes,
+        *merges.routes,
+        *timeline.routes,
+        *files.routes,
+        *deals.routes,
+        *prospects.routes,
+        *interactions.routes,
+    ],
 )

@@ -1,0 +1,226 @@
+"""One batch of a file's rows becomes contacts, in a handful of statements whatever its length."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import events
+from comms.contacts.files.reading import Row
+from models.base import new_id, now
+from models.crm import Contact, ContactView
+
+SOURCE = "import"
+
+Address = tuple[str, str]
+
+
+class Overtaken(Exception):
+    """Somebody took an address between our look and our use of it: do it again."""
+
+
+class Taken(msgspec.Struct):
+    """What became of a batch; ``refused`` has a row's number, the field and the reason."""
+
+    created: int = 0
+    updated: int = 0
+    duplicates: int = 0
+    failed: int = 0
+    refused: list[tuple[int, str | None, str]] = []
+
+
+_KNOWN = text(
+    """
+    SELECT p.kind, p.value, p.contact_id
+    FROM unnest(CAST(:kinds AS text[]), CAST(:values AS text[])) AS i (kind, value)
+    JOIN contact_points p ON p.workspace_id = :workspace AND p.kind = i.kind AND p.value = i.value
+    """
+)
+
+# In the order in which whoever meets a stranger takes them too: nobody waits for each other.
+_CLAIM = text(
+    """
+    INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, is_primary, created_at, updated_at)
+    SELECT :workspace, p.id, p.contact_id, p.kind, p.value, p.is_first AND NOT EXISTS (
+        SELECT FROM contact_points q WHERE q.workspace_id = :workspace AND q.contact_id = p.contact_id
+            AND q.kind = p.kind AND q.is_primary
+    ), :at, :at
+    FROM jsonb_to_recordset(CAST(:points AS jsonb))
+        AS p (id uuid, contact_id uuid, kind text, value text, is_first boolean)
+    ORDER BY p.kind, p.value
+    ON CONFLICT (workspace_id, kind, value) DO NOTHING
+    RETURNING id
+    """
+)
+
+_COLUMNS = (
+    "first_name",
+    "last_name",
+    "email",
+    "phone",
+    "company",
+    "job_title",
+    "source",
+    "status",
+    "lead_score",
+    "tags",
+    "custom_fields",
+)
+
+_CREATE = text(
+    f"""
+    INSERT INTO contacts (workspace_id, id, {", ".join(_COLUMNS)}, created_at, updated_at)
+    SELECT :workspace, c.id, {", ".join(f"c.{name}" for name in _COLUMNS)}, :at, :at
+    FROM jsonb_populate_recordset(NULL::contacts, CAST(:rows AS jsonb)) c
+    """
+)
+
+_CHANGE = text(
+    f"""
+    UPDATE contacts c SET {", ".join(f"{name} = v.{name}" for name in _COLUMNS)}, updated_at = :at
+    FROM jsonb_populate_recordset(NULL::contacts, CAST(:rows AS jsonb)) v
+    WHERE c.workspace_id = :workspace AND c.id = v.id
+    """
+)
+
+
+async def take(db: AsyncSession, workspace_id: uuid.UUID, rows: Sequence[Row], *, update_existing: bool) -> Taken:
+    """Each row is a new contact, has changed the one it is found to be, or is refused; raises ``Overtaken``."""
+    taken = Taken()
+    found = await known(db, workspace_id, rows)
+    new: list[Row] = []
+    changes: dict[uuid.UUID, list[Row]] = {}
+    for row in rows:
+        owners = sorted({found[address] for address in row.addresses if address in found})
+        if row.errors:
+            taken.failed += 1
+            taken.refused += [(row.number, field, reason) for field, reason in row.errors]
+        elif row.twin is not None:
+            taken.duplicates += 1
+            taken.refused.append((row.number, None, f"has the same phone or email as row {row.twin}"))
+        elif len(owners) > 1:
+            taken.failed += 1
+            named = " and ".join(map(str, owners))
+            taken.refused.append((row.number, None, f"has addresses of several contacts: {named}"))
+        elif not owners:
+            taken.created += 1
+            new.append(row)
+        elif update_existing:
+            taken.updated += 1
+            changes.setdefault(owners[0], []).append(row)
+        else:
+            taken.duplicates += 1
+            taken.refused.append((row.number, None, f"is the contact {owners[0]} already"))
+    if new:
+        await _create(db, workspace_id, new)
+    if changes:
+        await _change(db, workspace_id, changes, found)
+    return taken
+
+
+async def known(db: AsyncSession, workspace_id: uuid.UUID, rows: Sequence[Row]) -> dict[Address, uuid.UUID]:
+    """Whose the addresses of these rows are already."""
+    asked = [address for row in rows if not row.errors for address in row.addresses]
+    if not asked:
+        return {}
+    found = await db.execute(
+        _KNOWN,
+        {
+            "workspace": workspace_id,
+            "kinds": [kind for kind, _ in asked],
+            "values": [value for _, value in asked],
+        },
+    )
+    return {(row.kind, row.value): row.contact_id for row in found}
+
+
+async def _create(db: AsyncSession, workspace_id: uuid.UUID, rows: Sequence[Row]) -> None:
+    at = now()
+    empty: dict[str, Any] = dict.fromkeys(_COLUMNS)
+    empty |= {"source": SOURCE, "status": "lead", "tags": [], "custom_fields": {}}
+    made = [empty | row.values | {"id": new_id()} for row in rows]
+    pairs = zip(made, rows, strict=True)
+    await _claim(db, workspace_id, [(values["id"], address) for values, row in pairs for address in row.addresses])
+    await db.execute(_CREATE, {"workspace": workspace_id, "rows": _json(made), "at": at})
+    for values in made:
+        view = ContactView(**values, created_at=at, updated_at=at)
+        events.record(db, "contact.created", Contact(workspace_id=workspace_id, id=values["id"]), view)
+
+
+async def _change(
+    db: AsyncSession,
+    workspace_id: uuid.UUID,
+    changes: dict[uuid.UUID, list[Row]],
+    found: dict[Address, uuid.UUID],
+) -> None:
+    """What a row says replaces what the contact said; its tags, custom fields and addresses are more of them."""
+    query = (
+        select(Contact)
+        .where(Contact.workspace_id == workspace_id, Contact.id.in_(changes))
+        .order_by(Contact.id)
+        .execution_options(populate_existing=True)
+    )
+    contacts = (await db.scalars(query.with_for_update(key_share=True))).all()
+    if len(contacts) < len(changes):
+        raise Overtaken
+    before = {contact.id: _shown(contact) for contact in contacts}
+    written = [_changed(contact, changes[contact.id], found) for contact in contacts]
+    further = [
+        (contact_id, address)
+        for contact_id, rows in changes.items()
+        for address in dict.fromkeys(address for row in rows for address in row.addresses)
+        if address not in found
+    ]
+    if further:
+        await _claim(db, workspace_id, further)
+    different = [
+        values for values in written if any(values[name] != getattr(before[values["id"]], name) for name in _COLUMNS)
+    ]
+    if not different:
+        return
+    await db.execute(_CHANGE, {"workspace": workspace_id, "rows": _json(different), "at": now()})
+    for contact in await db.scalars(query.where(Contact.id.in_([values["id"] for values in different]))):
+        events.record(db, "contact.updated", contact, _shown(contact))
+
+
+def _changed(contact: Contact, rows: Sequence[Row], found: dict[Address, uuid.UUID]) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(contact, name) for name in _COLUMNS} | {"id": contact.id}
+    for row in rows:
+        for name, said in row.values.items():
+            match name:
+                case "tags":
+                    values["tags"] = [*values["tags"], *(tag for tag in said if tag not in values["tags"])]
+                case "custom_fields":
+                    values["custom_fields"] = values["custom_fields"] | said
+                case "phone" | "email":
+                    if (name, said) not in found:
+                        values[name] = values[name] or said
+                case _:
+                    values[name] = said
+    return values
+
+
+async def _claim(db: AsyncSession, workspace_id: uuid.UUID, points: Sequence[tuple[uuid.UUID, Address]]) -> None:
+    """These addresses are these contacts', the first of a kind that had none the primary one; raises ``Overtaken``."""
+    if not points:
+        return
+    seen: set[tuple[uuid.UUID, str]] = set()
+    rows = []
+    for contact_id, (kind, value) in points:
+        is_first = (contact_id, kind) not in seen
+        seen.add((contact_id, kind))
+        rows.append({"id": new_id(), "contact_id": contact_id, "kind": kind, "value": value, "is_first": is_first})
+    claimed = await db.execute(_CLAIM, {"workspace": workspace_id, "points": _json(rows), "at": now()})
+    if len(claimed.all()) < len(rows):
+        raise Overtaken
+
+
+def _shown(contact: Contact) -> ContactView:
+    return msgspec.convert(contact, ContactView, from_attributes=True)
+
+
+def _json(rows: Sequence[dict[str, Any]]) -> str:
+    return msgspec.json.encode(rows).decode()

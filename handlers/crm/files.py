@@ -1,0 +1,202 @@
+"""Contacts in CSV files: uploaded, previewed, imported, and exported."""
+
+import email.parser
+import email.policy
+import inspect
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from litestar import Router, get, post
+from litestar.exceptions import HTTPException
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.params import FromPath, JSONBody
+from litestar.response import Stream
+
+from comms.contacts import files as stories
+from comms.contacts.files.importing import Counts, PreviewedRow
+from comms.errors import Invalid
+from comms.service import Service
+from handlers import shapes
+from handlers.crm.contacts import contacts
+from handlers.given import Asker, Db, Here, Request, RowId
+from handlers.guards import reader, writer
+from handlers.listing import LIMIT, Page, refuse_unknown
+from handlers.resource import READ, crud, listed
+from models.crm import ContactImport, ContactImportError, ContactImportErrorView, ContactImportView
+
+CSV_TYPES = frozenset({"text/csv", "application/csv", "application/vnd.ms-excel"})
+LONGEST_NAME = 255
+
+
+class UploadedContacts(ContactImportView, kw_only=True):
+    """An import that has not begun: its first rows as they would become contacts, and what would come of all of them.
+
+    Both by the guessed `mapping`; of `counts`, `existing` is updated only if the import is started so.
+    """
+
+    preview: list[PreviewedRow]
+    counts: Counts
+
+
+class ImportStart(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """How to import. ``mapping`` says of columns what they become, null for nothing; without it the guess holds.
+
+    With ``updateExisting`` a row whose address a contact already has changes that contact.
+    """
+
+    mapping: dict[str, str | None] | None = None
+    update_existing: bool = False
+
+
+class Upload(Operation):
+    """The description of the upload's body, which the framework does not read."""
+
+    def __post_init__(self) -> None:
+        file = Schema(type=OpenAPIType.STRING, description="UTF-8, with a header, at most 2 MiB.")
+        form = Schema(type=OpenAPIType.OBJECT, properties={"file": file}, required=["file"])
+        self.request_body = RequestBody(
+            required=True,
+            content={
+                "text/csv": OpenAPIMediaType(schema=file),
+                "multipart/form-data": OpenAPIMediaType(schema=form),
+            },
+        )
+
+
+imports = crud(
+    "/contact-imports",
+    ContactImport,
+    ContactImportView,
+    search=("filename",),
+    filters=("status", "created_by"),
+    verbs=("list", "get", "delete"),
+)
+errors = crud(
+    "/contact-import-errors",
+    ContactImportError,
+    ContactImportErrorView,
+    filters=("import_id", "row_number", "field"),
+    verbs=READ,
+)
+
+
+@post("/imports", operation_id="upload_contacts", guards=[writer], operation_class=Upload)
+async def upload(request: Request, db: Db, identity: Asker) -> UploadedContacts:
+    """Keep a CSV file of contacts and say what would come of importing it. No contact is made yet.
+
+    The body is the file as `text/csv`, or a form with it as `file`; UTF-8, columns named in the first line, 2 MiB at
+    most: divide what is larger. `POST /contact-imports/{id}/start` imports it.
+    """
+    raw, filename = await _file(request)
+    row, preview, counts = await stories.upload(db, identity, raw, filename)
+    view = await imports.tell(db, identity, "created", row)
+    return UploadedContacts(**msgspec.structs.asdict(view), preview=preview, counts=counts)
+
+
+@post("/{row_id:uuid}/start", operation_id="start_contact_import", guards=[writer], status_code=202)
+async def start(db: Db, identity: Asker, row_id: RowId, data: JSONBody[ImportStart]) -> ContactImportView:
+    """The rows become contacts from now on, some hundred at a time.
+
+    The import tells how far it is as `contact_import.progressed`, at last `contact_import.completed`; rows that became
+    no contact are listed with their reasons under `…/errors`.
+    """
+    row = await imports.find(db, identity, row_id, to_change=True)
+    await stories.start(db, row, data.mapping, data.update_existing)
+    view: ContactImportView = await imports.tell(db, identity, "started", row)
+    return view
+
+
+@listed(errors, "/{import_id:uuid}/errors", operation_id="list_errors_of_contact_import")
+async def of_import(
+    request: Request, db: Db, identity: Asker, import_id: FromPath[uuid.UUID], asked: Any
+) -> Page[ContactImportErrorView]:
+    """The rows of an import that became no contact, and why; `sort=rowNumber` has them in the order of the file."""
+    await imports.find(db, identity, import_id)
+    return await errors.listing.page(db, request, asked, ContactImportError.import_id == import_id)
+
+
+async def _export(request: Request, service: Here, identity: Asker, **asked: Any) -> Stream:
+    """All contacts that the filters leave, as CSV, oldest first; it can be imported again.
+
+    What a spreadsheet would take for a formula has an apostrophe before it.
+    """
+    refuse_unknown(request, _FILTERS)
+    conditions = contacts.listing.matching(request, asked | {"by_limit": LIMIT, "by_sort": "-createdAt"})
+    return Stream(
+        _lines(service, identity.workspace_id, conditions),
+        media_type="text/csv; charset=utf-8; header=present",
+        headers={"Content-Disposition": 'attachment; filename="contacts.csv"', "Cache-Control": "no-store"},
+    )
+
+
+async def _lines(service: Service, workspace_id: uuid.UUID, conditions: Any) -> AsyncIterator[bytes]:
+    async with service.database.workspace(workspace_id) as db:
+        async for chunk in stories.lines(db, conditions):
+            yield chunk
+
+
+_FILTERS = {
+    name: parameter
+    for name, parameter in contacts.listing.parameters.items()
+    if name not in ("limit", "cursor", "sort", "q")
+}
+
+
+def _with_filters(fn: Any) -> Any:
+    """``fn`` with the filters of contacts' list as its parameters."""
+    own = [each for each in inspect.signature(fn).parameters.values() if each.kind is not each.VAR_KEYWORD]
+    parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in own] + list(_FILTERS.values())
+
+    async def export(**given: Any) -> Any:
+        return await fn(**given)
+
+    export.__signature__ = inspect.Signature(parameters, return_annotation=Stream)  # type: ignore[attr-defined]
+    export.__annotations__ = {each.name: each.annotation for each in parameters} | {"return": Stream}
+    export.__doc__ = fn.__doc__
+    return export
+
+
+export = get("/export", operation_id="export_contacts", guards=[reader], media_type="text/csv")(_with_filters(_export))
+
+
+async def _file(request: Request) -> tuple[bytes, str | None]:
+    """The uploaded file and its name; 415 for anything but CSV or a form."""
+    kind, parameters = request.content_type
+    if kind in CSV_TYPES:
+        if parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
+            raise Invalid({"": "the file must be UTF-8: save it as CSV UTF-8"})
+        return await request.body(), None
+    if kind != "multipart/form-data":
+        raise HTTPException("Send the file as text/csv, or as `file` of a multipart/form-data form.", status_code=415)
+    # The framework's own form is a 500 when a text field is not UTF-8.
+    head = b"Content-Type: " + request.headers["content-type"].encode("latin-1") + b"\r\n\r\n"
+    form = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + await request.body())
+    for part in form.iter_parts() if form.is_multipart() else ():
+        if part.get_param("name", header="content-disposition") == "file":
+            return _content(part), _name(part.get_filename())
+    raise Invalid({"file": "is required: the CSV file, as a part of the form"})
+
+
+def _content(part: Any) -> bytes:
+    content = part.get_payload(decode=True)
+    if not isinstance(content, bytes):
+        raise Invalid({"file": "must be a file"})
+    return content
+
+
+def _name(filename: str | None) -> str | None:
+    try:
+        shapes.refuse_unstorable(filename)
+    except ValueError as error:
+        raise Invalid({"file": f"has a name that {error}"}) from None
+    return filename and filename[:LONGEST_NAME]
+
+
+routes: list[Router] = [
+    Router("/contacts", route_handlers=[upload, export]),
+    imports.router(start, of_import),
+    errors.router(),
+]
