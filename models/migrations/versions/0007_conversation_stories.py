@@ -28,7 +28,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_conversations_snoozed",
         "conversations",
-        ["snoozed_until"],
+        ["workspace_id", "snoozed_until"],
         unique=False,
         postgresql_where=sa.text("snoozed_until IS NOT NULL"),
     )
