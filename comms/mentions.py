@@ -56,6 +56,20 @@ async def mentioned(
     return [user_id for user_id in asked if user_id in members]
 
 
+async def mentioned_anew(
+    db: AsyncSession,
+    workspace_id: uuid.UUID,
+    before: Collection[uuid.UUID],
+    was: str,
+    content: str,
+    named: Collection[uuid.UUID] | None,
+) -> list[uuid.UUID]:
+    """Whom a text mentions after it ``was`` something else; those besides it stay, unless they are ``named`` anew."""
+    written = in_text(was)
+    kept = [user_id for user_id in before if user_id not in written] if named is None else []
+    return list(dict.fromkeys([*kept, *await mentioned(db, workspace_id, content, named or [])]))
+
+
 def in_text(content: str) -> Sequence[uuid.UUID]:
     """Whom a text calls on, in its order."""
     return list(dict.fromkeys(uuid.UUID(found) for found in _MENTION.findall(content)))

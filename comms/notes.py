@@ -15,7 +15,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from comms import events
 from comms.credentials import Identity
 from comms.errors import Conflict, Forbidden
-from comms.mentions import in_text, mentioned
+from comms.mentions import mentioned, mentioned_anew
 from comms.notifications import notify
 from models.base import new_id, now
 from models.communications import ConversationMessage, ConversationMessageView
@@ -62,12 +62,10 @@ async def edit(
     if note.sender_user_id != author.user_id:
         raise Forbidden("Only its author may edit a note.")
     before = list(note.mentions or [])
-    # Whom it mentions besides those in its text stays so, unless it is said anew.
-    kept = [] if mentions is not None else [one for one in before if one not in in_text(note.content)]
-    content = note.content if content is None else content
-    called = list(dict.fromkeys([*kept, *await mentioned(db, author.workspace_id, content, mentions or [])]))
-    if (content, called) != (note.content, before):
-        note.content, note.mentions, note.edited_at = content, called, now()
+    text = note.content if content is None else content
+    called = await mentioned_anew(db, author.workspace_id, before, note.content, text, mentions)
+    if (text, called) != (note.content, before):
+        note.content, note.mentions, note.edited_at = text, called, now()
         await db.flush()
         _tell(db, "updated", note)
         await _call(db, author, note, [user_id for user_id in called if user_id not in before])

@@ -1,11 +1,11 @@
 """Who takes part in a conversation, and how far they have read."""
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import exists, func, literal_column, select, update
+from sqlalchemy import and_, exists, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
@@ -20,6 +20,9 @@ from models.communications import (
     ConversationParticipant,
     ConversationParticipantView,
 )
+
+UNREAD_WITHIN = timedelta(days=30)
+"""What is older is not listed as unread: somebody who has read all there is would else wait for a look at all of it."""
 
 MOST_UNREAD = 1000
 """More unread messages than this are not counted: nobody reads the difference."""
@@ -124,28 +127,32 @@ async def read_up_to(
 
 
 def has_unread(reader: Identity) -> ColumnElement[bool]:
-    """Whether others have said something in a conversation that ``reader`` has not read."""
-    read = (
-        select(ConversationParticipant.last_read_at)
-        .where(
-            ConversationParticipant.workspace_id == Conversation.workspace_id,
-            ConversationParticipant.conversation_id == Conversation.id,
-            ConversationParticipant.user_id == reader.user_id,
-        )
-        .correlate(Conversation)
-        .scalar_subquery()
+    """Whether others have said something in a conversation lately that ``reader`` has not read."""
+    mine = (
+        ConversationParticipant.workspace_id == Conversation.workspace_id,
+        ConversationParticipant.conversation_id == Conversation.id,
+        ConversationParticipant.user_id == reader.user_id,
     )
+    read = select(ConversationParticipant.last_read_at).where(*mine).correlate(Conversation).scalar_subquery()
     since = func.coalesce(read, literal_column("'-infinity'::timestamptz"))
-    # The first comparison spares most conversations a look at their messages.
-    return (Conversation.last_message_at > since) & exists(
-        select(1)
-        .where(
-            ConversationMessage.workspace_id == Conversation.workspace_id,
-            ConversationMessage.conversation_id == Conversation.id,
-            ConversationMessage.created_at > since,
-            *_said_by_others(reader),
-        )
-        .correlate(Conversation)
+    return and_(
+        # The first two spare most conversations a look at their messages.
+        Conversation.last_message_at > func.now() - UNREAD_WITHIN,
+        ~exists(
+            select(1)
+            .where(*mine, ConversationParticipant.last_read_at >= Conversation.last_message_at)
+            .correlate(Conversation)
+        ),
+        exists(
+            select(1)
+            .where(
+                ConversationMessage.workspace_id == Conversation.workspace_id,
+                ConversationMessage.conversation_id == Conversation.id,
+                ConversationMessage.created_at > since,
+                *_said_by_others(reader),
+            )
+            .correlate(Conversation)
+        ),
     )
 
 

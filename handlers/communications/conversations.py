@@ -10,13 +10,13 @@ import msgspec
 from litestar import Router, delete, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
-from sqlalchemy import ColumnElement, func, not_, select
+from sqlalchemy import ColumnElement, func, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import conversations as stories
 from comms import participants
 from comms.credentials import Identity
-from comms.errors import Missing
+from comms.errors import Invalid, Missing
 from handlers import shapes
 from handlers.given import Asker, Db, Request, RowId
 from handlers.guards import writer
@@ -33,8 +33,9 @@ class Inbox(Listing):
     """The list of conversations, which also knows what the member who asks has not read, and what is put off."""
 
     QUESTIONS: Mapping[str, str] = {
-        "unread": "Only conversations in which others have said something that you have not read; or `false`.",
-        "snoozed": "Only conversations that are put off; or `false`.",
+        "unread": "`true`: only conversations in which others have said something that you have not read, of those with"
+        " a message in the last 30 days.",
+        "snoozed": "Only conversations that are put off; or, with `false`, only those that are not.",
     }
 
     def _parameters(self, filters: Any) -> dict[str, inspect.Parameter]:
@@ -52,15 +53,13 @@ class Inbox(Listing):
     async def page(
         self, db: AsyncSession, request: Request, asked: Mapping[str, Any], *conditions: ColumnElement[bool]
     ) -> Page[Any]:
-        answers: dict[str, ColumnElement[bool]] = {
-            "unread": func.coalesce(participants.has_unread(request.user), False),
-            "snoozed": func.coalesce(Conversation.snoozed_until > func.now(), False),
-        }
-        more = [
-            answer if wanted else not_(answer)
-            for name, answer in answers.items()
-            if (wanted := asked.get(f"by_{name}")) is not None
-        ]
+        unread, snoozed = asked.get("by_unread"), asked.get("by_snoozed")
+        if unread is False:
+            raise Invalid({"unread": "can only be true"})
+        is_snoozed = Conversation.snoozed_until > func.now()
+        more = [participants.has_unread(request.user)] if unread else []
+        if snoozed is not None:
+            more.append(is_snoozed if snoozed else or_(Conversation.snoozed_until.is_(None), not_(is_snoozed)))
         return await super().page(db, request, asked, *conditions, *more)
 
 

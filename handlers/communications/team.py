@@ -1,64 +1,44 @@
 """Talk within the team, and what members are told about."""
 
+import uuid
 from typing import Any
 
-from litestar import delete
-from sqlalchemy import ColumnElement, update
+import msgspec
+from litestar import Router, delete, post, put
+from litestar.params import FromPath, JSONBody
+from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms import team as stories
 from comms.credentials import Identity
-from comms.errors import Forbidden, Invalid
+from comms.errors import Forbidden
+from comms.permissions import ADMINISTRATORS
 from handlers import shapes
-from handlers.given import Asker, Db, RowId
+from handlers.given import Asker, Db, Request, RowId
 from handlers.guards import reader, writer
-from handlers.resource import crud
+from handlers.listing import Page
+from handlers.resource import READ, crud, listed
 from models.base import new_id, now
 from models.communications import (
     Notification,
     NotificationView,
     TeamChannel,
+    TeamChannelMember,
+    TeamChannelMemberView,
     TeamChannelView,
     TeamMessage,
     TeamMessageView,
 )
 
 
-async def create_channel(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> TeamChannel:
-    """A channel of the member who asks for it."""
-    row = TeamChannel(workspace_id=identity.workspace_id, created_by=identity.user_id, **values)
-    db.add(row)
-    return row
-
-
 async def post_message(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> TeamMessage:
-    """The member has said something in a channel, or in answer to a message of it."""
-    row = TeamMessage(
-        workspace_id=identity.workspace_id, id=new_id(), sender_id=identity.user_id, created_at=now(), **values
-    )
-    if row.parent_message_id is not None:
-        parent = await db.get(TeamMessage, (row.workspace_id, row.parent_message_id), with_for_update=True)
-        if parent is None or parent.channel_id != row.channel_id:
-            raise Invalid({"parentMessageId": "refers to no message of this channel"})
-        parent.thread_count += 1
-    db.add(row)
-    await db.flush()
-    await db.execute(
-        update(TeamChannel)
-        .where(TeamChannel.workspace_id == row.workspace_id, TeamChannel.id == row.channel_id)
-        .values(last_message_at=row.created_at)
-        .execution_options(synchronize_session=False)
-    )
-    return row
+    """Said by who says it."""
+    return await stories.post(db, identity, values)
 
 
 async def edit_message(db: AsyncSession, identity: Identity, row: TeamMessage, values: dict[str, Any]) -> None:
-    """The sender has put it differently, and everybody sees that."""
-    if row.sender_id != identity.user_id:
-        raise Forbidden("Only its sender may edit a message.")
-    if any(getattr(row, name) != value for name, value in values.items()):
-        row.is_edited, row.edited_at = True, now()
-    for name, value in values.items():
-        setattr(row, name, value)
+    """Put differently by who said it."""
+    await stories.edit(db, identity, row, values)
 
 
 async def mark_read(db: AsyncSession, identity: Identity, row: Notification, values: dict[str, Any]) -> None:
@@ -78,7 +58,14 @@ channels = crud(
     TeamChannelView,
     search=("name", "description"),
     filters=("type", "is_private", "created_by"),
-    create=create_channel,
+    verbs=("list", "get", "change", "delete"),
+)
+members = crud(
+    "/team-channel-members",
+    TeamChannelMember,
+    TeamChannelMemberView,
+    filters=("channel_id", "user_id"),
+    verbs=READ,
 )
 messages = crud(
     "/team-messages",
@@ -90,7 +77,7 @@ messages = crud(
     create=post_message,
     change=edit_message,
 )
-messages.edit = shapes.change_shape(TeamMessage, TeamMessageView, only=("content", "content_type"))
+messages.edit = shapes.change_shape(TeamMessage, TeamMessageView, only=("content", "content_type", "mentions"))
 notifications = crud(
     "/notifications",
     Notification,
@@ -101,15 +88,98 @@ notifications = crud(
     whose=mine,
     change=mark_read,
 )
+New: Any = channels.new
+
+
+@post("/", operation_id="create_team_channel", guards=[writer])
+async def create_channel(db: Db, identity: Asker, data: JSONBody[New]) -> TeamChannelView:
+    """A channel of the member who asks for it, and who is the first to belong to it."""
+    row = TeamChannel(
+        workspace_id=identity.workspace_id, id=new_id(), created_by=identity.user_id, **shapes.given(data)
+    )
+    db.add(row)
+    await db.flush()
+    await stories.join(db, row, identity.user_id)
+    view: TeamChannelView = await channels.tell(db, identity, "created", row)
+    return view
+
+
+class Joining(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Who is to belong to a channel: the member who asks, unless another is named."""
+
+    user_id: uuid.UUID | None = None
+
+
+@listed(members, "/{channel_id:uuid}/members", operation_id="list_members_of_channel")
+async def of_channel(
+    request: Request, db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], asked: Any
+) -> Page[TeamChannelMemberView]:
+    """The members who belong to one channel."""
+    await channels.find(db, identity, channel_id)
+    return await members.listing.page(db, request, asked, TeamChannelMember.channel_id == channel_id)
+
+
+@post("/{channel_id:uuid}/members", operation_id="join_team_channel", guards=[writer])
+async def join(
+    db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], data: JSONBody[Joining]
+) -> TeamChannelMemberView:
+    """You belong to the channel, or the member whom you name does."""
+    channel = await channels.find(db, identity, channel_id, to_change=True)
+    row = await stories.join(db, channel, data.user_id or identity.user_id)
+    view: TeamChannelMemberView = members.shown(row)
+    return view
+
+
+@delete("/{channel_id:uuid}/members/{user_id:uuid}", operation_id="leave_team_channel", guards=[writer])
+async def leave(db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], user_id: FromPath[uuid.UUID]) -> None:
+    """The member no longer belongs to the channel. Only its creator and administrators remove others."""
+    await stories.leave(db, identity, await channels.find(db, identity, channel_id, to_change=True), user_id)
+
+
+@listed(messages, "/{channel_id:uuid}/messages", operation_id="list_messages_of_channel")
+async def said_in(
+    request: Request, db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], asked: Any
+) -> Page[TeamMessageView]:
+    """What was said in one channel."""
+    await channels.find(db, identity, channel_id)
+    return await messages.listing.page(db, request, asked, TeamMessage.channel_id == channel_id)
 
 
 @delete("/{row_id:uuid}", operation_id="delete_team_message", guards=[writer])
 async def remove_message(db: Db, identity: Asker, row_id: RowId) -> None:
     """A message is taken back by its sender, or removed by an administrator."""
     row = await messages.find(db, identity, row_id)
-    if row.sender_id != identity.user_id and identity.role not in ("owner", "admin"):
+    if row.sender_id != identity.user_id and identity.role not in ADMINISTRATORS:
         raise Forbidden("Only its sender or an administrator may delete a message.")
     await messages.remove(db, identity, row_id)
+    await stories.forget_answer(db, row)
 
 
-routes = [channels.router(), messages.router(remove_message), notifications.router()]
+@put("/{row_id:uuid}/pin", operation_id="pin_team_message", guards=[writer])
+async def pin(db: Db, identity: Asker, row_id: RowId) -> TeamMessageView:
+    """The message is pinned for everybody in its channel."""
+    return await _pin(db, identity, row_id, pinned=True)
+
+
+@delete("/{row_id:uuid}/pin", operation_id="unpin_team_message", status_code=200, guards=[writer])
+async def unpin(db: Db, identity: Asker, row_id: RowId) -> TeamMessageView:
+    """The message is no longer pinned."""
+    return await _pin(db, identity, row_id, pinned=False)
+
+
+async def _pin(db: AsyncSession, identity: Identity, row_id: uuid.UUID, *, pinned: bool) -> TeamMessageView:
+    row: TeamMessage = await messages.find(db, identity, row_id, to_change=True)
+    if row.is_pinned != pinned:
+        row.is_pinned = pinned
+        await messages.tell(db, identity, "pinned" if pinned else "unpinned", row)
+    view: TeamMessageView = messages.shown(row)
+    return view
+
+
+routes = [
+    channels.router(create_channel),
+    Router("/team-channels", route_handlers=[of_channel, join, leave, said_in]),
+    members.router(),
+    messages.router(remove_message, pin, unpin),
+    notifications.router(),
+]

@@ -77,7 +77,12 @@ class Conversation(TenantRow, Base):
             "id",
             postgresql_where=text("status <> 'active'"),
         ),
-        Index("ix_conversations_snoozed", "snoozed_until", postgresql_where=text("snoozed_until IS NOT NULL")),
+        Index(
+            "ix_conversations_snoozed",
+            "workspace_id",
+            "snoozed_until",
+            postgresql_where=text("snoozed_until IS NOT NULL"),
+        ),
     )
 
     contact_id: Mapped[uuid.UUID | None]

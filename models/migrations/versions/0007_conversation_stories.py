@@ -28,7 +28,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_conversations_snoozed",
         "conversations",
-        ["snoozed_until"],
+        ["workspace_id", "snoozed_until"],
         unique=False,
         postgresql_where=sa.text("snoozed_until IS NOT NULL"),
     )
@@ -106,6 +106,15 @@ def upgrade() -> None:
     op.create_index(
         "ix_team_channel_members_user", "team_channel_members", ["workspace_id", "user_id", "channel_id"], unique=False
     )
+    # Whoever made a channel belongs to it: done before row security hides both tables from their owner.
+    op.execute("ALTER TABLE team_channels NO FORCE ROW LEVEL SECURITY")
+    op.execute(
+        "INSERT INTO team_channel_members (workspace_id, id, channel_id, user_id, created_at, updated_at)"
+        " SELECT workspace_id, gen_random_uuid(), id, created_by, created_at, created_at FROM team_channels"
+        " WHERE created_by IS NOT NULL"
+    )
+    op.execute("UPDATE team_channels SET member_count = CASE WHEN created_by IS NULL THEN 0 ELSE 1 END")
+    op.execute("ALTER TABLE team_channels FORCE ROW LEVEL SECURITY")
     for statement in tenancy.secured("team_channel_members"):
         op.execute(statement)
     op.add_column(

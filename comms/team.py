@@ -1,0 +1,146 @@
+"""Talk within the team: who belongs to a channel, what is said there, and whom it calls on."""
+
+import uuid
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import events, mentions
+from comms.credentials import Identity
+from comms.errors import Conflict, Forbidden, Invalid, Missing
+from comms.notifications import notify
+from comms.permissions import ADMINISTRATORS
+from models.base import new_id, now
+from models.communications import TeamChannel, TeamChannelMember, TeamChannelMemberView, TeamMessage
+
+
+async def join(db: AsyncSession, channel: TeamChannel, user_id: uuid.UUID) -> TeamChannelMember:
+    """The member belongs to the channel, which counts one more; raises ``Conflict`` when they did before."""
+    await mentions.expect_active(db, channel.workspace_id, user_id)
+    row: TeamChannelMember | None = await db.scalar(
+        insert(TeamChannelMember)
+        .values(workspace_id=channel.workspace_id, id=new_id(), channel_id=channel.id, user_id=user_id)
+        .on_conflict_do_nothing(index_elements=["workspace_id", "channel_id", "user_id"])
+        .returning(TeamChannelMember)
+    )
+    if row is None:
+        raise Conflict("this member belongs to the channel already")
+    await _count(db, channel, 1)
+    _tell(db, "created", row)
+    return row
+
+
+async def leave(db: AsyncSession, asker: Identity, channel: TeamChannel, user_id: uuid.UUID) -> None:
+    """The member no longer belongs to the channel, which counts one less.
+
+    Everybody may leave; others are removed by the channel's creator and by administrators.
+    """
+    if asker.user_id not in (user_id, channel.created_by) and asker.role not in ADMINISTRATORS:
+        raise Forbidden("Only the channel's creator and administrators may remove others.")
+    row = await db.scalar(
+        delete(TeamChannelMember)
+        .where(
+            TeamChannelMember.workspace_id == channel.workspace_id,
+            TeamChannelMember.channel_id == channel.id,
+            TeamChannelMember.user_id == user_id,
+        )
+        .returning(TeamChannelMember)
+        .execution_options(synchronize_session=False)
+    )
+    if row is None:
+        raise Missing(f"The member {user_id} does not belong to this channel.")
+    await _count(db, channel, -1)
+    _tell(db, "deleted", row)
+
+
+async def post(db: AsyncSession, sender: Identity, values: Mapping[str, Any]) -> TeamMessage:
+    """The member has said something in a channel, or in answer to a message of it; whom it mentions is told.
+
+    In an announcement channel only administrators speak.
+    """
+    channel: TeamChannel | None = await db.scalar(select(TeamChannel).where(TeamChannel.id == values["channel_id"]))
+    if channel is None:
+        raise Invalid({"channelId": "refers to nothing in this workspace"})
+    if channel.type == "announcement" and sender.role not in ADMINISTRATORS:
+        raise Forbidden("Only administrators speak in an announcement channel.")
+    called = await mentions.mentioned(db, sender.workspace_id, values["content"], values["mentions"])
+    row = TeamMessage(
+        workspace_id=sender.workspace_id,
+        id=new_id(),
+        sender_id=sender.user_id,
+        created_at=now(),
+        **{**values, "mentions": called},
+    )
+    if row.parent_message_id is not None:
+        parent = await db.get(TeamMessage, (row.workspace_id, row.parent_message_id), with_for_update=True)
+        if parent is None or parent.channel_id != row.channel_id:
+            raise Invalid({"parentMessageId": "refers to no message of this channel"})
+        parent.thread_count += 1
+    db.add(row)
+    await db.flush()
+    await db.execute(
+        update(TeamChannel)
+        .where(TeamChannel.workspace_id == row.workspace_id, TeamChannel.id == row.channel_id)
+        .values(last_message_at=row.created_at)
+        .execution_options(synchronize_session=False)
+    )
+    await _call(db, sender, row, called)
+    return row
+
+
+async def edit(db: AsyncSession, sender: Identity, row: TeamMessage, values: Mapping[str, Any]) -> None:
+    """The sender has put it differently, and everybody sees that; whom it mentions now and did not before is told."""
+    if row.sender_id != sender.user_id:
+        raise Forbidden("Only its sender may edit a message.")
+    before = list(row.mentions)
+    content, named = values.get("content", row.content), values.get("mentions")
+    called = await mentions.mentioned_anew(db, sender.workspace_id, before, row.content, content, named)
+    values = {**values, "mentions": called}
+    if any(getattr(row, name) != value for name, value in values.items()):
+        row.is_edited, row.edited_at = True, now()
+    for name, value in values.items():
+        setattr(row, name, value)
+    await _call(db, sender, row, [user_id for user_id in called if user_id not in before])
+
+
+async def forget_answer(db: AsyncSession, row: TeamMessage) -> None:
+    """The message that ``row`` answers counts one answer less."""
+    if row.parent_message_id is None:
+        return
+    await db.execute(
+        update(TeamMessage)
+        .where(TeamMessage.workspace_id == row.workspace_id, TeamMessage.id == row.parent_message_id)
+        .values(thread_count=TeamMessage.thread_count - 1)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def _count(db: AsyncSession, channel: TeamChannel, more: int) -> None:
+    await db.execute(
+        update(TeamChannel)
+        .where(TeamChannel.workspace_id == channel.workspace_id, TeamChannel.id == channel.id)
+        .values(member_count=TeamChannel.member_count + more)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def _call(db: AsyncSession, sender: Identity, row: TeamMessage, user_ids: Collection[uuid.UUID]) -> None:
+    await notify(
+        db,
+        row.workspace_id,
+        [user_id for user_id in user_ids if user_id != sender.user_id],
+        kind="mention",
+        title="You were mentioned in a channel",
+        message=row.content[:200],
+        link=f"/team-channels/{row.channel_id}",
+        data={"channelId": str(row.channel_id), "messageId": str(row.id), "mentionedBy": str(sender.user_id)},
+    )
+
+
+def _tell(db: AsyncSession, what: str, row: TeamChannelMember) -> None:
+    view = msgspec.convert(row, TeamChannelMemberView, from_attributes=True)
+    events.record(db, f"team_channel_member.{what}", row, view)
