@@ -70,6 +70,23 @@ def _no_name() -> str:
     return ""
 
 
+def afterwards(db: AsyncSession, follow: Callable[[], None]) -> None:
+    """``follow`` is called once ``db`` has committed, and not at all if it does not."""
+    db.info.setdefault("afterwards", []).append(follow)
+
+
+@asynccontextmanager
+async def attempt(db: AsyncSession) -> AsyncIterator[None]:
+    """What fails in here leaves neither rows nor facts behind, and the unit of work can go on."""
+    already = len(db.info.get("facts", ()))
+    try:
+        async with db.begin_nested():
+            yield
+    except BaseException:
+        del db.info.get("facts", [])[already:]
+        raise
+
+
 class Database:
     """The two roles' connections to one database."""
 
@@ -131,6 +148,8 @@ class Database:
             told = await events.write_recorded(session)
         if told:
             self.on_told(told)
+        for follow in session.info.get("afterwards", ()):
+            follow()
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[Any]:

@@ -4,15 +4,16 @@ Refused
 ├── Unauthenticated    we do not know who asks
 ├── Forbidden          we know, and they may not
 ├── Missing            there is no such row in their workspace
-├── Conflict           it contradicts what is already there; ``conflicting_id`` is the row in the way
-├── Stale              it was meant for another version of the row
+├── Conflict           it contradicts what is already there; ``fields`` are taken by the row ``conflicting_id``
+├── Stale              it was meant for another version of the row; ``current`` is the one there is
+├── Reused             a key that must be new came with another request
 └── Invalid            a field says what it must not; ``errors`` names each
 
 ``CannotRun`` is for the command line.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class CannotRun(Exception):
@@ -42,13 +43,24 @@ class Missing(Refused):
 class Conflict(Refused):
     """This contradicts what is already there."""
 
-    def __init__(self, detail: str | None = None, *, conflicting_id: uuid.UUID | None = None) -> None:
+    def __init__(
+        self, detail: str | None = None, *, fields: Sequence[str] = (), conflicting_id: uuid.UUID | None = None
+    ) -> None:
+        self.fields = fields
         self.conflicting_id = conflicting_id
         super().__init__(detail)
 
 
 class Stale(Refused):
     """Somebody has changed this meanwhile."""
+
+    def __init__(self, detail: str | None = None, *, current: str | None = None) -> None:
+        self.current = current
+        super().__init__(detail)
+
+
+class Reused(Refused):
+    """This key was used for something else."""
 
 
 class Invalid(Refused):

@@ -18,7 +18,10 @@ encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False):
-    """Something that has become true in ``workspace_id``; ``data`` is the resource's JSON as GET shows it."""
+    """Something that has become true in ``workspace_id``; ``data`` is the resource's JSON as GET shows it.
+
+    ``changes`` is JSON too: what each field that an update changed was before, and is after.
+    """
 
     workspace_id: uuid.UUID
     event: str
@@ -29,6 +32,7 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
     conversation_id: uuid.UUID | None = None
     actor_type: str = "system"
     actor_id: uuid.UUID | None = None
+    changes: bytes | None = None
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -56,13 +60,14 @@ WITH due AS (SELECT workspace_id, count(*) AS facts FROM unnest($1::uuid[]) AS f
 {NUMBERS},
 told AS (
     INSERT INTO events
-        (workspace_id, seq, event, subject_type, subject_id, data, at, conversation_id, actor_type, actor_id)
+        (workspace_id, seq, event, subject_type, subject_id, data, at, conversation_id, actor_type, actor_id, changes)
     SELECT f.workspace_id, numbers.base + row_number() OVER (PARTITION BY f.workspace_id ORDER BY f.ord),
-        f.event, f.subject_type, f.subject_id, f.data::json, f.at, f.conversation_id, f.actor_type, f.actor_id
+        f.event, f.subject_type, f.subject_id, f.data::json, f.at, f.conversation_id, f.actor_type, f.actor_id,
+        f.changes::json
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::timestamptz[], $7::uuid[],
-                $8::text[], $9::uuid[])
+                $8::text[], $9::uuid[], $10::text[])
         WITH ORDINALITY AS f (workspace_id, event, subject_type, subject_id, data, at, conversation_id, actor_type,
-                              actor_id, ord)
+                              actor_id, changes, ord)
     JOIN numbers ON numbers.workspace_id = f.workspace_id
     RETURNING workspace_id, seq
 )
@@ -85,6 +90,7 @@ def arguments(facts: Sequence[Fact]) -> tuple[list[Any], ...]:
         [fact.conversation_id for fact in facts],
         [fact.actor_type for fact in facts],
         [fact.actor_id for fact in facts],
+        [None if fact.changes is None else fact.changes.decode() for fact in facts],
     )
 
 
@@ -99,12 +105,14 @@ def record(
     row: Base,
     view: View,
     *,
+    before: View | None = None,
     at: datetime | None = None,
     conversation_id: uuid.UUID | None = None,
 ) -> None:
     """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it.
 
-    The conversation it belongs to is the row's own, unless another is named.
+    With the view as it was ``before``, the event says what has changed. The conversation it belongs to is the row's
+    own, unless another is named.
     """
     actor: Actor = db.info.get("actor", Actor())
     subject = noun_of(type(row))
@@ -121,7 +129,22 @@ def record(
             or (identity if subject == "conversation" else getattr(row, "conversation_id", None)),
             actor_type=actor.type,
             actor_id=actor.id,
+            changes=None if before is None else changes(before, view),
         )
+    )
+
+
+def changes(before: View, after: View) -> bytes:
+    """The fields that differ, as JSON: ``{"status": {"before": "lead", "after": "customer"}}``.
+
+    Not ``updatedAt``: that something has changed is what the event says already.
+    """
+    return encode(
+        {
+            field.encode_name: {"before": getattr(before, field.name), "after": getattr(after, field.name)}
+            for field in msgspec.structs.fields(after)
+            if field.name != "updated_at" and getattr(before, field.name) != getattr(after, field.name)
+        }
     )
 
 

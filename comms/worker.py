@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from comms import jobs, receipts
+from comms import idempotency, jobs, receipts
 from comms.database import Database
 from comms.media import FETCH, Media
 
@@ -72,6 +72,7 @@ class Worker:
 
     async def _prune(self) -> None:
         await jobs.prune_log(self._database)
+        await idempotency.sweep(self._database)
 
 
 async def _repeat(seconds: float, task: Task) -> None:

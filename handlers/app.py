@@ -14,7 +14,9 @@ from comms.service import Service
 from handlers import access, communications, connections, core, crm, events, health, live, openapi, webhooks
 from handlers.given import DEPENDENCIES, Request
 from handlers.guards import authenticated
+from handlers.idempotency import Repeated, promises_are_kept, repeat
 from handlers.methods import Application, Receive, Scope, Send, completed
+from handlers.preconditions import Answer
 from handlers.problems import answer
 
 ROOT = "/api/v1"
@@ -60,7 +62,8 @@ def create_api(service: Service) -> Litestar:
             live.live,
             Router(
                 ROOT,
-                guards=[authenticated],
+                guards=[authenticated, promises_are_kept],
+                response_class=Answer,
                 security=[{"bearer": []}],
                 route_handlers=[
                     core.routes,
@@ -77,7 +80,7 @@ def create_api(service: Service) -> Litestar:
         dependencies=DEPENDENCIES,
         request_class=Request,
         request_max_body_size=LARGEST_BODY,
-        exception_handlers={Exception: answer},
+        exception_handlers={Exception: answer, Repeated: repeat},
         openapi_config=openapi.config(),
         logging_config=None,
     )

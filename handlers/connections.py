@@ -7,7 +7,7 @@ from litestar import Router, delete, get, patch, post
 from litestar.params import JSONBody
 
 from comms import connections
-from comms.events import Actor
+from comms.database import afterwards
 from handlers import shapes
 from handlers.given import Asker, Db, Here, Request, RowId
 from handlers.guards import administrator
@@ -63,53 +63,50 @@ async def read(db: Db, identity: Asker, service: Here, row_id: RowId) -> Workspa
     return connections.with_addresses(view, service.settings.server.public_url)
 
 
-# A write is known to the directory of webhooks only after its commit, so these hold their unit of work themselves.
+# The directory of webhooks reads a write again once it is committed.
 
 
 @post("/", operation_id="create_workspace_api_key", guards=[administrator])
-async def create(service: Here, identity: Asker, data: JSONBody[NewWorkspaceApiKey]) -> WorkspaceApiKeyView:
+async def create(db: Db, service: Here, identity: Asker, data: JSONBody[NewWorkspaceApiKey]) -> WorkspaceApiKeyView:
     """Connect an account of a provider."""
-    async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as db:
-        row = await connections.connect(
-            db,
-            service.vault,
-            workspace_id=identity.workspace_id,
-            provider=data.provider,
-            name=data.name,
-            secret=data.secret,
-            created_by=identity.user_id,
-        )
-        row.is_active = data.is_active
-        view = await keys.tell(db, identity, "created", row)
-    service.directory.stale()
+    row = await connections.connect(
+        db,
+        service.vault,
+        workspace_id=identity.workspace_id,
+        provider=data.provider,
+        name=data.name,
+        secret=data.secret,
+        created_by=identity.user_id,
+    )
+    row.is_active = data.is_active
+    view = await keys.tell(db, identity, "created", row)
+    afterwards(db, service.directory.stale)
     return connections.with_addresses(view, service.settings.server.public_url)
 
 
 @patch("/{row_id:uuid}", operation_id="change_workspace_api_key", guards=[administrator])
 async def change(
-    service: Here, identity: Asker, row_id: RowId, data: JSONBody[WorkspaceApiKeyChange]
+    db: Db, service: Here, identity: Asker, row_id: RowId, data: JSONBody[WorkspaceApiKeyChange]
 ) -> WorkspaceApiKeyView:
     """Rename a connection, switch it off or on, or replace its secret."""
     values = shapes.given(data)
     secret = values.pop("secret", None)
-    async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as db:
-        row = await keys.find(db, identity, row_id, to_change=True)
-        before = keys.shown(row)
-        for name, value in values.items():
-            setattr(row, name, value)
-        if secret is not None:
-            connections.seal(row, service.vault, secret)
-        view = await keys.settle(db, identity, row, before)
-    service.directory.stale()
+    row = await keys.find(db, identity, row_id, to_change=True)
+    before = keys.shown(row)
+    for name, value in values.items():
+        setattr(row, name, value)
+    if secret is not None:
+        connections.seal(row, service.vault, secret)
+    view = await keys.settle(db, identity, row, before)
+    afterwards(db, service.directory.stale)
     return connections.with_addresses(view, service.settings.server.public_url)
 
 
 @delete("/{row_id:uuid}", operation_id="delete_workspace_api_key", guards=[administrator])
-async def remove(service: Here, identity: Asker, row_id: RowId) -> None:
+async def remove(db: Db, service: Here, identity: Asker, row_id: RowId) -> None:
     """Disconnect: webhooks to this address are refused from now on."""
-    async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as db:
-        await keys.remove(db, identity, row_id)
-    service.directory.stale()
+    await keys.remove(db, identity, row_id)
+    afterwards(db, service.directory.stale)
 
 
 routes = Router("/", tags=["core"], route_handlers=[keys.router(index, read, create, change, remove)])

@@ -15,6 +15,8 @@ from comms.errors import Invalid
 from comms.events import Actor
 from comms.service import Service
 from handlers import shapes
+from handlers.idempotency import once
+from handlers.preconditions import expecting
 
 JSON = "application/json"
 
@@ -64,10 +66,18 @@ def identity(request: LitestarRequest[Any, Any, Any]) -> Identity:
     return asker
 
 
-async def db(service: Here, identity: Asker) -> AsyncIterator[AsyncSession]:
-    """The asker's unit of work: committed when the handler has returned and before its response is sent."""
-    async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as session:
-        yield session
+async def db(service: Here, identity: Asker, request: LitestarRequest[Any, Any, Any]) -> AsyncIterator[AsyncSession]:
+    """The asker's unit of work: committed when the handler has returned and before its response is sent.
+
+    It changes only the version that ``If-Match`` names, and only once for an ``Idempotency-Key``.
+    """
+    actor = Actor("user", identity.user_id)
+    async with (
+        service.database.workspace(identity.workspace_id, actor) as session,
+        once(session, request, identity, service.vault),
+    ):
+        with expecting(session, request):
+            yield session
 
 
 DEPENDENCIES = {

@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar
 
@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from sqlalchemy import Table, exc
 from sqlalchemy.dialects import postgresql
 
-from comms.errors import Conflict, Forbidden, Invalid, Missing, Refused, Stale, Unauthenticated
+from comms.errors import Conflict, Forbidden, Invalid, Missing, Refused, Reused, Stale, Unauthenticated
 from handlers.shapes import msgspec_camel
 from models.base import Base
 
@@ -84,7 +84,10 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
         case Unauthenticated():
             return Problem(401, detail=error.detail), {"WWW-Authenticate": 'Bearer realm="comms"'}
         case Conflict():
-            return Problem(409, detail=error.detail, conflicting_id=error.conflicting_id), {}
+            taken = [FieldError(name, "is taken") for name in error.fields]
+            return Problem(409, detail=error.detail, errors=taken, conflicting_id=error.conflicting_id), {}
+        case Stale():
+            return Problem(412, detail=error.detail), {"ETag": error.current} if error.current else {}
         case Refused():
             return Problem(_REFUSED[_known(error)], detail=error.detail), {}
         case ValidationException():
@@ -105,7 +108,7 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
     return Problem(500, detail="Something went wrong on our side; the request id finds it in our log."), {}
 
 
-_REFUSED: Mapping[type[Refused], int] = {Forbidden: 403, Missing: 404, Stale: 412}
+_REFUSED: Mapping[type[Refused], int] = {Forbidden: 403, Missing: 404, Reused: 422}
 
 
 def _known(error: Refused) -> type[Refused]:
@@ -146,7 +149,7 @@ def _of_database(error: exc.DBAPIError, method: str) -> tuple[Problem, dict[str,
         case "23503" if method == "DELETE":
             return _in_use(table), {}
         case "23503":
-            names = list(_fields_of(table, constraint)) or [""]
+            names = _fields_of(table, constraint) or [""]
             return _invalid(dict.fromkeys(names, "refers to nothing in this workspace")), {}
         case "23514":
             return _invalid({_checked(table, constraint): "is outside what is allowed"}), {}
@@ -163,7 +166,7 @@ def _of_database(error: exc.DBAPIError, method: str) -> tuple[Problem, dict[str,
 
 
 def _taken(table: Table | None, constraint: str) -> Problem:
-    names = list(_fields_of(table, constraint))
+    names = _fields_of(table, constraint)
     detail = f"another row of this workspace already has this {' and '.join(names)}" if names else "already exists"
     return Problem(409, detail=detail, errors=[FieldError(name, "is taken") for name in names])
 
@@ -173,16 +176,29 @@ def _in_use(table: Table | None) -> Problem:
     return Problem(409, detail=f"this is still referred to{where}")
 
 
-def _fields_of(table: Table | None, constraint: str) -> Iterator[str]:
-    """The JSON names of the columns a constraint is about, without the workspace."""
-    if table is None:
-        return
+def taken_by(error: exc.IntegrityError) -> str | None:
+    """The unique constraint that was broken, if it was one."""
+    cause = error.orig.__cause__ if error.orig is not None else None
+    return getattr(cause, "constraint_name", None) if getattr(cause, "sqlstate", None) == "23505" else None
+
+
+def constraint_of(table: Table, name: str) -> Any:
+    """The constraint or index of that name; None when it is not about columns, or not there."""
     preparer: Any = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
     for item in (*table.constraints, *table.indexes):
-        columns = getattr(item, "columns", None)
-        if columns is not None and preparer.format_constraint(item) == constraint:
-            yield from (msgspec_camel(column.name) for column in columns if column.name != "workspace_id")
-            return
+        if getattr(item, "columns", None) is not None and preparer.format_constraint(item) == name:
+            return item
+    return None
+
+
+def named_columns(constraint: Any) -> list[str]:
+    """The JSON names of the columns a constraint is about, without the workspace."""
+    return [msgspec_camel(column.name) for column in constraint.columns if column.name != "workspace_id"]
+
+
+def _fields_of(table: Table | None, name: str) -> list[str]:
+    constraint = constraint_of(table, name) if table is not None else None
+    return [] if constraint is None else named_columns(constraint)
 
 
 def _checked(table: Table | None, constraint: str) -> str:

@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import events
 from comms.credentials import Identity
 from comms.errors import Missing
-from handlers import shapes
+from handlers import conflicts, preconditions, shapes
+from handlers.batches import batched
 from handlers.given import Asker, Db, Request, RowId
 from handlers.guards import Right, reader, writer
 from handlers.listing import Listing, Page, page_of
@@ -49,6 +50,7 @@ class Resource:
         self.new = shapes.create_shape(table, view)
         self.edit = shapes.change_shape(table, view)
         self.page = page_of(view)
+        preconditions.versioned(table, view)
         self.verbs: tuple[Verb, ...] = ALL
         self.who_reads: Right = reader
         self.who_writes: Right = writer
@@ -61,30 +63,58 @@ class Resource:
         return [] if self.whose is None else [self.whose(identity)]
 
     async def find(self, db: AsyncSession, identity: Identity, row_id: Any, *, to_change: bool = False) -> Any:
-        """The row of that id, held until the commit if it is to be changed; raises ``Missing``."""
+        """The row of that id; raises ``Missing``.
+
+        If it is to be changed it is held until the commit; ``Stale`` when the request means another version of it.
+        """
         query = select(self.table).where(self.table.id == row_id, *self.visible(identity))
         query = query.options(*self.listing.options).execution_options(populate_existing=True)
         row = await db.scalar(query.with_for_update(key_share=True) if to_change else query)
         if row is None:
             raise Missing(f"There is no {self.name.replace('_', ' ')} {row_id} in this workspace.")
+        if to_change:
+            preconditions.check(db, row, self.shown)
         return row
 
     def shown(self, row: Any) -> Any:
         """The row as everyone sees it."""
         return msgspec.convert(row, self.view, from_attributes=True)
 
-    async def tell(self, db: AsyncSession, identity: Identity, what: str, row: Any) -> Any:
-        """``<noun>.<what>`` is recorded about the row as it now stands in the database, and that view returned."""
+    async def tell(self, db: AsyncSession, identity: Identity, what: str, row: Any, before: Any = None) -> Any:
+        """``<noun>.<what>`` is recorded about the row as it now stands in the database, and that view returned.
+
+        With the view as it was ``before``, what has changed is told too.
+        """
         await db.flush()
         view = self.shown(await self.find(db, identity, row.id))
-        events.record(db, f"{noun_of(self.table)}.{what}", row, view)
+        events.record(db, f"{noun_of(self.table)}.{what}", row, view, before=before)
         return view
+
+    async def tell_all(self, db: AsyncSession, identity: Identity, what: str, rows: Sequence[Any]) -> list[Any]:
+        """The same of many rows, in their order, with one look at them all."""
+        await db.flush()
+        query = select(self.table).where(self.table.id.in_([row.id for row in rows]), *self.visible(identity))
+        query = query.options(*self.listing.options).execution_options(populate_existing=True)
+        views = {row.id: self.shown(row) for row in await db.scalars(query)} if rows else {}
+        for row in rows:
+            events.record(db, f"{noun_of(self.table)}.{what}", row, views[row.id])
+        return [views[row.id] for row in rows]
+
+    async def make(self, db: AsyncSession, identity: Identity, values: dict[str, Any]) -> Any:
+        """A new row with these values, of which nothing is told yet; ``Conflict`` names the row in its way."""
+        async with conflicts.naming(db, self.table, self.visible(identity), values):
+            row = await self.create(db, identity, values)
+            await db.flush()
+        return row
 
     async def update(self, db: AsyncSession, identity: Identity, row_id: Any, values: dict[str, Any]) -> Any:
         """The row has these values."""
         row = await self.find(db, identity, row_id, to_change=True)
         before = self.shown(row)
-        await self.change(db, identity, row, values)
+        now = {name: getattr(before, name) for name in before.__struct_fields__}
+        async with conflicts.naming(db, self.table, self.visible(identity), now | values):
+            await self.change(db, identity, row, values)
+            await db.flush()
         return await self.settle(db, identity, row, before)
 
     async def settle(self, db: AsyncSession, identity: Identity, row: Any, before: Any) -> Any:
@@ -92,7 +122,7 @@ class Resource:
         await db.flush()
         after = self.shown(await self.find(db, identity, row.id))
         if after != before:
-            events.record(db, f"{noun_of(self.table)}.updated", row, after)
+            events.record(db, f"{noun_of(self.table)}.updated", row, after, before=before)
         return after
 
     async def remove(self, db: AsyncSession, identity: Identity, row_id: Any) -> None:
@@ -114,7 +144,7 @@ class Resource:
 
     def router(self, *more: HTTPRouteHandler) -> Router:
         """The resource's routes, and those written by hand beside it."""
-        made = [handler(self) for verb, handler in _HANDLERS.items() if verb in self.verbs]
+        made = [handler(self) for verb, handlers in _HANDLERS.items() if verb in self.verbs for handler in handlers]
         return Router(self.path, route_handlers=[*made, *more])
 
 
@@ -187,7 +217,7 @@ def _get(resource: Resource) -> HTTPRouteHandler:
 
 def _create(resource: Resource) -> HTTPRouteHandler:
     async def create(db: Db, identity: Asker, data: Any) -> Any:
-        row = await resource.create(db, identity, shapes.given(data))
+        row = await resource.make(db, identity, shapes.given(data))
         return await resource.tell(db, identity, "created", row)
 
     create.__annotations__["data"] = JSONBody[resource.new]  # type: ignore[misc, name-defined]
@@ -232,10 +262,10 @@ def _said(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-_HANDLERS: dict[Verb, Callable[[Resource], HTTPRouteHandler]] = {
-    "list": _list,
-    "get": _get,
-    "create": _create,
-    "change": _change,
-    "delete": _delete,
+_HANDLERS: dict[Verb, tuple[Callable[[Resource], HTTPRouteHandler], ...]] = {
+    "list": (_list,),
+    "get": (_get,),
+    "create": (_create, batched),
+    "change": (_change,),
+    "delete": (_delete,),
 }

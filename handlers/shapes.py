@@ -19,6 +19,7 @@ LONG = frozenset({"body", "content", "description", "message", "notes", "text"})
 LONG_TEXT = 65_536
 SHORT_TEXT = 1_000
 MANY = 1_000
+BATCH = 500
 
 
 def read(shape: type[S], sent: Any) -> S:
@@ -27,6 +28,8 @@ def read(shape: type[S], sent: Any) -> S:
         raise Invalid({"": "the body must be a JSON object"})
     fields = {field.encode_name: field for field in msgspec.structs.fields(shape)}
     fixed: frozenset[str] = getattr(shape, "read_only", frozenset())
+    if getattr(shape, "row_by_row", False):
+        return shape(items=_rows(sent))
     errors: dict[str, str] = {}
     values: dict[str, Any] = {}
     for name, value in sent.items():
@@ -46,6 +49,17 @@ def read(shape: type[S], sent: Any) -> S:
     if errors:
         raise Invalid(errors)
     return shape(**values)
+
+
+def _rows(sent: dict[str, Any]) -> list[Any]:
+    """The rows of a batch as they were sent: each is read, and refused, by itself."""
+    errors = {name: "is not a field here" for name in sent if name != "items"}
+    items = sent.get("items")
+    if not isinstance(items, list) or not 0 < len(items) <= BATCH:
+        errors["items"] = f"must be a list of 1 to {BATCH} rows"
+    if errors:
+        raise Invalid(errors)
+    return items  # type: ignore[return-value]  # None is among the errors
 
 
 def given(sent: msgspec.Struct) -> dict[str, Any]:

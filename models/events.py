@@ -21,7 +21,10 @@ class EventCounter(Base):
 
 
 class Event(Base):
-    """Something that became true, numbered without gaps per workspace. ``data`` is the resource as GET shows it."""
+    """Something that became true, numbered without gaps per workspace. ``data`` is the resource as GET shows it.
+
+    ``changes`` says of an update what each changed field was before, and is after.
+    """
 
     __tablename__ = "events"
     __table_args__ = (
@@ -40,10 +43,14 @@ class Event(Base):
     at: Mapped[datetime] = mapped_column(default=now)
     # json, not jsonb: the hub sends these bytes on as they are.
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    changes: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class EventView(View, kw_only=True):
-    """One entry of the log, as ``GET /events`` lists it and the websocket tells it."""
+    """One entry of the log, as ``GET /events`` lists it and the websocket tells it.
+
+    ``changes`` is null unless the event is of a change: ``{"status": {"before": "lead", "after": "customer"}}``.
+    """
 
     seq: ReadOnly[int]
     event: ReadOnly[str]
@@ -62,3 +69,4 @@ class EventView(View, kw_only=True):
             ),
         ]
     ]
+    changes: ReadOnly[dict[str, Any] | None]

@@ -12,7 +12,9 @@ from comms.wakeups import Standing
 
 PAGE = 500
 
-_COLUMNS = "e.seq, e.event, e.at, e.subject_type, e.subject_id, e.conversation_id, e.actor_type, e.actor_id, e.data"
+_COLUMNS = (
+    "e.seq, e.event, e.at, e.subject_type, e.subject_id, e.conversation_id, e.actor_type, e.actor_id, e.data, e.changes"
+)
 _AFTER = f"""
 SELECT {_COLUMNS}, w.place FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS w (workspace_id, cursor, place)
 CROSS JOIN LATERAL (
@@ -78,5 +80,5 @@ def unbroken(rows: list[Any], cursor: int) -> list[Told]:
         cursor += 1
         if row["seq"] != cursor:
             break
-        page.append(told(tuple(row)[:9]))
+        page.append(told(tuple(row)[:10]))
     return page

@@ -166,6 +166,10 @@ FIELDS: Mapping[str, tuple[str, Any]] = {
     "subjectId": ("What it happened to.", None),
     "actorType": ("What sort of somebody did it: `user`, `contact`, `agent` or `system`.", "user"),
     "actorId": ("Who did it.", None),
+    "changes": (
+        "What an update has changed, field by field; null of every other event.",
+        {"status": {"before": "lead", "after": "customer"}},
+    ),
     "conversationId": ("The conversation it belongs to.", None),
     "at": ("When it happened.", "2026-03-01T12:00:00Z"),
     # Lists and errors

@@ -141,7 +141,7 @@ class Schemas:
             if "examples" not in schema:
                 schema["examples"] = [self._example(field.encode_name, schema, noun, column)]
             properties[field.encode_name] = schema
-            is_optional = msgspec.UnsetType in get_args(field.type) or (config.omit_defaults and not field.required)
+            is_optional = _may_be_unset(field.type) or (config.omit_defaults and not field.required)
             if field.required or (not is_sent and not is_optional) or field.encode_name in always:
                 required.append(field.encode_name)
             if field.required or not is_sent or _is_telling(field.encode_name, schema, declared, column):
@@ -210,6 +210,10 @@ def _metas(annotation: Any) -> Iterator[msgspec.Meta]:
 def _is_telling(name: str, schema: Schema, declared: Mapping[str, Any], column: Column[Any] | None) -> bool:
     """Whether an optional field belongs in the example of what is sent: no reference, and no invented value."""
     return not words.is_reference(name, schema, column) and ("examples" in declared or examples.is_told(name, schema))
+
+
+def _may_be_unset(annotation: Any) -> bool:
+    return annotation is msgspec.UnsetType or any(_may_be_unset(argument) for argument in get_args(annotation))
 
 
 def _are_structs(options: list[Any]) -> bool:

@@ -1,0 +1,60 @@
+"""The row in the way of another: who breaks a unique constraint is told which row was there first."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import ColumnElement, Index, UniqueConstraint, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms.database import attempt
+from comms.errors import Conflict
+from handlers.problems import constraint_of, named_columns, taken_by
+from models.base import Base
+
+
+def has_uniques(table: type[Base]) -> bool:
+    """Whether a row can be in another's way."""
+    rules = (*table.__table__.constraints, *table.__table__.indexes)  # type: ignore[attr-defined]  # a Table
+    return any(isinstance(rule, UniqueConstraint) or (isinstance(rule, Index) and rule.unique) for rule in rules)
+
+
+@asynccontextmanager
+async def naming(
+    db: AsyncSession, table: type[Base], visible: list[ColumnElement[bool]], values: Mapping[str, Any]
+) -> AsyncIterator[None]:
+    """What is written in here has these ``values``; if a row that is ``visible`` has them already, its id is told.
+
+    Only what is both begun and flushed in here is behind the savepoint that this takes.
+    """
+    if not has_uniques(table):
+        yield
+        return
+    try:
+        async with attempt(db):
+            yield
+    except IntegrityError as error:
+        name = taken_by(error)
+        rule = constraint_of(table.metadata.tables[table.__tablename__], name) if name else None
+        if rule is None:
+            raise
+        fields = named_columns(rule)
+        detail = f"another row of this workspace already has this {' and '.join(fields)}"
+        there = await _first(db, table, rule, visible, values)
+        raise Conflict(detail, fields=fields, conflicting_id=there) from error
+
+
+async def _first(
+    db: AsyncSession, table: Any, rule: Any, visible: list[ColumnElement[bool]], values: Mapping[str, Any]
+) -> Any:
+    """The id of the row that has these values in the columns of ``rule``, as far as they are known."""
+    keys = [table.__mapper__.get_property_by_column(column).key for column in rule.columns]
+    keys = [key for key in keys if key != "workspace_id"]
+    if any(values.get(key) is None for key in keys):
+        return None
+    conditions = [getattr(table, key) == values[key] for key in keys]
+    only = rule.dialect_options["postgresql"].get("where") if isinstance(rule, Index) else None
+    if only is not None:
+        conditions.append(only)
+    return await db.scalar(select(table.id).where(*conditions, *visible).limit(1))
