@@ -59,13 +59,13 @@ def batched(resource: Any) -> HTTPRouteHandler:
         return {"results": await made(resource, db, identity, data.items)}
 
     make_all.__annotations__ |= {"data": JSONBody[batch_shape(resource.new)], "return": results}  # type: ignore[misc]
-    name = f"create_{resource.path.strip('/').replace('-', '_')}"
+    name = f"create_{resource.name}_batch"  # some plurals are no others than their singulars
     many = resource.path.strip("/").replace("-", " ")
     return post(
         "/batch",
         operation_id=name,
         status_code=200,
-        summary=name.replace("_", " ").capitalize(),
+        summary=f"Create many {many}",
         description=f"Make up to {shapes.BATCH} {many}, each made or refused by itself.",
         guards=[resource.who_writes],
     )(make_all)

@@ -69,6 +69,31 @@ _INCLUDED_IN: dict[TokenScope, tuple[TokenScope, ...]] = {
     "admin": ("admin",),
 }
 
+
+class Open:
+    """A guard that says that nobody is asked who they are."""
+
+    async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
+        """Whoever comes may."""
+
+    def __str__(self) -> str:
+        return "no credential"
+
+
+anybody = Open()
+
+
+def right_of(handler: BaseRouteHandler) -> Right | Open | None:
+    """The right that a route declares beside itself."""
+    # By its type: a route that is registered is a copy of the one that was declared, guards and all.
+    return next((guard for guard in handler.guards or () if isinstance(guard, Right | Open)), None)
+
+
+def is_open(handler: BaseRouteHandler) -> bool:
+    """Whether a route is for ``anybody``."""
+    return isinstance(right_of(handler), Open)
+
+
 reader = Right("read")
 writer = Right("write", roles=WRITERS)
 administrator = Right("admin", roles=ADMINISTRATORS)

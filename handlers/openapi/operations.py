@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from comms import permissions
 from comms.permissions import EVERYBODY
-from handlers.guards import Right
+from handlers.guards import Open, Right, right_of
 from handlers.idempotency import HEADER
 from handlers.openapi import examples, headers, words
 from handlers.openapi.schemas import Schema, Schemas
@@ -86,14 +86,13 @@ _DECLARED = {
 def described(handler: HTTPRouteHandler, raw: Schema, schemas: Schemas) -> Schema:
     """An operation as the document has it; ``raw`` is how Litestar sees it."""
     right = right_of(handler)
-    name = str(handler.operation_id)
     operation: Schema = {
-        "operationId": name,
+        "operationId": raw["operationId"],
         "tags": raw.get("tags", []),
-        "summary": handler.summary or words.words_of(name).capitalize(),
+        "summary": handler.summary or words.words_of(raw["operationId"]).capitalize(),
         "description": "\n\n".join(part for part in (_story(handler), _who_may(right)) if part),
     }
-    if raw.get("security"):
+    if raw.get("security") and not isinstance(right, Open):
         operation["security"] = raw["security"]
     parameters = [_parameter(parameter, handler) for parameter in raw.get("parameters", [])]
     names_a_row = any(parameter["in"] == "path" for parameter in parameters)
@@ -118,11 +117,6 @@ def shared_responses(schemas: Schemas) -> dict[str, Schema]:
     return {_name(status): _problem(status, said, schemas) for status, (said, _) in PROBLEMS.items()}
 
 
-def right_of(handler: HTTPRouteHandler) -> Right | None:
-    """The guard beside the route that says who may."""
-    return next((guard for guard in handler.resolve_guards() if isinstance(guard, Right)), None)
-
-
 def _story(handler: HTTPRouteHandler) -> str:
     told = words.plain(handler.description or handler.fn.__doc__ or "")
     for resource in RESOURCES:
@@ -135,9 +129,11 @@ def _story(handler: HTTPRouteHandler) -> str:
     return told
 
 
-def _who_may(right: Right | None) -> str:
+def _who_may(right: Right | Open | None) -> str:
     if right is None:
         return ""
+    if isinstance(right, Open):
+        return "**Who may:** anybody, without a credential."
     scope = f"A token with scopes needs `{right.scope}`" + (" or a wider one." if right.scope != "admin" else ".")
     if right.area is None:
         roles = " or ".join(right.roles) if set(right.roles) != set(EVERYBODY) else "every member"
@@ -231,7 +227,7 @@ def _struct_name(schema: Schema) -> str:
 
 
 def _refusals(
-    handler: HTTPRouteHandler, right: Right | None, parameters: list[Schema], *, has_body: bool, secured: bool
+    handler: HTTPRouteHandler, right: Right | Open | None, parameters: list[Schema], *, has_body: bool, secured: bool
 ) -> Iterator[int]:
     """The statuses of problems that this operation can end in."""
     places = {parameter["in"] for parameter in parameters}
@@ -245,7 +241,12 @@ def _refusals(
         yield 404
     if secured:
         yield from (401, 503)
-        if right is None or right.scope != "read" or right.area is not None or set(right.roles) != set(EVERYBODY):
+        if (
+            not isinstance(right, Right)
+            or right.scope != "read"
+            or right.area is not None
+            or set(right.roles) != set(EVERYBODY)
+        ):
             yield 403
     if methods - {"GET", "HEAD"}:
         yield 409

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import CheckConstraint, Column, Numeric, Table
 
 from handlers import shapes
+from handlers.listing import Page
 from handlers.openapi import examples, words
 from handlers.resource import RESOURCES
 from models.base import Base, View
@@ -65,6 +66,8 @@ class Schemas:
             return {"type": "array", "items": self.of(arguments[0] if arguments else Any)}
         if kind in (dict, Mapping):
             return {"type": "object", "additionalProperties": self.of(arguments[1] if arguments else Any) or True}
+        if kind is Page:  # written by hand: the same as the declared list's
+            annotation = next((found.page for found in RESOURCES if found.view is arguments[0]), annotation)
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return {"$ref": COMPONENTS + self._component(annotation)}
         if isinstance(annotation, type) and annotation not in _SCALARS:
@@ -100,9 +103,9 @@ class Schemas:
 
     def _component(self, struct: Any) -> str:
         name = name_of(struct)
+        if self._types.get(name, struct) != struct:  # the title stays the same, and a test asks for another name
+            name = struct.__module__.rpartition(".")[2].title().replace("_", "") + name
         if name in self._types:
-            if self._types[name] != struct:
-                raise TypeError(f"two shapes are called {name}: {self._types[name]} and {struct}")
             return name
         self._types[name] = struct
         self.components[name], self.examples[name] = {}, {}
@@ -146,7 +149,7 @@ class Schemas:
                 required.append(field.encode_name)
             if field.required or not is_sent or _is_telling(field.encode_name, schema, declared, column):
                 told.append(field.encode_name)
-        result: Schema = {"type": "object", "title": name, "description": words.about(name, kind)}
+        result: Schema = {"type": "object", "title": name_of(struct), "description": words.about(name, kind)}
         result |= {"properties": properties, "required": required}
         if is_sent:
             result["additionalProperties"] = False
