@@ -32,7 +32,7 @@ from handlers import (
     webhooks,
 )
 from handlers.given import DEPENDENCIES, Request
-from handlers.guards import authenticated, is_open
+from handlers.guards import authenticated
 from handlers.idempotency import Repeated, promises_are_kept, repeat
 from handlers.methods import Application, Receive, Scope, Send, completed
 from handlers.preconditions import Answer
@@ -74,7 +74,7 @@ def create_api(service: Service) -> Litestar:
         finally:
             await service.stop()
 
-    api = Litestar(
+    return Litestar(
         route_handlers=[
             health.routes,
             create_static_files_router(openapi.DOCS_ASSETS, directories=[openapi.assets()], include_in_schema=False),
@@ -111,11 +111,6 @@ def create_api(service: Service) -> Litestar:
         openapi_config=openapi.config(),
         logging_config=None,
     )
-    for route in api.routes:
-        for handler in getattr(route, "route_handlers", ()):
-            if is_open(handler):
-                handler.security = ()
-    return api
 
 
 def description() -> dict[str, Any]:

@@ -5,7 +5,7 @@ so on: a savepoint for every row would cost more than the row.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import post
@@ -23,7 +23,8 @@ from handlers.problems import Problem, encoded, problem_of
 
 def batch_shape(new: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """The body: up to 500 of what makes one row. They are read one by one, by whoever makes them."""
-    rows: Any = list[new]  # type: ignore[valid-type]  # a type made at run time
+    about = msgspec.Meta(min_length=1, max_length=shapes.BATCH, description="What makes one row each.")
+    rows: Any = Annotated[list[new], about]  # type: ignore[valid-type]  # a type made at run time
     return msgspec.defstruct(
         f"{new.__name__}Batch", [("items", rows)], namespace={"row_by_row": True}, forbid_unknown_fields=True
     )
@@ -35,13 +36,19 @@ def results_shape(view: type[msgspec.Struct]) -> type[msgspec.Struct]:
     result = msgspec.defstruct(
         f"{name}Result",
         [
-            ("index", int),
-            ("status", int),
-            ("item", view | msgspec.UnsetType, msgspec.UNSET),
-            ("problem", Problem | msgspec.UnsetType, msgspec.UNSET),
+            ("index", Annotated[int, msgspec.Meta(description="Its place in the request, from 0.", examples=[0])]),
+            ("status", Annotated[int, msgspec.Meta(description="201, or the problem's.", examples=[201])]),
+            ("item", Annotated[view | msgspec.UnsetType, msgspec.Meta(description="The new row.")], msgspec.UNSET),
+            (
+                "problem",
+                Annotated[Problem | msgspec.UnsetType, msgspec.Meta(description="Why there is none.")],
+                msgspec.UNSET,
+            ),
         ],
     )
-    return msgspec.defstruct(f"{name}Results", [("results", list[result])])  # type: ignore[valid-type]
+    rows: Any = list[result]  # type: ignore[valid-type]
+    rows = Annotated[rows, msgspec.Meta(description="One for each row, in the order of the request.")]
+    return msgspec.defstruct(f"{name}Results", [("results", rows)])
 
 
 def batched(resource: Any) -> HTTPRouteHandler:
@@ -52,13 +59,13 @@ def batched(resource: Any) -> HTTPRouteHandler:
         return {"results": await made(resource, db, identity, data.items)}
 
     make_all.__annotations__ |= {"data": JSONBody[batch_shape(resource.new)], "return": results}  # type: ignore[misc]
-    name = f"create_{resource.path.strip('/').replace('-', '_')}"
+    name = f"create_{resource.name}_batch"  # some plurals are no others than their singulars
     many = resource.path.strip("/").replace("-", " ")
     return post(
         "/batch",
         operation_id=name,
         status_code=200,
-        summary=name.replace("_", " ").capitalize(),
+        summary=f"Create many {many}",
         description=f"Make up to {shapes.BATCH} {many}, each made or refused by itself.",
         guards=[resource.who_writes],
     )(make_all)

@@ -84,7 +84,7 @@ _INCLUDED_IN: dict[TokenScope, tuple[TokenScope, ...]] = {
 class Open:
     """A guard that says that nobody is asked who they are."""
 
-    def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
+    async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
         """Whoever comes may."""
 
     def __str__(self) -> str:

@@ -76,7 +76,7 @@ def repeat(_: Request[Any, Any, Any], error: Repeated) -> Response[bytes]:
     )
 
 
-def promises_are_kept(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+async def promises_are_kept(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """A route with a unit of work of its own refuses the headers that it cannot honour, rather than ignore them."""
     if connection.scope.get("method") in SAFE or "db" in handler.parsed_fn_signature.parameters:
         return

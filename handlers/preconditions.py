@@ -55,6 +55,11 @@ def _versioned_as(shown: Any) -> Any:
     return next((_VERSIONED[kind] for kind in type(shown).__mro__ if kind in _VERSIONED), None)
 
 
+def has_version(shape: Any) -> bool:
+    """Whether what looks so is one row, answered with its ``ETag``."""
+    return any(kind in _VERSIONED for kind in getattr(shape, "__mro__", ()))
+
+
 def _is_related(table: type[Base], name: str) -> bool:
     return name in table.__mapper__.relationships
 

@@ -13,6 +13,7 @@ import msgspec
 from litestar import Litestar, Request
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.routes import HTTPRoute
 
 from handlers.openapi.operations import described, shared_responses
 from handlers.openapi.schemas import Schemas
@@ -21,7 +22,9 @@ ABOUT = """Conversations with the outside, and everything around them, of one wo
 
 Ids are UUIDs, times RFC 3339 in UTC, money decimal strings. Lists are paged by `cursor`; an absent field of a PATCH
 stays as it is and null clears it. Errors are `application/problem+json` and name every field that is wrong; an address
-that does not exist is 404, a method it does not have 405 with `Allow`. `HEAD` is answered wherever `GET` is.
+that does not exist is 404, a method it does not have 405 with `Allow`. `HEAD` is answered wherever `GET` is. Where one
+row is answered its version is in `ETag`; `If-Match` changes only that version, and `Idempotency-Key` does a POST only
+once.
 
 Two things are described elsewhere: the websocket at `/ws` (docs/live.md), and what providers post to `/webhooks/…`
 (docs/webhooks.md), which is theirs to define.
@@ -56,13 +59,19 @@ def document_of(api: Litestar) -> dict[str, Any]:
 
 def _document(api: Litestar) -> dict[str, Any]:
     raw = api.openapi_schema.to_schema()
-    handlers = {str(handler.operation_id): handler for route in api.routes for handler in _handlers_of(route)}
+    handlers = {
+        (route.path_format, method): handler
+        for route in api.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        for method in handler.http_methods
+    }
     schemas = Schemas()
     paths: dict[str, Any] = {}
     used: set[str] = set()
     for path, methods in sorted(raw["paths"].items()):
         for method, operation in methods.items():
-            made = described(handlers[operation["operationId"]], operation, schemas)
+            made = described(handlers[path, method.upper()], operation, schemas)
             paths.setdefault(path, {})[method] = made
             used.update(made["tags"])
     responses = shared_responses(schemas)
@@ -84,10 +93,6 @@ def _document(api: Litestar) -> dict[str, Any]:
             "securitySchemes": {"bearer": _BEARER},
         },
     }
-
-
-def _handlers_of(route: Any) -> Any:
-    return [handler for handler in getattr(route, "route_handlers", ()) if handler.resolve_include_in_schema()]
 
 
 class Document(JsonRenderPlugin):

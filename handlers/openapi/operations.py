@@ -11,10 +11,11 @@ from litestar.handlers import HTTPRouteHandler
 from comms import permissions
 from comms.permissions import EVERYBODY
 from handlers.guards import Open, Right, right_of
-from handlers.openapi import examples, words
+from handlers.idempotency import HEADER
+from handlers.openapi import examples, headers, words
 from handlers.openapi.schemas import Schema, Schemas
 from handlers.problems import MEDIA_TYPE, FieldError, Problem, encoded
-from handlers.resource import RESOURCES, Resource
+from handlers.resource import RESOURCES
 
 JSON = "application/json"
 
@@ -48,8 +49,8 @@ PROBLEMS: Mapping[int, tuple[str, Problem]] = {
         ),
     ),
     412: (
-        "The row has changed since the version that `If-Match` names: fetch it again.",
-        Problem(412, detail="The row is at version 4 by now."),
+        "The row has changed since the version that `If-Match` names: look at it again.",
+        Problem(412, detail=f"This has changed since: its ETag is now {headers.TAG}."),
     ),
     413: ("The body is too large.", Problem(413, detail="Request Entity Too Large")),
     415: (
@@ -67,6 +68,7 @@ PROBLEMS: Mapping[int, tuple[str, Problem]] = {
     ),
 }
 _HEADERS: Mapping[int, tuple[str, str, Schema]] = {
+    412: ("ETag", "The version that the row has now.", {"type": "string", "examples": [headers.TAG]}),
     401: ("WWW-Authenticate", "How to authenticate.", {"type": "string", "examples": ['Bearer realm="comms"']}),
     415: ("Accept", "What is read here.", {"type": "string", "examples": [JSON]}),
     429: ("Retry-After", "Seconds to wait.", {"type": "integer", "examples": [30]}),
@@ -83,24 +85,26 @@ _DECLARED = {
 
 def described(handler: HTTPRouteHandler, raw: Schema, schemas: Schemas) -> Schema:
     """An operation as the document has it; ``raw`` is how Litestar sees it."""
-    declared = right_of(handler)
-    right = declared if isinstance(declared, Right) else None
-    name = str(handler.operation_id)
+    right = right_of(handler)
     operation: Schema = {
-        "operationId": name,
+        "operationId": raw["operationId"],
         "tags": raw.get("tags", []),
-        "summary": handler.summary or words.words_of(name).capitalize(),
-        "description": "\n\n".join(part for part in (_story(handler), _who_may(declared)) if part),
+        "summary": handler.summary or words.words_of(raw["operationId"]).capitalize(),
+        "description": "\n\n".join(part for part in (_story(handler), _who_may(right)) if part),
     }
-    if raw.get("security"):
+    if raw.get("security") and not isinstance(right, Open):
         operation["security"] = raw["security"]
     parameters = [_parameter(parameter, handler) for parameter in raw.get("parameters", [])]
+    names_a_row = any(parameter["in"] == "path" for parameter in parameters)
+    parameters += headers.asked(handler, _answer_of(handler), names_a_row=names_a_row)
     if parameters:
         operation["parameters"] = parameters
     body = _body(handler, schemas)
     if body is not None:
         operation["requestBody"] = body
     responses = {str(handler.status_code): _success(handler, schemas)}
+    if any(parameter["name"] == "If-None-Match" for parameter in parameters):
+        responses["304"] = {"description": "It has not changed.", "headers": {"ETag": headers.ETAG}}
     refused = set(_refusals(handler, right, parameters, has_body=body is not None, secured="security" in operation))
     for status in refused | set(_declared(handler)):
         responses[str(status)] = _refusal(handler, status, schemas)
@@ -126,10 +130,10 @@ def _story(handler: HTTPRouteHandler) -> str:
 
 
 def _who_may(right: Right | Open | None) -> str:
-    if isinstance(right, Open):
-        return f"**Who may:** anybody; it takes {right}."
     if right is None:
         return ""
+    if isinstance(right, Open):
+        return "**Who may:** anybody, without a credential."
     scope = f"A token with scopes needs `{right.scope}`" + (" or a wider one." if right.scope != "admin" else ".")
     if right.area is None:
         roles = " or ".join(right.roles) if set(right.roles) != set(EVERYBODY) else "every member"
@@ -201,7 +205,9 @@ def _success(handler: HTTPRouteHandler, schemas: Schemas) -> Schema:
     schema = schemas.of(answer)
     said = words.about(_struct_name(schema), answer) if "$ref" in schema else "What was asked for."
     example = handler.opt.get("answers", schemas.example_of(schema))
-    return {"description": said, "content": {JSON: {"schema": schema, "example": example}}}
+    response: Schema = {"description": said, "content": {JSON: {"schema": schema, "example": example}}}
+    told = headers.told(handler, answer)
+    return response | ({"headers": told} if told else {})
 
 
 def _answer_of(handler: HTTPRouteHandler) -> Any:
@@ -221,13 +227,13 @@ def _struct_name(schema: Schema) -> str:
 
 
 def _refusals(
-    handler: HTTPRouteHandler, right: Right | None, parameters: list[Schema], *, has_body: bool, secured: bool
+    handler: HTTPRouteHandler, right: Right | Open | None, parameters: list[Schema], *, has_body: bool, secured: bool
 ) -> Iterator[int]:
     """The statuses of problems that this operation can end in."""
     places = {parameter["in"] for parameter in parameters}
-    headers = {parameter["name"].lower() for parameter in parameters if parameter["in"] == "header"}
+    understood = {parameter["name"] for parameter in parameters if parameter["in"] == "header"}
     methods = handler.http_methods
-    if has_body or "query" in places or headers:
+    if has_body or places & {"query", "header"}:
         yield 400
     if has_body:
         yield from (413, 415)
@@ -235,13 +241,18 @@ def _refusals(
         yield 404
     if secured:
         yield from (401, 503)
-        if right is None or right.scope != "read" or right.area is not None or set(right.roles) != set(EVERYBODY):
+        if (
+            not isinstance(right, Right)
+            or right.scope != "read"
+            or right.area is not None
+            or set(right.roles) != set(EVERYBODY)
+        ):
             yield 403
     if methods - {"GET", "HEAD"}:
         yield 409
-    if "if-match" in headers:
+    if "If-Match" in understood:
         yield 412
-    if "idempotency-key" in headers:
+    if HEADER in understood:
         yield 422
 
 
@@ -273,8 +284,3 @@ def _problem(status: int, said: str, schemas: Schemas) -> Schema:
 
 def _name(status: int) -> str:
     return HTTPStatus(status).phrase.title().replace(" ", "")
-
-
-def resource_of(operation_id: str) -> Resource | None:
-    """The declared resource that an operation makes rows of."""
-    return next((resource for resource in RESOURCES if operation_id == f"create_{resource.name}"), None)

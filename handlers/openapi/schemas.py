@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import CheckConstraint, Column, Numeric, Table
 
 from handlers import shapes
+from handlers.listing import Page
 from handlers.openapi import examples, words
 from handlers.resource import RESOURCES
 from models.base import Base, View
@@ -65,6 +66,8 @@ class Schemas:
             return {"type": "array", "items": self.of(arguments[0] if arguments else Any)}
         if kind in (dict, Mapping):
             return {"type": "object", "additionalProperties": self.of(arguments[1] if arguments else Any) or True}
+        if kind is Page:  # written by hand: the same as the declared list's
+            annotation = next((found.page for found in RESOURCES if found.view is arguments[0]), annotation)
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return {"$ref": COMPONENTS + self._component(annotation)}
         if isinstance(annotation, type) and annotation not in _SCALARS:
@@ -100,9 +103,9 @@ class Schemas:
 
     def _component(self, struct: Any) -> str:
         name = name_of(struct)
+        if self._types.get(name, struct) != struct:  # the title stays the same, and a test asks for another name
+            name = struct.__module__.rpartition(".")[2].title().replace("_", "") + name
         if name in self._types:
-            if self._types[name] != struct:
-                raise TypeError(f"two shapes are called {name}: {self._types[name]} and {struct}")
             return name
         self._types[name] = struct
         self.components[name], self.examples[name] = {}, {}
@@ -141,12 +144,12 @@ class Schemas:
             if "examples" not in schema:
                 schema["examples"] = [self._example(field.encode_name, schema, noun, column)]
             properties[field.encode_name] = schema
-            is_optional = msgspec.UnsetType in get_args(field.type) or (config.omit_defaults and not field.required)
+            is_optional = _may_be_unset(field.type) or (config.omit_defaults and not field.required)
             if field.required or (not is_sent and not is_optional) or field.encode_name in always:
                 required.append(field.encode_name)
             if field.required or not is_sent or _is_telling(field.encode_name, schema, declared, column):
                 told.append(field.encode_name)
-        result: Schema = {"type": "object", "title": name, "description": words.about(name, kind)}
+        result: Schema = {"type": "object", "title": name_of(struct), "description": words.about(name, kind)}
         result |= {"properties": properties, "required": required}
         if is_sent:
             result["additionalProperties"] = False
@@ -210,6 +213,10 @@ def _metas(annotation: Any) -> Iterator[msgspec.Meta]:
 def _is_telling(name: str, schema: Schema, declared: Mapping[str, Any], column: Column[Any] | None) -> bool:
     """Whether an optional field belongs in the example of what is sent: no reference, and no invented value."""
     return not words.is_reference(name, schema, column) and ("examples" in declared or examples.is_told(name, schema))
+
+
+def _may_be_unset(annotation: Any) -> bool:
+    return annotation is msgspec.UnsetType or any(_may_be_unset(argument) for argument in get_args(annotation))
 
 
 def _are_structs(options: list[Any]) -> bool:

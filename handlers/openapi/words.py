@@ -76,7 +76,7 @@ def noun_of(component: str) -> str:
         shapes = {resource.view.__name__.removesuffix("View"), resource.new.__name__, resource.edit.__name__}
         if component in shapes:
             return _noun(resource)
-    return words_of(re.sub(r"^New(?=[A-Z])|(Change|Page|Here)$", "", component))
+    return words_of(re.sub(r"^New(?=[A-Z])|(Change|Page|Here|Batch|Results?)$", "", component))
 
 
 def plural_of(noun: str) -> str:
@@ -104,6 +104,12 @@ def about(component: str, struct: type) -> str:
     own = inspect.cleandoc(vars(struct).get("__doc__") or "")
     if own and not own.startswith(f"{struct.__name__}("):
         return plain(own)
+    if component.endswith("Batch"):
+        return f"Many {plural_of(noun)} at once, each made or refused by itself."
+    if component.endswith("Results"):
+        return "What became of each row of a batch, in the order of the request."
+    if component.endswith("Result"):
+        return f"What became of one {noun} of a batch: the row, or the problem."
     if component.startswith("New"):
         return f"What makes {a(noun)}. Fields that are not named here are refused."
     if component.endswith("Change"):

@@ -37,7 +37,7 @@ from models.core import User, Workspace, WorkspaceMember
 from tests.conftest import TEMPLATE, urls_of
 from tests.make import rows
 
-EXAMPLES = int(os.environ.get("COMMS_ANY_REQUESTS", "800"))
+EXAMPLES = int(os.environ.get("COMMS_ANY_REQUESTS", "600"))
 """How many requests in all, shared by the operations; more of them by hand, or at night."""
 CHECKS = [
     not_a_server_error,
