@@ -16,7 +16,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router
 
 from comms.service import Service
-from handlers import access, communications, connections, core, crm, events, health, live, webhooks
+from handlers import access, communications, connections, core, crm, events, health, live, search, webhooks
 from handlers.given import DEPENDENCIES, Request
 from handlers.guards import authenticated
 from handlers.problems import PROBLEMS, answer
@@ -93,6 +93,7 @@ def create_api(service: Service) -> Litestar:
                     crm.routes,
                     communications.routes,
                     events.routes,
+                    search.routes,
                 ],
             ),
         ],
