@@ -75,7 +75,8 @@ def rendered(results: Results) -> str:
         plan = results.lists.plan
         parts.append(
             f"**Lists** of a workspace with {plan.contacts:,} contacts and {plan.messages:,} messages, one request at a"
-            f" time: of every kind of question the slowest one's median, and its p95. {len(results.lists.asked)} questions."
+            f" time: of every kind of question the slowest one's median, and its p95."
+            f" {len(results.lists.asked)} questions."
         )
         parts.append(_lists(results.lists))
         slow = [asked for asked in results.lists.asked if asked.median > LIMIT_SECONDS]

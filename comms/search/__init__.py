@@ -3,7 +3,7 @@
 from comms.search.finding import Found, Place, Texts, find, meant, texts_of
 from comms.search.highlights import highlight
 from comms.search.kinds import KINDS, Kind, kind_of
-from comms.search.question import Question, read
+from comms.search.question import Question, Term, read
 
 __all__ = [
     "KINDS",
@@ -11,6 +11,7 @@ __all__ = [
     "Kind",
     "Place",
     "Question",
+    "Term",
     "Texts",
     "find",
     "highlight",

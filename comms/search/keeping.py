@@ -21,7 +21,8 @@ async def index(
 ) -> int:
     """These rows are found by the words they have now, and those that are gone no longer.
 
-    A row stays in the bucket it is in, so that whoever is paging meets it once; a new one comes into ``bucket``. Returns how many are new.
+    A row stays in the bucket it is in, so that whoever is paging meets it once; a new one comes into ``bucket``.
+    Returns how many are new.
     """
     asked = sorted(set(ids))
     rows = (await db.execute(_ROWS[kind], {"here": workspace_id, "ids": asked})).all()
