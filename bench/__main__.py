@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import ledger, live, machine, memory, report, throughput
+from bench import ledger, lists, live, machine, memory, report, throughput
 from bench.report import Results
 from bench.stage import Stage, stage
 
-PARTS = ("messages", "reports", "live", "memory")
+PARTS = ("messages", "reports", "live", "memory", "lists")
 
 
 def main() -> None:
@@ -25,7 +25,10 @@ def main() -> None:
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     say("a database and its workspaces are made")
-    with asyncio.Runner() as runner, stage(runner, {**throughput.TOWNS, live.TOWN: 1}, chosen.folder) as built:
+    with (
+        asyncio.Runner() as runner,
+        stage(runner, {**throughput.TOWNS, live.TOWN: 1, lists.TOWN: 1, lists.NEIGHBOUR: 1}, chosen.folder) as built,
+    ):
         command = " ".join(["python -m bench", *sys.argv[1:]])
         seen = report.Machine(machine.processor(), machine.sync_seconds(built.folder), command)
         results = Results(seen, comparisons=[])
@@ -65,12 +68,19 @@ def _measure(
         clients=(16, 64) if chosen.quick else (4, 16, 64),
     )
     kinds: dict[str, throughput.Kind] = {"messages": "messages", "reports": "message-status"}
-    with built.naive() as naive, built.service() as comms:
-        for part in parts:
-            if part in kinds:
-                servers = {"naive": naive, "comms": comms}
-                track = throughput.Track(runner, built, kinds[part], servers, plan_of_rounds)
-                results.comparisons.append(track.compare(say))
+    if set(parts) & set(kinds):
+        with built.naive() as naive, built.service() as comms:
+            for part in parts:
+                if part in kinds:
+                    servers = {"naive": naive, "comms": comms}
+                    track = throughput.Track(runner, built, kinds[part], servers, plan_of_rounds)
+                    results.comparisons.append(track.compare(say))
+    if "lists" in parts:  # last: what it fills in would be in the way of the others
+        of_lists = lists.Plan(20_000, 200_000, times=5) if chosen.quick else lists.Plan()
+        runner.run(lists.fill(built, of_lists, say))
+        say("every list, page by page")
+        with built.service() as server:
+            results.lists = lists.measure(built, server, of_lists)
 
 
 def _arguments() -> argparse.Namespace:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.lists import LIMIT_SECONDS, Asked, Lists
 from bench.live import Latency
 from bench.memory import Memory
 from bench.throughput import Comparison
@@ -31,6 +32,7 @@ class Results(msgspec.Struct):
     comparisons: list[Comparison]
     latency: Latency | None = None
     memory: Memory | None = None
+    lists: Lists | None = None
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -69,7 +71,33 @@ def rendered(results: Results) -> str:
             f"**Memory** of a fresh web process: {results.memory.idle / 2**20:.0f} MiB, and "
             f"{results.memory.each / 1024:.1f} KiB for each idle socket ({results.memory.sockets:,} of them)."
         )
+    if results.lists:
+        plan = results.lists.plan
+        parts.append(
+            f"**Lists** of a workspace with {plan.contacts:,} contacts and {plan.messages:,} messages, one request at a"
+            f" time: of every kind of question the slowest one's median, and its p95."
+            f" {len(results.lists.asked)} questions."
+        )
+        parts.append(_lists(results.lists))
+        slow = [asked for asked in results.lists.asked if asked.median > LIMIT_SECONDS]
+        if slow:
+            parts.append(f"Over {_ms(LIMIT_SECONDS)}:")
+            rows = [[asked.path, str(asked.query), _ms(asked.median), _ms(asked.p95)] for asked in slow]
+            parts.append(_table(["list", "question", "p50", "p95"], rows))
     return "\n\n".join(parts) + "\n"
+
+
+def _lists(results: Lists) -> str:
+    kinds = ("first", "deep", "filter", "sort", "q")
+    rows = []
+    for path in dict.fromkeys(asked.path for asked in results.asked):
+        row = [path.removeprefix("/api/v1")]
+        for kind in kinds:
+            of_kind = [asked for asked in results.asked if asked.path == path and asked.part == kind]
+            slowest: Asked | None = max(of_kind, key=lambda asked: asked.median, default=None)
+            row.append(f"{_ms(slowest.median)} / {_ms(slowest.p95)}" if slowest else "")
+        rows.append(row)
+    return _table(["list", "first page", "deep page", "filters", "sorts", "words"], rows)
 
 
 def targets(results: Results) -> Iterator[Target]:
@@ -86,6 +114,9 @@ def targets(results: Results) -> Iterator[Target]:
                 yield _at_most(f"{name}: p50 at 1 connection", 0.002, comparison.of("comms", 1).p50)
     if results.latency:
         yield _at_most("webhook to websocket: p99", 0.05, results.latency.p99)
+    if results.lists:
+        worst = max(asked.median for asked in results.lists.asked)
+        yield _at_most("every list: p50 of the slowest question", LIMIT_SECONDS, worst)
 
 
 def write(text: str) -> None:

@@ -79,7 +79,7 @@ class Stage:
     async def build(self, towns: Mapping[str, int]) -> None:
         """Each of ``towns`` exists with so many workspaces."""
         read = with_keys(settings.read({"COMMS_DATA_DIR": str(self.folder)}))
-        urls = self._urls()
+        urls = self.urls()
         await migrations.upgrade(urls)
         database = Database(urls, pool_size=2)
         try:
@@ -139,7 +139,8 @@ class Stage:
                 process.wait()
             log.close()
 
-    def _urls(self) -> Urls:
+    def urls(self) -> Urls:
+        """The database's addresses."""
         owner = Secret(self.embedded.dsn())
         return Urls(owner=owner, web=as_role(owner, WEB), worker=as_role(owner, WORKER))
 

@@ -28,6 +28,7 @@ from handlers import (
     members,
     openapi,
     orchestration,
+    search,
     sessions,
     webhooks,
 )
@@ -99,6 +100,7 @@ def create_api(service: Service) -> Litestar:
                     marketing.routes,
                     communications.routes,
                     events.routes,
+                    search.routes,
                 ],
             ),
         ],

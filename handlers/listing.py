@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from types import NoneType
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin
 
 import msgspec
 from litestar.params import QueryParameter
-from sqlalchemy import ColumnElement, and_, any_, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Table, and_, any_, false, literal, or_, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
+from comms import search
 from comms.errors import Invalid
+from comms.search import kind_of as search_kind
 from handlers import shapes
 from handlers.given import Request
 from models.base import Base, View
@@ -24,7 +26,10 @@ from models.base import Base, View
 T = TypeVar("T")
 
 LIMIT, MOST = 50, 200
-_PAGED = {"limit", "cursor", "sort"}
+_MOST_WORDS = 20
+_KEY = "_key"  # a column beside another: what its rows are sorted by
+_BY_WORDS = "Words that are all in the row, the last one perhaps only begun; case and accents do not matter."
+_BY_PARTS = "Words or parts of words that are all somewhere in the row, whatever their case."
 
 
 class Page(msgspec.Struct, Generic[T], rename="camel"):
@@ -41,7 +46,10 @@ def page_of(view: type[View]) -> type[msgspec.Struct]:
 
 
 class Listing:
-    """How one table is listed. Sorted by any of its view's times and numbers, and by what is searched."""
+    """How one table is listed.
+
+    Sorted by any of its view's times and numbers and by what is searched; a large table only by what an index orders.
+    """
 
     def __init__(self, table: type[Base], view: type[View], search: Sequence[str], filters: Sequence[str]) -> None:
         self.table = table
@@ -49,9 +57,10 @@ class Listing:
         self.fields = {field.name: field for field in msgspec.structs.fields(view)}
         self.search = [_column(table, name) for name in search]
         self.sorts = {
-            field.encode_name: name
+            field.encode_name: _key(table, name)
             for name, field in self.fields.items()
-            if shapes.column_of(table, name) is not None and (name in search or _is_ordered(field.type))
+            if shapes.column_of(table, name) is not None
+            and (_key(table, name) in _indexed(table) if table.large else name in search or _is_ordered(field.type))
         }
         self.parameters = self._parameters(filters)
         self._by: dict[str, str] = {self.fields[name].encode_name: name for name in filters}
@@ -71,7 +80,7 @@ class Listing:
             ),
         }
         if self.search:
-            kinds["q"] = (str | None, None, "Text that is somewhere in the row, whatever its case.")
+            kinds["q"] = (str | None, None, _BY_WORDS if search_kind(self.table) else _BY_PARTS)
         for name in filters:
             field = self.fields[name]
             kind, of_list = shapes.plain(field.type), get_origin(shapes.plain(field.type)) is list
@@ -102,10 +111,21 @@ class Listing:
         bound_to = msgspec.json.encode([request.scope["path"], sort, sorted(wanted.items())])
         descending, name = sort.startswith("-"), self.sorts[sort.lstrip("-")]
         key, tie = _column(self.table, name), _column(self.table, "id")
-        query = select(self.table).where(*conditions, *self._conditions(wanted)).options(*self.options)
-        if cursor is not None:
-            query = query.where(_after(key, tie, descending, *self._position(cursor, name, bound_to)))
         order = (key.desc(), tie.desc()) if descending else (key.asc(), tie.asc())
+        met = [*conditions, *self._conditions(wanted), *await self._found(db, wanted.get("q"))]
+        if "workspace_id" in self.table.__table__.c:
+            # Row security says so too, but not in a way the planner could count rows by.
+            met.append(_column(self.table, "workspace_id") == request.user.workspace_id)
+        query = select(self.table).options(*self.options)
+        if cursor is None:
+            query = query.where(*met)
+        else:
+            behind = _after(key, tie, descending, *self._position(cursor, name, bound_to))
+            if len(behind) == 1:
+                query = query.where(*met, *behind)
+            else:
+                stretches = [select(tie).where(*met, each).order_by(*order).limit(limit + 1) for each in behind]
+                query = query.where(tie.in_(union_all(*(stretch.subquery().select() for stretch in stretches))))
         rows = (await db.scalars(query.order_by(*order).limit(limit + 1))).all()
         items = [msgspec.convert(row, self.view, from_attributes=True) for row in rows[:limit]]
         if len(rows) <= limit:
@@ -148,16 +168,26 @@ class Listing:
         conditions: list[ColumnElement[bool]] = []
         for name, value in wanted.items():
             if name == "q":
-                if value:
-                    conditions.append(or_(*(column.icontains(value, autoescape=True) for column in self.search)))
-            elif name in self._by:
+                continue
+            if name in self._by:
                 column = _column(self.table, self._by[name])
                 holds_many = get_origin(shapes.plain(self.fields[self._by[name]].type)) is list
-                conditions.append(any_(column) == value if holds_many else column.is_not_distinct_from(value))
+                conditions.append(any_(column) == value if holds_many else column == value)
             elif value is not None:
                 created = _column(self.table, "created_at")
                 conditions.append(created >= value if name == "createdAfter" else created < value)
         return conditions
+
+    async def _found(self, db: AsyncSession, q: str | None) -> list[ColumnElement[bool]]:
+        """What the words of ``q`` ask of a row."""
+        if not q:
+            return []
+        kind = search_kind(self.table)
+        if kind is None:
+            words = q.split()[:_MOST_WORDS] or [q]
+            return [or_(*(column.icontains(word, autoescape=True) for column in self.search)) for word in words]
+        question = search.read(q)
+        return [false() if question is None else await search.meant(db, question, kind.name, kind.rows)]
 
     def _position(self, cursor: str, name: str, bound_to: bytes) -> tuple[Any, Any]:
         """The sort value and id of the last row seen."""
@@ -166,8 +196,8 @@ class Listing:
             if packed[:8] != _digest(packed[8:], bound_to) or _pack(packed[8:], bound_to) != cursor:
                 raise ValueError
             value, identity = msgspec.json.decode(packed[8:])
-            kinds = (self.fields[name].type, self.fields["id"].type)
-            return msgspec.convert(value, kinds[0]), msgspec.convert(identity, kinds[1])
+            kind = self.fields[name.removesuffix(_KEY)].type
+            return msgspec.convert(value, kind), msgspec.convert(identity, self.fields["id"].type)
         except (ValueError, msgspec.MsgspecError):
             raise Invalid({"cursor": "is not the nextCursor of a list with these filters and this sort"}) from None
 
@@ -183,15 +213,18 @@ def refuse_unknown(request: Request, known: Mapping[str, Any]) -> None:
 
 def _after(
     key: InstrumentedAttribute[Any], tie: InstrumentedAttribute[Any], descending: bool, value: Any, identity: Any
-) -> ColumnElement[bool]:
-    """Rows behind (value, identity), where PostgreSQL puts null: last when ascending, first when descending."""
+) -> list[ColumnElement[bool]]:
+    """Rows behind (value, identity), where PostgreSQL puts null: last when ascending, first when descending.
+
+    Two stretches where nulls begin or end: each is a range of an index, both in one condition are none.
+    """
     if value is None:
         beside = and_(key.is_(None), tie < identity if descending else tie > identity)
-        return or_(beside, key.is_not(None)) if descending else beside
+        return [beside, key.is_not(None)] if descending else [beside]
     seen = tuple_(literal(value, key.type), literal(identity, tie.type))
     if descending:
-        return tuple_(key, tie) < seen
-    return or_(tuple_(key, tie) > seen, key.is_(None)) if _is_nullable(key) else tuple_(key, tie) > seen
+        return [tuple_(key, tie) < seen]
+    return [tuple_(key, tie) > seen, key.is_(None)] if _is_nullable(key) else [tuple_(key, tie) > seen]
 
 
 def _is_nullable(key: InstrumentedAttribute[Any]) -> bool:
@@ -225,6 +258,17 @@ def _pack(payload: bytes, bound_to: bytes) -> str:
 def _digest(payload: bytes, bound_to: bytes) -> bytes:
     """A checksum, not a proof: whoever forges a cursor only reads their own workspace from another place on."""
     return hashlib.blake2b(payload, key=hashlib.sha256(bound_to).digest(), digest_size=8).digest()
+
+
+def _key(table: type[Base], name: str) -> str:
+    """The column that a field's rows are sorted by, where that is not the field's own."""
+    return name + _KEY if shapes.column_of(table, name + _KEY) is not None else name
+
+
+def _indexed(table: type[Base]) -> set[str]:
+    """The columns that an index of a table orders its rows by, and then by id."""
+    keys = [[column.name for column in index.columns] for index in cast(Table, table.__table__).indexes]
+    return {names[1] for names in keys if len(names) == 3 and names[::2] == ["workspace_id", "id"]}
 
 
 def _is_ordered(annotation: Any) -> bool:

@@ -48,9 +48,13 @@ class View(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class Base(DeclarativeBase):
-    """Every table of comms. ``noun`` names its rows in events where the class name would be too long."""
+    """Every table of comms. ``noun`` names its rows in events where the class name would be too long.
+
+    A ``large`` one has rows by the hundred thousand: its list sorts by nothing but what an index orders.
+    """
 
     noun: ClassVar[str | None] = None
+    large: ClassVar[bool] = False
 
     metadata = MetaData(
         naming_convention={

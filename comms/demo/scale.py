@@ -134,7 +134,9 @@ SELECT n, at, {_id("at", "'contact' || n")} AS id,
     CASE WHEN r_score < 0.6 THEN floor(random() * 101)::int END AS lead_score,
     CASE WHEN r_owner < 0.5 THEN m.ids[1 + floor(r_owner * 2 * cardinality(m.ids))::int] END AS owner_id
 FROM (
-    SELECT n, now() - interval '731 days' + interval '730 days' * (n - 1) / {{contacts}} AS at,
+    -- A day before the first conversation with them.
+    SELECT n, now() - interval '731 days' + interval '730 days'
+            * ((n - 1)::bigint * {{conversations}} / {{contacts}}) / {{conversations}} AS at,
         1 + floor(random() * {len(words.FIRST_NAMES)})::int AS f,
         1 + floor(random() * {len(words.LAST_NAMES)})::int AS l,
         random() AS r_named, random() AS r_email, random() AS r_phone, random() AS r_company, random() AS r_status,

@@ -8,10 +8,11 @@ import msgspec
 from sqlalchemy import ColumnElement, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms.search.kinds import KINDS
 from comms.search.question import Question
 
 BUDGET = timedelta(milliseconds=15)
-FEW = 2_000
+FEW = 1_000
 """Up to so many rows are looked up by their ids, then filtered and sorted; of more, each row of a list is asked."""
 
 
@@ -31,8 +32,21 @@ class Found(msgspec.Struct, frozen=True):
     place: Place
 
 
+class Texts(msgspec.Struct, frozen=True):
+    """A row's texts, by the names of the fields."""
+
+    conversation_id: uuid.UUID | None
+    at: datetime
+    of: dict[str, str | None]
+
+
 async def find(
-    db: AsyncSession, question: Question, kinds: Sequence[str], most: int, after: Place | None = None
+    db: AsyncSession,
+    question: Question,
+    kinds: Sequence[str],
+    most: int,
+    after: Place | None = None,
+    budget: timedelta | None = BUDGET,
 ) -> tuple[list[Found], Place | None]:
     """At most so many of the rows that are meant, and where the rest begin.
 
@@ -50,7 +64,7 @@ async def find(
                 "at": start.at,
                 "id": start.id,
                 "most": most + 1,
-                "budget": BUDGET,
+                "budget": budget,
             },
         )
     ).all()
@@ -61,9 +75,18 @@ async def find(
     return found, None if stopped is None else Place(stopped.bucket)
 
 
+async def texts_of(db: AsyncSession, found: Sequence[Found]) -> dict[uuid.UUID, Texts]:
+    """What stands in the rows found, as far as they are still there."""
+    ids = {kind: [row.id for row in found if row.kind == kind] for kind in KINDS}
+    return {
+        row.id: Texts(row.conversation_id, row.at, dict(zip(KINDS[row.kind].texts, row.texts, strict=True)))
+        for row in await db.execute(_TEXTS, ids)
+    }
+
+
 async def meant(db: AsyncSession, question: Question, kind: str, table: str) -> ColumnElement[bool]:
     """The condition that a row of ``table`` is meant: one of few, or else asked row by row."""
-    found, rest = await find(db, question, [kind], FEW)
+    found, rest = await find(db, question, [kind], FEW, budget=None)
     if rest is None:
         among = text(f"{table}.id = ANY(CAST(:found AS uuid[]))")
         return among.bindparams(found=[row.id for row in found])  # type: ignore[return-value]  # a condition is text too
@@ -74,6 +97,14 @@ async def meant(db: AsyncSession, question: Question, kind: str, table: str) -> 
     return asked.bindparams(asked=question.whole())  # type: ignore[return-value]  # a condition is text too
 
 
+_TEXTS = text(
+    " UNION ALL ".join(
+        f"SELECT '{kind.name}' AS kind, t.id, t.created_at AS at, {kind.conversation} AS conversation_id,"
+        f" ARRAY[{', '.join(kind.texts.values())}]::text[] AS texts"
+        f" FROM {kind.rows} t WHERE t.id = ANY(CAST(:{kind.name} AS uuid[]))"
+        for kind in KINDS.values()
+    )
+)
 _FOUND = text(
     "SELECT * FROM search_found(CAST(:kinds AS text[]), :wanted, :filtered, :bucket, :at, :id, :most, :budget)"
 )

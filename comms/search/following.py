@@ -66,11 +66,11 @@ async def _take_older(db: AsyncSession, workspace_id: uuid.UUID, progress: Any, 
             {"here": workspace_id, "after": progress.backfill_after or uuid.UUID(int=0), "most": most},
         )
     ).all()
-    await index(db, workspace_id, kind, ids, progress.bucket)
+    new = await index(db, workspace_id, kind, ids, progress.bucket)
     names = list(KINDS)
     others = names[names.index(kind) + 1 :]
     to_do = {"kind": kind, "after": ids[-1]} if len(ids) == most else {"kind": next(iter(others), None), "after": None}
-    await db.execute(_BACK, {"here": workspace_id, "new": len(ids), "full": BUCKET, **to_do})
+    await db.execute(_BACK, {"here": workspace_id, "new": new, "full": BUCKET, **to_do})
 
 
 _OLDER = {

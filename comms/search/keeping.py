@@ -18,10 +18,11 @@ from comms.search.words import document, tag, words_of
 
 async def index(
     db: AsyncSession, workspace_id: uuid.UUID, kind: str, ids: Iterable[uuid.UUID], bucket: int | None = None
-) -> None:
+) -> int:
     """These rows are found by the words they have now, and those that are gone no longer.
 
     A row stays in the bucket it is in, so that whoever is paging meets it once; a new one comes into ``bucket``.
+    Returns how many are new.
     """
     asked = sorted(set(ids))
     rows = (await db.execute(_ROWS[kind], {"here": workspace_id, "ids": asked})).all()
@@ -30,6 +31,7 @@ async def index(
     marks: dict[int, str] = {}
     documents: list[tuple[Any, ...]] = []
     bare = []
+    new = 0
     for row in rows:
         words = words_of(row.texts) if row.at is not None else []
         if not words:
@@ -37,6 +39,7 @@ async def index(
             continue
         place = bucket if row.bucket is None else row.bucket
         mark = marks.get(place) or marks.setdefault(place, tag(workspace_id, kind, place))
+        new += row.bucket is None
         documents.append((row.id, place, row.at, row.conversation_id, document(words, mark)))
     if bare:
         await db.execute(_FORGET, {"here": workspace_id, "ids": bare})
@@ -44,6 +47,7 @@ async def index(
         await (await db.connection()).exec_driver_sql(
             _KEEP, (workspace_id, kind, *(list(column) for column in zip(*documents, strict=True)))
         )
+    return new
 
 
 async def take_in(db: AsyncSession) -> None:

@@ -10,6 +10,7 @@ _NUMBER = re.compile(r"\+?\(?\d[\d\s()./+-]*\d")
 _MARK = "\x01"  # where the database puts the mark of the bucket it looks into
 MOST_WORDS = 20
 SHORT = 2
+SHORTEST_DIALLED = 5
 
 
 class Term(msgspec.Struct, frozen=True):
@@ -93,10 +94,13 @@ def _term(word: str) -> Term:
 
 
 def _number(text: str) -> Part:
+    """A number in groups, or as it is dialled within its country: also meant without the zero, in one piece."""
     groups = tuple(Term(match[0]) for match in WORD.finditer(text))
-    digits = "".join(term.word for term in groups).lstrip("0")
-    together = Term(digits[:LONGEST], is_beginning=True) if len(digits) >= SHORTEST_TAIL else None
-    return Part(groups, together)
+    written = "".join(term.word for term in groups)
+    digits = written.lstrip("0")
+    if len(digits) < SHORTEST_TAIL or (len(groups) == 1 and (digits == written or len(digits) < SHORTEST_DIALLED)):
+        return Part(groups)
+    return Part(groups, Term(digits[:LONGEST], is_beginning=True))
 
 
 def _unfinished(part: Part) -> Part:

@@ -8,7 +8,8 @@ import hashlib
 import re
 import unicodedata
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
 
 LONGEST = 40
 MOST = 1_000
@@ -43,22 +44,26 @@ def words_of(texts: Iterable[str | None]) -> list[str]:
     for text in texts:
         if text:
             for match in WORD.finditer(text):
-                found.update(dict.fromkeys(_kept(fold(match[0]))))
+                found.update(dict.fromkeys(_kept(match[0])))
                 if len(found) >= MOST:
                     return list(found)[:MOST]
     return list(found)
 
 
-def _kept(word: str) -> Iterator[str]:
+@lru_cache(16_384)
+def _kept(word: str) -> tuple[str, ...]:
+    """As what a word is kept. People use few words, most of the time."""
+    word = fold(word)
     if word.isascii():
-        yield word[:LONGEST]
         if SHORTEST_NUMBER <= len(word) <= LONGEST_NUMBER and word.isdigit():
-            yield from (word[start:] for start in range(1, len(word) - SHORTEST_TAIL + 1))
-        return
+            return tuple(word[start:] for start in range(len(word) - SHORTEST_TAIL + 1))
+        return (word[:LONGEST],)
+    parts: list[str] = []
     for part in pieces(word):
-        yield part[:LONGEST]
+        parts.append(part[:LONGEST])
         if is_unspaced(part):
-            yield part[-1]
+            parts.append(part[-1])
+    return tuple(parts)
 
 
 def pieces(word: str) -> list[str]:

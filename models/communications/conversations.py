@@ -39,6 +39,7 @@ MOST_TAGS = 50
 class Conversation(TenantRow, Base):
     """All that is said between the business and one contact on one channel."""
 
+    large = True
     __tablename__ = "conversations"
     __table_args__ = tenant_table(
         refers("contact_id", "contacts", on_delete="SET NULL"),
@@ -121,6 +122,7 @@ class ConversationView(View, kw_only=True):
 class MessageAttachment(TenantRow, Base):
     """One item of a message; the row is there at once, the bytes follow."""
 
+    large = True
     noun = "attachment"
     __tablename__ = "message_attachments"
     __table_args__ = tenant_table(
@@ -128,6 +130,7 @@ class MessageAttachment(TenantRow, Base):
         refers("message_id", "conversation_messages", on_delete="CASCADE"),
         refers("connection_id", "workspace_api_keys", on_delete="SET NULL"),
         one_of("state", AttachmentState),
+        Index("ix_message_attachments_created", "workspace_id", "created_at", "id"),
         Index(
             "ix_message_attachments_due",
             "next_attempt_at",
@@ -176,6 +179,7 @@ class ConversationMessage(TenantRow, Base):
     nothing but what the provider calls it: so a repeated webhook finds it, and does not bring it back.
     """
 
+    large = True
     noun = "message"
     __tablename__ = "conversation_messages"
     __table_args__ = part_of_tenant(
@@ -287,6 +291,7 @@ class ConversationMessageView(View, kw_only=True):
 class ConversationParticipant(TenantRow, Base):
     """A member who takes part in, or watches, a conversation."""
 
+    large = True
     __tablename__ = "conversation_participants"
     __table_args__ = tenant_table(
         UniqueConstraint("workspace_id", "conversation_id", "user_id"),

@@ -78,6 +78,7 @@ class TeamChannelMemberView(View, kw_only=True):
 class TeamMessage(TenantRow, Base):
     """One message in a team channel; a reply names the message it answers."""
 
+    large = True
     __tablename__ = "team_messages"
     __table_args__ = tenant_table(
         refers("channel_id", "team_channels", on_delete="CASCADE"),
@@ -132,11 +133,13 @@ class TeamMessageView(View, kw_only=True):
 class Notification(TenantRow, Base):
     """Something one member is told about."""
 
+    large = True
     __tablename__ = "notifications"
     __table_args__ = tenant_table(
         refers_to_member("user_id"),
         one_of("type", NotificationType),
         Index("ix_notifications_user", "workspace_id", "user_id", "created_at", "id"),
+        Index("ix_notifications_created", "workspace_id", "created_at", "id"),
     )
 
     user_id: Mapped[uuid.UUID]

@@ -22,6 +22,7 @@ class WebhookReceipt(TenantRow, Base):
     again by the worker at ``next_attempt_at``.
     """
 
+    large = True
     __tablename__ = "webhook_receipts"
     __table_args__ = part_of_tenant(
         # A webhook is known by what the provider signed, never by a header.
@@ -88,6 +89,7 @@ class WebhookReceiptView(View, kw_only=True):
 class DeliveryReportRow(TenantRow, Base):
     """One delivery report. ``message_id`` is empty while the message it speaks of is not known yet."""
 
+    large = True
     __tablename__ = "delivery_reports"
     __table_args__ = tenant_table(
         UniqueConstraint("workspace_id", "provider", "provider_message_id", "reported"),

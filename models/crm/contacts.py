@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers_to_member, tenant_table
@@ -25,6 +25,7 @@ SUFFIX_KEY = "right(value, 7)"
 class Contact(TenantRow, Base):
     """Somebody the business talks to, whatever number or address they use."""
 
+    large = True
     __tablename__ = "contacts"
     __table_args__ = tenant_table(
         refers_to_member("owner_id"),
@@ -32,6 +33,11 @@ class Contact(TenantRow, Base):
         CheckConstraint("lead_score BETWEEN 0 AND 100", name="lead_score_range"),
         Index("ix_contacts_created", "workspace_id", "created_at", "id"),
         Index("ix_contacts_name_key", "workspace_id", text(NAME_KEY)),
+        Index("ix_contacts_updated", "workspace_id", "updated_at", "id"),
+        Index("ix_contacts_last_name", "workspace_id", "last_name_key", "id"),
+        Index("ix_contacts_company", "workspace_id", "company_key", "id"),
+        Index("ix_contacts_last_contacted", "workspace_id", "last_contacted_at", "id"),
+        Index("ix_contacts_lead_score", "workspace_id", "lead_score", "id"),
     )
 
     owner_id: Mapped[uuid.UUID | None]
@@ -47,6 +53,9 @@ class Contact(TenantRow, Base):
     custom_fields: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     last_contacted_at: Mapped[datetime | None]
     lead_score: Mapped[int | None]
+    # What lists sort by: whatever the case, and never longer than an index takes.
+    last_name_key: Mapped[str | None] = mapped_column(Computed('lower("left"(last_name, 100))', persisted=True))
+    company_key: Mapped[str | None] = mapped_column(Computed('lower("left"(company, 100))', persisted=True))
 
 
 class ContactView(View, kw_only=True):
@@ -73,6 +82,7 @@ class ContactView(View, kw_only=True):
 class ContactPoint(TenantRow, Base):
     """One address of a contact; nobody else in the workspace has it, so an inbound message finds its sender."""
 
+    large = True
     __tablename__ = "contact_points"
     __table_args__ = tenant_table(
         UniqueConstraint("workspace_id", "kind", "value"),
@@ -90,6 +100,7 @@ class ContactPoint(TenantRow, Base):
         Index(
             "ix_contact_points_suffix_key", "workspace_id", text(SUFFIX_KEY), postgresql_where=text("kind = 'phone'")
         ),
+        Index("ix_contact_points_created", "workspace_id", "created_at", "id"),
         Index(
             "uq_contact_points_primary",
             "workspace_id",

@@ -140,6 +140,7 @@ def _pictures_and_reports_arrive(data_dir: Path, made: dict[str, Any]) -> None:
         mms = several.submit(comms, "simulate", "mms", "--media", "2", "--body", "look", "--data-dir", data_dir)
         report = several.submit(comms, "simulate", "status", "delivered", "--data-dir", data_dir)
     assert mms.result().returncode == 0, mms.result().stderr
+    until_now(lambda: _get(made, "conversation-messages", direction="inbound", q="look"), within=10)
     (message,) = _get(made, "conversation-messages", direction="inbound", q="look")
     assert message["id"] in mms.result().stdout
     until_now(lambda: len(_get(made, "message-attachments", messageId=message["id"], state="stored")) == 2, within=10)

@@ -11,6 +11,22 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
+# What large lists sort by; each is (workspace_id, column, id).
+SORTED = (
+    ("ix_contacts_updated", "contacts", "updated_at"),
+    ("ix_contacts_last_name", "contacts", "last_name_key"),
+    ("ix_contacts_company", "contacts", "company_key"),
+    ("ix_contacts_last_contacted", "contacts", "last_contacted_at"),
+    ("ix_contacts_lead_score", "contacts", "lead_score"),
+    ("ix_contact_points_created", "contact_points", "created_at"),
+    ("ix_message_attachments_created", "message_attachments", "created_at"),
+    ("ix_team_messages_created", "team_messages", "created_at"),
+    ("ix_notifications_created", "notifications", "created_at"),
+)
+
+# What alphabetical lists sort by: whatever the case, and never longer than an index takes.
+KEYS = ("last_name", "company")
+
 # What a word is marked with. ``comms.search.words`` says the same in Python.
 TAG = """
 CREATE FUNCTION search_tag(workspace uuid, kind text, bucket int) RETURNS text
@@ -32,6 +48,7 @@ CREATE FUNCTION search_found(
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100
 SET search_path = pg_catalog, public, pg_temp
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -70,6 +87,11 @@ $$
 
 
 def upgrade() -> None:
+    for name in KEYS:
+        law = sa.Computed(f'lower("left"({name}, 100))', persisted=True)
+        op.add_column("contacts", sa.Column(f"{name}_key", sa.Text(), law, nullable=True))
+    for name, table, column in SORTED:
+        op.create_index(name, table, ["workspace_id", column, "id"])
     op.create_table(
         "search_documents",
         sa.Column("workspace_id", sa.Uuid(), nullable=False),
@@ -134,3 +156,7 @@ def downgrade() -> None:
     op.drop_table("search_progress")
     op.drop_table("search_documents")
     op.execute("DROP FUNCTION search_tag")
+    for name, table, _ in SORTED:
+        op.drop_index(name, table)
+    for name in KEYS:
+        op.drop_column("contacts", f"{name}_key")

@@ -1,0 +1,141 @@
+"""One search over messages, conversations and contacts."""
+
+import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Router, get
+from litestar.params import FromQuery, QueryParameter
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import search
+from comms.credentials import Identity
+from comms.errors import Forbidden, Invalid
+from comms.search import KINDS, Found, Kind, Place, Question, Texts
+from handlers import shapes
+from handlers.given import Asker, Db, Request
+from handlers.guards import reader
+from handlers.listing import Page, refuse_unknown
+from handlers.resource import RESOURCES, Resource
+
+ResultType = Literal["message", "conversation", "contact"]
+TYPES: tuple[ResultType, ...] = ("message", "conversation", "contact")
+LIMIT, MOST, LONGEST = 20, 100, 500
+_KNOWN = dict.fromkeys(("q", "types", "limit", "cursor"))
+
+
+class Highlight(msgspec.Struct, rename="camel"):
+    """Where the words are: HTML, escaped, with `<mark>` around what was meant."""
+
+    field: str
+    html: str
+
+
+class SearchResult(msgspec.Struct, rename="camel"):
+    """A row in which all the words are; `id` is the message's, conversation's or contact's."""
+
+    type: ResultType
+    id: uuid.UUID
+    conversation_id: uuid.UUID | None
+    at: datetime
+    highlights: list[Highlight]
+
+
+@get("/search", operation_id="search", guards=[reader])
+async def find(
+    request: Request,
+    db: Db,
+    identity: Asker,
+    q: Annotated[str, QueryParameter(min_length=1, max_length=LONGEST, description="The words.")],
+    types: Annotated[
+        str | None, QueryParameter(description="Some of message, conversation, contact; by comma.")
+    ] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=MOST)] = LIMIT,
+    cursor: FromQuery[str | None] = None,
+) -> Page[SearchResult]:
+    """Messages, conversations (by their subjects) and contacts in which all the words are, the latest first.
+
+    The last word may be the beginning of one. Case and accents do not matter, numbers are found however they are
+    written, and nothing in `q` is syntax. A page may hold fewer than `limit` and still have a `nextCursor`: a search
+    does not take longer than some milliseconds.
+    """
+    refuse_unknown(request, _KNOWN)
+    wanted = _types(types)
+    try:
+        shapes.refuse_unstorable(q)
+    except ValueError as error:
+        raise Invalid({"q": str(error)}) from None
+    resources: dict[str, Resource] = {kind: _resource(KINDS[kind], identity) for kind in wanted}
+    question = search.read(q)
+    if question is None:
+        return Page([])
+    after = None if cursor is None else _place(cursor)
+    found, rest = await search.find(db, question, wanted, limit, after)
+    hidden = await _hidden(db, identity, resources, found)
+    texts = await search.texts_of(db, [row for row in found if row.id not in hidden])
+    items = [_shown(row, texts[row.id], question) for row in found if row.id in texts]
+    return Page(items, None if rest is None else _cursor(rest))
+
+
+def _types(types: str | None) -> list[ResultType]:
+    if types is None:
+        return list(TYPES)
+    asked = {name.strip() for name in types.split(",")}
+    if not asked <= set(TYPES):
+        raise Invalid({"types": f"is some of {', '.join(TYPES)}, separated by commas"})
+    return [name for name in TYPES if name in asked]
+
+
+def _resource(kind: Kind, identity: Identity) -> Resource:
+    """The declared list of those rows, whose rules of visibility hold here too."""
+    resource = next(resource for resource in RESOURCES if resource.table is kind.table)
+    if not resource.who_reads.admits(identity):
+        raise Forbidden(f"A workspace's {identity.role} may not read {kind.rows}: it takes {resource.who_reads}.")
+    return resource
+
+
+async def _hidden(
+    db: AsyncSession, identity: Identity, resources: Mapping[str, Resource], found: Sequence[Found]
+) -> set[uuid.UUID]:
+    """What was found and the asker's lists would not show."""
+    hidden: set[uuid.UUID] = set()
+    for kind, resource in resources.items():
+        conditions = resource.visible(identity)
+        if conditions:
+            ids = [row.id for row in found if row.kind == kind]
+            seen = await db.scalars(select(resource.table.id).where(resource.table.id.in_(ids), *conditions))
+            hidden |= set(ids) - set(seen)
+    return hidden
+
+
+def _shown(row: Found, texts: Texts, question: Question) -> SearchResult:
+    kind: Any = row.kind
+    marked = {field: search.highlight(question, text) for field, text in texts.of.items() if text}
+    if marked.get("email") or marked.get("phone"):
+        marked.pop("contactPoints", None)  # they are among them
+    highlights = [Highlight(field, html) for field, html in marked.items() if html]
+    return SearchResult(kind, row.id, texts.conversation_id, texts.at, highlights)
+
+
+def _cursor(place: Place) -> str:
+    return urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()
+
+
+def _place(cursor: str) -> Place:
+    try:
+        packed = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        place = msgspec.json.decode(packed, type=Place)
+        if not 0 <= place.bucket < 2**31 or (place.at is None) != (place.id is None):
+            raise ValueError
+        if place.at is not None and place.at.tzinfo is None:
+            raise ValueError
+    except (ValueError, msgspec.MsgspecError):
+        raise Invalid({"cursor": "is not the nextCursor of a search"}) from None
+    return place
+
+
+routes = Router("/", tags=["search"], route_handlers=[find])

@@ -1,0 +1,261 @@
+"""Search by words: over everything, and within lists."""
+
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from comms.search import following
+from comms.search.following import keep_up
+from comms.service import Service
+from models.base import now
+from models.communications import ConversationMessage
+from models.search import SearchDocument
+from tests.conftest import Client
+from tests.handlers.test_resources import counted, named
+from tests.make import communications as make
+
+API = "/api/v1"
+
+
+async def said(client: Client, conversation_id: str, content: str, **more: Any) -> str:
+    """The id of a message recorded over the API."""
+    body = {"direction": "outbound", "content": content, **more}
+    answer = await client.post(f"{API}/conversations/{conversation_id}/messages", json=body)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def begun(client: Client, **values: Any) -> str:
+    answer = await client.post(f"{API}/conversations", json={"channel": "email", **values})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def met(client: Client, **values: Any) -> str:
+    answer = await client.post(f"{API}/contacts", json=values)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def results(client: httpx.AsyncClient, q: str, **query: Any) -> list[dict[str, Any]]:
+    answer = await client.get(f"{API}/search", params={"q": q, **query})
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+async def ids(client: Client, path: str, **query: Any) -> set[str]:
+    answer = await client.get(f"{API}{path}", params=query)
+    assert answer.status_code == 200, answer.text
+    return {item["id"] for item in answer.json()["items"]}
+
+
+async def test_what_is_written_is_found_at_once_with_its_place_marked(owner: Client) -> None:
+    talk = await begun(owner, subject="Rückfrage zur Rechnung")
+    message = await said(owner, talk, "Ihre Rechnung <42> & mehr")
+    contact = await met(owner, firstName="José", company="Rechnungswesen GmbH")
+    found = await results(owner, "rechnung")
+    assert {(item["type"], item["id"], item["conversationId"]) for item in found} == {
+        ("message", message, talk),
+        ("conversation", talk, talk),
+        ("contact", contact, None),
+    }
+    (shown,) = [item["highlights"] for item in found if item["type"] == "message"]
+    assert shown == [{"field": "content", "html": "Ihre <mark>Rechnung</mark> &lt;42&gt; &amp; mehr"}]
+    assert [item["id"] for item in await results(owner, "jose rechn", types="contact,message")] == [contact]
+    assert await results(owner, "jose rechn", types="message") == []
+
+
+async def test_a_contact_is_found_by_any_of_its_addresses(owner: Client) -> None:
+    contact = await met(owner, firstName="Jane", email="jane.doe@example.com", phone="+14155550199")
+    other = {"contactId": contact, "kind": "phone", "value": "+442071838750"}
+    assert (await owner.post(f"{API}/contact-points", json=other)).status_code == 201
+    for q in ("(415) 555-0199", "0199", "jane.doe@exa", "doe", "020 7183 8750", "+44 20 7183", "example jane"):
+        assert [item["id"] for item in await results(owner, q)] == [contact], q
+        assert await ids(owner, "/contacts", q=q) == {contact}, q
+    for q in ("415 555-0198", "oe", "jane.roe"):
+        assert await results(owner, q) == []
+    (found,) = await results(owner, "0207183")
+    assert "<mark>+442071838750</mark>" in found["highlights"][0]["html"]
+
+
+async def test_words_that_are_changed_or_deleted_are_not_found_any_more(owner: Client) -> None:
+    talk = await begun(owner, subject="Needle")
+    message = await said(owner, talk, "needle")
+    contact = await met(owner, lastName="Needle")
+    assert len(await results(owner, "needle")) == 3
+    await owner.patch(f"{API}/contacts/{contact}", json={"lastName": "Pin"})
+    assert {item["id"] for item in await results(owner, "needle")} == {talk, message}
+    assert [item["id"] for item in await results(owner, "pin")] == [contact]
+    assert (await owner.delete(f"{API}/conversations/{talk}")).status_code == 204
+    assert (await owner.delete(f"{API}/contacts/{contact}")).status_code == 204
+    assert await results(owner, "needle") == await results(owner, "pin") == []
+
+
+async def test_another_workspace_finds_nothing_of_it(owner: Client, stranger: Client, admin: Any) -> None:
+    await met(owner, lastName="Needle")
+    theirs = await met(stranger, lastName="Needle")
+    assert [item["id"] for item in await results(stranger, "needle")] == [theirs]
+    assert await ids(stranger, "/contacts", q="needle") == {theirs}
+    # Not even where two workspaces' marks are the same.
+    await admin.execute("UPDATE search_documents SET words = (SELECT words FROM search_documents LIMIT 1)")
+    assert len(await results(owner, "needle")) + len(await results(stranger, "needle")) == 1
+
+
+@pytest.mark.parametrize("q", ["%", "&", "'; DROP TABLE contacts; --", "a:*|b", "!needle", "\\", "<->", ":*"])
+async def test_nothing_in_the_words_is_syntax(q: str, owner: Client) -> None:
+    contact = await met(owner, lastName="Needle")
+    found = [item["id"] for item in await results(owner, q)]
+    assert found == ([contact] if "needle" in q else [])
+    await ids(owner, "/contacts", q=q)
+
+
+async def test_what_comes_in_by_webhook_is_found_as_soon_as_the_worker_has_read_the_log(
+    service: Service, owner: Client
+) -> None:
+    sent = await make.sent(service, owner.workspace_id, "SM1")  # past the API, and without an event
+    assert await results(owner, "7pm") == []
+    await keep_up(service.database)
+    assert [item["id"] for item in await results(owner, "7pm")] == [str(sent.id)]
+    assert await ids(owner, "/conversation-messages", q="see you") == {str(sent.id)}
+    await keep_up(service.database)
+    async with service.database.everywhere() as db:
+        assert await following.behind(db) == []
+
+
+async def test_a_deleted_row_is_forgotten_by_the_worker_too(service: Service, owner: Client, admin: Any) -> None:
+    await keep_up(service.database)
+    contact = await met(owner, lastName="Needle")
+    await admin.execute("DELETE FROM contacts")  # as a story of many rows would
+    assert await results(owner, "needle") == []
+    assert await admin.fetchval("SELECT count(*) FROM search_documents") == 1
+    await keep_up(service.database)  # hears of its creation, and does not find it
+    assert await admin.fetchval("SELECT count(*) FROM search_documents") == 0
+    assert await ids(owner, "/contacts", q="needle") == set(), contact
+
+
+async def test_pages_go_through_all_buckets_and_meet_everything_once(
+    service: Service, owner: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _many(service, owner, 60)
+    monkeypatch.setattr(following, "BUCKET", 20)
+    await keep_up(service.database, most=10)
+    await _many(service, owner, 5)  # not yet taken in
+    seen: list[str] = []
+    cursor = None
+    for _ in range(100):
+        query = {"q": "needle", "limit": "7"} | ({"cursor": cursor} if cursor else {})
+        page = (await owner.get(f"{API}/search", params=query)).json()
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["nextCursor"]
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) == 60
+    assert await _buckets(service) >= {0, 1, 2}
+    times = [item["at"] for item in await results(owner, "needle", limit=100)]
+    assert times == sorted(times, reverse=True)
+
+
+async def _buckets(service: Service) -> set[int]:
+    async with service.database.everywhere() as db:
+        return set(await db.scalars(select(SearchDocument.bucket)))
+
+
+async def _many(service: Service, owner: Client, count: int) -> None:
+    talk = await make.conversation(service, owner.workspace_id)
+    async with service.database.everywhere() as db:
+        for number in range(count):
+            db.add(
+                ConversationMessage(
+                    workspace_id=owner.workspace_id,
+                    conversation_id=talk.id,
+                    direction="inbound" if number % 2 else "outbound",
+                    content=f"a needle, number {number}",
+                    sender_type="system",
+                    status="received",
+                    created_at=now(),
+                )
+            )
+
+
+@pytest.mark.parametrize("few", [1, 1_000])
+async def test_a_list_of_words_is_the_same_whether_few_or_many_are_meant(
+    few: int, service: Service, owner: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _many(service, owner, 30)
+    await keep_up(service.database)
+    monkeypatch.setattr("comms.search.finding.FEW", few)
+    path = f"{API}/conversation-messages"
+    seen: list[str] = []
+    cursor = None
+    while True:
+        query = {"q": "needle", "limit": "4", "direction": "inbound"} | ({"cursor": cursor} if cursor else {})
+        answer = await owner.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        seen += [item["id"] for item in answer.json()["items"]]
+        cursor = answer.json()["nextCursor"]
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) == 15
+    assert len(await ids(owner, "/conversation-messages", q="numb 7")) == 0
+    assert len(await ids(owner, "/conversation-messages", q="needle number 7")) == 1
+
+
+async def test_a_search_takes_as_many_queries_however_much_is_found(service: Service, owner: Client) -> None:
+    await met(owner, lastName="Needle")
+    await results(owner, "needle")
+    with counted() as statements:
+        assert len(await results(owner, "needle")) == 1
+        for_one = statements()
+    await _many(service, owner, 10)
+    await keep_up(service.database)
+    with counted() as statements:
+        assert len(await results(owner, "needle")) == 11
+        assert statements() == for_one
+
+
+async def test_nobody_searches_without_a_token_and_a_viewer_may(anonymous: httpx.AsyncClient, viewer: Client) -> None:
+    assert (await anonymous.get(f"{API}/search", params={"q": "x"})).status_code == 401
+    assert await results(viewer, "x") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("q=", "q"),
+        ("q=" + "x" * 501, "q"),
+        ("q=a%00b", "q"),
+        ("q=a&types=deal", "types"),
+        ("q=a&types=", "types"),
+        ("q=a&limit=0", "limit"),
+        ("q=a&limit=101", "limit"),
+        ("q=a&cursor=x", "cursor"),
+        ("q=a&cursor=WzEsMiwzXQ", "cursor"),
+        ("q=a&sort=at", "sort"),
+    ],
+)
+async def test_a_question_that_makes_no_sense_is_refused_by_name(query: str, field: str, owner: Client) -> None:
+    answer = await owner.get(f"{API}/search?{query}")
+    assert answer.status_code == 400, answer.text
+    assert named(answer) == {field}
+
+
+async def test_an_alphabetical_list_minds_no_case_and_puts_the_nameless_last(owner: Client) -> None:
+    names = ["bell", "Abel", None, "Zoe", "abba", None, "zack"]
+    made = {await met(owner, lastName=name, source=str(uuid.uuid4())): name for name in names}
+    for sort in ("lastName", "-lastName"):
+        seen: list[str] = []
+        cursor = None
+        while True:
+            query = {"limit": "2", "sort": sort} | ({"cursor": cursor} if cursor else {})
+            page = (await owner.get(f"{API}/contacts", params=query)).json()
+            seen += [item["id"] for item in page["items"]]
+            cursor = page["nextCursor"]
+            if cursor is None:
+                break
+        listed = [made[identity] for identity in seen]
+        expected = ["abba", "Abel", "bell", "zack", "Zoe", None, None]
+        assert listed == (expected if sort == "lastName" else expected[::-1])
