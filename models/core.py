@@ -82,6 +82,8 @@ class WorkspaceView(View, kw_only=True):
     slug: ReadOnly[str]
     clerk_organization_id: ReadOnly[str | None] = None
     subscription_tier: ReadOnly[SubscriptionTier]
+    stripe_customer_id: ReadOnly[str | None] = None
+    stripe_subscription_id: ReadOnly[str | None] = None
     settings: dict[str, Any] = {}
     encrypted_api_keys: ReadOnly[dict[AiProvider, AiKeyView]] = {}
     is_active: ReadOnly[bool]
@@ -109,10 +111,12 @@ class UserView(View, kw_only=True):
     """A person, as fellow members of a workspace see them."""
 
     id: ReadOnly[uuid.UUID]
+    clerk_user_id: ReadOnly[str | None] = None
     email: ReadOnly[str]
     first_name: str | None = None
     last_name: str | None = None
     avatar_url: str | None = None
+    last_login_at: ReadOnly[datetime | None] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
 

@@ -130,7 +130,6 @@ class MessageAttachment(TenantRow, Base):
         refers("message_id", "conversation_messages", on_delete="CASCADE"),
         refers("connection_id", "workspace_api_keys", on_delete="SET NULL"),
         one_of("state", AttachmentState),
-        Index("ix_message_attachments_created", "workspace_id", "created_at", "id"),
         Index(
             "ix_message_attachments_due",
             "next_attempt_at",

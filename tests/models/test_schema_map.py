@@ -12,7 +12,6 @@ from tests.models.schema_map import Column, snake, tables
 
 TABLES = tables()
 HIDDEN = {
-    "workspaces.encryptedApiKeys",  # its last four characters are, beside it
     "workspaceApiKeys.encryptedKey",
     "workspaceApiKeys.iv",
     "workspaceApiKeys.authTag",

@@ -19,8 +19,6 @@ SORTED = (
     ("ix_contacts_last_contacted", "contacts", "last_contacted_at"),
     ("ix_contacts_lead_score", "contacts", "lead_score"),
     ("ix_contact_points_created", "contact_points", "created_at"),
-    ("ix_message_attachments_created", "message_attachments", "created_at"),
-    ("ix_team_messages_created", "team_messages", "created_at"),
     ("ix_notifications_created", "notifications", "created_at"),
 )
 
