@@ -64,6 +64,14 @@ async def issue_for(
         )
     if expires_at is not None and expires_at <= now():
         raise Invalid({"expiresAt": "must lie in the future"})
+    # Who is being deactivated at this moment gets no token that would outlive it.
+    query = select(WorkspaceMember.id).where(
+        WorkspaceMember.workspace_id == identity.workspace_id,
+        WorkspaceMember.user_id == identity.user_id,
+        WorkspaceMember.is_active,
+    )
+    if await db.scalar(query.with_for_update(read=True)) is None:
+        raise Unauthenticated
     return await issue(db, identity, name, scopes=scopes, expires_at=expires_at)
 
 

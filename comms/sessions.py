@@ -55,13 +55,21 @@ async def sign_in(
     database: Database, passwords: Passwords, email: str, password: str, workspace: str | None, origin: From
 ) -> SignedIn:
     """The person is signed in. Whether the address or the password was wrong is not to be told, nor to be timed."""
-    user_id = await prove(database, passwords, email, password, origin)
-    async with database.everywhere(Actor("user", user_id)) as db:
-        member, place = await _membership(db, user_id, workspace)
+    proof = await prove(database, passwords, email, password, origin)
+    async with database.everywhere(Actor("user", proof.user_id)) as db:
+        await _still_holds(db, proof)
+        member, place = await _membership(db, proof.user_id, workspace)
         return await begin(db, member, place, origin)
 
 
-async def prove(database: Database, passwords: Passwords, email: str, password: str, origin: From) -> uuid.UUID:
+class Proof(msgspec.Struct, frozen=True):
+    """Somebody has proved the password of which ``kept`` was kept."""
+
+    user_id: uuid.UUID
+    kept: str
+
+
+async def prove(database: Database, passwords: Passwords, email: str, password: str, origin: From) -> Proof:
     """Whose e-mail address and password these are; raises ``Unauthenticated``, or ``TooMany``."""
     await limits.admit(database, email=email, address=origin.address)
     async with database.everywhere() as db:
@@ -76,17 +84,21 @@ async def prove(database: Database, passwords: Passwords, email: str, password: 
     if not await passwords.matches(kept, password) or found is None or kept is None:
         raise Unauthenticated(WRONG)
     await limits.forgive(database, email=email)
-    if passwords.is_outdated(kept):
-        renewed = await passwords.hash(password)
-        async with database.everywhere() as db:
-            # Only the one that was proved: it may have been changed meanwhile.
-            await db.execute(
-                update(UserPassword)
-                .where(UserPassword.user_id == found.id, UserPassword.hash == kept)
-                .values(hash=renewed)
-            )
-    user_id: uuid.UUID = found.id
-    return user_id
+    if not passwords.is_outdated(kept):
+        return Proof(found.id, kept)
+    renewed = await passwords.hash(password)
+    async with database.everywhere() as db:
+        # Only the one that was proved: it may have been changed meanwhile.
+        same = (UserPassword.user_id == found.id) & (UserPassword.hash == kept)
+        await db.execute(update(UserPassword).where(same).values(hash=renewed))
+    return Proof(found.id, renewed)
+
+
+async def _still_holds(db: AsyncSession, proof: Proof) -> None:
+    """Who changes their password at this moment wants no session by the old one: theirs, or this one, comes first."""
+    query = select(UserPassword.hash).where(UserPassword.user_id == proof.user_id).with_for_update(read=True)
+    if await db.scalar(query) != proof.kept:
+        raise Unauthenticated(WRONG)
 
 
 async def _membership(db: AsyncSession, user_id: uuid.UUID, slug: str | None) -> tuple[WorkspaceMember, Workspace]:
@@ -96,6 +108,8 @@ async def _membership(db: AsyncSession, user_id: uuid.UUID, slug: str | None) ->
         .join(Workspace, Workspace.id == WorkspaceMember.workspace_id)
         .where(WorkspaceMember.user_id == user_id, WorkspaceMember.is_active, Workspace.is_active)
         .order_by(Workspace.slug)
+        # Who is being deactivated at this moment gets no session that would outlive it.
+        .with_for_update(read=True, of=WorkspaceMember)
     )
     found = (await db.execute(query if slug is None else query.where(Workspace.slug == slug))).all()
     if not found:

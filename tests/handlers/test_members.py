@@ -73,6 +73,12 @@ async def test_a_link_lets_one_in_however_often_it_is_tried_at_once(
     assert (await anonymous.post(f"{address}/acceptance", json=COMING)).status_code == 404
 
 
+async def test_a_known_person_accepts_once_however_often_they_try_at_once(owner: Client, stranger: Client) -> None:
+    address = link_of(await invited(owner, email="owner@rival.example"))
+    answers = await asyncio.gather(*(stranger.post(f"{address}/acceptance", json=COMING) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 404, 404, 404]
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
