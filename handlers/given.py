@@ -1,11 +1,13 @@
 """What handlers are given: who asks, their unit of work, and the service; written the one way Litestar will keep."""
 
+import re
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 from litestar import Request as LitestarRequest
 from litestar.di import NamedDependency, Provide
+from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +18,8 @@ from comms.service import Service
 from handlers import shapes
 from handlers.idempotency import once
 from handlers.preconditions import expecting
+
+_JSON = re.compile(r"application/([\w.-]+\+)?json", re.IGNORECASE)
 
 Db = NamedDependency[AsyncSession]
 Asker = NamedDependency[Identity]
@@ -28,6 +32,9 @@ class Request(LitestarRequest[Identity, str, Any]):
 
     async def json(self) -> Any:
         """The body as a value of the type of the handler's ``data``; read strictly, unlike Litestar's own way."""
+        kind, _ = self.content_type
+        if kind and not _JSON.fullmatch(kind):
+            raise HTTPException(f"The body must be JSON (Content-Type: application/json), not {kind}.", status_code=415)
         try:
             sent = await super().json()
         except RecursionError:
