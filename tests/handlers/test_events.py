@@ -221,3 +221,11 @@ async def test_an_event_that_does_not_begin_with_its_subject_is_a_mistake_of_our
         record(db, "contact.created", contact, view)
         db.add(contact)
     assert [item["event"] for item in await feed(owner)] == ["contact.created"]
+
+
+async def test_a_change_of_state_that_has_a_name_says_what_it_has_changed(owner: Client) -> None:
+    token = (await owner.post(f"{API}/access-tokens", json={"name": "ci"})).json()
+    assert (await owner.delete(f"{API}/access-tokens/{token['id']}")).status_code == 204
+    revoked = (await owner.get(f"{API}/access-tokens/{token['id']}")).json()
+    [told] = await feed(owner, event="access_token.revoked")
+    assert told["changes"] == {"revokedAt": {"before": None, "after": revoked["revokedAt"]}}
