@@ -118,6 +118,8 @@ def record(
     """
     actor: Actor = db.info.get("actor", Actor())
     subject = noun_of(type(row))
+    if not event.startswith(f"{subject}."):
+        raise ValueError(f"an event about a {subject} begins with its noun, unlike {event}")
     identity: uuid.UUID = row.id  # type: ignore[attr-defined]  # every table that events speak of has one
     db.info.setdefault("facts", []).append(
         Fact(

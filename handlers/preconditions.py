@@ -8,7 +8,7 @@ one is told that it is stale. With ``If-None-Match`` a GET is answered 304 while
 import hashlib
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -100,11 +100,11 @@ def expecting(db: AsyncSession, request: Request[Any, Any, Any]) -> Iterator[Non
         raise Invalid({"If-Match": NOT_HONOURED})
 
 
-def check(db: AsyncSession, row: Any, shown: Callable[[Any], View]) -> None:
+def check(db: AsyncSession, row_id: uuid.UUID, view: View) -> None:
     """The row, held and about to be changed, is of the version that the request means; raises ``Stale``."""
     expected: Expected | None = db.info.get(_EXPECTED)
-    if expected is not None and expected.row_id == row.id:
-        expected.check(shown(row))
+    if expected is not None and expected.row_id == row_id:
+        expected.check(view)
 
 
 class Answer(Response[Any]):

@@ -73,7 +73,9 @@ class Resource:
         if row is None:
             raise Missing(f"There is no {self.name.replace('_', ' ')} {row_id} in this workspace.")
         if to_change:
-            preconditions.check(db, row, self.shown)
+            view = self.shown(row)
+            preconditions.check(db, row.id, view)
+            self._before(db).setdefault(row.id, view)
         return row
 
     def shown(self, row: Any) -> Any:
@@ -83,11 +85,14 @@ class Resource:
     async def tell(self, db: AsyncSession, identity: Identity, what: str, row: Any, before: Any = None) -> Any:
         """``<noun>.<what>`` is recorded about the row as it now stands in the database, and that view returned.
 
-        With the view as it was ``before``, what has changed is told too.
+        What has changed is told too: since ``before``, or since the row was found to be changed.
         """
         await db.flush()
         view = self.shown(await self.find(db, identity, row.id))
-        events.record(db, f"{noun_of(self.table)}.{what}", row, view, before=before)
+        seen = self._before(db).get(row.id)
+        events.record(db, f"{noun_of(self.table)}.{what}", row, view, before=before or seen)
+        if seen is not None:
+            self._before(db)[row.id] = view
         return view
 
     async def tell_all(self, db: AsyncSession, identity: Identity, what: str, rows: Sequence[Any]) -> list[Any]:
@@ -141,6 +146,11 @@ class Resource:
     async def _change(self, db: AsyncSession, identity: Identity, row: Any, values: dict[str, Any]) -> None:
         for name, value in values.items():
             setattr(row, name, value)
+
+    def _before(self, db: AsyncSession) -> dict[Any, Any]:
+        """How rows looked that were found to be changed in this unit of work."""
+        looked: dict[Any, Any] = db.info.setdefault("before", {}).setdefault(self.path, {})
+        return looked
 
     def router(self, *more: HTTPRouteHandler) -> Router:
         """The resource's routes, and those written by hand beside it."""

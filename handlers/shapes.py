@@ -38,7 +38,10 @@ def read(shape: type[S], sent: Any) -> S:
             continue
         try:
             refuse_unstorable(value)
+            refuse_float_money(fields[name].type, value)
             converted = msgspec.convert(value, fields[name].type, strict=True)
+            if isinstance(converted, datetime) and converted.tzinfo is None:
+                raise ValueError("needs a time zone, such as 2026-01-31T12:00:00Z")
             values[fields[name].name] = _lawful(fields[name].type, converted)
         except msgspec.ValidationError as error:
             reason, _, place = str(error).partition(" - at `$")
@@ -118,6 +121,29 @@ def refuse_unstorable(value: Any) -> None:
             raise ValueError("must not contain NUL")
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
             raise ValueError("must be Unicode text")
+
+
+def refuse_float_money(annotation: Any, value: Any) -> None:
+    """``ValueError`` when a decimal came as a binary fraction, in which cents get lost."""
+    match value:
+        case float():
+            if Decimal in _options(annotation):
+                raise ValueError('must be a decimal string, such as "12.50", or a whole number')
+        case list():
+            for option in _options(annotation):
+                for inner in value if get_origin(option) is list else ():
+                    refuse_float_money(get_args(option)[0], inner)
+        case dict():
+            for option in _options(annotation):
+                is_struct = isinstance(option, type) and issubclass(option, msgspec.Struct)
+                for field in msgspec.structs.fields(option) if is_struct else ():
+                    refuse_float_money(field.type, value.get(field.encode_name))
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    """What a value may be, without what ``Annotated`` says of it."""
+    kind = plain(annotation)
+    return tuple(plain(option) for option in get_args(kind)) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def _texts(value: Any) -> Iterator[str]:

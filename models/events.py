@@ -30,6 +30,19 @@ class Event(Base):
     __table_args__ = (
         PrimaryKeyConstraint("workspace_id", "seq"),
         Index("ix_events_subject", "workspace_id", "subject_id", "seq"),
+        # What people do, and all that is not about messages: most of the log is neither, and is not slowed by these.
+        Index(
+            "ix_events_actor",
+            "workspace_id",
+            "actor_id",
+            "seq",
+            postgresql_where=text("actor_id IS NOT NULL AND actor_type <> 'contact'"),
+        ),
+        Index(
+            "ix_events_kind", "workspace_id", "subject_type", "seq", postgresql_where=text("subject_type <> 'message'")
+        ),
+        # The log is in order of time, nearly: a summary of each stretch of it is enough, and costs an insert nothing.
+        Index("ix_events_at", "at", postgresql_using="brin", postgresql_with={"autosummarize": True}),
     )
 
     workspace_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("event_counters.workspace_id", ondelete="CASCADE"))

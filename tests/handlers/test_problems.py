@@ -3,10 +3,13 @@
 import json
 import uuid
 from collections.abc import AsyncIterator
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
 import httpx
+import msgspec
 import pytest
 from litestar import get, post
 from litestar.exceptions import HTTPException
@@ -17,6 +20,7 @@ from comms.database import Urls
 from comms.errors import Conflict, Forbidden, Invalid, Missing, Stale, Unauthenticated
 from comms.service import Service
 from comms.settings import Secret, Settings
+from handlers import shapes
 from handlers.app import create_api
 from handlers.given import Db
 from handlers.guards import authenticated
@@ -161,6 +165,77 @@ async def test_a_body_we_cannot_keep_is_refused(owner: Client, body: bytes, stat
     assert answer.status_code == status, answer.text
     if status != 201:
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_money_is_never_a_binary_fraction(owner: Client) -> None:
+    body = {"phoneNumber": "+14155550100", "provider": "twilio"}
+    for price in (1.15, 0.1, 1e300):
+        answer = await owner.post(f"{API}/workspace-phone-numbers", json=body | {"monthlyPrice": price})
+        assert answer.status_code == 400, price
+        assert answer.json()["errors"][0]["field"] == "monthlyPrice"
+    for place, price in enumerate(("1.15", 2, "3")):
+        number = f"+1415555020{place}"
+        answer = await owner.post(
+            f"{API}/workspace-phone-numbers", json=body | {"phoneNumber": number, "monthlyPrice": price}
+        )
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["monthlyPrice"] == f"{float(price):.2f}"
+    for price in ("1.155", "NaN", "Infinity", "1000000000000", True, ""):
+        answer = await owner.post(f"{API}/workspace-phone-numbers", json=body | {"monthlyPrice": price})
+        assert answer.status_code == 400, price
+
+
+class Line(msgspec.Struct):
+    """A line of something."""
+
+    price: Decimal
+
+
+class Bill(msgspec.Struct):
+    """Something of lines."""
+
+    lines: list[Line]
+    due_at: datetime | None = None
+
+
+@pytest.mark.parametrize(
+    ("sent", "field"),
+    [
+        ({"lines": [{"price": 0.1}]}, "lines"),
+        ({"lines": [{"price": "0.10"}], "due_at": "2026-01-01T00:00:00"}, "due_at"),
+        ({"lines": [{"price": "0.10"}], "due_at": "2026-01-01"}, "due_at"),
+        ({"lines": [{"price": "0.10"}], "due_at": 0}, "due_at"),
+    ],
+)
+def test_the_same_holds_in_lines_and_in_shapes_written_by_hand(sent: dict[str, Any], field: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        shapes.read(Bill, sent)
+    assert {name.partition("[")[0] for name in refused.value.errors} == {field}
+    assert shapes.read(Bill, {"lines": [{"price": 1}], "due_at": "2026-01-01T00:00:00+02:00"}).lines[0].price == 1
+
+
+async def test_what_is_searched_for_is_text_and_no_pattern(owner: Client) -> None:
+    for name in ("100%", "100 %", "a_b", "axb", "back\\slash"):
+        assert (await owner.post(f"{API}/contacts", json={"firstName": name})).status_code == 201
+    for sought, found in (("100%", {"100%"}), ("a_b", {"a_b"}), ("\\", {"back\\slash"}), ("%", {"100%", "100 %"})):
+        items = (await owner.get(f"{API}/contacts", params={"q": sought})).json()["items"]
+        assert {item["firstName"] for item in items} == found, sought
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "status"),
+    [
+        ({"Content-Type": "application/json"}, b'{"firstName": "x"}', 201),
+        ({"Content-Type": "application/json; charset=utf-8"}, b'{"firstName": "x"}', 201),
+        ({"Content-Type": "text/plain"}, b'{"firstName": "x"}', 415),
+        ({"Content-Type": "application/xml"}, b"<firstName/>", 415),
+    ],
+)
+async def test_a_body_of_another_kind_is_refused_as_such(
+    owner: Client, headers: dict[str, str], content: bytes, status: int
+) -> None:
+    answer = await owner.post(f"{API}/contacts", content=content, headers=headers)
+    assert answer.status_code == status, answer.text
 
 
 async def test_all_mistakes_are_named_at_once(owner: Client) -> None:

@@ -14,6 +14,19 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("events", sa.Column("changes", sa.JSON(none_as_null=True), nullable=True))
+    op.create_index(
+        "ix_events_actor",
+        "events",
+        ["workspace_id", "actor_id", "seq"],
+        postgresql_where=sa.text("actor_id IS NOT NULL AND actor_type <> 'contact'"),
+    )
+    op.create_index(
+        "ix_events_kind",
+        "events",
+        ["workspace_id", "subject_type", "seq"],
+        postgresql_where=sa.text("subject_type <> 'message'"),
+    )
+    op.create_index("ix_events_at", "events", ["at"], postgresql_using="brin", postgresql_with={"autosummarize": True})
     op.create_table(
         "idempotency_keys",
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -60,4 +73,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("idempotency_keys")
+    for name in ("ix_events_at", "ix_events_kind", "ix_events_actor"):
+        op.drop_index(name, "events")
     op.drop_column("events", "changes")
