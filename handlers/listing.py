@@ -6,8 +6,13 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+<<<<<<< HEAD
 from types import NoneType
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin
+=======
+from types import NoneType, UnionType
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
+>>>>>>> h/documents
 
 import msgspec
 from litestar.params import QueryParameter
@@ -48,7 +53,12 @@ def page_of(view: type[View]) -> type[msgspec.Struct]:
 class Listing:
     """How one table is listed.
 
+<<<<<<< HEAD
     Sorted by any of its view's times and numbers and by what is searched; a large table only by what an index orders.
+=======
+    Sorted by any of its view's times and numbers, and by what is searched; filtered by any of its few known values,
+    and by what is named.
+>>>>>>> h/documents
     """
 
     def __init__(self, table: type[Base], view: type[View], search: Sequence[str], filters: Sequence[str]) -> None:
@@ -62,11 +72,19 @@ class Listing:
             if shapes.column_of(table, name) is not None
             and (_key(table, name) in _indexed(table) if table.large else name in search or _is_ordered(field.type))
         }
+        filters = [*filters, *(name for name in self.fields if name not in filters and self._is_enumerated(name))]
         self.parameters = self._parameters(filters)
         self._by: dict[str, str] = {self.fields[name].encode_name: name for name in filters}
         self.options: list[ORMOption] = [
             selectinload(getattr(table, name)) for name in self.fields if name in table.__mapper__.relationships
         ]
+
+    def _is_enumerated(self, name: str) -> bool:
+        """Whether a field is kept in a column and has a few known values: a list can be filtered by each such field."""
+        kind = shapes.plain(self.fields[name].type)
+        options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        is_kept = shapes.column_of(self.table, name) is not None
+        return is_kept and {get_origin(option) for option in options if option is not NoneType} == {Literal}
 
     def _parameters(self, filters: Sequence[str]) -> dict[str, inspect.Parameter]:
         """The query parameters, by their names in the URL."""
