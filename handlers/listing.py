@@ -6,13 +6,8 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-<<<<<<< HEAD
-from types import NoneType
-from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin
-=======
 from types import NoneType, UnionType
-from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
->>>>>>> h/documents
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 from litestar.params import QueryParameter
@@ -53,12 +48,8 @@ def page_of(view: type[View]) -> type[msgspec.Struct]:
 class Listing:
     """How one table is listed.
 
-<<<<<<< HEAD
-    Sorted by any of its view's times and numbers and by what is searched; a large table only by what an index orders.
-=======
-    Sorted by any of its view's times and numbers, and by what is searched; filtered by any of its few known values,
-    and by what is named.
->>>>>>> h/documents
+    Sorted by any of its view's times and numbers and by what is searched, a large table only by what an index orders;
+    filtered by any of its few known values, and by what is named.
     """
 
     def __init__(self, table: type[Base], view: type[View], search: Sequence[str], filters: Sequence[str]) -> None:

@@ -22,15 +22,9 @@ ABOUT = """Conversations with the outside, and everything around them, of one wo
 
 Ids are UUIDs, times RFC 3339 in UTC, money decimal strings. Lists are paged by `cursor`; an absent field of a PATCH
 stays as it is and null clears it. Errors are `application/problem+json` and name every field that is wrong; an address
-<<<<<<< HEAD
 that does not exist is 404, a method it does not have 405 with `Allow`. `HEAD` is answered wherever `GET` is. Where one
 row is answered its version is in `ETag`; `If-Match` changes only that version, and `Idempotency-Key` does a POST only
 once.
-=======
-that does not exist is 404, a method it does not have 405 with `Allow`. `HEAD` is answered
-wherever `GET` is. Where one row is answered its version is in `ETag`; `If-Match` changes only that version, and
-`Idempotency-Key` does a POST only once.
->>>>>>> h/documents
 
 Two things are described elsewhere: the websocket at `/ws` (docs/live.md), and what providers post to `/webhooks/…`
 (docs/webhooks.md), which is theirs to define.
