@@ -8,7 +8,6 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.crm import Contact, ContactPoint
-from models.crm.contacts import LOCAL_KEY, NAME_KEY, SUFFIX_KEY
 
 Reason = Literal["sameName", "sameMailbox", "sameLocalPart", "sameNationalNumber"]
 
@@ -24,16 +23,12 @@ _SAME_PROVIDER = {"googlemail.com": "gmail.com"}
 
 # Each look-up is a probe of an index, and bounded.
 _BY_NAME = text(
-    f"SELECT id FROM contacts WHERE workspace_id = :workspace AND id <> :contact AND {NAME_KEY} ="
-    " lower(btrim(CAST(:first AS text) || ' ' || CAST(:last AS text))) LIMIT :most"
+    "SELECT id FROM contacts WHERE workspace_id = :workspace AND id <> :contact AND name_key ="
+    " lower(btrim(left(CAST(:first AS text), 100) || ' ' || left(CAST(:last AS text), 100))) LIMIT :most"
 )
-_BY_LOCAL = text(
-    f"SELECT contact_id, value FROM contact_points WHERE workspace_id = :workspace AND contact_id <> :contact"
-    f" AND kind = 'email' AND {LOCAL_KEY} = ANY(CAST(:locals AS text[])) LIMIT :most"
-)
-_BY_SUFFIX = text(
-    f"SELECT contact_id, value FROM contact_points WHERE workspace_id = :workspace AND contact_id <> :contact"
-    f" AND kind = 'phone' AND {SUFFIX_KEY} = ANY(CAST(:suffixes AS text[])) LIMIT :most"
+_BY_KEY = text(
+    "SELECT contact_id, value FROM contact_points WHERE workspace_id = :workspace AND contact_id <> :contact"
+    " AND kind = :kind AND match_key = ANY(CAST(:keys AS text[])) LIMIT :most"
 )
 
 
@@ -54,7 +49,7 @@ async def suggest(db: AsyncSession, contact: Contact) -> list[tuple[Contact, int
             reasons.setdefault(row_id, set()).add("sameName")
     mails = {mailbox(value) for kind, value in own if kind == "email"}
     if mails:
-        rows = await db.execute(_BY_LOCAL, here | {"locals": sorted({local for local, _ in mails})})
+        rows = await db.execute(_BY_KEY, here | {"kind": "email", "keys": sorted({local for local, _ in mails})})
         for row_id, value in rows:
             local, domain = mailbox(value)
             if (local, domain) in mails:
@@ -63,7 +58,7 @@ async def suggest(db: AsyncSession, contact: Contact) -> list[tuple[Contact, int
                 reasons.setdefault(row_id, set()).add("sameLocalPart")
     numbers = [value for kind, value in own if kind == "phone"]
     if numbers:
-        rows = await db.execute(_BY_SUFFIX, here | {"suffixes": sorted({value[-7:] for value in numbers})})
+        rows = await db.execute(_BY_KEY, here | {"kind": "phone", "keys": sorted({value[-7:] for value in numbers})})
         for row_id, value in rows:
             if any(_is_same(value, mine) for mine in numbers):
                 reasons.setdefault(row_id, set()).add("sameNationalNumber")

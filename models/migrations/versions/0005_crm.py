@@ -381,29 +381,34 @@ def upgrade() -> None:
     )
     op.create_index("ix_prospects_owner", "prospects", ["workspace_id", "owner_id", "created_at", "id"], unique=False)
     op.create_index("ix_prospects_stage", "prospects", ["workspace_id", "stage", "created_at", "id"], unique=False)
-    op.create_index(
-        "ix_contact_points_local_key",
+    op.add_column(
         "contact_points",
-        ["workspace_id", sa.literal_column("lower(replace(split_part(split_part(value, '@', 1), '+', 1), '.', ''))")],
-        unique=False,
-        postgresql_where=sa.text("kind = 'email'"),
+        sa.Column(
+            "match_key",
+            sa.Text(),
+            sa.Computed(
+                "CASE kind WHEN 'phone'::text THEN \"right\"(value, 7) WHEN 'email'::text THEN lower(replace(split_part(split_part(value, '@'::text, 1), '+'::text, 1), '.'::text, ''::text)) ELSE NULL::text END",
+                persisted=True,
+            ),
+            nullable=True,
+        ),
     )
     op.create_index(
-        "ix_contact_points_suffix_key",
-        "contact_points",
-        ["workspace_id", sa.literal_column("right(value, 7)")],
-        unique=False,
-        postgresql_where=sa.text("kind = 'phone'"),
+        "ix_contact_points_match_key", "contact_points", ["workspace_id", "kind", "match_key"], unique=False
     )
-    op.create_index(
-        "ix_contacts_name_key",
+    op.add_column(
         "contacts",
-        [
-            "workspace_id",
-            sa.literal_column("lower(btrim((coalesce(first_name, '') || ' ') || coalesce(last_name, '')))"),
-        ],
-        unique=False,
+        sa.Column(
+            "name_key",
+            sa.Text(),
+            sa.Computed(
+                "lower(btrim(((COALESCE(\"left\"(first_name, 100), ''::text) || ' '::text) || COALESCE(\"left\"(last_name, 100), ''::text))))",
+                persisted=True,
+            ),
+            nullable=True,
+        ),
     )
+    op.create_index("ix_contacts_name_key", "contacts", ["workspace_id", "name_key"], unique=False)
     op.create_index(
         "ix_conversation_messages_sender_contact",
         "conversation_messages",
@@ -424,12 +429,9 @@ def downgrade() -> None:
         postgresql_where=sa.text("sender_contact_id IS NOT NULL"),
     )
     op.drop_index("ix_contacts_name_key", table_name="contacts")
-    op.drop_index(
-        "ix_contact_points_suffix_key", table_name="contact_points", postgresql_where=sa.text("kind = 'phone'")
-    )
-    op.drop_index(
-        "ix_contact_points_local_key", table_name="contact_points", postgresql_where=sa.text("kind = 'email'")
-    )
+    op.drop_column("contacts", "name_key")
+    op.drop_index("ix_contact_points_match_key", table_name="contact_points")
+    op.drop_column("contact_points", "match_key")
     op.drop_index("ix_prospects_stage", table_name="prospects")
     op.drop_index("ix_prospects_owner", table_name="prospects")
     op.drop_index("ix_prospects_deal", table_name="prospects", postgresql_where=sa.text("deal_id IS NOT NULL"))
