@@ -106,7 +106,7 @@ def _worth(rules: Sequence[LeadScoringRule]) -> ColumnElement[int]:
 
 
 def _condition(rule: LeadScoringRule) -> Condition:
-    return Condition(field=rule.field, operator=rule.operator, value=rule.value)
+    return msgspec.convert(rule, Condition, from_attributes=True)
 
 
 def _check(values: Mapping[str, Any]) -> None:

@@ -78,7 +78,7 @@ class Condition(View, kw_only=True):
     """
 
     field: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    operator: str
+    operator: Operator
     value: Any = None
 
 
@@ -164,6 +164,7 @@ class LeadScoringRule(TenantRow, Base):
 
     __tablename__ = "lead_scoring_rules"
     __table_args__ = tenant_table(
+        one_of("operator", Operator),
         one_of("type", ScoringType),
         CheckConstraint("points BETWEEN -100 AND 100", name="points_range"),
         CheckConstraint("priority >= 0", name="priority_positive"),
@@ -190,7 +191,7 @@ class LeadScoringRuleView(View, kw_only=True):
     id: ReadOnly[uuid.UUID]
     name: str
     field: str
-    operator: str
+    operator: Operator
     value: Any = None
     points: int
     type: ScoringType = "demographic"

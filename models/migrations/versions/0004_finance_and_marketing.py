@@ -100,6 +100,10 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "type IN ('demographic', 'behavioral', 'engagement')", name=op.f("ck_lead_scoring_rules_type_known")
         ),
+        sa.CheckConstraint(
+            "operator IN ('equals', 'not_equals', 'in', 'not_in', 'contains', 'not_contains', 'contains_any', 'contains_all', 'starts_with', 'ends_with', 'greater_than', 'at_least', 'less_than', 'at_most', 'before', 'after', 'within_days', 'not_within_days', 'is_set', 'is_not_set')",
+            name=op.f("ck_lead_scoring_rules_operator_known"),
+        ),
         sa.CheckConstraint("points BETWEEN -100 AND 100", name=op.f("ck_lead_scoring_rules_points_range")),
         sa.CheckConstraint("priority >= 0", name=op.f("ck_lead_scoring_rules_priority_positive")),
         sa.ForeignKeyConstraint(
