@@ -105,6 +105,16 @@ FIELDS: Mapping[str, tuple[str, Any]] = {
     "isPinned": ("Whether it stays at the top of the channel.", False),
     "isPrivate": ("Whether only its members see it.", False),
     "isRead": ("Whether it has been read.", False),
+    # Files of many rows
+    "filename": ("What the file was called.", "contacts.csv"),
+    "columns": ("The columns of the file, in its order.", ["First name", "Mobile"]),
+    "mapping": ("Which column goes into which field; null for those that are left out.", {"Mobile": "phone"}),
+    "preview": ("What the first rows would become.", None),
+    "values": ("The fields by their names.", {"firstName": "Ada"}),
+    "new": ("How many would be, or were, made.", 118),
+    "existing": ("How many are there already.", 2),
+    "duplicates": ("How many are more than once in the file.", 1),
+    "failed": ("How many could not be made.", 3),
     # Work that machines do
     "attempts": ("How often it was tried.", 1),
     "nextAttemptAt": ("When it is tried again.", "2026-03-01T12:01:00Z"),

@@ -211,8 +211,8 @@ def _metas(annotation: Any) -> Iterator[msgspec.Meta]:
 
 
 def _is_telling(name: str, schema: Schema, declared: Mapping[str, Any], column: Column[Any] | None) -> bool:
-    """Whether an optional field belongs in the example of what is sent: no reference, and no invented value."""
-    return not words.is_reference(name, schema, column) and ("examples" in declared or examples.is_told(name, schema))
+    """Whether an optional field belongs in the example of what is sent: not by itself if it refers, or is invented."""
+    return "examples" in declared or (not words.is_reference(name, schema, column) and examples.is_told(name, schema))
 
 
 def _may_be_unset(annotation: Any) -> bool:

@@ -26,6 +26,8 @@ def describe(name: str, schema: Schema, noun: str, column: Column[Any] | None) -
         return _reference(name, said, column)
     if name in FIELDS:
         return FIELDS[name][0].replace("{noun}", noun)
+    if not {"type", "$ref", "anyOf", "oneOf"} & schema.keys():
+        return f"The {said} of the {noun}: any JSON value."
     if said.startswith(("is ", "has ")):
         verb, _, rest = said.partition(" ")
         return f"Whether the {noun} {verb} {rest}."
