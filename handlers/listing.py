@@ -276,7 +276,10 @@ def _key(table: type[Base], name: str) -> str:
 
 def _indexed(table: type[Base]) -> set[str]:
     """The columns that an index of a table orders its rows by, and then by id."""
-    keys = [[column.name for column in index.columns] for index in cast(Table, table.__table__).indexes]
+    whole = [
+        index for index in cast(Table, table.__table__).indexes if index.dialect_kwargs.get("postgresql_where") is None
+    ]
+    keys = [[column.name for column in index.columns] for index in whole]
     return {names[1] for names in keys if len(names) == 3 and names[::2] == ["workspace_id", "id"]}
 
 

@@ -12,7 +12,7 @@ from comms.search.kinds import KINDS
 from comms.search.question import Question
 
 BUDGET = timedelta(milliseconds=15)
-FEW = 1_000
+FEW = 5_000
 """Up to so many rows are looked up by their ids, then filtered and sorted; of more, each row of a list is asked."""
 
 
@@ -46,7 +46,6 @@ async def find(
     kinds: Sequence[str],
     most: int,
     after: Place | None = None,
-    budget: timedelta | None = BUDGET,
 ) -> tuple[list[Found], Place | None]:
     """At most so many of the rows that are meant, and where the rest begin.
 
@@ -64,7 +63,7 @@ async def find(
                 "at": start.at,
                 "id": start.id,
                 "most": most + 1,
-                "budget": budget,
+                "budget": BUDGET,
             },
         )
     ).all()
@@ -86,10 +85,11 @@ async def texts_of(db: AsyncSession, found: Sequence[Found]) -> dict[uuid.UUID, 
 
 async def meant(db: AsyncSession, question: Question, kind: str, table: str) -> ColumnElement[bool]:
     """The condition that a row of ``table`` is meant: one of few, or else asked row by row."""
-    found, rest = await find(db, question, [kind], FEW, budget=None)
-    if rest is None:
+    asked_of = {"kind": kind, "wanted": question.wanted(), "filtered": question.filtered(), "most": FEW + 1}
+    found: list[uuid.UUID] = (await db.execute(_AMONG, asked_of)).scalar_one()
+    if len(found) <= FEW:
         among = text(f"{table}.id = ANY(CAST(:found AS uuid[]))")
-        return among.bindparams(found=[row.id for row in found])  # type: ignore[return-value]  # a condition is text too
+        return among.bindparams(found=found)  # type: ignore[return-value]  # a condition is text too
     asked = text(
         f"(SELECT d.words @@ CAST(replace(:asked, chr(1), search_tag(d.workspace_id, d.kind, d.bucket)) AS tsquery)"
         f" FROM search_documents d WHERE d.workspace_id = {table}.workspace_id AND d.subject_id = {table}.id) IS TRUE"
@@ -108,3 +108,4 @@ _TEXTS = text(
 _FOUND = text(
     "SELECT * FROM search_found(CAST(:kinds AS text[]), :wanted, :filtered, :bucket, :at, :id, :most, :budget)"
 )
+_AMONG = text("SELECT search_among(:kind, :wanted, :filtered, :most)")

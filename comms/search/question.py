@@ -9,7 +9,7 @@ from comms.search.words import LONGEST, SHORTEST_TAIL, WORD, fold, is_unspaced, 
 _NUMBER = re.compile(r"\+?\(?\d[\d\s()./+-]*\d")
 _MARK = "\x01"  # where the database puts the mark of the bucket it looks into
 MOST_WORDS = 20
-SHORT = 2
+SHORT = 1
 SHORTEST_DIALLED = 5
 
 
@@ -50,7 +50,7 @@ class Question(msgspec.Struct, frozen=True):
         return [term for part in self.parts for term in part.terms] + numbers
 
     def wanted(self) -> str:
-        """What the index is asked: all of it, except a beginning of one or two letters beside whole words."""
+        """What the index is asked: all of it, except a single letter beside whole words."""
         return " & ".join(map(str, self.parts[:-1] if self._ends_short() else self.parts))
 
     def filtered(self) -> str | None:

@@ -216,6 +216,16 @@ class ConversationMessage(TenantRow, Base):
             "sender_contact_id",
             postgresql_where=text("sender_contact_id IS NOT NULL"),
         ),
+        # Of what may be rare among very many. No message is in them as it comes in: that costs nothing more.
+        Index(
+            "ix_conversation_messages_automatic",
+            "workspace_id",
+            "sender_type",
+            "created_at",
+            "id",
+            postgresql_where=text("sender_type IN ('agent', 'system')"),
+        ),
+        Index("ix_conversation_messages_read", "workspace_id", "created_at", "id", postgresql_where=text("is_read")),
     )
 
     conversation_id: Mapped[uuid.UUID | None]

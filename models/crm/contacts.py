@@ -43,6 +43,9 @@ class Contact(TenantRow, Base):
         Index("ix_contacts_company", "workspace_id", "company_key", "id"),
         Index("ix_contacts_last_contacted", "workspace_id", "last_contacted_at", "id"),
         Index("ix_contacts_lead_score", "workspace_id", "lead_score", "id"),
+        Index("ix_contacts_email", "workspace_id", "email"),
+        Index("ix_contacts_phone", "workspace_id", "phone"),
+        Index("ix_contacts_owner", "workspace_id", "owner_id", "created_at"),
     )
 
     owner_id: Mapped[uuid.UUID | None]

@@ -22,6 +22,20 @@ SORTED = (
     ("ix_notifications_created", "notifications", "created_at"),
 )
 
+# What large lists are filtered by, where few rows may match: name, table, columns, and of which rows.
+FILTERED = (
+    ("ix_contacts_email", "contacts", ["workspace_id", "email"], None),
+    ("ix_contacts_phone", "contacts", ["workspace_id", "phone"], None),
+    ("ix_contacts_owner", "contacts", ["workspace_id", "owner_id", "created_at"], None),
+    (
+        "ix_conversation_messages_automatic",
+        "conversation_messages",
+        ["workspace_id", "sender_type", "created_at", "id"],
+        "sender_type IN ('agent', 'system')",
+    ),
+    ("ix_conversation_messages_read", "conversation_messages", ["workspace_id", "created_at", "id"], "is_read"),
+)
+
 # What alphabetical lists sort by: whatever the case, and never longer than an index takes.
 KEYS = ("last_name", "company")
 
@@ -83,6 +97,45 @@ END
 $$
 """
 
+# The ids of all rows of a kind that are meant, in no order, but no more than ``most``: for lists, which have their own.
+AMONG = f"""
+CREATE FUNCTION search_among(kind text, wanted text, filtered text, most int) RETURNS uuid[]
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    here uuid := nullif(current_setting('{tenancy.WORKSPACE_SETTING}', true), '')::uuid;
+    sort text := kind;
+    found uuid[] := ARRAY[]::uuid[];
+    place int;
+    asked tsquery;
+    beside tsquery;
+BEGIN
+    SELECT p.bucket INTO place FROM search_progress p WHERE p.workspace_id = here;
+    place := coalesce(place, 0);
+    WHILE place >= 0 AND cardinality(found) < most LOOP
+        asked := replace(wanted, chr(1), search_tag(here, sort, place))::tsquery;
+        beside := replace(filtered, chr(1), search_tag(here, sort, place))::tsquery;
+        found := found || ARRAY(
+            SELECT d.subject_id FROM search_documents d
+            WHERE d.words @@ asked AND (beside IS NULL OR d.words @@ beside) IS TRUE
+                AND d.workspace_id = here AND d.bucket = place AND d.kind = sort
+            LIMIT most - cardinality(found)
+        );
+        place := place - 1;
+    END LOOP;
+    RETURN found;
+END
+$$
+"""
+FUNCTIONS = (
+    "search_found(text[], text, text, int, timestamptz, uuid, int, interval)",
+    "search_among(text, text, text, int)",
+)
+
 
 def upgrade() -> None:
     for name in KEYS:
@@ -90,6 +143,8 @@ def upgrade() -> None:
         op.add_column("contacts", sa.Column(f"{name}_key", sa.Text(), law, nullable=True))
     for name, table, column in SORTED:
         op.create_index(name, table, ["workspace_id", column, "id"])
+    for name, table, columns, only in FILTERED:
+        op.create_index(name, table, columns, postgresql_where=sa.text(only) if only else None)
     op.create_table(
         "search_documents",
         sa.Column("workspace_id", sa.Uuid(), nullable=False),
@@ -144,17 +199,19 @@ def upgrade() -> None:
         op.execute(f"CREATE POLICY finder ON {table} FOR SELECT TO CURRENT_USER USING (true)")
     op.execute(TAG)
     op.execute(FOUND)
-    signature = "search_found(text[], text, text, int, timestamptz, uuid, int, interval)"
-    op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
-    op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO {tenancy.WEB}")
+    op.execute(AMONG)
+    for signature in FUNCTIONS:
+        op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
+        op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO {tenancy.WEB}")
 
 
 def downgrade() -> None:
-    op.execute("DROP FUNCTION search_found")
+    for signature in FUNCTIONS:
+        op.execute(f"DROP FUNCTION {signature}")
     op.drop_table("search_progress")
     op.drop_table("search_documents")
     op.execute("DROP FUNCTION search_tag")
-    for name, table, _ in SORTED:
+    for name, table, *_ in (*SORTED, *FILTERED):
         op.drop_index(name, table)
     for name in KEYS:
         op.drop_column("contacts", f"{name}_key")
