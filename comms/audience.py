@@ -24,12 +24,14 @@ NEEDS: Mapping[str, Need] = {
     "agent_template": ("packs", "read"),
     "agent_pack": ("packs", "read"),
     "invoice": ("billing", "read"),
-    "expense": ("billing", "read"),
+    "expense": ("billing", "write"),
     "workspace_member": ("members", "read"),
     # It holds an address that nobody has agreed to show: for those who could have invited it.
     "workspace_invitation": ("members", "write"),
 }
 
+OWNED: Mapping[str, str] = {"expense": "submittedBy"}
+"""Nouns whose events the user hears too whom this field of their data names, whatever they are not permitted."""
 
 AGENTS: Need = ("agents", "read")
 """What everything else takes whose noun begins with ``agent``."""
@@ -67,18 +69,29 @@ def lacks_of(role: Role, granted: Mapping[str, Any]) -> frozenset[Need]:
 
 
 class Audience(msgspec.Struct, frozen=True):
-    """One user, the administrators, either, or everybody when neither is named; of them, who is permitted ``need``."""
+    """One user, the administrators, either, or everybody when neither is named; of them, who is permitted ``need``.
+
+    And ``owner_id``, in any case.
+    """
 
     user_id: uuid.UUID | None = None
     administrators: bool = False
     need: Need | None = None
+    owner_id: uuid.UUID | None = None
 
     @property
     def is_everybody(self) -> bool:
         return self.user_id is None and not self.administrators and self.need is None
 
+    @property
+    def named(self) -> set[uuid.UUID]:
+        """The users for whom it is something else than for others of their rights."""
+        return {user_id for user_id in (self.user_id, self.owner_id) if user_id is not None}
+
     def includes(self, listener: Listener) -> bool:
         """Whether ``listener`` may hear."""
+        if self.owner_id is not None and self.owner_id == listener.user_id:
+            return True
         if self.need is not None and self.need in listener.lacks:
             return False
         if (self.user_id is None and not self.administrators) or (self.administrators and listener.is_administrator):
@@ -88,6 +101,7 @@ class Audience(msgspec.Struct, frozen=True):
 
 class _Addressed(msgspec.Struct, rename="camel"):
     user_id: uuid.UUID | None = None
+    submitted_by: uuid.UUID | None = None
 
 
 EVERYBODY = Audience()
@@ -97,6 +111,8 @@ def audience_of(noun: str, data: bytes) -> Audience:
     """Who may hear of an event about ``noun`` whose data is this JSON."""
     if noun not in PERSONAL and noun not in ADMINISTRATIVE:
         need = need_of(noun)
+        if noun in OWNED:
+            return Audience(need=need, owner_id=msgspec.json.decode(data, type=_Addressed).submitted_by)
         return EVERYBODY if need is None else Audience(need=need)
     named = msgspec.json.decode(data, type=_Addressed).user_id if noun in PERSONAL else None
     return Audience(named, noun in ADMINISTRATIVE, need_of(noun))

@@ -5,7 +5,7 @@ A configuration has only the fields of its type. A draft may lack some; a rule t
 
 import uuid
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from sqlalchemy import select
@@ -15,9 +15,9 @@ from comms import conditions
 from comms.errors import Conflict, Invalid
 from models.communications import ConversationChannel, WorkspacePhoneNumber
 from models.core import WorkspaceMember
+from models.crm import DealStage
 from models.marketing import AutomationRule, Campaign, Segment
 
-Stage = Literal["qualification", "discovery", "proposal", "negotiation", "closed_won", "closed_lost"]
 Line = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Writing = Annotated[str, msgspec.Meta(min_length=1, max_length=65_536)]
 Address = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+", max_length=2_000)]
@@ -32,7 +32,7 @@ TRIGGERS: Mapping[str, Mapping[str, Any]] = {
     "segment_entered": {"segmentId": uuid.UUID},
     "lead_score_reached": {"score": Annotated[int, msgspec.Meta(ge=1, le=100)]},
     "deal_created": {},
-    "deal_stage_changed": {"fromStage": Stage | None, "toStage": Stage | None},
+    "deal_stage_changed": {"fromStage": DealStage | None, "toStage": DealStage | None},
     "deal_won": {},
     "deal_lost": {},
     "email_opened": {"campaignId": uuid.UUID | None},
@@ -61,7 +61,7 @@ ACTIONS: Mapping[str, Mapping[str, Any]] = {
     "add_tag": {"tag": Line},
     "remove_tag": {"tag": Line},
     "assign_owner": {"ownerId": uuid.UUID},
-    "change_deal_stage": {"stage": Stage},
+    "change_deal_stage": {"stage": DealStage},
     "add_to_campaign": {"campaignId": uuid.UUID},
     "notify_member": {"userId": uuid.UUID, "message": Writing},
     "call_webhook": {"url": Address},

@@ -11,7 +11,7 @@ from litestar.params import QueryParameter
 from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.audience import ADMINISTRATIVE, ADMINISTRATORS, AGENTS, NEEDS, PERSONAL, lacks_of
+from comms.audience import ADMINISTRATIVE, ADMINISTRATORS, AGENTS, NEEDS, OWNED, PERSONAL, lacks_of
 from comms.credentials import Identity
 from comms.errors import Invalid
 from handlers.given import Asker, Db, Request
@@ -150,7 +150,9 @@ def _visible(identity: Identity) -> list[ColumnElement[bool]]:
     hidden = PERSONAL - ADMINISTRATIVE if identity.role in ADMINISTRATORS else PERSONAL | ADMINISTRATIVE
     lacks = lacks_of(identity.role, identity.permissions)
     closed = [noun for noun, need in NEEDS.items() if need in lacks]
-    heard = [or_(Event.subject_type.not_in(hidden), mine), Event.subject_type.not_in(closed)]
+    me = str(identity.user_id)
+    own = [and_(Event.subject_type == noun, Event.data[field].as_string() == me) for noun, field in OWNED.items()]
+    heard = [or_(Event.subject_type.not_in(hidden), mine), or_(Event.subject_type.not_in(closed), *own)]
     if AGENTS in lacks:
         heard.append(or_(func.split_part(Event.subject_type, "_", 1) != "agent", Event.subject_type.in_(NEEDS)))
     return heard

@@ -20,7 +20,7 @@ Shares = list[tuple[list[Wire], bytes]]
 
 def shares(room: Room, page: list[Told]) -> Shares:
     """One write for all who listen to the same and may hear the same."""
-    named = {event.audience.user_id for event in page if event.audience.user_id is not None}
+    named = {user_id for event in page for user_id in event.audience.named}
     is_for_all = all(event.audience.is_everybody for event in page)
     due: Shares = []
     for listening, group in room.live.items():

@@ -38,7 +38,7 @@ def test_an_event_is_heard_by_whom_it_concerns(noun: str, me: bool, another: boo
         ("agent_pack", ("packs", "read")),
         ("agent_template", ("packs", "read")),
         ("invoice", ("billing", "read")),
-        ("expense", ("billing", "read")),
+        ("expense", ("billing", "write")),
         ("workspace_member", ("members", "read")),
         ("workspace_invitation", ("members", "write")),
         ("agenda", None),
@@ -57,3 +57,11 @@ def test_an_area_is_heard_by_who_is_permitted(noun: str, need: Need | None) -> N
 
 def test_an_owner_lacks_nothing_whatever_was_written() -> None:
     assert lacks_of("owner", dict.fromkeys(get_args(Area), "none")) == frozenset()
+
+
+def test_who_submitted_an_expense_hears_of_it_and_their_colleagues_do_not() -> None:
+    audience = audience_of("expense", b'{"submittedBy":"%s"}' % str(ME).encode())
+    usual = lacks_of("member", {})
+    assert audience.includes(Listener(ME, lacks=usual))
+    assert not audience.includes(Listener(OTHER, lacks=usual))
+    assert audience.includes(Listener(OTHER, lacks=lacks_of("admin", {})))

@@ -95,6 +95,23 @@ async def test_an_event_is_heard_by_who_may_read_its_area(
     assert (await heard(owner))[0] == event
 
 
+async def test_an_expense_is_heard_by_who_submitted_it_and_who_may_approve_it(
+    service: Service, owner: Client, member: Client, viewer: Client, url: str
+) -> None:
+    async with (
+        watching(url, owner.token) as theirs,
+        watching(url, member.token) as ours,
+        watching(url, viewer.token) as others,
+    ):
+        await happens(service, owner, "expense.approved", submittedBy=member.user_id)
+        await happens(service, owner, "contact.created")
+        assert [(await theirs.next("event"))["event"] for _ in range(2)] == ["expense.approved", "contact.created"]
+        assert [(await ours.next("event"))["event"] for _ in range(2)] == ["expense.approved", "contact.created"]
+        assert (await others.next("event"))["event"] == "contact.created"
+    assert await heard(member) == ["expense.approved", "contact.created"]
+    assert await heard(viewer) == ["contact.created"]
+
+
 async def test_what_is_taken_away_is_not_heard_on_an_open_socket(
     service: Service, owner: Client, member: Client, url: str
 ) -> None:
