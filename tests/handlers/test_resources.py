@@ -28,6 +28,7 @@ WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
     "/conversation-messages": ("list", "get", "create", "change"),
     "/team-messages": ("list", "get", "create", "change", "delete"),
     "/access-tokens": ("list", "get", "create"),
+    "/agents": ("list", "get", "create", "change", "delete"),
     "/agent-team-members": ("list", "get", "create", "delete"),
     "/agent-messages": ("list", "get"),
 }
