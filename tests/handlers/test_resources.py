@@ -31,6 +31,7 @@ WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
     "/team-channels": ("list", "get", "create", "change", "delete"),
     "/team-messages": ("list", "get", "create", "change", "delete"),
     "/access-tokens": ("list", "get", "create"),
+    "/agents": ("list", "get", "create", "change", "delete"),
     "/agent-team-members": ("list", "get", "create", "delete"),
     "/agent-messages": ("list", "get"),
     "/invoices": ("list", "get", "create", "change", "delete"),
