@@ -299,6 +299,37 @@ async def test_no_message_that_comes_during_a_merge_is_lost(
     assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 54
 
 
+async def test_a_merge_waits_for_the_message_that_is_being_kept(owner: Client, admin: Any) -> None:
+    jane, janet = await two(owner)
+    talks = []
+    for row_id in (jane, janet):
+        talk = (await owner.post(f"{API}/conversations", json={"channel": "sms", "contactId": row_id})).json()
+        talks.append(uuid.UUID(talk["id"]))
+    async with admin.transaction():  # as arrivals do: the conversation first, then the message of its contact
+        await admin.execute(
+            "UPDATE conversations SET message_count = 1, last_message_at = now() WHERE id = $1", talks[1]
+        )
+        await admin.execute(
+            "INSERT INTO conversation_messages (workspace_id, id, conversation_id, direction, content, sender_type,"
+            " sender_contact_id, status, created_at, updated_at)"
+            " VALUES ($1, $2, $3, 'inbound', 'hello', 'contact', $4, 'received', now(), now())",
+            owner.workspace_id,
+            uuid.uuid4(),
+            talks[1],
+            uuid.UUID(janet),
+        )
+        waiting = asyncio.create_task(merged(owner, jane, janet))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+    await waiting
+    kept = await admin.fetchrow("SELECT conversation_id, sender_contact_id FROM conversation_messages")
+    assert tuple(kept) == (talks[0], uuid.UUID(jane))
+    assert [row[0] for row in await admin.fetch("SELECT message_count FROM conversations ORDER BY created_at")] == [
+        1,
+        0,
+    ]
+
+
 async def test_a_contact_that_may_be_the_same_is_suggested_with_the_reason(owner: Client, stranger: Client) -> None:
     async def add(client: Client = owner, **values: Any) -> str:
         answer = await client.post(f"{API}/contacts", json=values)
