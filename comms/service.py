@@ -2,14 +2,12 @@
 
 import asyncio
 import contextlib
-from functools import partial
 from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from comms import arrivals, campaigns, delivery, invitations, invoices, jobs, metrics, migrations
-from comms.agents import sweeps
+from comms import arrivals, delivery, duties, jobs, metrics, migrations
 from comms.clerk import Clerk
 from comms.database import Database, Urls
 from comms.directory import Directory
@@ -20,19 +18,13 @@ from comms.hub import Hub
 from comms.media import Media
 from comms.passwords import Passwords
 from comms.replays import Replays
-from comms.search.following import keep_up
 from comms.settings import Settings
 from comms.vault import Vault
 from comms.worker import Worker
 
 log = structlog.get_logger(__name__)
 
-JOIN_PARKED_SECONDS = 5.0
 STOP_SECONDS = 10.0
-RECALL_SECONDS = 60.0
-INDEX_SECONDS = 1.0
-OVERDUE_SECONDS = 60.0
-CAMPAIGNS_SECONDS = 15.0
 
 
 class Service:
@@ -68,24 +60,8 @@ class Service:
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
         self.hub.on_closed = lambda code: metrics.CLOSED.labels(str(code)).inc()
-        self._worker = (
-            Worker(
-                self.database,
-                media=self.media,
-                retry=self.replays.retry,
-                more={invitations.MAIL: self._mail_invitation},
-                periodic=[
-                    (JOIN_PARKED_SECONDS, self._join_parked),
-                    (RECALL_SECONDS, self.replays.recall),
-                    (INDEX_SECONDS, partial(keep_up, self.database)),
-                    *sweeps.of(self.database),
-                    (OVERDUE_SECONDS, self._fall_due),
-                    (CAMPAIGNS_SECONDS, self._start_campaigns),
-                ],
-            )
-            if worker
-            else None
-        )
+        duties_here = duties.of(self.database, self.vault, settings, media=self.media, replays=self.replays)
+        self._worker = Worker(self.database, duties_here) if worker else None
         self._watch: asyncio.Task[Any] | None = None
         self._started = False
 
@@ -162,18 +138,3 @@ class Service:
 
     def _told(self, told: Told) -> None:
         self.hub.told(told)
-
-    async def _mail_invitation(self, payload: dict[str, Any]) -> None:
-        await invitations.mail(self.database, self.vault, self.settings, payload)
-
-    async def _join_parked(self) -> None:
-        async with self.database.alone() as db:
-            told = await delivery.join_all_parked(db)
-        if told:
-            self._told(told)
-
-    async def _fall_due(self) -> None:
-        await invoices.fall_due(self.database)
-
-    async def _start_campaigns(self) -> None:
-        await campaigns.start_due(self.database)

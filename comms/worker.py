@@ -2,67 +2,37 @@
 
 import asyncio
 import contextlib
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
 
 import structlog
 
-from comms import conversations, idempotency, jobs, receipts
-from comms.contacts import files
+from comms import jobs
 from comms.database import Database
-from comms.media import FETCH, REMOVE, Media
+from comms.duties import Duties, Task
 
 log = structlog.get_logger(__name__)
 
-Retry = Callable[[uuid.UUID, uuid.UUID], Awaitable[Any]]
-"""Does a kept webhook again, given its workspace and its receipt."""
-
-Task = Callable[[], Awaitable[Any]]
-
-RECALL_SECONDS = 60.0
-WAKE_SECONDS = 5.0
-PRUNE_SECONDS = 3600.0
 STOP_SECONDS = 20.0
 
 
 class Worker:
-    """Runs the jobs of media, receipts and ``more``, and the ``periodic`` tasks, each every so many seconds."""
+    """Does the ``duties``: jobs as they become due, and each round every so many seconds."""
 
     def __init__(
         self,
         database: Database,
+        duties: Duties,
         *,
-        media: Media,
-        retry: Retry,
-        more: Mapping[str, jobs.Handler] | None = None,
-        periodic: Sequence[tuple[float, Task]] = (),
         at_once: int = jobs.AT_ONCE,
         heartbeat_seconds: float = jobs.HEARTBEAT_SECONDS,
     ) -> None:
-        self._database = database
-        self._media = media
-        self._retry = retry
-        own = [(RECALL_SECONDS, media.recall), (PRUNE_SECONDS, self._prune), (WAKE_SECONDS, self._wake)]
-        self._periodic: list[tuple[float, Task]] = [*own, *periodic]
-        self._runner = jobs.Runner(
-            database,
-            {
-                FETCH: self._fetch,
-                REMOVE: self._remove,
-                receipts.RETRY: self._do_again,
-                files.RUN: self._import,
-                **(more or {}),
-            },
-            at_once=at_once,
-            heartbeat_seconds=heartbeat_seconds,
-        )
+        self._rounds = duties.rounds
+        self._runner = jobs.Runner(database, duties.jobs, at_once=at_once, heartbeat_seconds=heartbeat_seconds)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Jobs are run as they become due, here and now."""
         await self._runner.start()
-        self._tasks = [asyncio.create_task(_repeat(seconds, task)) for seconds, task in self._periodic]
+        self._tasks = [asyncio.create_task(_repeat(seconds, task)) for seconds, task in self._rounds]
 
     async def stop(self, grace_seconds: float = STOP_SECONDS) -> None:
         """Nothing runs here any more; what could not be finished in time is handed to whoever is next."""
@@ -74,25 +44,6 @@ class Worker:
         self._tasks = []
         await self._runner.stop(grace_seconds)
 
-    async def _fetch(self, payload: dict[str, Any]) -> None:
-        await self._media.fetch(*jobs.uuids(payload, "workspaceId", "attachmentId"))
-
-    async def _remove(self, payload: dict[str, Any]) -> None:
-        await self._media.remove(payload["storageKey"])
-
-    async def _do_again(self, payload: dict[str, Any]) -> None:
-        await self._retry(*jobs.uuids(payload, "workspaceId", "receiptId"))
-
-    async def _wake(self) -> None:
-        await conversations.wake(self._database)
-
-    async def _import(self, payload: dict[str, Any]) -> None:
-        await files.run(self._database, *jobs.uuids(payload, "workspaceId", "importId"))
-
-    async def _prune(self) -> None:
-        await jobs.prune_log(self._database)
-        await idempotency.sweep(self._database)
-
 
 async def _repeat(seconds: float, task: Task) -> None:
     """``task`` is done every so often, whatever becomes of it."""
@@ -100,6 +51,7 @@ async def _repeat(seconds: float, task: Task) -> None:
         try:
             await task()
         except Exception as error:
-            name = getattr(task, "__qualname__", type(task).__name__)
+            done = getattr(task, "func", task)  # the function, where some of its arguments are given
+            name = getattr(done, "__qualname__", type(done).__name__)
             log.error("worker.task_failed", task=name, error=str(jobs.JobFailed(error)))
         await asyncio.sleep(seconds)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from comms import jobs, receipts
+from comms import duties, jobs, receipts
 from comms.database import Database, Urls
+from comms.duties import Duties
 from comms.service import Service
 from comms.settings import Secret
 from comms.simulators.media import Kept, MediaServer, media_server
@@ -26,8 +27,11 @@ class Retried:
     def __init__(self) -> None:
         self.asked: list[tuple[uuid.UUID, uuid.UUID]] = []
 
-    async def __call__(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> None:
+    async def retry(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> None:
         self.asked.append((workspace_id, receipt_id))
+
+    async def recall(self) -> None:
+        """None was lost."""
 
 
 @pytest.fixture
@@ -44,10 +48,13 @@ async def world(server: MediaServer, service: Service, workspace_id: uuid.UUID, 
         yield world
 
 
-def worker_of(world: World, **options: Any) -> Worker:
-    return Worker(
-        world.service.database, **{"media": world.media(back_off_seconds=(0.2, 0.2)), "retry": Retried(), **options}
-    )
+def duties_of(world: World, replays: Retried | None = None) -> Duties:
+    here, media = world.service, world.media(back_off_seconds=(0.2, 0.2))
+    return duties.of(here.database, here.vault, here.settings, media=media, replays=replays or Retried())
+
+
+def worker_of(world: World, replays: Retried | None = None) -> Worker:
+    return Worker(world.service.database, duties_of(world, replays))
 
 
 async def is_stored(world: World, *attachment_ids: uuid.UUID) -> bool:
@@ -93,7 +100,7 @@ async def test_two_workers_fetch_each_attachment_once(world: World, admin: Any) 
 
 async def test_a_webhook_is_done_again_by_whoever_does_that(world: World) -> None:
     retried = Retried()
-    worker = worker_of(world, retry=retried)
+    worker = worker_of(world, retried)
     receipt_id = uuid.uuid4()
     async with world.service.database.everywhere() as db:
         payload = {"workspaceId": world.workspace_id, "receiptId": receipt_id}
@@ -118,7 +125,7 @@ async def test_a_periodic_task_that_fails_comes_round_again_and_stops_no_other(w
         nonlocal done
         done += 1
 
-    worker = worker_of(world, periodic=[(0.05, fails), (0.05, works)])
+    worker = Worker(world.service.database, Duties({}, [(0.05, fails), (0.05, works)]))
     await worker.start()
     try:
         await until(lambda: failed >= 3 and done >= 3)
@@ -131,7 +138,7 @@ async def test_a_periodic_task_that_fails_comes_round_again_and_stops_no_other(w
 
 async def test_a_worker_stops_while_the_database_is_away(world: World) -> None:
     nowhere = Secret("postgresql://comms_worker@127.0.0.1:1/nowhere")
-    worker = Worker(Database(Urls(nowhere, nowhere, nowhere)), media=world.media(), retry=Retried())
+    worker = Worker(Database(Urls(nowhere, nowhere, nowhere)), duties_of(world))
     await worker.start()
     await asyncio.sleep(0.2)
     await asyncio.wait_for(worker.stop(), 5)

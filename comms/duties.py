@@ -1,0 +1,82 @@
+"""What the worker does: each job by its name, and what comes round every so many seconds."""
+
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
+
+from comms import campaigns, conversations, delivery, idempotency, invitations, invoices, jobs, receipts
+from comms.agents import sweeps
+from comms.contacts import files
+from comms.database import Database
+from comms.media import FETCH, REMOVE, Media
+from comms.search.following import keep_up
+from comms.settings import Settings
+from comms.vault import Vault
+
+Task = Callable[[], Awaitable[Any]]
+
+HOUR = 3600.0
+
+
+class Duties(msgspec.Struct, frozen=True):
+    """Jobs by their names, and tasks with the seconds between one time and the next."""
+
+    jobs: Mapping[str, jobs.Handler]
+    rounds: Sequence[tuple[float, Task]]
+
+
+class Again(Protocol):
+    """Does kept webhooks again: one, given its workspace and its receipt, or all whose job was lost."""
+
+    async def retry(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> Any: ...
+    async def recall(self) -> Any: ...
+
+
+def of(database: Database, vault: Vault, settings: Settings, *, media: Media, replays: Again) -> Duties:
+    """All there is to do for one process's worker."""
+
+    async def fetch(payload: dict[str, Any]) -> None:
+        await media.fetch(*jobs.uuids(payload, "workspaceId", "attachmentId"))
+
+    async def remove(payload: dict[str, Any]) -> None:
+        await media.remove(payload["storageKey"])
+
+    async def do_again(payload: dict[str, Any]) -> None:
+        await replays.retry(*jobs.uuids(payload, "workspaceId", "receiptId"))
+
+    async def import_contacts(payload: dict[str, Any]) -> None:
+        await files.run(database, *jobs.uuids(payload, "workspaceId", "importId"))
+
+    async def mail_invitation(payload: dict[str, Any]) -> None:
+        await invitations.mail(database, vault, settings, payload)
+
+    async def join_parked() -> None:
+        async with database.alone() as db:
+            told = await delivery.join_all_parked(db)
+        if told:
+            database.on_told(told)
+
+    return Duties(
+        jobs={
+            FETCH: fetch,
+            REMOVE: remove,
+            receipts.RETRY: do_again,
+            files.RUN: import_contacts,
+            invitations.MAIL: mail_invitation,
+        },
+        rounds=[
+            (1.0, partial(keep_up, database)),
+            (5.0, join_parked),
+            (5.0, partial(conversations.wake, database)),
+            (15.0, partial(campaigns.start_due, database)),
+            (60.0, media.recall),
+            (60.0, replays.recall),
+            (60.0, partial(invoices.fall_due, database)),
+            *sweeps.of(database),
+            (HOUR, partial(jobs.prune_log, database)),
+            (HOUR, partial(idempotency.sweep, database)),
+        ],
+    )
