@@ -1,7 +1,6 @@
 """Rules: what a lead is worth, whose it becomes, and what follows from what."""
 
 import asyncio
-import uuid
 from collections import Counter
 from typing import Any
 
@@ -13,6 +12,7 @@ from comms.service import Service
 from models.core import WorkspaceMember
 from tests.conftest import Client
 
+NOWHERE = "00000000-0000-7000-8000-000000000000"
 API = "/api/v1"
 
 
@@ -199,12 +199,12 @@ SMS = {"name": "A", "triggerType": "tag_added", "actionType": "send_sms"}
         ({"triggerType": "deal_stage_changed", "triggerConfig": {"toStage": "x"}}, {"triggerConfig.toStage"}),
         ({"triggerType": "segment_entered", "triggerConfig": {"segmentId": "x"}}, {"triggerConfig.segmentId"}),
         (
-            {"triggerType": "segment_entered", "triggerConfig": {"segmentId": str(uuid.uuid4())}},
+            {"triggerType": "segment_entered", "triggerConfig": {"segmentId": NOWHERE}},
             {"triggerConfig.segmentId"},
         ),
         ({"actionType": "call_webhook", "actionConfig": {"url": "file:///etc/passwd"}}, {"actionConfig.url"}),
         ({"actionType": "update_field", "actionConfig": {"field": "createdAt"}}, {"actionConfig.field"}),
-        ({"actionType": "assign_owner", "actionConfig": {"ownerId": str(uuid.uuid4())}}, {"actionConfig.ownerId"}),
+        ({"actionType": "assign_owner", "actionConfig": {"ownerId": NOWHERE}}, {"actionConfig.ownerId"}),
         ({"actionType": "explode"}, {"actionType"}),
         ({"executionCount": 7}, {"executionCount"}),
     ],
