@@ -208,7 +208,7 @@ SMS = {"name": "A", "triggerType": "tag_added", "actionType": "send_sms"}
         ({"actionType": "explode"}, {"actionType"}),
         ({"executionCount": 7}, {"executionCount"}),
     ],
-    ids=str,
+    ids=range(11),
 )
 async def test_an_automation_that_makes_no_sense_is_refused_by_name(
     owner: Client, values: dict[str, Any], fields: set[str]

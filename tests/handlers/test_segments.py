@@ -113,7 +113,7 @@ LATER, EARLIER = "2999-01-01T00:00:00+00:00", "2026-01-01T00:00:00+00:00"
         (("customFields.langs", "not_contains", "fr"), "bob eve"),
         (("customFields.no'such", "is_not_set"), "ada bob eve"),
     ],
-    ids=str,
+    ids=repr,
 )
 async def test_a_rule_means_these_contacts(owner: Client, people: Any, rule: Any, whom: str) -> None:
     made = await segment(owner, rule)
@@ -196,7 +196,7 @@ async def test_another_workspace_neither_sees_nor_calculates_it(owner: Client, s
         (("customFields.x", "equals", {"a": 1}), "value"),
         (("customFields.x", "equals", None), "value"),
     ],
-    ids=str,
+    ids=repr,
 )
 async def test_a_rule_that_makes_no_sense_is_named(owner: Client, rule: Any, part: str) -> None:
     rules = [{"field": "tags", "operator": "is_set"}, dict(zip(("field", "operator", "value"), rule, strict=False))]
