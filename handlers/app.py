@@ -3,11 +3,10 @@
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import structlog
 from litestar import Litestar, Router
-from litestar.datastructures import State
 from litestar.static_files import create_static_files_router
 
 from comms.service import Service
@@ -43,9 +42,13 @@ ROOT = "/api/v1"
 LARGEST_BODY = 2 * 1024 * 1024
 
 
-def create_app(service: Service) -> Application:
-    """The application of one process; its lifespan starts and stops ``service``."""
-    api: Any = create_api(service)
+def create_app(service: Service, api: Any = None) -> Application:
+    """The application of one process; its lifespan starts and stops ``service``.
+
+    An ``api`` made before, for another service that is gone, serves this one from now on: to make one takes a second.
+    """
+    api = create_api() if api is None else api
+    api.state.service = service
     ask = completed(api)
     take_webhook = webhooks.routes(service)
 
@@ -64,11 +67,12 @@ def create_app(service: Service) -> Application:
     return app
 
 
-def create_api(service: Service) -> Litestar:
-    """Everything but the webhooks."""
+def create_api() -> Litestar:
+    """Everything but the webhooks, for the service that its state will name."""
 
     @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+    async def lifespan(api: Litestar) -> AsyncIterator[None]:
+        service: Service = api.state.service
         await service.start()
         try:
             yield
@@ -105,7 +109,6 @@ def create_api(service: Service) -> Litestar:
             ),
         ],
         lifespan=[lifespan],
-        state=State({"service": service}),
         dependencies=DEPENDENCIES,
         request_class=Request,
         request_max_body_size=LARGEST_BODY,
@@ -117,4 +120,4 @@ def create_api(service: Service) -> Litestar:
 
 def description() -> dict[str, Any]:
     """The OpenAPI document, made from the routes alone: nothing has to run."""
-    return openapi.document_of(create_api(cast(Service, None)))
+    return openapi.document_of(create_api())

@@ -14,6 +14,8 @@ from comms.database import Database, Urls
 from comms.migrations import SchemaUnusable
 from models import Base
 
+pytestmark = pytest.mark.alters_the_schema
+
 
 async def test_the_migrated_schema_is_the_one_the_models_declare(urls: Urls) -> None:
     async def connect() -> Any:

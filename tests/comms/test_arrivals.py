@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import pytest
 
 from comms import logs
 from comms.arrivals import Arrival, receive
@@ -185,6 +186,7 @@ async def test_a_connection_that_has_received_something_cannot_be_deleted(
     assert len((await owner.get("/api/v1/webhook-receipts")).json()["items"]) == 1
 
 
+@pytest.mark.alters_the_schema
 async def test_no_log_line_holds_what_people_wrote_or_a_secret(
     anonymous: httpx.AsyncClient, owner: Client, line: Connection, admin: Any
 ) -> None:

@@ -11,6 +11,8 @@ from comms.database import Database
 from comms.events import Told
 from comms.groups import Groups, Unavailable
 
+pytestmark = pytest.mark.alters_the_schema
+
 
 async def _apply(db: Any, items: Sequence[int]) -> tuple[list[str], Told]:
     if 13 in items:

@@ -99,7 +99,8 @@ async def test_what_dies_before_its_commit_leaves_neither_the_row_nor_the_key(
             await db.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
         return {"done": "yes"}
 
-    api = create_api(service)
+    api = create_api()
+    api.state.service = service
     api.register(die)
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)  # type: ignore[arg-type]
     headers = KEYED | {"Authorization": f"Bearer {owner.token}"}

@@ -93,7 +93,8 @@ async def lost(db: Db) -> None:
 @pytest.fixture
 async def with_faults(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """The API with two routes that fail."""
-    api = create_api(service)
+    api = create_api()
+    api.state.service = service
     api.register(broken)
     api.register(late)
     api.register(lost)
@@ -261,7 +262,8 @@ async def test_what_is_still_in_use_is_not_deleted(owner: Client, service: Servi
     async def in_use(db: Db) -> None:
         await _delete_members(db)
 
-    api = create_api(service)
+    api = create_api()
+    api.state.service = service
     api.register(in_use)
     await owner.post(f"{API}/contacts", json={"ownerId": str(owner.user_id)})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url=PUBLIC_URL) as client:  # type: ignore[arg-type]
@@ -277,7 +279,8 @@ async def _delete_members(db: AsyncSession) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1:1/comms", "/comms?host=/nowhere"], ids=["refused", "no socket"])
 async def test_a_database_that_is_away_is_503(owner: Client, settings: Settings, address: str) -> None:
     nowhere = Secret(f"postgresql://comms@{address}")
-    api = create_api(Service(settings, Urls(owner=nowhere, web=nowhere, worker=nowhere), worker=False))
+    api = create_api()
+    api.state.service = Service(settings, Urls(owner=nowhere, web=nowhere, worker=nowhere), worker=False)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url=PUBLIC_URL) as client:  # type: ignore[arg-type]
         answer = await client.get(f"{API}/contacts", headers={"Authorization": f"Bearer {owner.token}"})
         ready = await client.get("/readyz")
