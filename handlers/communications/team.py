@@ -52,13 +52,22 @@ def mine(identity: Identity) -> ColumnElement[bool]:
     return Notification.user_id == identity.user_id
 
 
+async def create_channel(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> TeamChannel:
+    """A channel of the member who asks for it, and who is the first to belong to it."""
+    row = TeamChannel(workspace_id=identity.workspace_id, id=new_id(), created_by=identity.user_id, **values)
+    db.add(row)
+    await db.flush()
+    await stories.join(db, row, identity.user_id)
+    return row
+
+
 channels = crud(
     "/team-channels",
     TeamChannel,
     TeamChannelView,
     search=("name", "description"),
     filters=("type", "is_private", "created_by"),
-    verbs=("list", "get", "change", "delete"),
+    create=create_channel,
 )
 members = crud(
     "/team-channel-members",
@@ -88,20 +97,6 @@ notifications = crud(
     whose=mine,
     change=mark_read,
 )
-New: Any = channels.new
-
-
-@post("/", operation_id="create_team_channel", guards=[writer])
-async def create_channel(db: Db, identity: Asker, data: JSONBody[New]) -> TeamChannelView:
-    """A channel of the member who asks for it, and who is the first to belong to it."""
-    row = TeamChannel(
-        workspace_id=identity.workspace_id, id=new_id(), created_by=identity.user_id, **shapes.given(data)
-    )
-    db.add(row)
-    await db.flush()
-    await stories.join(db, row, identity.user_id)
-    view: TeamChannelView = await channels.tell(db, identity, "created", row)
-    return view
 
 
 class Joining(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -177,7 +172,7 @@ async def _pin(db: AsyncSession, identity: Identity, row_id: uuid.UUID, *, pinne
 
 
 routes = [
-    channels.router(create_channel),
+    channels.router(),
     Router("/team-channels", route_handlers=[of_channel, join, leave, said_in]),
     members.router(),
     messages.router(remove_message, pin, unpin),

@@ -74,11 +74,11 @@ def _without_ids(row: dict[str, Any], sender: str) -> dict[str, Any]:
     """What is the same of any stranger's first text."""
     known = re.compile(rf"[0-9a-f-]{{36}}|SM{re.escape(sender)}|{re.escape(sender)}|\d+-\d\d-\d\d[T ][^\"]+")
     texts = {name: known.sub("…", value) for name, value in row.items() if isinstance(value, str)}
-    secret = {"seq", "body", "url", "headers"}
+    own = {"seq", "body", "url", "headers", "match_key"}
     return {
         name: texts.get(name, "…" if isinstance(value, uuid.UUID | datetime) else value)
         for name, value in row.items()
-        if name not in secret
+        if name not in own
     }
 
 

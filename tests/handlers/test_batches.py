@@ -65,7 +65,7 @@ async def test_a_batch_in_which_nothing_will_do_makes_nothing(owner: Client) -> 
 
 
 async def test_plain_rows_take_as_many_statements_however_many_they_are(service: Service, owner: Client) -> None:
-    path = f"{API}/team-channels/batch"
+    path = f"{API}/customers/batch"
     await results(owner, path, [{"name": "warm"}])
     with counted() as statements:
         await results(owner, path, [{"name": "one"}, {"name": "two"}])
