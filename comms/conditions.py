@@ -97,7 +97,12 @@ def any_of(conditions: Sequence[Condition]) -> ColumnElement[bool]:
 
 
 def holds(condition: Condition) -> ColumnElement[bool]:
-    """True of contacts of whom the condition is; false or null of others."""
+    """True of contacts of whom the condition is; false or null of others.
+
+    One that no longer makes sense, by a field or operator that is not known any more, is true of nobody.
+    """
+    if mistakes(condition):
+        return false()
     kind, value, operator = _kind_of(condition.field), _value_of(condition), condition.operator
     if kind == "custom":
         return _custom(condition.field.removeprefix(CUSTOM), operator, value)

@@ -51,7 +51,7 @@ class NextSecret(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 class CheckView(msgspec.Struct, rename="camel"):
     """What the provider said."""
 
-    ok: bool
+    ok: Annotated[bool, msgspec.Meta(description="Whether the provider accepted it.", examples=[True])]
     detail: str
 
 

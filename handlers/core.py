@@ -16,7 +16,7 @@ from handlers.resource import READ, crud
 from models.core import AiProvider, User, UserView, Workspace, WorkspaceView
 
 
-class AiKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class NewAiKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A key to an AI provider, as its dashboard shows it."""
 
     key: Annotated[str, msgspec.Meta(min_length=8, max_length=1_000, pattern=r"^[!-~]+$")]
@@ -47,7 +47,7 @@ users = crud("/users", User, UserView, search=("email", "first_name", "last_name
 
 @put("/{row_id:uuid}/api-keys/{provider:str}", operation_id="put_workspace_ai_key", guards=[administrator])
 async def put_key(
-    db: Db, service: Here, identity: Asker, row_id: RowId, provider: FromPath[AiProvider], data: JSONBody[AiKey]
+    db: Db, service: Here, identity: Asker, row_id: RowId, provider: FromPath[AiProvider], data: JSONBody[NewAiKey]
 ) -> WorkspaceView:
     """The workspace's agents use this key of yours. It is kept encrypted, and shown as its last four characters."""
     row = await workspaces.find(db, identity, row_id, to_change=True)

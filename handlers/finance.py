@@ -40,7 +40,7 @@ class Cancellation(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     reason: Reason
 
 
-class Rejection(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class ExpenseRejection(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """Why an expense is not given back."""
 
     reason: Reason
@@ -145,7 +145,7 @@ async def approve_expense(db: Db, identity: Asker, row_id: RowId) -> ExpenseView
 
 
 @post("/{row_id:uuid}/rejection", operation_id="reject_expense", guards=[writes("billing")])
-async def reject_expense(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Rejection]) -> ExpenseView:
+async def reject_expense(db: Db, identity: Asker, row_id: RowId, data: JSONBody[ExpenseRejection]) -> ExpenseView:
     """The pending expense is not given back. Nobody rejects their own."""
     row = await expenses.find(db, identity, row_id, to_change=True)
     await spending.reject(db, identity, row, data.reason)

@@ -6,6 +6,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
 
@@ -39,6 +40,7 @@ class Page(msgspec.Struct, Generic[T], rename="camel"):
     next_cursor: str | None = None
 
 
+@cache
 def page_of(view: type[View]) -> type[msgspec.Struct]:
     """``Page`` of one view, under a name of its own in the API's description."""
     fields: list[Any] = [("items", list[view]), ("next_cursor", str | None, None)]  # type: ignore[valid-type]  # a type made at run time

@@ -29,11 +29,16 @@ Channel = Literal["email", "push", "sms", "in_app"]
 class NotificationPreferences(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     """By which ways somebody wants to be notified, and of what. What is not said is as we think best."""
 
-    channels: Annotated[list[Channel], msgspec.Meta(max_length=4)] | msgspec.UnsetType = msgspec.UNSET
-    mentions: bool | msgspec.UnsetType = msgspec.UNSET
-    assignments: bool | msgspec.UnsetType = msgspec.UNSET
-    messages: bool | msgspec.UnsetType = msgspec.UNSET
-    sound: bool | msgspec.UnsetType = msgspec.UNSET
+    channels: (
+        Annotated[list[Channel], msgspec.Meta(max_length=4, description="The ways they are told.", examples=[["push"]])]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
+    mentions: Annotated[bool, msgspec.Meta(description="Of being mentioned.")] | msgspec.UnsetType = msgspec.UNSET
+    assignments: Annotated[bool, msgspec.Meta(description="Of what they are assigned.")] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    messages: Annotated[bool, msgspec.Meta(description="Of new messages.")] | msgspec.UnsetType = msgspec.UNSET
+    sound: Annotated[bool, msgspec.Meta(description="Whether one hears it.")] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Preferences(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):

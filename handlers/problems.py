@@ -71,6 +71,8 @@ def described(*statuses: int) -> dict[int, ResponseSpec]:
 
 TRIES = described(429)
 """What a route may answer besides that takes a password."""
+SIGNING_IN = described(401, 429)
+"""The same where the password is the only proof: a wrong one is no valid credential."""
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

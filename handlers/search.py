@@ -31,8 +31,11 @@ _KNOWN = dict.fromkeys(("q", "types", "limit", "cursor"))
 class Highlight(msgspec.Struct, rename="camel"):
     """Where the words are: HTML, escaped, with `<mark>` around what was meant."""
 
-    field: str
-    html: str
+    field: Annotated[str, msgspec.Meta(description="The field they are in.", examples=["content"])]
+    html: Annotated[
+        str,
+        msgspec.Meta(description="Some of the field's text.", examples=["Is the 3pm <mark>slot</mark> still open?"]),
+    ]
 
 
 class SearchResult(msgspec.Struct, rename="camel"):
@@ -42,7 +45,7 @@ class SearchResult(msgspec.Struct, rename="camel"):
     id: uuid.UUID
     conversation_id: uuid.UUID | None
     at: datetime
-    highlights: list[Highlight]
+    highlights: Annotated[list[Highlight], msgspec.Meta(description="The fields in which the words are.")]
 
 
 @get("/search", operation_id="search", guards=[reader])

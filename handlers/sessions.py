@@ -18,7 +18,7 @@ from comms.passwords import LONGEST, SHORTEST
 from comms.sessions import From, SignedIn
 from handlers.given import Asker, Db, Here, Request, RowId
 from handlers.guards import anybody, bearer, person
-from handlers.problems import TRIES
+from handlers.problems import SIGNING_IN
 from handlers.resource import READ, crud
 from models.access import Session, SessionView
 
@@ -28,7 +28,9 @@ class NewSession(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     email: Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
     password: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST)]
-    workspace: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    workspace: (
+        Annotated[str, msgspec.Meta(max_length=200, description="The slug of the workspace that is meant.")] | None
+    ) = None
 
 
 class InvitationAcceptance(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -78,7 +80,7 @@ def own(identity: Identity) -> ColumnElement[bool]:
 sessions = crud("/sessions", Session, SessionView, verbs=READ, who_writes=person, whose=own)
 
 
-@post("/", operation_id="create_session", guards=[anybody], responses=TRIES)
+@post("/", operation_id="create_session", guards=[anybody], responses=SIGNING_IN)
 async def sign_in(service: Here, request: Request, data: JSONBody[NewSession]) -> SignedInView:
     """Sign in with e-mail address and password. A session lives for 14 days after its last use, and 90 at most.
 
@@ -110,7 +112,7 @@ async def invitation(service: Here, token: FromPath[str]) -> Invited:
     return await invitations.read(service.database, token)
 
 
-@post("/invitations/{token:str}/acceptance", operation_id="accept_invitation", guards=[anybody], responses=TRIES)
+@post("/invitations/{token:str}/acceptance", operation_id="accept_invitation", guards=[anybody], responses=SIGNING_IN)
 async def accept(
     service: Here, request: Request, token: FromPath[str], data: JSONBody[InvitationAcceptance]
 ) -> SignedInView:

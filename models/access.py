@@ -2,8 +2,9 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -86,7 +87,9 @@ class SessionView(View, kw_only=True):
     id: ReadOnly[uuid.UUID]
     user_id: ReadOnly[uuid.UUID]
     user_agent: ReadOnly[str | None] = None
-    address: ReadOnly[str | None] = None
+    address: ReadOnly[
+        Annotated[str, msgspec.Meta(description="The IP address it was opened from.", examples=["203.0.113.7"])] | None
+    ] = None
     last_used_at: ReadOnly[datetime]
     expires_at: ReadOnly[datetime]
     created_at: ReadOnly[datetime]

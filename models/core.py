@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
@@ -85,7 +85,13 @@ class WorkspaceView(View, kw_only=True):
     stripe_customer_id: ReadOnly[str | None] = None
     stripe_subscription_id: ReadOnly[str | None] = None
     settings: dict[str, Any] = {}
-    encrypted_api_keys: ReadOnly[dict[AiProvider, AiKeyView]] = {}
+    encrypted_api_keys: Annotated[
+        ReadOnly[dict[AiProvider, AiKeyView]],
+        msgspec.Meta(
+            description="The keys to AI providers that are kept, by provider.",
+            examples=[{"openai": {"lastFour": "9f2c"}}],
+        ),
+    ] = {}
     is_active: ReadOnly[bool]
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]

@@ -38,6 +38,7 @@ TAGS = {
     "orchestration": "Agents together: teams, workflows, shared memory, and what people must approve.",
     "finance": "Invoices and expenses.",
     "marketing": "Campaigns, segments, and rules that act by themselves.",
+    "search": "Messages, conversations and contacts by the words in them.",
     "events": "Everything that became true, in order: the activity feed and the audit trail.",
     "operations": "What an operator's machines ask.",
 }

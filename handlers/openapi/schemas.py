@@ -131,6 +131,7 @@ class Schemas:
                 "examples": [config.tag],
             }
             required.append(config.tag_field)
+            told.append(config.tag_field)
         for field in msgspec.structs.fields(struct):
             column = shapes.column_of(table, field.name) if table is not None else None
             schema = self.of(field.type, column)

@@ -29,13 +29,13 @@ class Approval(msgspec.Struct, rename="camel", forbid_unknown_fields=True, froze
 AS_ASKED = Approval()
 
 
-class Rejection(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
+class ActionRejection(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
     """A refusal, and why."""
 
     reason: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
 
 
-WITHOUT_REASON = Rejection()
+WITHOUT_REASON = ActionRejection()
 
 
 async def ask(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentPendingAction:
@@ -87,7 +87,7 @@ async def approve(
     "/{row_id:uuid}/rejection", operation_id="reject_agent_pending_action", status_code=200, guards=[writes("agents")]
 )
 async def reject(
-    db: Db, identity: Asker, row_id: RowId, data: JSONBody[Rejection] = WITHOUT_REASON
+    db: Db, identity: Asker, row_id: RowId, data: JSONBody[ActionRejection] = WITHOUT_REASON
 ) -> AgentPendingActionView:
     """Forbid an agent what it asked for. An action is decided once and before it expires."""
     row = await pending.find(db, identity, row_id, to_change=True)

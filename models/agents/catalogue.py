@@ -7,8 +7,9 @@ published row is everybody's to read.
 import uuid
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Numeric, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -142,7 +143,7 @@ class AgentPackView(View, kw_only=True):
     icon_url: str | None = None
     cover_image_url: str | None = None
     tags: list[str] = []
-    pricing_type: PricingType = "free"
+    pricing_type: Annotated[PricingType, msgspec.Meta(examples=["one-time"])] = "free"
     price: Decimal = Decimal(0)
     currency: str = "USD"
     install_count: ReadOnly[int] = 0

@@ -70,6 +70,10 @@ AutomationStatus = Literal["active", "paused", "draft", "archived"]
 ScoringType = Literal["demographic", "behavioral", "engagement"]
 
 
+_FIELD_SAID = "A field of a contact, or `customFields.<name>`."
+_VALUE_SAID = "What the field is compared with; of which type depends on the field and the operator."
+
+
 class Condition(View, kw_only=True):
     """Something that is true of a contact or not.
 
@@ -77,9 +81,9 @@ class Condition(View, kw_only=True):
     it has, and what ``value`` they take, depends on its type.
     """
 
-    field: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    operator: Operator
-    value: Any = None
+    field: Annotated[str, msgspec.Meta(min_length=1, max_length=200, description=_FIELD_SAID, examples=["jobTitle"])]
+    operator: Annotated[Operator, msgspec.Meta(examples=["contains"])]
+    value: Annotated[Any, msgspec.Meta(description=_VALUE_SAID, examples=["chief"])] = None
 
 
 class Segment(TenantRow, Base):
@@ -190,9 +194,9 @@ class LeadScoringRuleView(View, kw_only=True):
 
     id: ReadOnly[uuid.UUID]
     name: str
-    field: str
-    operator: Operator
-    value: Any = None
+    field: Annotated[str, msgspec.Meta(description=_FIELD_SAID, examples=["jobTitle"])]
+    operator: Annotated[Operator, msgspec.Meta(examples=["contains"])]
+    value: Annotated[Any, msgspec.Meta(description=_VALUE_SAID, examples=["chief"])] = None
     points: int
     type: ScoringType = "demographic"
     is_active: bool = True
@@ -233,7 +237,7 @@ class LeadRoutingRuleView(View, kw_only=True):
     id: ReadOnly[uuid.UUID]
     name: str
     conditions: list[Condition] = []
-    assign_to: uuid.UUID | None = None
+    assign_to: Annotated[uuid.UUID, msgspec.Meta(examples=["0198c0de-5000-7fb0-9a6f-6d2c3f1e8b11"])] | None = None
     round_robin: bool = False
     round_robin_users: list[uuid.UUID] = []
     last_assigned_to: ReadOnly[uuid.UUID | None] = None

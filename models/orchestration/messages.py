@@ -2,8 +2,9 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -51,7 +52,7 @@ class AgentMessageView(View, kw_only=True):
 
     id: ReadOnly[uuid.UUID]
     from_agent_id: uuid.UUID | None = None
-    to_agent_id: uuid.UUID | None = None
+    to_agent_id: Annotated[uuid.UUID, msgspec.Meta(examples=["0198c0de-5000-7fb0-9a6f-6d2c3f1e8b11"])] | None = None
     team_id: uuid.UUID | None = None
     message_type: AgentMessageType = "task"
     content: dict[str, Any] = {}

@@ -219,10 +219,17 @@ def test_alternatives_can_be_told_apart() -> None:
 
 
 def makers() -> list[Any]:
-    """The resources of which one can make rows, and the operations that do."""
+    """The resources of which one can make rows, and the operations that do.
+
+    Not those that take no credential: what proves who one is, such as a password, is right for nobody in an example.
+    """
     by_path = {operation.path: operation for operation in operations() if operation.method == "post"}
     found = [(resource, by_path.get(f"/api/v1{resource.path}")) for resource in RESOURCES]
-    return [pytest.param(r, o, id=o.name) for r, o in found if o is not None and "201" in o.said["responses"]]
+    return [pytest.param(r, o, id=o.name) for r, o in found if o is not None and _makes(o)]
+
+
+def _makes(operation: Any) -> bool:
+    return "201" in operation.said["responses"] and "security" in operation.said
 
 
 @pytest.mark.parametrize(("resource", "operation"), makers())

@@ -72,7 +72,8 @@ async def body_of(service: Service, resource: Resource, client: Client) -> dict[
     """What makes a row: the fields that are required, with something allowed in them."""
     body = dict(BODIES.get(resource.path, {}))
     for field in msgspec.structs.fields(resource.new):
-        if not field.required or field.encode_name in body:
+        is_wanted = field.required or field.name in rows.WANTED.get(resource.table.__tablename__, ())
+        if not is_wanted or field.encode_name in body:
             continue
         column = shapes.column_of(resource.table, field.name)
         assert column is not None, field.name
