@@ -112,8 +112,9 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
         case Unauthenticated():
             return Problem(401, detail=error.detail), {"WWW-Authenticate": 'Bearer realm="comms"'}
         case Conflict():
-            taken = [FieldError(name, "is taken") for name in error.fields]
-            return Problem(409, detail=error.detail, errors=taken, conflicting_id=error.conflicting_id), {}
+            named = [FieldError(name, "is taken") for name in error.fields]
+            named += [FieldError(name, reason) for name, reason in error.named]
+            return Problem(409, detail=error.detail, errors=named, conflicting_id=error.conflicting_id), {}
         case Stale():
             return Problem(412, detail=error.detail), {"ETag": error.current} if error.current else {}
         case TooMany():
