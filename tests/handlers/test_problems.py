@@ -218,7 +218,8 @@ def test_the_same_holds_in_lines_and_in_shapes_written_by_hand(sent: dict[str, A
 async def test_what_is_searched_for_is_text_and_no_pattern(owner: Client) -> None:
     for name in ("100%", "100 %", "a_b", "axb", "back\\slash"):
         assert (await owner.post(f"{API}/contacts", json={"firstName": name})).status_code == 201
-    for sought, found in (("100%", {"100%"}), ("a_b", {"a_b"}), ("\\", {"back\\slash"}), ("%", {"100%", "100 %"})):
+    # Words are sought, and what stands between them only parts them: docs/search.md.
+    for sought, found in (("100%", {"100%", "100 %"}), ("a_b", {"a_b"}), ("back\\", {"back\\slash"}), ("%", set())):
         items = (await owner.get(f"{API}/contacts", params={"q": sought})).json()["items"]
         assert {item["firstName"] for item in items} == found, sought
 
