@@ -10,7 +10,9 @@ from sqlalchemy import update
 from comms import scoring
 from comms.service import Service
 from models.core import WorkspaceMember
+from models.marketing import LeadScoringRule
 from tests.conftest import Client
+from tests.make import rows
 
 NOWHERE = "00000000-0000-7000-8000-000000000000"
 API = "/api/v1"
@@ -59,6 +61,19 @@ async def test_a_score_is_the_points_of_the_active_rules_from_0_to_100(owner: Cl
     assert await told(owner, chief) == ["contact.created", "contact.updated"]
     assert (await owner.post(f"{API}/lead-scoring-rules/calculation")).json() == {"changed": 0}
     assert await told(owner, chief) == ["contact.created", "contact.updated"]
+
+
+@pytest.mark.parametrize("stale", [{"field": "shoeSize"}, {"operator": "before"}, {"value": None}], ids=str)
+async def test_a_rule_that_no_longer_makes_sense_is_true_of_nobody(
+    owner: Client, service: Service, stale: dict[str, Any]
+) -> None:
+    contact = (await made(owner, "contacts", jobTitle="Chief"))["id"]
+    await worth(owner, "jobTitle", "equals", "Chief", 5)
+    kept = {"field": "jobTitle", "operator": "equals", "value": "Chief"} | stale
+    of = {"workspace_id": owner.workspace_id, "user_id": owner.user_id}
+    await rows.row(service, LeadScoringRule, **of, **kept, points=50)
+    assert (await owner.post(f"{API}/lead-scoring-rules/calculation")).json() == {"changed": 1}
+    assert await score(owner, contact) == 5
 
 
 async def test_all_are_scored_however_many_batches_and_twice_at_once(
