@@ -4,6 +4,7 @@ import asyncio
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -23,11 +24,11 @@ class Passwords:
     """Hashes and compares; whoever comes when too many wait is sent away with ``TooMany``."""
 
     def __init__(self, *, memory_kib: int = MEMORY_KIB, at_once: int = AT_ONCE, waiting: int = WAITING) -> None:
-        self._hasher = PasswordHasher(time_cost=1, memory_cost=memory_kib, parallelism=1)
+        self._hasher = _hasher(memory_kib)
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="passwords")
         self._most = at_once + waiting
         self._under_way = 0
-        self._nobodys = self._hasher.hash("nobody has this password")
+        self._nobodys = _nobodys(memory_kib)
 
     async def hash(self, plain: str) -> str:
         """What to keep of a password."""
@@ -65,3 +66,13 @@ class Passwords:
 def _written(plain: str) -> bytes:
     """The same bytes from every keyboard: an é is one character or two, depending on who sends it."""
     return unicodedata.normalize("NFC", plain).encode("utf-8", "surrogatepass")
+
+
+def _hasher(memory_kib: int) -> PasswordHasher:
+    return PasswordHasher(time_cost=1, memory_cost=memory_kib, parallelism=1)
+
+
+@cache
+def _nobodys(memory_kib: int) -> str:
+    """What is compared with when there is no such user: made once a process, for it takes as long as any."""
+    return _hasher(memory_kib).hash("nobody has this password")
