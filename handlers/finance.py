@@ -25,7 +25,7 @@ class InvoiceDraftView(InvoiceView, kw_only=True):
     """An invoice as one begins it: what can be added up may be left out."""
 
     amount: Decimal | None = None  # type: ignore[assignment]  # what is sent may lack what is always shown
-    tax: Decimal | None = None  # type: ignore[assignment]
+    tax: Decimal | None = None  # type: ignore[assignment]  # likewise
 
 
 class Payment(msgspec.Struct, rename="camel", forbid_unknown_fields=True):

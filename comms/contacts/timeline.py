@@ -108,4 +108,4 @@ async def of(
 async def _views(db: AsyncSession, sort: Sort, row_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, View]:
     table, view, options = _ROWS[sort]
     rows: Sequence[Base] = (await db.scalars(select(table).where(table.id.in_(row_ids)).options(*options))).all()
-    return {row.id: msgspec.convert(row, view, from_attributes=True) for row in rows}  # type: ignore[attr-defined]
+    return {row.id: msgspec.convert(row, view, from_attributes=True) for row in rows}  # type: ignore[attr-defined]  # all have one

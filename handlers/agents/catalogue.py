@@ -71,7 +71,8 @@ packs = crud(
 @post("/{row_id:uuid}/publication", operation_id="publish_agent_template", status_code=200, guards=[writes("packs")])
 async def publish_template(db: Db, identity: Asker, row_id: RowId) -> AgentTemplateView:
     """Offer your template to every workspace."""
-    return await _publish(templates, db, identity, row_id)  # type: ignore[no-any-return]
+    view: AgentTemplateView = await _publish(templates, db, identity, row_id)
+    return view
 
 
 @delete("/{row_id:uuid}/publication", operation_id="withdraw_agent_template", guards=[writes("packs")])
@@ -83,7 +84,8 @@ async def withdraw_template(db: Db, identity: Asker, row_id: RowId) -> None:
 @post("/{row_id:uuid}/publication", operation_id="publish_agent_pack", status_code=200, guards=[writes("packs")])
 async def publish_pack(db: Db, identity: Asker, row_id: RowId) -> AgentPackView:
     """Offer your pack to every workspace."""
-    return await _publish(packs, db, identity, row_id)  # type: ignore[no-any-return]
+    view: AgentPackView = await _publish(packs, db, identity, row_id)
+    return view
 
 
 @delete("/{row_id:uuid}/publication", operation_id="withdraw_agent_pack", guards=[writes("packs")])

@@ -33,9 +33,10 @@ logs = crud(
 async def cancel(db: Db, identity: Asker, row_id: RowId) -> AgentExecutionView:
     """Nobody waits for this execution any more. One that is over is over."""
     row = await executions.find(db, identity, row_id, to_change=True)
-    if not runs.cancel(row):
-        return executions.shown(row)  # type: ignore[no-any-return]
-    view: AgentExecutionView = await executions.tell(db, identity, "cancelled", row)
+    is_news = runs.cancel(row)
+    view: AgentExecutionView = (
+        await executions.tell(db, identity, "cancelled", row) if is_news else executions.shown(row)
+    )
     return view
 
 

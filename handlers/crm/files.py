@@ -142,7 +142,7 @@ def _with_filters(fn: Any) -> Any:
     async def export(**given: Any) -> Any:
         return await fn(**given)
 
-    export.__signature__ = inspect.Signature(parameters, return_annotation=Stream)  # type: ignore[attr-defined]
+    export.__signature__ = inspect.Signature(parameters, return_annotation=Stream)  # type: ignore[attr-defined]  # read by inspect
     export.__annotations__ = {each.name: each.annotation for each in parameters} | {"return": Stream}
     export.__doc__ = fn.__doc__
     return export
