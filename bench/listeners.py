@@ -3,7 +3,8 @@
     python -m bench.listeners '{"port": …, "token": "…", "sockets": 500, "messages": 2000, "path": "…"}'
 
 It says ``ready`` when all are let in, and ends when every socket has heard every message, or with the next line it is
-given. All sockets are sent the same bytes, so what one has had is understood once and recognised on the others.
+given. All sockets are sent the same frames: what one has had is understood once and recognised on the others, frame by
+frame, so that a socket that has fallen behind costs no more than one that has not.
 """
 
 import gc
@@ -23,7 +24,7 @@ from comms.hub.frames import framed
 _MASK = b"\0\0\0\0"
 _SEQ = re.compile(rb'"seq":(\d+)')
 _RECEIVED = re.compile(rb'"event":"message\.received".*?"providerMessageId":"(\w+)"', re.DOTALL)
-REMEMBERED = 256
+REMEMBERED = 2_000
 
 
 class Audience(msgspec.Struct, frozen=True):
@@ -44,15 +45,12 @@ class Heard(msgspec.Struct, frozen=True):
     lost: int  # sockets that were closed
 
 
-class _Page(msgspec.Struct, frozen=True, gc=False):
-    """What some bytes mean: event numbers from ``first`` to ``last`` without a gap, pings, and an unfinished rest."""
+class _Frame(msgspec.Struct, frozen=True, gc=False):
+    """What a frame says: the number of an event and the message received with it, or what a ping is to be answered."""
 
-    first: int
-    last: int
-    messages: tuple[str, ...]
-    is_whole: bool
-    pings: tuple[bytes, ...]
-    rest: bytes
+    seq: int = 0
+    message: str | None = None
+    pong: bytes | None = None
 
 
 class _Listener:
@@ -90,10 +88,7 @@ def listen(audience: Audience, listeners: list[_Listener]) -> Heard:
     stdin = sys.stdin.fileno()
     poll.register(stdin, select.EPOLLIN)
     heard: dict[str, list[float]] = {}
-    known: dict[bytes, _Page] = {}
-    page, its_bytes = _understood(b""), b""
-    buffer = bytearray(1 << 18)
-    view = memoryview(buffer)
+    known: dict[bytes, _Frame] = {}
     broken: set[int] = set()
     lost = 0
     due = audience.messages * audience.sockets or -1
@@ -102,64 +97,56 @@ def listen(audience: Audience, listeners: list[_Listener]) -> Heard:
             if descriptor == stdin:
                 return Heard(heard, len(broken), lost)
             listener = by_descriptor[descriptor]
-            size = listener.socket.recv_into(buffer)
+            received = listener.socket.recv(1 << 18)
             now = time.monotonic()
-            if not size:
+            if not received:
                 poll.unregister(descriptor)
                 lost += 1
                 continue
-            if listener.rest or view[:size] != its_bytes:  # nearly always it is what the socket before has had
-                its_bytes = listener.rest + bytes(view[:size])
-                if its_bytes not in known:
+            frames, listener.rest = _frames(listener.rest + received)
+            for frame in frames:
+                said = known.get(frame)
+                if said is None:
                     if len(known) >= REMEMBERED:
                         del known[next(iter(known))]
-                    known[its_bytes] = _understood(its_bytes)
-                page = known[its_bytes]
-            if page.last:
-                if not page.is_whole or page.first != listener.last + 1:
-                    broken.add(descriptor)
-                listener.last = page.last
-            listener.rest = page.rest
-            for message in page.messages:
-                heard.setdefault(message, []).append(now)
-            due -= len(page.messages)
-            for ping in page.pings:
-                listener.socket.send(masked(b"\x8a%c%b" % (len(ping), ping)))
+                    said = known[frame] = _understood(frame)
+                if said.seq:
+                    if said.seq != listener.last + 1:
+                        broken.add(descriptor)
+                    listener.last = said.seq
+                if said.message is not None:
+                    heard.setdefault(said.message, []).append(now)
+                    due -= 1
+                if said.pong is not None:
+                    listener.socket.send(said.pong)
     return Heard(heard, len(broken), lost)
 
 
-def _understood(data: bytes) -> _Page:
-    numbers: list[int] = []
-    messages: list[str] = []
-    pings: list[bytes] = []
-    place = 0
-    while (frame := _frame(data, place)) is not None:
-        opcode, payload, place = frame
-        if opcode == 9:
-            pings.append(payload)
-        elif opcode == 1 and payload.startswith(b'{"type":"event"'):
-            seq, received = _SEQ.search(payload), _RECEIVED.search(payload)
-            assert seq is not None
-            numbers.append(int(seq[1]))
-            if received is not None:
-                messages.append(received[1].decode())
-    first, last = (numbers[0], numbers[-1]) if numbers else (0, 0)
-    is_whole = numbers == list(range(first, last + 1)) if numbers else True
-    return _Page(first, last, tuple(messages), is_whole, tuple(pings), data[place:])
+def _frames(data: bytes) -> tuple[list[bytes], bytes]:
+    """The server's whole frames in ``data``, and what is left of an unfinished one."""
+    frames = []
+    place, ends = 0, len(data)
+    while ends >= place + 2:
+        size, header = data[place + 1], 2
+        if size >= 126:
+            header = 4 if size == 126 else 10
+            size = int.from_bytes(data[place + 2 : place + header], "big")
+        if ends < place + header + size:
+            break
+        frames.append(data[place : place + header + size])
+        place += header + size
+    return frames, data[place:]
 
 
-def _frame(data: bytes, place: int) -> tuple[int, bytes, int] | None:
-    """The opcode and payload of the server's frame at ``place``, and where the next begins; None if it is not whole."""
-    if len(data) < place + 2:
-        return None
-    size, begins = data[place + 1], place + 2
-    if size >= 126:
-        width = 2 if size == 126 else 8
-        if len(data) < begins + width:
-            return None
-        size, begins = int.from_bytes(data[begins : begins + width], "big"), begins + width
-    ends = begins + size
-    return (data[place] & 15, data[begins:ends], ends) if len(data) >= ends else None
+def _understood(frame: bytes) -> _Frame:
+    payload = frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+    if frame[0] & 15 == 9:
+        return _Frame(pong=masked(b"\x8a%c%b" % (len(payload), payload)))
+    if frame[0] & 15 != 1 or not payload.startswith(b'{"type":"event"'):
+        return _Frame()
+    seq, received = _SEQ.search(payload), _RECEIVED.search(payload)
+    assert seq is not None
+    return _Frame(int(seq[1]), received[1].decode() if received else None)
 
 
 def masked(frame: bytes) -> bytes:
