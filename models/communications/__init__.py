@@ -16,6 +16,7 @@ from models.communications.conversations import (
     MessageStatus,
 )
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
+from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
 from models.communications.team import (
     Notification,
     NotificationView,
@@ -51,6 +52,9 @@ __all__ = [
     "MessageStatus",
     "Notification",
     "NotificationView",
+    "OutgoingMessage",
+    "OutgoingMessageView",
+    "OutgoingState",
     "TeamChannel",
     "TeamChannelMember",
     "TeamChannelMemberView",

@@ -267,6 +267,14 @@ class ConversationMessage(TenantRow, Base):
             postgresql_where=text("is_internal"),
         ),
         Index("ix_conversation_messages_phone_number", "workspace_id", "phone_number_id", "created_at", "id"),
+        # For the delivery figures of a number.
+        Index(
+            "ix_conversation_messages_sent_by",
+            "workspace_id",
+            "phone_number_id",
+            "created_at",
+            postgresql_where=text("direction = 'outbound'"),
+        ),
     )
 
     conversation_id: Mapped[uuid.UUID | None]
@@ -294,6 +302,8 @@ class ConversationMessage(TenantRow, Base):
     phone_number_id: Mapped[uuid.UUID | None]
     from_address: Mapped[str | None]
     to_address: Mapped[str | None]
+    scheduled_at: Mapped[datetime | None]
+    segments: Mapped[int | None]
     is_internal: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     mentions: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
     edited_at: Mapped[datetime | None]
@@ -330,6 +340,8 @@ class ConversationMessageView(View, kw_only=True):
     phone_number_id: uuid.UUID | None = None
     from_address: ReadOnly[str | None] = None
     to_address: ReadOnly[str | None] = None
+    scheduled_at: ReadOnly[datetime | None] = None
+    segments: ReadOnly[int | None] = None
     is_internal: ReadOnly[bool] = False
     mentions: ReadOnly[list[uuid.UUID] | None] = None
     edited_at: ReadOnly[datetime | None] = None
