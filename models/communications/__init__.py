@@ -1,5 +1,17 @@
 """Conversations with the outside and channels within: the tables of the schema map's section *Communications*."""
 
+from models.communications.consent import (
+    EVERYWHERE,
+    Consent,
+    ConsentEntry,
+    ConsentEntryView,
+    ConsentSays,
+    ConsentSource,
+    ConsentState,
+    ConsentView,
+    OptOutReview,
+    OptOutReviewView,
+)
 from models.communications.conversations import (
     MOST_TAGS,
     Conversation,
@@ -34,7 +46,15 @@ from models.communications.webhooks import (
 )
 
 __all__ = [
+    "EVERYWHERE",
     "MOST_TAGS",
+    "Consent",
+    "ConsentEntry",
+    "ConsentEntryView",
+    "ConsentSays",
+    "ConsentSource",
+    "ConsentState",
+    "ConsentView",
     "Conversation",
     "ConversationChannel",
     "ConversationMessage",
@@ -51,6 +71,8 @@ __all__ = [
     "MessageStatus",
     "Notification",
     "NotificationView",
+    "OptOutReview",
+    "OptOutReviewView",
     "TeamChannel",
     "TeamChannelMember",
     "TeamChannelMemberView",

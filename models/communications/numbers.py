@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from sqlalchemy import Index, UniqueConstraint, text
@@ -43,6 +43,7 @@ class WorkspacePhoneNumber(TenantRow, Base):
     )
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     monthly_price: Mapped[Decimal | None]
+    messaging_service_sid: Mapped[str | None]
 
 
 class WorkspacePhoneNumberView(View, kw_only=True):
@@ -56,5 +57,12 @@ class WorkspacePhoneNumberView(View, kw_only=True):
     capabilities: dict[str, Any] = msgspec.field(default_factory=everything)
     status: NumberStatus = "active"
     monthly_price: Decimal | None = None
+    messaging_service_sid: Annotated[
+        str | None,
+        msgspec.Meta(
+            description="The messaging service the number is in: who opts out of one of its numbers opts out of all.",
+            examples=["MG3f8e2c6d0b5a4e7f9c1d2e3f4a5b6c7d"],
+        ),
+    ] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
