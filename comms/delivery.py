@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import receipts
@@ -214,17 +215,23 @@ SELECT message, has_attachments FROM moved
 """
 
 
-_JOIN = _join("($1::uuid IS NULL OR m.id = $1)")
+_JOIN = _join("($1::uuid[] IS NULL OR m.id = ANY($1))")
 _JOIN_THESE = _join(
     "(m.workspace_id, m.id) IN (SELECT workspace_id, id FROM unnest($1::uuid[], $2::uuid[]) AS i (workspace_id, id))"
 )
 
 
-async def join_parked(db: AsyncSession, message: ConversationMessage) -> None:
-    """The reports that came before ``message`` was known are its own now, and its status is where they say."""
+async def join_parked(db: AsyncSession, messages: Sequence[ConversationMessage]) -> None:
+    """The reports that came before these messages were known are their own now, and their status is where they say."""
+    if not messages:
+        return
     await db.flush()
-    await (await db.connection()).exec_driver_sql(_JOIN, (message.id,))
-    await db.refresh(message)
+    ids = [message.id for message in messages]
+    await (await db.connection()).exec_driver_sql(_JOIN, (ids,))
+    these = select(ConversationMessage).where(
+        ConversationMessage.workspace_id == messages[0].workspace_id, ConversationMessage.id.in_(ids)
+    )
+    await db.execute(these.execution_options(populate_existing=True))
 
 
 async def join_parked_of(db: Any, messages: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> list[Fact]:

@@ -71,7 +71,9 @@ gone AS (
 ),
 waits AS (
     UPDATE outgoing_messages o SET
-        state = CASE mine.outcome WHEN 'unclear' THEN 'unclear' ELSE 'queued' END,
+        -- What has to wait for its time gives way to what is said meanwhile.
+        state = CASE WHEN mine.until IS NOT NULL THEN 'scheduled' WHEN mine.outcome = 'unclear' THEN 'unclear'
+            ELSE 'queued' END,
         next_attempt_at = greatest(now() + make_interval(secs => mine.seconds), mine.until),
         line_at = greatest(o.line_at, mine.until),
         slot_at = NULL,

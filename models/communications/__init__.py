@@ -1,5 +1,17 @@
 """Conversations with the outside and channels within: the tables of the schema map's section *Communications*."""
 
+from models.communications.consent import (
+    EVERYWHERE,
+    Consent,
+    ConsentEntry,
+    ConsentEntryView,
+    ConsentSays,
+    ConsentSource,
+    ConsentState,
+    ConsentView,
+    OptOutReview,
+    OptOutReviewView,
+)
 from models.communications.conversations import (
     MOST_TAGS,
     Conversation,
@@ -35,7 +47,15 @@ from models.communications.webhooks import (
 )
 
 __all__ = [
+    "EVERYWHERE",
     "MOST_TAGS",
+    "Consent",
+    "ConsentEntry",
+    "ConsentEntryView",
+    "ConsentSays",
+    "ConsentSource",
+    "ConsentState",
+    "ConsentView",
     "Conversation",
     "ConversationChannel",
     "ConversationMessage",
@@ -52,6 +72,8 @@ __all__ = [
     "MessageStatus",
     "Notification",
     "NotificationView",
+    "OptOutReview",
+    "OptOutReviewView",
     "OutgoingMessage",
     "OutgoingMessageView",
     "OutgoingState",

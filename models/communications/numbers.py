@@ -50,6 +50,7 @@ class WorkspacePhoneNumber(TenantRow, Base):
     fallback_number_id: Mapped[uuid.UUID | None]
     # When it is free again; written with every message it sends, so it is no change that anybody is told of.
     paced_until: Mapped[datetime | None]
+    messaging_service_sid: Mapped[str | None]
 
 
 class WorkspacePhoneNumberView(View, kw_only=True):
@@ -74,6 +75,13 @@ class WorkspacePhoneNumberView(View, kw_only=True):
     fallback_number_id: Annotated[
         uuid.UUID | None,
         msgspec.Meta(description="The number that new messages leave by while this one's provider takes none."),
+    ] = None
+    messaging_service_sid: Annotated[
+        str | None,
+        msgspec.Meta(
+            description="The messaging service the number is in: who opts out of one of its numbers opts out of all.",
+            examples=["MG3f8e2c6d0b5a4e7f9c1d2e3f4a5b6c7d"],
+        ),
     ] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
