@@ -52,7 +52,7 @@ class Opening(msgspec.Struct, frozen=True):
     workspace_id: uuid.UUID
     contact_id: uuid.UUID | None
     channel: Any
-    phone_number_id: uuid.UUID
+    phone_number_id: uuid.UUID | None
     at: datetime
 
 

@@ -2,7 +2,7 @@
 
 from litestar import Router
 
-from handlers.communications import conversations, messages, notes, numbers, participants, team, webhooks
+from handlers.communications import conversations, messages, notes, numbers, outgoing, participants, team, webhooks
 
 routes = Router(
     "/",
@@ -11,6 +11,7 @@ routes = Router(
         *conversations.routes,
         *participants.routes,
         *messages.routes,
+        *outgoing.routes,
         *notes.routes,
         *numbers.routes,
         *team.routes,

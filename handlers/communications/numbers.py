@@ -1,13 +1,20 @@
 """The numbers people reach a business on."""
 
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 
+import msgspec
+from litestar import get
+from litestar.params import QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import connections
+from comms import connections, figures
 from comms.credentials import Identity
-from handlers.guards import administrator
+from comms.errors import Invalid
+from handlers.given import Asker, Db, RowId
+from handlers.guards import administrator, reader
 from handlers.resource import crud
+from models.base import now
 from models.communications import WorkspacePhoneNumber, WorkspacePhoneNumberView
 
 
@@ -39,4 +46,67 @@ numbers = crud(
     change=change_number,
 )
 
-routes = [numbers.router()]
+LOOKS_BACK = timedelta(days=30)
+
+
+class FailureCount(msgspec.Struct, rename="camel"):
+    """How many messages failed for one reason."""
+
+    code: Annotated[str | None, msgspec.Meta(description="The provider's code.", examples=["30003"])]
+    words: Annotated[
+        str | None, msgspec.Meta(description="What it means.", examples=["The recipient's phone cannot be reached."])
+    ]
+    messages: Annotated[int, msgspec.Meta(description="How many messages.", examples=[12])]
+
+
+class NumberDelivery(msgspec.Struct, rename="camel", kw_only=True):
+    """What became of the messages that were to leave by a number."""
+
+    since: Annotated[datetime, msgspec.Meta(description="From when.", examples=["2026-03-01T00:00:00Z"])]
+    until: Annotated[datetime, msgspec.Meta(description="Until when.", examples=["2026-03-31T00:00:00Z"])]
+    messages: Annotated[int, msgspec.Meta(description="How many messages in all.", examples=[1200])]
+    segments: int
+    statuses: Annotated[
+        dict[str, int],
+        msgspec.Meta(description="How many stand where.", examples=[{"delivered": 1180, "undelivered": 20}]),
+    ]
+    delivered_share: Annotated[
+        float | None,
+        msgspec.Meta(description="Of those whose end is known, the share that arrived.", examples=[0.9833]),
+    ]
+    median_seconds_to_deliver: Annotated[
+        float | None, msgspec.Meta(description="How long half of them took to arrive at most.", examples=[2.1])
+    ]
+    slow_seconds_to_deliver: Annotated[
+        float | None, msgspec.Meta(description="How long 95 of 100 took to arrive at most.", examples=[9.4])
+    ]
+    failures: Annotated[
+        list[FailureCount], msgspec.Meta(description="Why the others did not, the commonest first.", examples=[[]])
+    ]
+
+
+@get("/{row_id:uuid}/delivery", operation_id="get_workspace_phone_number_delivery", guards=[reader])
+async def delivery(
+    db: Db,
+    identity: Asker,
+    row_id: RowId,
+    since: Annotated[
+        Annotated[datetime, msgspec.Meta(tz=True)] | None,
+        QueryParameter(description="From when; 30 days ago unless it is said."),
+    ] = None,
+    until: Annotated[
+        Annotated[datetime, msgspec.Meta(tz=True)] | None,
+        QueryParameter(description="Until when; now unless it is said."),
+    ] = None,
+) -> NumberDelivery:
+    """What became of the messages that left by this number: how many arrived, how fast, and why others did not."""
+    await numbers.find(db, identity, row_id)
+    until = until or now()
+    since = since or until - LOOKS_BACK
+    if since >= until:
+        raise Invalid({"since": "must be before until"})
+    found = await figures.of_number(db, identity.workspace_id, row_id, since, until)
+    return msgspec.convert(found, NumberDelivery, from_attributes=True)
+
+
+routes = [numbers.router(delivery)]

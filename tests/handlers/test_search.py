@@ -22,8 +22,8 @@ API = "/api/v1"
 
 async def said(client: Client, conversation_id: str, content: str, **more: Any) -> str:
     """The id of a message recorded over the API."""
-    body = {"direction": "outbound", "content": content, **more}
-    answer = await client.post(f"{API}/conversations/{conversation_id}/messages", json=body)
+    body = {"conversationId": conversation_id, "direction": "outbound", "content": content, **more}
+    answer = await client.post(f"{API}/conversation-messages", json=body)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
 
