@@ -90,7 +90,12 @@ async def join(db: AsyncSession, channel: TeamChannel, user_id: uuid.UUID) -> Te
         .returning(TeamChannelMember)
     )
     if row is None:
-        raise Conflict("this member belongs to the channel already")
+        there = select(TeamChannelMember.id).where(
+            TeamChannelMember.workspace_id == channel.workspace_id,
+            TeamChannelMember.channel_id == channel.id,
+            TeamChannelMember.user_id == user_id,
+        )
+        raise Conflict("this member belongs to the channel already", conflicting_id=await db.scalar(there))
     await _count(db, channel, 1)
     _tell(db, "created", row)
     return row
