@@ -28,6 +28,7 @@ from models.communications.conversations import (
     MessageStatus,
 )
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
+from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
 from models.communications.team import (
     Notification,
     NotificationView,
@@ -73,6 +74,9 @@ __all__ = [
     "NotificationView",
     "OptOutReview",
     "OptOutReviewView",
+    "OutgoingMessage",
+    "OutgoingMessageView",
+    "OutgoingState",
     "TeamChannel",
     "TeamChannelMember",
     "TeamChannelMemberView",
