@@ -5,10 +5,11 @@ import uuid
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from comms import consent
-from comms.consent import Question
+from comms.consent import Question, answers
 from comms.consent.hearing import ANSWER
 from comms.directory import Connection
 from comms.service import Service
@@ -132,6 +133,48 @@ async def test_help_is_answered_each_time_and_changes_nothing(
     assert await answers_due(admin) == 2
     assert await items(owner, "consents") == []
     assert await asked(service, owner.workspace_id) == "allowed"
+
+
+async def answer_all(service: Service, admin: Any) -> None:
+    """What the worker does, by several at once, and twice."""
+    jobs = await admin.fetch("SELECT payload FROM jobs.pgqueuer WHERE entrypoint = $1", ANSWER)
+    due = [msgspec.json.decode(row["payload"]) for row in jobs]
+    await asyncio.gather(
+        *(
+            answers.answer(service.database, uuid.UUID(job["workspaceId"]), uuid.UUID(job["entryId"]))
+            for job in due
+            for _ in range(4)
+        )
+    )
+
+
+async def test_what_we_answer_is_said_once_and_let_through(
+    service: Service, anonymous: httpx.AsyncClient, owner: Client, wire: Connection, admin: Any
+) -> None:
+    own = {"keywordAnswers": {"help": "Acme Plumbing. Reply STOP to end."}}
+    assert (await owner.patch(f"{API}/workspaces/{owner.workspace_id}", json={"settings": own})).status_code == 200
+    for body in ("help", "STOP", "STOP"):
+        await post(anonymous, text(wire, body=body))
+    await answer_all(service, admin)
+    help_, stop = sorted(await items(owner, "conversation-messages", direction="outbound"), key=lambda m: m["content"])
+    assert help_["content"] == "Acme Plumbing. Reply STOP to end."
+    assert stop["content"] == "Acme: You are unsubscribed and will get no more messages. Reply START to resubscribe."
+    assert (stop["fromAddress"], stop["toAddress"], stop["status"]) == (OUR_NUMBER, CUSTOMER, "queued")
+    assert (stop["senderType"], stop["senderId"]) == ("system", None)
+    entries = {entry["answerMessageId"]: entry["says"] for entry in await items(owner, "consent-entries")}
+    assert entries == {help_["id"]: "help", stop["id"]: "stop", None: "stop"}
+    assert await asked(service, owner.workspace_id, message_id=uuid.UUID(stop["id"])) == "answer"
+    assert await asked(service, owner.workspace_id) == "opted_out"
+
+
+async def test_who_has_said_start_since_is_not_told_that_they_are_unsubscribed(
+    service: Service, anonymous: httpx.AsyncClient, owner: Client, wire: Connection, admin: Any
+) -> None:
+    await post(anonymous, text(wire, body="STOP"))
+    await post(anonymous, text(wire, body="START"))
+    await answer_all(service, admin)
+    (only,) = await items(owner, "conversation-messages", direction="outbound")
+    assert only["content"] == "Acme: You are subscribed again. Reply HELP for help, STOP to unsubscribe."
 
 
 async def test_a_messaging_service_is_stopped_as_a_whole(
