@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from comms import arrivals, delivery, duties, jobs, metrics, migrations
+from comms.calls.taking import Calls
 from comms.clerk import Clerk
 from comms.database import Database, Urls
 from comms.directory import Directory
@@ -53,7 +54,8 @@ class Service:
         self.reports: Groups[delivery.Reported, delivery.Noted] = Groups(
             delivery.KIND, self.database, delivery.note, delivery.spoil
         )
-        self.replays = Replays(self.database, self.directory, self.arrivals, self.reports)
+        self.calls = Calls(self.database, settings.server.public_url)
+        self.replays = Replays(self.database, self.directory, self.arrivals, self.reports, self.calls)
         self.media = Media(self.database, self.directory, settings.media)
         self.passwords = Passwords()
         self.clerk = None if settings.clerk is None else Clerk(settings.clerk)

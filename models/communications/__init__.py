@@ -1,5 +1,16 @@
 """Conversations with the outside and channels within: the tables of the schema map's section *Communications*."""
 
+from models.communications.calls import (
+    ENDED,
+    Call,
+    CallLeg,
+    CallLegView,
+    CallOffer,
+    CallOfferView,
+    CallOutcome,
+    CallStatus,
+    CallView,
+)
 from models.communications.conversations import (
     MOST_TAGS,
     Conversation,
@@ -16,6 +27,14 @@ from models.communications.conversations import (
     MessageStatus,
 )
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
+from models.communications.recordings import (
+    CallReport,
+    CallReportView,
+    CallTransfer,
+    CallTransferView,
+    Recording,
+    RecordingView,
+)
 from models.communications.team import (
     Notification,
     NotificationView,
@@ -34,7 +53,20 @@ from models.communications.webhooks import (
 )
 
 __all__ = [
+    "ENDED",
     "MOST_TAGS",
+    "Call",
+    "CallLeg",
+    "CallLegView",
+    "CallOffer",
+    "CallOfferView",
+    "CallOutcome",
+    "CallReport",
+    "CallReportView",
+    "CallStatus",
+    "CallTransfer",
+    "CallTransferView",
+    "CallView",
     "Conversation",
     "ConversationChannel",
     "ConversationMessage",
@@ -51,6 +83,8 @@ __all__ = [
     "MessageStatus",
     "Notification",
     "NotificationView",
+    "Recording",
+    "RecordingView",
     "TeamChannel",
     "TeamChannelMember",
     "TeamChannelMemberView",

@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from sqlalchemy import Index, UniqueConstraint, text
@@ -43,6 +43,7 @@ class WorkspacePhoneNumber(TenantRow, Base):
     )
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     monthly_price: Mapped[Decimal | None]
+    voice_flow: Mapped[dict[str, Any] | None]
 
 
 class WorkspacePhoneNumberView(View, kw_only=True):
@@ -56,5 +57,16 @@ class WorkspacePhoneNumberView(View, kw_only=True):
     capabilities: dict[str, Any] = msgspec.field(default_factory=everything)
     status: NumberStatus = "active"
     monthly_price: Decimal | None = None
+    voice_flow: (
+        Annotated[
+            dict[str, Any],
+            msgspec.Meta(
+                description="What a caller of this number hears and where they get, as docs/voice.md describes it."
+                " Without one they may leave a message.",
+                examples=[{"start": "message", "steps": {"message": {"type": "voicemail"}}}],
+            ),
+        ]
+        | None
+    ) = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
