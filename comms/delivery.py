@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import receipts
@@ -191,7 +192,7 @@ WITH news AS (
     UPDATE delivery_reports r SET message_id = m.id, updated_at = now()
     FROM conversation_messages m
     WHERE r.message_id IS NULL AND m.workspace_id = r.workspace_id AND m.provider = r.provider
-        AND m.provider_message_id = r.provider_message_id AND ($1::uuid IS NULL OR m.id = $1)
+        AND m.provider_message_id = r.provider_message_id AND ($1::uuid[] IS NULL OR m.id = ANY($1))
         AND r.created_at > now() - interval '3 days'
     RETURNING r.workspace_id, r.id AS report_id, r.message_id, r.status, r.error_code, r.error_message, r.reported_at
 ),
@@ -200,11 +201,17 @@ SELECT message, has_attachments FROM moved
 """
 
 
-async def join_parked(db: AsyncSession, message: ConversationMessage) -> None:
-    """The reports that came before ``message`` was known are its own now, and its status is where they say."""
+async def join_parked(db: AsyncSession, messages: Sequence[ConversationMessage]) -> None:
+    """The reports that came before these messages were known are their own now, and their status is where they say."""
+    if not messages:
+        return
     await db.flush()
-    await (await db.connection()).exec_driver_sql(_JOIN, (message.id,))
-    await db.refresh(message)
+    ids = [message.id for message in messages]
+    await (await db.connection()).exec_driver_sql(_JOIN, (ids,))
+    these = select(ConversationMessage).where(
+        ConversationMessage.workspace_id == messages[0].workspace_id, ConversationMessage.id.in_(ids)
+    )
+    await db.execute(these.execution_options(populate_existing=True))
 
 
 async def join_all_parked(db: Any) -> Told:

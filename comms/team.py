@@ -1,7 +1,7 @@
 """Talk within the team: who belongs to a channel, what is said there, and whom it calls on."""
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,30 @@ from comms.notifications import notify
 from comms.permissions import ADMINISTRATORS
 from models.base import new_id, now
 from models.communications import TeamChannel, TeamChannelMember, TeamChannelMemberView, TeamMessage
+
+
+async def open_all(db: AsyncSession, founder: Identity, many: Sequence[Mapping[str, Any]]) -> list[TeamChannel]:
+    """There are these channels, and who founds them is the first to belong to each."""
+    await mentions.expect_active(db, founder.workspace_id, founder.user_id)
+    channels = [
+        TeamChannel(
+            workspace_id=founder.workspace_id, id=new_id(), created_by=founder.user_id, member_count=1, **values
+        )
+        for values in many
+    ]
+    db.add_all(channels)
+    await db.flush()  # first: nobody belongs to a channel that is not there
+    belonging = [
+        TeamChannelMember(
+            workspace_id=founder.workspace_id, id=new_id(), channel_id=channel.id, user_id=founder.user_id
+        )
+        for channel in channels
+    ]
+    db.add_all(belonging)
+    await db.flush()
+    for row in belonging:
+        _tell(db, "created", row)
+    return channels
 
 
 async def join(db: AsyncSession, channel: TeamChannel, user_id: uuid.UUID) -> TeamChannelMember:

@@ -18,7 +18,7 @@ from handlers.given import Asker, Db, Request, RowId
 from handlers.guards import reader, writer
 from handlers.listing import Page
 from handlers.resource import READ, crud, listed
-from models.base import new_id, now
+from models.base import now
 from models.communications import (
     Notification,
     NotificationView,
@@ -54,11 +54,8 @@ def mine(identity: Identity) -> ColumnElement[bool]:
 
 async def create_channel(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> TeamChannel:
     """A channel of the member who asks for it, and who is the first to belong to it."""
-    row = TeamChannel(workspace_id=identity.workspace_id, id=new_id(), created_by=identity.user_id, **values)
-    db.add(row)
-    await db.flush()
-    await stories.join(db, row, identity.user_id)
-    return row
+    [channel] = await stories.open_all(db, identity, [values])
+    return channel
 
 
 channels = crud(
@@ -69,6 +66,7 @@ channels = crud(
     filters=("type", "is_private", "created_by"),
     create=create_channel,
 )
+channels.create_all = stories.open_all
 members = crud(
     "/team-channel-members",
     TeamChannelMember,

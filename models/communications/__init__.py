@@ -11,6 +11,18 @@ from models.communications.calls import (
     CallStatus,
     CallView,
 )
+from models.communications.consent import (
+    EVERYWHERE,
+    Consent,
+    ConsentEntry,
+    ConsentEntryView,
+    ConsentSays,
+    ConsentSource,
+    ConsentState,
+    ConsentView,
+    OptOutReview,
+    OptOutReviewView,
+)
 from models.communications.conversations import (
     MOST_TAGS,
     Conversation,
@@ -27,6 +39,7 @@ from models.communications.conversations import (
     MessageStatus,
 )
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
+from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
 from models.communications.recordings import (
     CallReport,
     CallReportView,
@@ -54,6 +67,7 @@ from models.communications.webhooks import (
 
 __all__ = [
     "ENDED",
+    "EVERYWHERE",
     "MOST_TAGS",
     "Call",
     "CallLeg",
@@ -67,6 +81,13 @@ __all__ = [
     "CallTransfer",
     "CallTransferView",
     "CallView",
+    "Consent",
+    "ConsentEntry",
+    "ConsentEntryView",
+    "ConsentSays",
+    "ConsentSource",
+    "ConsentState",
+    "ConsentView",
     "Conversation",
     "ConversationChannel",
     "ConversationMessage",
@@ -83,6 +104,11 @@ __all__ = [
     "MessageStatus",
     "Notification",
     "NotificationView",
+    "OptOutReview",
+    "OptOutReviewView",
+    "OutgoingMessage",
+    "OutgoingMessageView",
+    "OutgoingState",
     "Recording",
     "RecordingView",
     "TeamChannel",

@@ -40,7 +40,7 @@ WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
 }
 BODIES: dict[str, dict[str, Any]] = {
     "/workspace-api-keys": {"provider": "twilio", "secret": SECRETS["twilio"]},
-    "/contact-points": {"kind": "phone", "value": "+14155557777"},
+    "/contact-points": {"kind": "alphanumeric"},
     "/conversation-messages": {"direction": "outbound"},
     "/lead-scoring-rules": {"field": "jobTitle", "operator": "contains", "value": "chief"},
     "/lead-routing-rules": {"isActive": False},

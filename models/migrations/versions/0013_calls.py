@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from models import tenancy
 
 revision = "0013"
-down_revision = "0009"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
