@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import select
 
 from comms import arrivals, delivery, jobs, receipts
+from comms.calls.taking import Calls
 from comms.database import Database
 from comms.directory import Connection, Directory
 from comms.groups import Groups
@@ -30,11 +31,13 @@ class Replays:
         directory: Directory,
         messages: Groups[arrivals.Arrival, arrivals.Received],
         reports: Groups[delivery.Reported, delivery.Noted],
+        calls: Calls,
     ) -> None:
         self._database = database
         self._directory = directory
         self._messages = messages
         self._reports = reports
+        self._calls = calls
         self._few_at_once = asyncio.Semaphore(4)
 
     async def replay(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> WebhookReceipt | None:
@@ -83,6 +86,8 @@ class Replays:
             if receipt.kind == arrivals.KIND:
                 message = dialect.message_of(opened)
                 await self._messages.add(arrivals.Arrival(connection, request, message, at, retried))
+            elif receipt.kind.startswith("voice"):
+                await self._calls.take(receipt.kind, connection, request, opened, at=at, retried=retried)
             else:
                 report = dialect.report_of(opened)
                 await self._reports.add(delivery.Reported(connection, request, report, at, retried))

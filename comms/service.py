@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from comms import arrivals, delivery, duties, jobs, metrics, migrations, outbox
+from comms.calls.taking import Calls
 from comms.clerk import Clerk
 from comms.database import Database, Urls
 from comms.directory import Directory
@@ -57,7 +58,8 @@ class Service:
         self.reports: Groups[delivery.Reported, delivery.Noted] = Groups(
             delivery.KIND, self.database, delivery.note, delivery.spoil
         )
-        self.replays = Replays(self.database, self.directory, self.arrivals, self.reports)
+        self.calls = Calls(self.database, settings.server.public_url)
+        self.replays = Replays(self.database, self.directory, self.arrivals, self.reports, self.calls)
         self.media = Media(self.database, self.directory, settings.media)
         self.publishing = Publishing(settings.security, settings.server.public_url)
         self.sender = Sender(

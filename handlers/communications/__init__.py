@@ -2,7 +2,17 @@
 
 from litestar import Router
 
-from handlers.communications import consent, conversations, messages, notes, numbers, participants, team, webhooks
+from handlers.communications import (
+    calls,
+    consent,
+    conversations,
+    messages,
+    notes,
+    numbers,
+    participants,
+    team,
+    webhooks,
+)
 
 routes = Router(
     "/",
@@ -13,6 +23,7 @@ routes = Router(
         *messages.routes,
         *notes.routes,
         *numbers.routes,
+        *calls.routes,
         *team.routes,
         *webhooks.routes,
         *consent.routes,
