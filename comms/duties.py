@@ -11,6 +11,7 @@ from comms import campaigns, conversations, delivery, idempotency, invitations, 
 from comms.agents import sweeps
 from comms.contacts import files
 from comms.database import Database
+from comms.mail import events as mail_events
 from comms.media import FETCH, REMOVE, Media
 from comms.search.following import keep_up
 from comms.settings import Settings
@@ -70,6 +71,7 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
         rounds=[
             (1.0, partial(keep_up, database)),
             (5.0, join_parked),
+            (5.0, partial(mail_events.join_parked, database)),
             (5.0, partial(conversations.wake, database)),
             (15.0, partial(campaigns.start_due, database)),
             (60.0, media.recall),

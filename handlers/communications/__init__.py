@@ -2,7 +2,7 @@
 
 from litestar import Router
 
-from handlers.communications import conversations, messages, notes, numbers, participants, team, webhooks
+from handlers.communications import conversations, mail, messages, notes, numbers, participants, team, webhooks
 
 routes = Router(
     "/",
@@ -13,6 +13,7 @@ routes = Router(
         *messages.routes,
         *notes.routes,
         *numbers.routes,
+        *mail.routes,
         *team.routes,
         *webhooks.routes,
     ],

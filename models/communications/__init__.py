@@ -27,6 +27,14 @@ from models.communications.conversations import (
     MessageDirection,
     MessageStatus,
 )
+from models.communications.mail import (
+    Mail,
+    MailEvent,
+    MailEventView,
+    MailView,
+    WorkspaceMailAddress,
+    WorkspaceMailAddressView,
+)
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
 from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
 from models.communications.team import (
@@ -66,6 +74,10 @@ __all__ = [
     "ConversationView",
     "DeliveryReportRow",
     "DeliveryReportView",
+    "Mail",
+    "MailEvent",
+    "MailEventView",
+    "MailView",
     "MessageAttachment",
     "MessageAttachmentView",
     "MessageDirection",
@@ -85,6 +97,8 @@ __all__ = [
     "TeamMessageView",
     "WebhookReceipt",
     "WebhookReceiptView",
+    "WorkspaceMailAddress",
+    "WorkspaceMailAddressView",
     "WorkspacePhoneNumber",
     "WorkspacePhoneNumberView",
 ]
