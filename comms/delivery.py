@@ -326,3 +326,58 @@ async def _attachments_of(db: Any, messages: Sequence[Any]) -> dict[uuid.UUID, l
         view = MessageAttachmentView(**{name: row[name] for name in MessageAttachmentView.__struct_fields__})
         attachments.setdefault(row["message_id"], []).append(view)
     return attachments
+
+
+class Bare(msgspec.Struct, frozen=True, kw_only=True):
+    """A report that came with others in one webhook, whose receipt is not kept here."""
+
+    workspace_id: uuid.UUID
+    message_id: uuid.UUID | None
+    provider: str
+    provider_message_id: str
+    reported: str
+    status: str | None
+    error_code: str | None
+    error_message: str | None
+    reported_at: datetime
+    at: datetime
+
+
+_NOTE_BARE = f"""
+WITH news AS (
+    INSERT INTO delivery_reports (workspace_id, id, message_id, provider, provider_message_id, reported, status,
+        error_code, error_message, reported_at, created_at, updated_at)
+    SELECT workspace_id, id, message_id, provider, provider_message_id, reported, status,
+        error_code, error_message, reported_at, at, at
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                $9::text[], $10::timestamptz[], $11::timestamptz[])
+        AS i (workspace_id, id, message_id, provider, provider_message_id, reported, status, error_code, error_message,
+              reported_at, at)
+    ORDER BY workspace_id, provider, provider_message_id, reported
+    ON CONFLICT (workspace_id, provider, provider_message_id, reported) DO NOTHING
+    RETURNING workspace_id, id AS report_id, message_id, status, error_code, error_message, reported_at
+),
+{_MOVED}
+SELECT message, has_attachments FROM moved
+"""
+
+
+async def note_without_receipts(db: Any, reports: Sequence[Bare]) -> list[Fact]:
+    """Each report is kept once, and their messages have moved forward; what is to be told of them is returned."""
+    if not reports:
+        return []
+    rows = await db.fetch(
+        _NOTE_BARE,
+        [report.workspace_id for report in reports],
+        [new_id() for _ in reports],
+        [report.message_id for report in reports],
+        [report.provider for report in reports],
+        [report.provider_message_id for report in reports],
+        [report.reported for report in reports],
+        [report.status for report in reports],
+        [report.error_code for report in reports],
+        [report.error_message for report in reports],
+        [report.reported_at for report in reports],
+        [report.at for report in reports],
+    )
+    return await _status_changed(db, rows)

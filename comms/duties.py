@@ -12,6 +12,7 @@ from comms.agents import sweeps
 from comms.consent import answers, hearing
 from comms.contacts import files
 from comms.database import Database
+from comms.mail import events as mail_events
 from comms.media import FETCH, REMOVE, Media
 from comms.outbox import SEND, lines
 from comms.search.following import keep_up
@@ -92,6 +93,7 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
             (1.0, release),
             (5.0, join_parked),
             (5.0, partial(lines.mend, database)),
+            (5.0, partial(mail_events.join_parked, database)),
             (5.0, partial(conversations.wake, database)),
             (15.0, partial(campaigns.start_due, database)),
             (60.0, media.recall),

@@ -23,14 +23,15 @@ ReceiptKind = Literal[
     "voice-amd",
     "voice-conference",
 ]
-ReceiptState = Literal["processed", "unmapped", "failed"]
+ReceiptState = Literal["processed", "unmapped", "failed", "unreadable"]
 
 
 class WebhookReceipt(TenantRow, Base):
     """A genuine webhook, byte for byte, kept in the same commit as what it became.
 
     ``unmapped`` waits for somebody to make what it names (``reason`` says what) and replay it; ``failed`` is tried
-    again by the worker at ``next_attempt_at``.
+    again by the worker at ``next_attempt_at``; ``unreadable`` can be tried again by a person. A mail's body is in the
+    object store under ``storage_key``, and ``body`` is empty.
     """
 
     large = True
@@ -55,6 +56,7 @@ class WebhookReceipt(TenantRow, Base):
     url: Mapped[str]
     headers: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     body: Mapped[bytes]
+    storage_key: Mapped[str | None]
     state: Mapped[str]
     reason: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(default=1, server_default=text("1"))
