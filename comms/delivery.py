@@ -9,16 +9,20 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import receipts
+from comms import consent, receipts
 from comms.directory import Connection
 from comms.events import Fact, Told, encode, tell
 from comms.providers.base import DeliveryReport, Request
+from comms.providers.parameters import channel_of
 from models.base import new_id
 from models.communications import ConversationMessage, ConversationMessageView, MessageAttachmentView
 
 KIND = "message-status"
 MARKER = "message"
 """The parameter of a report's address that names our message: it is told even when the answer to a create was lost."""
+
+OPTED_OUT = "21610"
+"""Twilio's and SignalWire's code for a message to somebody who has said stop."""
 
 RANK: Mapping[str, int] = {
     "receiving": 0,
@@ -186,8 +190,38 @@ async def note(db: Any, reports: Sequence[Reported]) -> tuple[list[Noted], Told]
     if known:  # told before; through another connection perhaps, whose receipt is its own
         await receipts.keep(db, known)
     outcomes = {key: Noted(messages.get(id_), is_new=id_ in messages) for key, (id_, _) in once.items()}
-    told = await tell(db, await _status_changed(db, rows))
+    new = [reported for id_, reported in once.values() if id_ in messages]
+    _, heard = await consent.note_on(db, _opt_outs(new)) if any(map(_is_opt_out, new)) else ([], [])
+    told = await tell(db, await _status_changed(db, rows) + heard)
     return [outcomes[_key(reported)] for reported in reports], told
+
+
+def _is_opt_out(reported: Reported) -> bool:
+    return reported.report.error_code == OPTED_OUT
+
+
+def _opt_outs(reports: Sequence[Reported]) -> list[consent.Word]:
+    """What carriers say of people who do not want to hear from us, which we may not have heard ourselves."""
+    words = []
+    for reported in filter(_is_opt_out, reports):
+        report = reported.report
+        to, sender = report.details.get("to"), report.details.get("messagingServiceSid") or report.details.get("from")
+        if not to or not sender:
+            continue
+        words.append(
+            consent.Word(
+                workspace_id=reported.connection.workspace_id,
+                address=to,
+                sender=sender,
+                says="stop",
+                source="carrier",
+                channel=channel_of(sender, to).value,
+                at=report.at or reported.at,
+                proof=f"carrier:{report.provider}:{report.provider_message_id}",
+                words=OPTED_OUT,
+            )
+        )
+    return words
 
 
 def _key(reported: Reported) -> tuple[uuid.UUID, str, str]:
@@ -292,3 +326,58 @@ async def _attachments_of(db: Any, messages: Sequence[Any]) -> dict[uuid.UUID, l
         view = MessageAttachmentView(**{name: row[name] for name in MessageAttachmentView.__struct_fields__})
         attachments.setdefault(row["message_id"], []).append(view)
     return attachments
+
+
+class Bare(msgspec.Struct, frozen=True, kw_only=True):
+    """A report that came with others in one webhook, whose receipt is not kept here."""
+
+    workspace_id: uuid.UUID
+    message_id: uuid.UUID | None
+    provider: str
+    provider_message_id: str
+    reported: str
+    status: str | None
+    error_code: str | None
+    error_message: str | None
+    reported_at: datetime
+    at: datetime
+
+
+_NOTE_BARE = f"""
+WITH news AS (
+    INSERT INTO delivery_reports (workspace_id, id, message_id, provider, provider_message_id, reported, status,
+        error_code, error_message, reported_at, created_at, updated_at)
+    SELECT workspace_id, id, message_id, provider, provider_message_id, reported, status,
+        error_code, error_message, reported_at, at, at
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                $9::text[], $10::timestamptz[], $11::timestamptz[])
+        AS i (workspace_id, id, message_id, provider, provider_message_id, reported, status, error_code, error_message,
+              reported_at, at)
+    ORDER BY workspace_id, provider, provider_message_id, reported
+    ON CONFLICT (workspace_id, provider, provider_message_id, reported) DO NOTHING
+    RETURNING workspace_id, id AS report_id, message_id, status, error_code, error_message, reported_at
+),
+{_MOVED}
+SELECT message, has_attachments FROM moved
+"""
+
+
+async def note_without_receipts(db: Any, reports: Sequence[Bare]) -> list[Fact]:
+    """Each report is kept once, and their messages have moved forward; what is to be told of them is returned."""
+    if not reports:
+        return []
+    rows = await db.fetch(
+        _NOTE_BARE,
+        [report.workspace_id for report in reports],
+        [new_id() for _ in reports],
+        [report.message_id for report in reports],
+        [report.provider for report in reports],
+        [report.provider_message_id for report in reports],
+        [report.reported for report in reports],
+        [report.status for report in reports],
+        [report.error_code for report in reports],
+        [report.error_message for report in reports],
+        [report.reported_at for report in reports],
+        [report.at for report in reports],
+    )
+    return await _status_changed(db, rows)

@@ -9,8 +9,10 @@ import msgspec
 
 from comms import campaigns, conversations, delivery, idempotency, invitations, invoices, jobs, receipts
 from comms.agents import sweeps
+from comms.consent import answers, hearing
 from comms.contacts import files
 from comms.database import Database
+from comms.mail import events as mail_events
 from comms.media import FETCH, REMOVE, Media
 from comms.outbox import SEND, lines
 from comms.search.following import keep_up
@@ -60,6 +62,9 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
     async def mail_invitation(payload: dict[str, Any]) -> None:
         await invitations.mail(database, vault, settings, payload)
 
+    async def answer_consent(payload: dict[str, Any]) -> None:
+        await answers.answer(database, *jobs.uuids(payload, "workspaceId", "entryId"))
+
     async def send(payload: dict[str, Any]) -> None:
         sender.ring()
 
@@ -80,6 +85,7 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
             receipts.RETRY: do_again,
             files.RUN: import_contacts,
             invitations.MAIL: mail_invitation,
+            hearing.ANSWER: answer_consent,
             SEND: send,
         },
         rounds=[
@@ -87,6 +93,7 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
             (1.0, release),
             (5.0, join_parked),
             (5.0, partial(lines.mend, database)),
+            (5.0, partial(mail_events.join_parked, database)),
             (5.0, partial(conversations.wake, database)),
             (15.0, partial(campaigns.start_due, database)),
             (60.0, media.recall),

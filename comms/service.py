@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from comms import arrivals, delivery, duties, jobs, metrics, migrations, outbox
+from comms.calls.taking import Calls
 from comms.clerk import Clerk
 from comms.database import Database, Urls
 from comms.directory import Directory
@@ -15,6 +16,11 @@ from comms.embedded import Embedded
 from comms.events import Told
 from comms.groups import Groups
 from comms.hub import Hub
+from comms.mail import events as mail_events
+from comms.mail import passage
+from comms.mail.intake import Intake
+from comms.mail.story import Story
+from comms.mail.tokens import Tokens
 from comms.media import Media
 from comms.media.publishing import Publishing
 from comms.outbox import transports
@@ -57,8 +63,19 @@ class Service:
         self.reports: Groups[delivery.Reported, delivery.Noted] = Groups(
             delivery.KIND, self.database, delivery.note, delivery.spoil
         )
-        self.replays = Replays(self.database, self.directory, self.arrivals, self.reports)
+        self.calls = Calls(self.database, settings.server.public_url)
         self.media = Media(self.database, self.directory, settings.media)
+        mail = Story(Tokens(settings.security))
+        self.mails: Groups[passage.Arrived, passage.Received] = Groups(
+            passage.KIND, self.database, mail.receive, mail.spoil, lanes=1
+        )
+        self.intake = Intake(self.database, self.media, self.mails)
+        self.mail_events: Groups[mail_events.Batch, mail_events.Kept] = Groups(
+            mail_events.KIND, self.database, mail_events.note, mail_events.spoil, lanes=1
+        )
+        self.replays = Replays(
+            self.database, self.directory, self.arrivals, self.reports, self.calls, self.intake, self.mail_events
+        )
         self.publishing = Publishing(settings.security, settings.server.public_url)
         self.sender = Sender(
             self.database,
@@ -89,6 +106,8 @@ class Service:
         await self.directory.start()
         await self.arrivals.start()
         await self.reports.start()
+        await self.mails.start()
+        await self.mail_events.start()
         await self.hub.start()
         if self._worker is not None:
             await self.sender.start()
@@ -111,6 +130,8 @@ class Service:
                     await asyncio.gather(self._worker.stop(grace_seconds), self.sender.stop(grace_seconds))
                 await self.arrivals.stop()
                 await self.reports.stop()
+                await self.mails.stop()
+                await self.mail_events.stop()
                 await self.hub.stop()
                 await self.directory.stop()
                 await self.database.close()
@@ -148,7 +169,7 @@ class Service:
         """The gauges are current: called before they are read."""
         metrics.HUB_LAG.set(self.hub.lag())
         metrics.SOCKETS.set(self.hub.sockets)
-        for groups in (self.arrivals, self.reports):
+        for groups in (self.arrivals, self.reports, self.mails, self.mail_events):
             metrics.WAITING.labels(groups.name).set(groups.waiting)
         with contextlib.suppress(SQLAlchemyError, OSError, TimeoutError):
             async with asyncio.timeout(2):

@@ -39,6 +39,7 @@ async def change(
     if "scheduled_at" in values:
         await _put_off(db, message, outgoing, values["scheduled_at"])
     await db.flush()
+    await db.refresh(message)
     await lines.promote(db, [(workspace_id, outgoing.conversation_id)])
     after = _view(message)
     if after != before:
@@ -51,6 +52,7 @@ async def cancel(db: AsyncSession, workspace_id: uuid.UUID, message_id: uuid.UUI
     message, outgoing = await _held(db, workspace_id, message_id)
     message.status = "canceled"
     await db.flush()
+    await db.refresh(message)
     await lines.step_out(db, workspace_id, message_id, outgoing.conversation_id)
     events.record(db, "message.canceled", message, _view(message))
     return message

@@ -25,9 +25,10 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 
     ``number_id`` None is the number last used with the contact, ``to`` None the address the contact last wrote from; a
     ``route`` settles both (mail has one). ``is_reply`` None is true when the contact has written within a day: quiet
-    hours are for what is no reply. ``is_answer`` is only for what confirms an opt-out, which may leave all the same: it
-    is asked about when it leaves. ``attachment_ids`` are stored attachments of this workspace, ``media_urls`` what the
-    provider is to fetch elsewhere. ``details`` is what the transport of the channel wants besides (mail's headers).
+    hours are for what is no reply. ``attachment_ids`` are stored attachments of this workspace, ``media_urls`` what the
+    provider is to fetch elsewhere. ``message_id`` is the message's id, where somebody has to know it before: the
+    message that confirms an opt-out leaves because the ledger names it. ``details`` is what the transport of the
+    channel wants besides (mail's headers).
     """
 
     workspace_id: uuid.UUID
@@ -43,8 +44,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     media_urls: Sequence[str] = ()
     scheduled_at: datetime | None = None
     is_reply: bool | None = None
-    is_answer: bool = False
     metadata: Mapping[str, Any] = {}
+    message_id: uuid.UUID | None = None
     details: Mapping[str, Any] = {}
 
     @property

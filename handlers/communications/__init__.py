@@ -2,7 +2,20 @@
 
 from litestar import Router
 
-from handlers.communications import conversations, messages, notes, numbers, outgoing, participants, team, webhooks
+from handlers.communications import (
+    calls,
+    consent,
+    conversations,
+    deliveries,
+    mail,
+    messages,
+    notes,
+    numbers,
+    outgoing,
+    participants,
+    team,
+    webhooks,
+)
 
 routes = Router(
     "/",
@@ -14,7 +27,11 @@ routes = Router(
         *outgoing.routes,
         *notes.routes,
         *numbers.routes,
+        *deliveries.routes,
+        *calls.routes,
+        *mail.routes,
         *team.routes,
         *webhooks.routes,
+        *consent.routes,
     ],
 )

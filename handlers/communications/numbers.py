@@ -1,26 +1,26 @@
 """The numbers people reach a business on."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import get
-from litestar.params import QueryParameter
+from litestar import post
+from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import connections, figures
+from comms import connections
+from comms.calls import numbers as stories
 from comms.credentials import Identity
-from comms.errors import Invalid
 from handlers.given import Asker, Db, RowId
 from handlers.guards import administrator, reader
 from handlers.resource import crud
-from models.base import now
 from models.communications import WorkspacePhoneNumber, WorkspacePhoneNumberView
 
 
 async def create_number(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> WorkspacePhoneNumber:
     """A number of the provider its connection is to."""
     await connections.expect(db, values["connection_id"], values["provider"])
+    values["voice_flow"] = await stories.lawful(db, identity.workspace_id, values["voice_flow"])
     row = WorkspacePhoneNumber(workspace_id=identity.workspace_id, **values)
     db.add(row)
     return row
@@ -30,6 +30,8 @@ async def change_number(
     db: AsyncSession, identity: Identity, row: WorkspacePhoneNumber, values: dict[str, Any]
 ) -> None:
     """As before, a number of the provider its connection is to."""
+    if "voice_flow" in values:
+        values["voice_flow"] = await stories.lawful(db, identity.workspace_id, values["voice_flow"])
     for name, value in values.items():
         setattr(row, name, value)
     await connections.expect(db, row.connection_id, row.provider)
@@ -46,67 +48,43 @@ numbers = crud(
     change=change_number,
 )
 
-LOOKS_BACK = timedelta(days=30)
+
+class VoiceFlowTrial(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """What is to be previewed: another flow than the number's, or the hours of one moment only."""
+
+    voice_flow: (
+        Annotated[
+            dict[str, Any],
+            msgspec.Meta(
+                description="A flow to try; without one it is the number's own.",
+                examples=[{"start": "message", "steps": {"message": {"type": "voicemail"}}}],
+            ),
+        ]
+        | None
+    ) = None
+    at: (
+        Annotated[
+            datetime,
+            msgspec.Meta(tz=True, description="When the call comes; without it the hours of every day are told."),
+        ]
+        | None
+    ) = None
 
 
-class FailureCount(msgspec.Struct, rename="camel"):
-    """How many messages failed for one reason."""
+class VoiceFlowPreview(msgspec.Struct, rename="camel"):
+    """What a caller would hear, in lines that are indented below what leads to them."""
 
-    code: Annotated[str | None, msgspec.Meta(description="The provider's code.", examples=["30003"])]
-    words: Annotated[
-        str | None, msgspec.Meta(description="What it means.", examples=["The recipient's phone cannot be reached."])
-    ]
-    messages: Annotated[int, msgspec.Meta(description="How many messages.", examples=[12])]
-
-
-class NumberDelivery(msgspec.Struct, rename="camel", kw_only=True):
-    """What became of the messages that were to leave by a number."""
-
-    since: Annotated[datetime, msgspec.Meta(description="From when.", examples=["2026-03-01T00:00:00Z"])]
-    until: Annotated[datetime, msgspec.Meta(description="Until when.", examples=["2026-03-31T00:00:00Z"])]
-    messages: Annotated[int, msgspec.Meta(description="How many messages in all.", examples=[1200])]
-    segments: int
-    statuses: Annotated[
-        dict[str, int],
-        msgspec.Meta(description="How many stand where.", examples=[{"delivered": 1180, "undelivered": 20}]),
-    ]
-    delivered_share: Annotated[
-        float | None,
-        msgspec.Meta(description="Of those whose end is known, the share that arrived.", examples=[0.9833]),
-    ]
-    median_seconds_to_deliver: Annotated[
-        float | None, msgspec.Meta(description="How long half of them took to arrive at most.", examples=[2.1])
-    ]
-    slow_seconds_to_deliver: Annotated[
-        float | None, msgspec.Meta(description="How long 95 of 100 took to arrive at most.", examples=[9.4])
-    ]
-    failures: Annotated[
-        list[FailureCount], msgspec.Meta(description="Why the others did not, the commonest first.", examples=[[]])
+    lines: Annotated[
+        list[str], msgspec.Meta(description="What is heard, line by line.", examples=[["“Welcome to Acme.”"]])
     ]
 
 
-@get("/{row_id:uuid}/delivery", operation_id="get_workspace_phone_number_delivery", guards=[reader])
-async def delivery(
-    db: Db,
-    identity: Asker,
-    row_id: RowId,
-    since: Annotated[
-        Annotated[datetime, msgspec.Meta(tz=True)] | None,
-        QueryParameter(description="From when; 30 days ago unless it is said."),
-    ] = None,
-    until: Annotated[
-        Annotated[datetime, msgspec.Meta(tz=True)] | None,
-        QueryParameter(description="Until when; now unless it is said."),
-    ] = None,
-) -> NumberDelivery:
-    """What became of the messages that left by this number: how many arrived, how fast, and why others did not."""
-    await numbers.find(db, identity, row_id)
-    until = until or now()
-    since = since or until - LOOKS_BACK
-    if since >= until:
-        raise Invalid({"since": "must be before until"})
-    found = await figures.of_number(db, identity.workspace_id, row_id, since, until)
-    return msgspec.convert(found, NumberDelivery, from_attributes=True)
+@post("/{row_id:uuid}/voice-flow-preview", operation_id="preview_voice_flow", status_code=200, guards=[reader])
+async def preview(db: Db, identity: Asker, row_id: RowId, data: JSONBody[VoiceFlowTrial]) -> VoiceFlowPreview:
+    """What a caller of this number would hear: of its own flow, or of one that is tried. Nothing is kept."""
+    row = await numbers.find(db, identity, row_id)
+    document = row.voice_flow if data.voice_flow is None else data.voice_flow
+    return VoiceFlowPreview(await stories.heard(db, identity.workspace_id, document, data.at))
 
 
-routes = [numbers.router(delivery)]
+routes = [numbers.router(preview)]

@@ -11,15 +11,27 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, ReadOnly, TenantRow, View, now, one_of, part_of_tenant, refers, tenant_table
 from models.core import Provider
 
-ReceiptKind = Literal["messages", "message-status", "inbound", "events"]
-ReceiptState = Literal["processed", "unmapped", "failed"]
+ReceiptKind = Literal[
+    "messages",
+    "message-status",
+    "inbound",
+    "events",
+    "voice",
+    "voice-status",
+    "voice-recording",
+    "voice-transcription",
+    "voice-amd",
+    "voice-conference",
+]
+ReceiptState = Literal["processed", "unmapped", "failed", "unreadable"]
 
 
 class WebhookReceipt(TenantRow, Base):
     """A genuine webhook, byte for byte, kept in the same commit as what it became.
 
     ``unmapped`` waits for somebody to make what it names (``reason`` says what) and replay it; ``failed`` is tried
-    again by the worker at ``next_attempt_at``.
+    again by the worker at ``next_attempt_at``; ``unreadable`` can be tried again by a person. A mail's body is in the
+    object store under ``storage_key``, and ``body`` is empty.
     """
 
     large = True
@@ -44,6 +56,7 @@ class WebhookReceipt(TenantRow, Base):
     url: Mapped[str]
     headers: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     body: Mapped[bytes]
+    storage_key: Mapped[str | None]
     state: Mapped[str]
     reason: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(default=1, server_default=text("1"))
