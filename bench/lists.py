@@ -31,7 +31,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     contacts: int = 100_000
     messages: int = 1_000_000
-    times: int = 15
+    times: int = 7
 
 
 class Asked(msgspec.Struct, frozen=True):

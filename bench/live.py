@@ -34,6 +34,7 @@ class Latency(msgspec.Struct, frozen=True):
     p99: float
     worst: float
     deliveries: int
+    stolen: float
 
 
 async def measure(stage: Stage, server: Server, plan: Plan, run: str = "live") -> Latency:
@@ -43,7 +44,9 @@ async def measure(stage: Stage, server: Server, plan: Plan, run: str = "live") -
     path = stage.folder / f"{run}.heard"
     audience = Audience(server.port, town.access_tokens[0], plan.sockets, batch.count, str(path))
     with listening(stage, audience) as listeners:
+        theft = machine.Theft()
         outcome = generate(stage, Load(server.port, batch, CONNECTIONS, plan.seconds, plan.rate))
+        stolen = theft.share
         try:
             listeners.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -68,6 +71,7 @@ async def measure(stage: Stage, server: Server, plan: Plan, run: str = "live") -
         p99=latencies[int(len(latencies) * 0.99)],
         worst=latencies[-1],
         deliveries=len(latencies),
+        stolen=stolen,
     )
 
 

@@ -48,6 +48,24 @@ def cpu_seconds(pid: int, *, children: bool = False) -> float:
     return sum(_cpu(entry) for entry in (_children(pid) if children else [Path(f"/proc/{pid}")]))
 
 
+class Theft:
+    """How much of all cores' time the hypervisor has given to others since this was made; a kernel says so itself."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic(), _stolen_seconds()
+
+    @property
+    def share(self) -> float:
+        """Of the time of all cores."""
+        began, stolen = self._began
+        return (_stolen_seconds() - stolen) / (time.monotonic() - began) / (os.cpu_count() or 1)
+
+
+def _stolen_seconds() -> float:
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    return int(fields[8]) / _TICKS if len(fields) > 8 else 0.0
+
+
 def _children(pid: int) -> Iterator[Path]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and _stat(entry)[1:2] == [str(pid)]:

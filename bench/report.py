@@ -64,7 +64,8 @@ def rendered(results: Results) -> str:
         parts.append(
             f"**From webhook to websocket**, {plan.rate} messages a second, {plan.sockets} sockets on one workspace: "
             f"p50 {_ms(results.latency.p50)}, p99 {_ms(results.latency.p99)}, worst {_ms(results.latency.worst)} over "
-            f"{results.latency.deliveries:,} deliveries; every socket got every message, in order, without a gap."
+            f"{results.latency.deliveries:,} deliveries; every socket got every message, in order, without a gap. "
+            f"Stolen meanwhile: {results.latency.stolen:.1%}."
         )
     if results.memory:
         parts.append(
@@ -147,12 +148,14 @@ def _throughput(comparison: Comparison) -> str:
         row = [_NAMES[name], str(connections), f"{figure.rate:,.0f}", f"{min(rates):,.0f}–{max(rates):,.0f}"]
         if figure.p50:
             row += [_ms(figure.p50), _ms(figure.p99), _us(figure.server_cost), _us(figure.database_cost)]
+            row.append(f"{figure.stolen:.1%}")
         else:
-            row += ["", "", "", ""]
+            row += [""] * 5
         if name == "comms":
             row += [f"{_ratio(rates, comparison.rates('naive', connections)):.1f}", f"{figure.rate / best:.2f}"]
         rows.append(row)
-    heads = ["", "connections", "a second", "rounds", "p50", "p99", "server CPU", "database CPU", "c / a", "c / b"]
+    heads = ["", "connections", "a second", "rounds", "p50", "p99"]
+    heads += ["server CPU", "database CPU", "stolen", "c / a", "c / b"]
     return _table(heads, rows)
 
 

@@ -32,13 +32,17 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """What one run showed. Latencies in seconds; costs in processor seconds a request, where they were seen."""
+    """What one run showed. Latencies in seconds; costs in processor seconds a request, where they were seen.
+
+    ``stolen`` is the share of all cores' time that was not to be had while it ran.
+    """
 
     rate: float
     p50: float = 0.0
     p99: float = 0.0
     server_cost: float = 0.0
     database_cost: float = 0.0
+    stolen: float = 0.0
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -109,7 +113,9 @@ class Track:
         postmaster = self._stage.embedded.pid
         assert postmaster is not None
         used = machine.cpu_seconds(server.pid), machine.cpu_seconds(postmaster, children=True)
+        theft = machine.Theft()
         outcome = generate(self._stage, load)
+        stolen = theft.share
         server_used = machine.cpu_seconds(server.pid) - used[0]
         database_used = machine.cpu_seconds(postmaster, children=True) - used[1]
         self._run(ledger.check(self._stage.admin, town, batch, outcome))
@@ -121,6 +127,7 @@ class Track:
             p99=outcome.p99,
             server_cost=server_used / outcome.issued,
             database_cost=max(0.0, database_used) / outcome.issued,
+            stolen=stolen,
         )
 
     def _ceiling(self, figures: dict[tuple[str, int], list[Figure]], name: str, clients: int) -> None:

@@ -5,7 +5,7 @@ somebody closes either is there before, or finds it closed and reopens it.
 """
 
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from typing import Any
@@ -28,12 +28,26 @@ LONGEST_TAG = 100
 
 async def begin(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> Conversation:
     """The conversation is active; raises ``AnotherIsActive``."""
-    conversation = Conversation(
-        workspace_id=workspace_id, id=new_id(), status="active", **{**values, "tags": tidy(values["tags"])}
-    )
+    conversation = _new(workspace_id, values)
     async with _the_only_active(db, workspace_id, conversation.contact_id, conversation.channel):
         db.add(conversation)
     return conversation
+
+
+async def begin_all(db: AsyncSession, workspace_id: uuid.UUID, many: Sequence[Mapping[str, Any]]) -> list[Conversation]:
+    """Each of them is active, or none: which one is in the way is asked of each by itself."""
+    if len(many) == 1:
+        return [await begin(db, workspace_id, many[0])]
+    conversations = [_new(workspace_id, values) for values in many]
+    db.add_all(conversations)
+    await db.flush()
+    return conversations
+
+
+def _new(workspace_id: uuid.UUID, values: Mapping[str, Any]) -> Conversation:
+    return Conversation(
+        workspace_id=workspace_id, id=new_id(), status="active", **{**values, "tags": tidy(values["tags"])}
+    )
 
 
 async def change(db: AsyncSession, conversation: Conversation, values: Mapping[str, Any]) -> None:

@@ -6,16 +6,21 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import receipts
+from comms import consent, receipts
 from comms.directory import Connection
 from comms.events import Fact, Told, encode, tell
 from comms.providers.base import DeliveryReport, Request
+from comms.providers.parameters import channel_of
 from models.base import new_id
 from models.communications import ConversationMessage, ConversationMessageView, MessageAttachmentView
 
 KIND = "message-status"
+
+OPTED_OUT = "21610"
+"""Twilio's and SignalWire's code for a message to somebody who has said stop."""
 
 RANK: Mapping[str, int] = {
     "receiving": 0,
@@ -172,8 +177,38 @@ async def note(db: Any, reports: Sequence[Reported]) -> tuple[list[Noted], Told]
     if known:  # told before; through another connection perhaps, whose receipt is its own
         await receipts.keep(db, known)
     outcomes = {key: Noted(messages.get(id_), is_new=id_ in messages) for key, (id_, _) in once.items()}
-    told = await tell(db, await _status_changed(db, rows))
+    new = [reported for id_, reported in once.values() if id_ in messages]
+    _, heard = await consent.note_on(db, _opt_outs(new)) if any(map(_is_opt_out, new)) else ([], [])
+    told = await tell(db, await _status_changed(db, rows) + heard)
     return [outcomes[_key(reported)] for reported in reports], told
+
+
+def _is_opt_out(reported: Reported) -> bool:
+    return reported.report.error_code == OPTED_OUT
+
+
+def _opt_outs(reports: Sequence[Reported]) -> list[consent.Word]:
+    """What carriers say of people who do not want to hear from us, which we may not have heard ourselves."""
+    words = []
+    for reported in filter(_is_opt_out, reports):
+        report = reported.report
+        to, sender = report.details.get("to"), report.details.get("messagingServiceSid") or report.details.get("from")
+        if not to or not sender:
+            continue
+        words.append(
+            consent.Word(
+                workspace_id=reported.connection.workspace_id,
+                address=to,
+                sender=sender,
+                says="stop",
+                source="carrier",
+                channel=channel_of(sender, to).value,
+                at=report.at or reported.at,
+                proof=f"carrier:{report.provider}:{report.provider_message_id}",
+                words=OPTED_OUT,
+            )
+        )
+    return words
 
 
 def _key(reported: Reported) -> tuple[uuid.UUID, str, str]:
@@ -191,7 +226,7 @@ WITH news AS (
     UPDATE delivery_reports r SET message_id = m.id, updated_at = now()
     FROM conversation_messages m
     WHERE r.message_id IS NULL AND m.workspace_id = r.workspace_id AND m.provider = r.provider
-        AND m.provider_message_id = r.provider_message_id AND ($1::uuid IS NULL OR m.id = $1)
+        AND m.provider_message_id = r.provider_message_id AND ($1::uuid[] IS NULL OR m.id = ANY($1))
         AND r.created_at > now() - interval '3 days'
     RETURNING r.workspace_id, r.id AS report_id, r.message_id, r.status, r.error_code, r.error_message, r.reported_at
 ),
@@ -200,11 +235,17 @@ SELECT message, has_attachments FROM moved
 """
 
 
-async def join_parked(db: AsyncSession, message: ConversationMessage) -> None:
-    """The reports that came before ``message`` was known are its own now, and its status is where they say."""
+async def join_parked(db: AsyncSession, messages: Sequence[ConversationMessage]) -> None:
+    """The reports that came before these messages were known are their own now, and their status is where they say."""
+    if not messages:
+        return
     await db.flush()
-    await (await db.connection()).exec_driver_sql(_JOIN, (message.id,))
-    await db.refresh(message)
+    ids = [message.id for message in messages]
+    await (await db.connection()).exec_driver_sql(_JOIN, (ids,))
+    these = select(ConversationMessage).where(
+        ConversationMessage.workspace_id == messages[0].workspace_id, ConversationMessage.id.in_(ids)
+    )
+    await db.execute(these.execution_options(populate_existing=True))
 
 
 async def join_all_parked(db: Any) -> Told:

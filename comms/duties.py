@@ -9,6 +9,7 @@ import msgspec
 
 from comms import campaigns, conversations, delivery, idempotency, invitations, invoices, jobs, receipts
 from comms.agents import sweeps
+from comms.consent import answers, hearing
 from comms.contacts import files
 from comms.database import Database
 from comms.media import FETCH, REMOVE, Media
@@ -53,6 +54,9 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
     async def mail_invitation(payload: dict[str, Any]) -> None:
         await invitations.mail(database, vault, settings, payload)
 
+    async def answer_consent(payload: dict[str, Any]) -> None:
+        await answers.answer(database, *jobs.uuids(payload, "workspaceId", "entryId"))
+
     async def join_parked() -> None:
         async with database.alone() as db:
             told = await delivery.join_all_parked(db)
@@ -66,6 +70,7 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
             receipts.RETRY: do_again,
             files.RUN: import_contacts,
             invitations.MAIL: mail_invitation,
+            hearing.ANSWER: answer_consent,
         },
         rounds=[
             (1.0, partial(keep_up, database)),

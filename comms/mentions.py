@@ -11,21 +11,23 @@ from comms.errors import Invalid
 from models.core import WorkspaceMember
 
 MOST_MENTIONS = 50
+NOT_ACTIVE = "is no active member of this workspace"
 
 _MENTION = re.compile(r"@\[([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\]")
 
 
 async def expect_active(db: AsyncSession, workspace_id: uuid.UUID, user_id: uuid.UUID, field: str = "userId") -> None:
     """The user is an active member until the commit; raises ``Invalid`` naming ``field``."""
-    member = await db.scalar(
-        select(WorkspaceMember.id)
-        .where(
-            WorkspaceMember.workspace_id == workspace_id, WorkspaceMember.user_id == user_id, WorkspaceMember.is_active
-        )
-        .with_for_update(read=True)
+    if user_id not in await active_of(db, workspace_id, [user_id]):
+        raise Invalid({field: NOT_ACTIVE})
+
+
+async def active_of(db: AsyncSession, workspace_id: uuid.UUID, user_ids: Collection[uuid.UUID]) -> frozenset[uuid.UUID]:
+    """Those of these users who are active members until the commit."""
+    members = select(WorkspaceMember.user_id).where(
+        WorkspaceMember.workspace_id == workspace_id, WorkspaceMember.user_id.in_(user_ids), WorkspaceMember.is_active
     )
-    if member is None:
-        raise Invalid({field: "is no active member of this workspace"})
+    return frozenset(await db.scalars(members.order_by(WorkspaceMember.id).with_for_update(read=True)))
 
 
 async def mentioned(

@@ -1,17 +1,18 @@
 """What another system has said to a contact, or a note of fact, takes its place in the conversation; and is deleted."""
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, null, select, update
+from sqlalchemy import delete, func, null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
 from comms import events, jobs
 from comms.credentials import Identity
 from comms.delivery import join_parked
-from comms.errors import Forbidden, Invalid, Missing
+from comms.errors import Forbidden, Invalid, Missing, Refused
 from comms.media import REMOVE
 from comms.permissions import ADMINISTRATORS
 from models.base import new_id, now
@@ -32,36 +33,71 @@ EMPTIED: Mapping[str, Any] = {
 """What is left of a deleted message that a provider knows: nothing but what the provider calls it."""
 
 
+_COUNT = text(
+    """
+    UPDATE conversations c SET
+        message_count = c.message_count + n.more, last_message_at = greatest(c.last_message_at, n.last),
+        updated_at = :now
+    FROM (
+        SELECT id, count(*) AS more, max(at) AS last
+        FROM unnest(CAST(:said AS uuid[]), CAST(:at AS timestamptz[])) AS m (id, at) GROUP BY id
+    ) n
+    WHERE c.workspace_id = :workspace AND c.id = n.id
+    """
+)
+
+
 class ConversationMissing(Missing):
     """There is no such conversation in this workspace."""
 
 
 async def record(db: AsyncSession, sender: Identity, values: Mapping[str, Any]) -> ConversationMessage:
-    """The outbound message is the newest of its conversation, and delivery reports that came before it are its own.
+    """The outbound message is the newest of its conversation; raises ``Invalid`` and ``ConversationMissing``."""
+    [message] = await record_all(db, sender, [values])
+    if isinstance(message, Refused):
+        raise message
+    return message
+
+
+async def record_all(
+    db: AsyncSession, sender: Identity, many: Sequence[Mapping[str, Any]]
+) -> list[ConversationMessage | Refused]:
+    """Each outbound message is the newest of its conversation, and delivery reports that came before it are its own.
 
     With a ``provider_message_id`` it has been sent, by whoever gives us that id; without one it is accepted and no
-    more: nothing is sent from here. Raises ``Invalid`` and ``ConversationMissing``.
+    more: nothing is sent from here. Refused is an ``Invalid`` one, and one whose ``ConversationMissing``.
     """
-    if values["direction"] != "outbound":
-        raise Invalid({"direction": "must be outbound: inbound messages come from the providers"})
-    is_sent = values["provider_message_id"] is not None
-    if is_sent and values["provider"] is None:
-        raise Invalid({"provider": "is required with providerMessageId"})
-    at = now()
-    # First of all: this also proves that the conversation is there, and keeps it there.
-    kept = await db.execute(
-        update(Conversation)
-        .where(Conversation.workspace_id == sender.workspace_id, Conversation.id == values["conversation_id"])
-        .values(
-            message_count=Conversation.message_count + 1,
-            last_message_at=func.greatest(Conversation.last_message_at, at),
-        )
-        .returning(Conversation.id)
-        .execution_options(synchronize_session=False)
+    refused = [_refusal(values) for values in many]
+    conversations = {values["conversation_id"] for values, no in zip(many, refused, strict=True) if no is None}
+    # First of all: this also proves that the conversations are there, and keeps them there.
+    held = select(Conversation.id).where(
+        Conversation.workspace_id == sender.workspace_id, Conversation.id.in_(conversations)
     )
-    if kept.scalar_one_or_none() is None:
-        raise ConversationMissing
-    message = ConversationMessage(
+    there = set(await db.scalars(held.order_by(Conversation.id).with_for_update(key_share=True)))
+    outcome: list[ConversationMessage | Refused] = [
+        no or (_message(sender, values) if values["conversation_id"] in there else ConversationMissing())
+        for values, no in zip(many, refused, strict=True)
+    ]
+    messages = [message for message in outcome if isinstance(message, ConversationMessage)]
+    await _count(db, sender.workspace_id, messages)
+    db.add_all(messages)
+    await db.flush()
+    await join_parked(db, [message for message in messages if message.provider_message_id is not None])
+    return outcome
+
+
+def _refusal(values: Mapping[str, Any]) -> Invalid | None:
+    if values["direction"] != "outbound":
+        return Invalid({"direction": "must be outbound: inbound messages come from the providers"})
+    if values["provider_message_id"] is not None and values["provider"] is None:
+        return Invalid({"provider": "is required with providerMessageId"})
+    return None
+
+
+def _message(sender: Identity, values: Mapping[str, Any]) -> ConversationMessage:
+    at = now()
+    is_sent = values["provider_message_id"] is not None
+    return ConversationMessage(
         workspace_id=sender.workspace_id,
         id=new_id(),
         **values,
@@ -72,11 +108,15 @@ async def record(db: AsyncSession, sender: Identity, values: Mapping[str, Any]) 
         created_at=at,
         updated_at=at,
     )
-    db.add(message)
-    await db.flush()
-    if is_sent:
-        await join_parked(db, message)
-    return message
+
+
+async def _count(db: AsyncSession, workspace_id: uuid.UUID, messages: Sequence[ConversationMessage]) -> None:
+    """The conversations count these messages, and were last spoken in when the last of them was said."""
+    if not messages:
+        return
+    said = [message.conversation_id for message in messages]
+    at = [message.created_at for message in messages]
+    await db.execute(_COUNT, {"workspace": workspace_id, "said": said, "at": at, "now": now()})
 
 
 async def remove(db: AsyncSession, asker: Identity, message: ConversationMessage) -> None:

@@ -1,6 +1,7 @@
 """Who takes part in a conversation, and how far they have read."""
 
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,12 +29,27 @@ MOST_UNREAD = 1000
 """More unread messages than this are not counted: nobody reads the difference."""
 
 
-async def join(db: AsyncSession, workspace_id: uuid.UUID, values: dict[str, Any]) -> ConversationParticipant:
-    """An active member takes part."""
-    await mentions.expect_active(db, workspace_id, values["user_id"])
-    row = ConversationParticipant(workspace_id=workspace_id, id=new_id(), **values)
-    db.add(row)
+async def join(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> ConversationParticipant:
+    """An active member takes part; raises ``Invalid``."""
+    [row] = await join_all(db, workspace_id, [values])
+    if isinstance(row, Invalid):
+        raise row
     return row
+
+
+async def join_all(
+    db: AsyncSession, workspace_id: uuid.UUID, many: Sequence[Mapping[str, Any]]
+) -> list[ConversationParticipant | Invalid]:
+    """Each active member takes part; ``Invalid`` is who is none."""
+    active = await mentions.active_of(db, workspace_id, {values["user_id"] for values in many})
+    rows = [
+        ConversationParticipant(workspace_id=workspace_id, id=new_id(), **values)
+        if values["user_id"] in active
+        else Invalid({"userId": mentions.NOT_ACTIVE})
+        for values in many
+    ]
+    db.add_all(row for row in rows if isinstance(row, ConversationParticipant))
+    return rows
 
 
 async def make_owner(db: AsyncSession, conversation: Conversation, user_id: uuid.UUID) -> None:

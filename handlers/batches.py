@@ -1,10 +1,11 @@
 """Many rows in one request, each judged by itself: ``POST /<resource>/batch``.
 
-All are made together, plain rows by a single statement. If one of them will not do, each half is tried by itself, and
-so on: a savepoint for every row would cost more than the row.
+All are made together, in a few statements however many they are. If one of them will not do, and whoever makes them
+does not say which, each half is tried by itself, and so on: a savepoint for every row would cost more than the row.
 """
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -15,10 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.credentials import Identity
 from comms.database import attempt
-from comms.errors import Invalid
-from handlers import shapes
-from handlers.given import Asker, Db
+from comms.errors import Invalid, Refused
+from handlers import conflicts, shapes
 from handlers.problems import Problem, encoded, problem_of
+
+Many = Sequence[dict[str, Any]]
+"""The values of each of many rows."""
+
+Story = Callable[..., Awaitable[Sequence[Any]]]
+"""Makes many rows: for each the row, or what refuses it."""
 
 
 def batch_shape(new: type[msgspec.Struct]) -> type[msgspec.Struct]:
@@ -51,38 +57,59 @@ def results_shape(view: type[msgspec.Struct]) -> type[msgspec.Struct]:
     return msgspec.defstruct(f"{name}Results", [("results", rows)])
 
 
-def batched(resource: Any) -> HTTPRouteHandler:
-    """The route that makes many rows of ``resource`` as its ``create`` makes one."""
+def batched(resource: Any, *, told: str | Callable[[Any], str] = "created") -> Callable[[Story], HTTPRouteHandler]:
+    """A POST that makes many rows of ``resource``: the decorated function has parameters of its own, and ``many``.
+
+    Those are the values of each row. It returns as many rows, of which nothing is told yet, or in the place of one what
+    refuses it; what it raises refuses them all, and they are tried by halves.
+    """
     results = results_shape(resource.view)
 
-    async def make_all(db: Db, identity: Asker, data: Any) -> Any:
-        return {"results": await made(resource, db, identity, data.items)}
+    def decorate(fn: Story) -> HTTPRouteHandler:
+        async def make_all(db: Any, identity: Any, data: Any, **given: Any) -> Any:
+            async def story(many: Many) -> Sequence[Any]:
+                return await fn(db=db, identity=identity, many=many, **given)
 
-    new: Any = JSONBody[batch_shape(resource.new)]  # type: ignore[misc]  # a type made at run time
-    make_all.__annotations__ |= {"data": new, "return": results}
-    name = f"create_{resource.name}_batch"  # some plurals are no others than their singulars
-    many = resource.path.strip("/").replace("-", " ")
-    return post(
-        "/batch",
-        operation_id=name,
-        status_code=200,
-        summary=f"Create many {many}",
-        description=f"Make up to {shapes.BATCH} {many}, each made or refused by itself.",
-        guards=[resource.who_writes],
-    )(make_all)
+            return {"results": await made(resource, db, identity, data.items, story, told)}
+
+        new: Any = JSONBody[batch_shape(resource.new)]  # type: ignore[misc]  # a type made at run time
+        own = [parameter for name, parameter in inspect.signature(fn).parameters.items() if name != "many"]
+        own.append(inspect.Parameter("data", inspect.Parameter.KEYWORD_ONLY, annotation=new))
+        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        declared: Any = make_all
+        declared.__signature__ = inspect.Signature(own, return_annotation=results)
+        declared.__annotations__ = {parameter.name: parameter.annotation for parameter in own} | {"return": results}
+        many = resource.path.strip("/").replace("-", " ")
+        return post(
+            "/batch",
+            operation_id=f"create_{resource.name}_batch",  # some plurals are no others than their singulars
+            status_code=200,
+            summary=f"Create many {many}",
+            description=fn.__doc__ or f"Make up to {shapes.BATCH} {many}, each made or refused by itself.",
+            guards=[resource.who_writes],
+        )(declared)
+
+    return decorate
 
 
-async def made(resource: Any, db: AsyncSession, identity: Identity, items: Sequence[Any]) -> list[dict[str, Any]]:
+async def made(
+    resource: Any,
+    db: AsyncSession,
+    identity: Identity,
+    items: Sequence[Any],
+    story: Story,
+    told: str | Callable[[Any], str],
+) -> list[dict[str, Any]]:
     """What became of each item: the row as GET shows it, or the problem it would have been answered with."""
-    problems: dict[int, Any] = {}
-    wanted: dict[int, Any] = {}
+    problems: dict[int, Problem] = {}
+    wanted: dict[int, dict[str, Any]] = {}
     for index, sent in enumerate(items):
         try:
-            wanted[index] = shapes.read(resource.new, sent)
+            wanted[index] = shapes.given(shapes.read(resource.new, sent))
         except Invalid as error:
             problems[index] = _problem(error)
-    rows = await _kept(resource, db, identity, wanted, problems)
-    views = await resource.tell_all(db, identity, "created", list(rows.values()))
+    rows = await _kept(resource, db, identity, wanted, problems, story)
+    views = await resource.tell_all(db, identity, told, list(rows.values()))
     results = {index: {"index": index, "status": 201, "item": view} for index, view in zip(rows, views, strict=True)}
     for index, problem in problems.items():
         results[index] = {"index": index, "status": problem.status, "problem": msgspec.Raw(encoded(problem))}
@@ -90,25 +117,38 @@ async def made(resource: Any, db: AsyncSession, identity: Identity, items: Seque
 
 
 async def _kept(
-    resource: Any, db: AsyncSession, identity: Identity, wanted: Mapping[int, Any], problems: dict[int, Any]
+    resource: Any,
+    db: AsyncSession,
+    identity: Identity,
+    wanted: Mapping[int, dict[str, Any]],
+    problems: dict[int, Problem],
+    story: Story,
 ) -> dict[int, Any]:
     """The rows that will do; what is wrong with each of the others is added to ``problems``."""
     if not wanted:
         return {}
-    make = resource.make if len(wanted) == 1 else resource.create
     try:
         async with attempt(db):
-            rows = {index: await make(db, identity, shapes.given(new)) for index, new in wanted.items()}
-            await db.flush()
-        return rows
+            if len(wanted) == 1:
+                [values] = wanted.values()
+                async with conflicts.naming(db, resource.table, resource.visible(identity), values):
+                    outcome = await story([values])
+                    await db.flush()
+            else:
+                outcome = await story(list(wanted.values()))
+                await db.flush()
     except Exception as error:
         problem = _problem(error)
+    else:
+        became = dict(zip(wanted, outcome, strict=True))
+        problems |= {index: _problem(row) for index, row in became.items() if isinstance(row, Refused)}
+        return {index: row for index, row in became.items() if not isinstance(row, Refused)}
     if len(wanted) == 1:
-        problems.update(dict.fromkeys(wanted, problem))
+        problems |= dict.fromkeys(wanted, problem)
         return {}
     pairs, half = list(wanted.items()), len(wanted) // 2
-    before = await _kept(resource, db, identity, dict(pairs[:half]), problems)
-    return before | await _kept(resource, db, identity, dict(pairs[half:]), problems)
+    before = await _kept(resource, db, identity, dict(pairs[:half]), problems, story)
+    return before | await _kept(resource, db, identity, dict(pairs[half:]), problems, story)
 
 
 def _problem(error: Exception) -> Problem:

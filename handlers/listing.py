@@ -12,14 +12,13 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_a
 
 import msgspec
 from litestar.params import QueryParameter
-from sqlalchemy import ColumnElement, Table, and_, any_, false, literal, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Table, and_, any_, false, literal, or_, select, text, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
 from comms import search
 from comms.errors import Invalid
-from comms.search import kind_of as search_kind
 from handlers import shapes
 from handlers.given import Request
 from models.base import Base, View
@@ -91,7 +90,7 @@ class Listing:
             ),
         }
         if self.search:
-            kinds["q"] = (str | None, None, _BY_WORDS if search_kind(self.table) else _BY_PARTS)
+            kinds["q"] = (str | None, None, _BY_WORDS if search.finds(self.table) else _BY_PARTS)
         for name in filters:
             field = self.fields[name]
             kind, of_list = shapes.plain(field.type), get_origin(shapes.plain(field.type)) is list
@@ -183,7 +182,8 @@ class Listing:
             if name in self._by:
                 column = _column(self.table, self._by[name])
                 holds_many = get_origin(shapes.plain(self.fields[self._by[name]].type)) is list
-                conditions.append(any_(column) == value if holds_many else column == value)
+                # A list that is not empty: said aloud, an index of those few rows is of use.
+                conditions += [any_(column) == value, column != text("'{}'")] if holds_many else [column == value]
             elif value is not None:
                 created = _column(self.table, "created_at")
                 conditions.append(created >= value if name == "createdAfter" else created < value)
@@ -193,12 +193,11 @@ class Listing:
         """What the words of ``q`` ask of a row."""
         if not q:
             return []
-        kind = search_kind(self.table)
-        if kind is None:
+        if not search.finds(self.table):
             words = q.split()[:_MOST_WORDS] or [q]
             return [or_(*(column.icontains(word, autoescape=True) for column in self.search)) for word in words]
         question = search.read(q)
-        return [false() if question is None else await search.meant(db, question, kind.name, kind.rows)]
+        return [false()] if question is None else await search.meant(db, question, self.table)
 
     def _position(self, cursor: str, name: str, bound_to: bytes) -> tuple[Any, Any]:
         """The sort value and id of the last row seen."""

@@ -21,7 +21,7 @@ from comms import events
 from comms.credentials import Identity
 from comms.errors import Missing
 from handlers import conflicts, preconditions, shapes
-from handlers.batches import batched
+from handlers.batches import Many, batched
 from handlers.given import Asker, Db, Request, RowId
 from handlers.guards import Right, reader, writer
 from handlers.listing import Listing, Page, page_of
@@ -32,6 +32,7 @@ READ: tuple[Verb, ...] = ("list", "get")
 ALL: tuple[Verb, ...] = ("list", "get", "create", "change", "delete")
 
 Create = Callable[[AsyncSession, Identity, dict[str, Any]], Awaitable[Any]]
+CreateAll = Callable[[AsyncSession, Identity, Many], Awaitable[Sequence[Any]]]
 Change = Callable[[AsyncSession, Identity, Any, dict[str, Any]], Awaitable[None]]
 
 RESOURCES: "list[Resource]" = []
@@ -56,6 +57,7 @@ class Resource:
         self.who_writes: Right = writer
         self.whose: Callable[[Identity], ColumnElement[bool]] | None = None
         self.create: Create = self._create
+        self.create_all: CreateAll = self._create_all
         self.change: Change = self._change
 
     def visible(self, identity: Identity) -> list[ColumnElement[bool]]:
@@ -95,14 +97,17 @@ class Resource:
             self._before(db)[row.id] = view
         return view
 
-    async def tell_all(self, db: AsyncSession, identity: Identity, what: str, rows: Sequence[Any]) -> list[Any]:
+    async def tell_all(
+        self, db: AsyncSession, identity: Identity, what: str | Callable[[Any], str], rows: Sequence[Any]
+    ) -> list[Any]:
         """The same of many rows, in their order, with one look at them all."""
         await db.flush()
         query = select(self.table).where(self.table.id.in_([row.id for row in rows]), *self.visible(identity))
         query = query.options(*self.listing.options).execution_options(populate_existing=True)
         views = {row.id: self.shown(row) for row in await db.scalars(query)} if rows else {}
         for row in rows:
-            events.record(db, f"{noun_of(self.table)}.{what}", row, views[row.id])
+            became = what if isinstance(what, str) else what(row)
+            events.record(db, f"{noun_of(self.table)}.{became}", row, views[row.id])
         return [views[row.id] for row in rows]
 
     async def make(self, db: AsyncSession, identity: Identity, values: dict[str, Any]) -> Any:
@@ -143,6 +148,9 @@ class Resource:
         db.add(row)
         return row
 
+    async def _create_all(self, db: AsyncSession, identity: Identity, many: Many) -> Sequence[Any]:
+        return [await self.create(db, identity, values) for values in many]
+
     async def _change(self, db: AsyncSession, identity: Identity, row: Any, values: dict[str, Any]) -> None:
         for name, value in values.items():
             setattr(row, name, value)
@@ -176,7 +184,7 @@ def crud(
 
     ``search`` and ``filters`` name columns; ``verbs`` are what can be done, ``who_reads`` and ``who_writes`` the
     guards of those that read and write; ``whose`` hides rows from some members; ``create`` and ``change`` are stories
-    that do the write instead.
+    that do the write instead. Where rows by the hundred must not be a story each, its ``create_all`` is another.
     """
     resource = Resource(path, table, view, Listing(table, view, search, filters))
     resource.verbs, resource.whose = verbs, whose
@@ -234,6 +242,14 @@ def _create(resource: Resource) -> HTTPRouteHandler:
     return _declared(post, resource, "create", create, path="/", guards=[resource.who_writes])
 
 
+def _create_all(resource: Resource) -> HTTPRouteHandler:
+    @batched(resource)
+    async def create_all(db: Db, identity: Asker, many: Many) -> Sequence[Any]:
+        return await resource.create_all(db, identity, many)
+
+    return create_all
+
+
 def _change(resource: Resource) -> HTTPRouteHandler:
     async def change(db: Db, identity: Asker, row_id: RowId, data: Any) -> Any:
         return await resource.update(db, identity, row_id, shapes.given(data))
@@ -275,7 +291,7 @@ def _said(name: str) -> str:
 _HANDLERS: dict[Verb, tuple[Callable[[Resource], HTTPRouteHandler], ...]] = {
     "list": (_list,),
     "get": (_get,),
-    "create": (_create, batched),
+    "create": (_create, _create_all),
     "change": (_change,),
     "delete": (_delete,),
 }

@@ -4,11 +4,11 @@ The team's row is locked before its members': two who rearrange it do so one aft
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Uuid, func, select, update
+from sqlalchemy import Select, Uuid, func, select, update
 from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -21,14 +21,15 @@ from models.orchestration import AgentTeam, AgentTeamMember, AgentTeamMemberView
 COORDINATOR = "coordinator"
 
 
-async def create(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> AgentTeam:
-    """The team exists, and whoever coordinates it is a member."""
-    team = AgentTeam(workspace_id=workspace_id, id=new_id(), **values)
-    db.add(team)
+async def create(db: AsyncSession, workspace_id: uuid.UUID, many: Sequence[Mapping[str, Any]]) -> list[AgentTeam]:
+    """These teams exist, and whoever coordinates one is a member of it."""
+    teams = [AgentTeam(workspace_id=workspace_id, id=new_id(), **values) for values in many]
+    db.add_all(teams)
     await db.flush()
-    if team.coordinator_agent_id is not None:
-        await appoint(db, team, team.coordinator_agent_id)
-    return team
+    for team in teams:
+        if team.coordinator_agent_id is not None:
+            await appoint(db, team, team.coordinator_agent_id)
+    return teams
 
 
 async def change(db: AsyncSession, team: AgentTeam, values: Mapping[str, Any]) -> None:
@@ -66,7 +67,7 @@ async def appoint(db: AsyncSession, team: AgentTeam, agent_id: uuid.UUID | None)
         team_id=team.id,
         agent_id=agent_id,
         role=COORDINATOR,
-        priority=await _last(db, team),
+        priority=_behind((await _last(db, team.workspace_id, [team.id])).get(team.id)),
     )
     db.add(member)
     await tell(db, "created", member, AgentTeamMemberView)
@@ -74,18 +75,42 @@ async def appoint(db: AsyncSession, team: AgentTeam, agent_id: uuid.UUID | None)
 
 async def add(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> AgentTeamMember:
     """The agent is a member, the last in order unless ``priority`` says otherwise."""
-    given = dict(values)
-    team = await _held(db, workspace_id, given["team_id"])
-    if team is None:
-        raise Invalid({"teamId": "refers to nothing in this workspace"})
-    role = given.pop("role")
-    if "priority" not in given:
-        given["priority"] = await _last(db, team)
-    member = AgentTeamMember(workspace_id=workspace_id, id=new_id(), role="specialist", **given)
-    db.add(member)
-    await db.flush()
-    await _take(db, team, member, role)
+    [member] = await add_all(db, workspace_id, [values])
+    if isinstance(member, Invalid):
+        raise member
     return member
+
+
+async def add_all(
+    db: AsyncSession, workspace_id: uuid.UUID, many: Sequence[Mapping[str, Any]]
+) -> list[AgentTeamMember | Invalid]:
+    """The agents are members, one after the other the last in order unless ``priority`` says otherwise.
+
+    ``Invalid`` is one of a team that is not there. A few statements, however many they are: more only for coordinators.
+    """
+    asked = {values["team_id"] for values in many}
+    teams = {team.id: team for team in await db.scalars(_of_teams(workspace_id, asked))}
+    last = await _last(db, workspace_id, asked)
+    outcome: list[AgentTeamMember | Invalid] = []
+    roles: dict[uuid.UUID, str] = {}
+    for values in many:
+        team_id = values["team_id"]
+        if team_id not in teams:
+            outcome.append(Invalid({"teamId": "refers to nothing in this workspace"}))
+            continue
+        given = {"priority": _behind(last.get(team_id)), **values}
+        last[team_id] = max(given["priority"], last.get(team_id, 0))
+        role = given.pop("role")
+        first = "specialist" if role == COORDINATOR else role  # until whoever it was before has left the place
+        member = AgentTeamMember(workspace_id=workspace_id, id=new_id(), role=first, **given)
+        roles[member.id] = role
+        outcome.append(member)
+    members = [member for member in outcome if isinstance(member, AgentTeamMember)]
+    db.add_all(members)
+    await db.flush()
+    for member in members:
+        await _take(db, teams[member.team_id], member, roles[member.id])
+    return outcome
 
 
 async def hold(db: AsyncSession, workspace_id: uuid.UUID, member_id: uuid.UUID) -> tuple[AgentTeam, AgentTeamMember]:
@@ -189,20 +214,30 @@ async def reorder(
 
 
 async def _held(db: AsyncSession, workspace_id: uuid.UUID, team_id: uuid.UUID) -> AgentTeam | None:
-    team: AgentTeam | None = await db.scalar(
-        select(AgentTeam)
-        .where(AgentTeam.workspace_id == workspace_id, AgentTeam.id == team_id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    )
+    team: AgentTeam | None = await db.scalar(_of_teams(workspace_id, [team_id]))
     return team
 
 
-async def _last(db: AsyncSession, team: AgentTeam) -> int:
-    """The place behind everybody."""
-    highest: int | None = await db.scalar(
-        select(func.max(AgentTeamMember.priority)).where(
-            AgentTeamMember.workspace_id == team.workspace_id, AgentTeamMember.team_id == team.id
-        )
+def _of_teams(workspace_id: uuid.UUID, team_ids: Collection[uuid.UUID]) -> Select[AgentTeam]:
+    """These teams, held until the commit."""
+    return (
+        select(AgentTeam)
+        .where(AgentTeam.workspace_id == workspace_id, AgentTeam.id.in_(team_ids))
+        .order_by(AgentTeam.id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
     )
-    return 1 if highest is None else min(highest + 1, 10_000)
+
+
+async def _last(db: AsyncSession, workspace_id: uuid.UUID, team_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """The place of who is asked last, in those teams that have members."""
+    rows = await db.execute(
+        select(AgentTeamMember.team_id, func.max(AgentTeamMember.priority).label("last"))
+        .where(AgentTeamMember.workspace_id == workspace_id, AgentTeamMember.team_id.in_(team_ids))
+        .group_by(AgentTeamMember.team_id)
+    )
+    return {row.team_id: row.last for row in rows}
+
+
+def _behind(last: int | None) -> int:
+    return 1 if last is None else min(last + 1, 10_000)

@@ -3,11 +3,12 @@
 from comms.contacts.addresses import (
     PRIMARY,
     AddressTaken,
-    add_point,
+    add_points,
     change,
     create,
+    create_all,
     refuse_own,
     switch_primary,
 )
 
-__all__ = ["PRIMARY", "AddressTaken", "add_point", "change", "create", "refuse_own", "switch_primary"]
+__all__ = ["PRIMARY", "AddressTaken", "add_points", "change", "create", "create_all", "refuse_own", "switch_primary"]

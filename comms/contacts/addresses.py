@@ -1,20 +1,35 @@
 """Contacts and their addresses: whoever has a phone or an e-mail address is found by it when they write to us."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, select, update
+import msgspec
+from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.errors import Conflict, Invalid
-from models.base import new_id
-from models.crm import Contact, ContactPoint
+from comms import events
+from comms.contacts.claims import Claim, claim, owners
+from comms.errors import Conflict, Invalid, Refused
+from models.base import new_id, now
+from models.crm import Contact, ContactPoint, ContactView
 from models.types import Email, Phone
 
 PRIMARY = ("phone", "email")
 """The contact's own fields that are also its primary contact points."""
+
+
+_FOLLOW = text(
+    """
+    UPDATE contacts c SET phone = coalesce(n.phone, c.phone), email = coalesce(n.email, c.email), updated_at = :at
+    FROM (
+        SELECT id, max(phone) AS phone, max(email) AS email
+        FROM jsonb_to_recordset(CAST(:own AS jsonb)) AS p (id uuid, phone text, email text) GROUP BY id
+    ) n
+    WHERE c.workspace_id = :workspace AND c.id = n.id
+    """
+)
 
 
 class AddressTaken(Conflict):
@@ -26,12 +41,37 @@ class AddressTaken(Conflict):
 
 async def create(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> Contact:
     """The contact exists and is found by its phone and e-mail address; ``AddressTaken`` when another one is."""
-    contact = Contact(workspace_id=workspace_id, id=new_id(), **values)
-    db.add(contact)
-    await db.flush()
-    for kind in PRIMARY:
-        await _make_primary(db, contact, kind, getattr(contact, kind))
+    [contact] = await create_all(db, workspace_id, [values])
+    if isinstance(contact, AddressTaken):
+        raise contact
     return contact
+
+
+async def create_all(
+    db: AsyncSession, workspace_id: uuid.UUID, many: Sequence[Mapping[str, Any]]
+) -> list[Contact | AddressTaken]:
+    """Each of these contacts exists and is found by its addresses, unless another is: of two here, the first one.
+
+    A few statements, however many they are.
+    """
+    contacts = [Contact(workspace_id=workspace_id, id=new_id(), **values) for values in many]
+    own = {contact.id: [(kind, getattr(contact, kind)) for kind in PRIMARY] for contact in contacts}
+    own = {row_id: [address for address in addresses if address[1] is not None] for row_id, addresses in own.items()}
+    taken = await owners(db, workspace_id, [address for addresses in own.values() for address in addresses])
+    outcome: list[Contact | AddressTaken] = []
+    claims = []
+    for contact in contacts:
+        there = next((address for address in own[contact.id] if address in taken), None)
+        if there is not None:
+            outcome.append(AddressTaken(*there, taken[there]))
+            continue
+        taken |= dict.fromkeys(own[contact.id], contact.id)
+        claims += [Claim(contact.id, *address) for address in own[contact.id]]
+        outcome.append(contact)
+    await _win(db, workspace_id, claims)
+    db.add_all(contact for contact in outcome if isinstance(contact, Contact))
+    await db.flush()
+    return outcome
 
 
 async def change(db: AsyncSession, contact: Contact, values: Mapping[str, Any]) -> None:
@@ -54,35 +94,110 @@ async def _make_primary(db: AsyncSession, contact: Contact, kind: str, value: st
     )
     if value is None:
         return
-    await _claim(db, contact.workspace_id, contact.id, kind, value, label=None)
-    await db.execute(
-        update(ContactPoint)
-        .where(*own, ContactPoint.kind == kind, ContactPoint.value == value)
-        .values(is_primary=True)
-        .execution_options(synchronize_session=False)
+    at = now()
+    claimed = (
+        insert(ContactPoint)
+        .values(
+            workspace_id=contact.workspace_id,
+            id=new_id(),
+            contact_id=contact.id,
+            kind=kind,
+            value=value,
+            is_primary=True,
+            created_at=at,
+            updated_at=at,
+        )
+        .on_conflict_do_update(
+            index_elements=["workspace_id", "kind", "value"],
+            set_={"is_primary": True, "updated_at": at},
+            where=ContactPoint.contact_id == contact.id,
+        )
+        .returning(ContactPoint.id)
     )
+    if await db.scalar(claimed) is None:
+        there = await owners(db, contact.workspace_id, [(kind, value)])
+        raise AddressTaken(kind, value, there.get((kind, value)))
 
 
-async def add_point(
-    db: AsyncSession, contact: Contact, kind: str, value: str, label: str | None = None
-) -> ContactPoint:
-    """The contact is also found by this address, its primary one if it is the first of its kind.
+async def add_points(
+    db: AsyncSession, workspace_id: uuid.UUID, many: Sequence[Mapping[str, Any]]
+) -> list[ContactPoint | Refused]:
+    """Each of these contacts is also found by this address, its primary one if it is the first of its kind.
 
-    ``AddressTaken`` when another contact is. The caller holds the contact.
+    Refused is what is no address, what another contact has (of two here, the second one), and what its own has already.
+    A contact whose phone or e-mail address it has become is told of.
     """
+    contacts = await _held(db, workspace_id, {values["contact_id"] for values in many})
+    wanted = [_wanted(values, contacts) for values in many]
+    taken = await owners(db, workspace_id, [one.address for one in wanted if isinstance(one, Claim)])
+    outcome: list[Claim | Refused] = []
+    for one in wanted:
+        if isinstance(one, Claim):
+            there = taken.get(one.address)
+            outcome.append(one if there is None else _refusal(one, there))
+            taken.setdefault(one.address, one.contact_id)
+        else:
+            outcome.append(one)
+    claims = [one for one in outcome if isinstance(one, Claim)]
+    await _win(db, workspace_id, claims)
+    these = (ContactPoint.workspace_id == workspace_id, ContactPoint.id.in_([one.id for one in claims]))
+    points = {point.id: point for point in await db.scalars(select(ContactPoint).where(*these))}
+    await _follow_all(db, contacts, points.values())
+    return [points[one.id] if isinstance(one, Claim) else one for one in outcome]
+
+
+def _wanted(values: Mapping[str, Any], contacts: Mapping[uuid.UUID, Contact]) -> Claim | Refused:
+    kind, value = values["kind"], values["value"]
+    if values["contact_id"] not in contacts:
+        return Invalid({"contactId": "refers to nothing in this workspace"})
     try:
         value = {"phone": Phone(), "email": Email()}[kind].normalise(value) if kind in PRIMARY else value
     except ValueError as error:
-        raise Invalid({"value": str(error)}) from None
-    point_id = new_id()
-    if await _claim(db, contact.workspace_id, contact.id, kind, value, label, point_id) != point_id:
-        raise Conflict(f"this contact already has the {kind} {value}", conflicting_id=contact.id)
-    point = await db.get_one(ContactPoint, (contact.workspace_id, point_id))
-    if await _primary_of(db, contact, kind) is None:
-        point.is_primary = True
-        _follow(contact, point)
-        await db.flush()
-    return point
+        return Invalid({"value": str(error)})
+    return Claim(values["contact_id"], kind, value, values["label"])
+
+
+def _refusal(one: Claim, there: uuid.UUID) -> Conflict:
+    if there != one.contact_id:
+        return AddressTaken(*one.address, there)
+    return Conflict(f"this contact already has the {one.kind} {one.value}", conflicting_id=there)
+
+
+async def _held(
+    db: AsyncSession, workspace_id: uuid.UUID, contact_ids: Collection[uuid.UUID]
+) -> dict[uuid.UUID, Contact]:
+    """These contacts, as far as they are there, held until the commit."""
+    query = select(Contact).where(Contact.workspace_id == workspace_id, Contact.id.in_(contact_ids))
+    query = query.order_by(Contact.id).execution_options(populate_existing=True)
+    return {contact.id: contact for contact in await db.scalars(query.with_for_update(key_share=True))}
+
+
+async def _win(db: AsyncSession, workspace_id: uuid.UUID, claims: Sequence[Claim]) -> None:
+    """The addresses are these contacts'; ``AddressTaken`` when somebody has taken one since we looked."""
+    won = await claim(db, workspace_id, claims)
+    lost = next((one for one in claims if one.id not in won), None)
+    if lost is not None:
+        there = await owners(db, workspace_id, [lost.address])
+        raise AddressTaken(*lost.address, there.get(lost.address))
+
+
+async def _follow_all(
+    db: AsyncSession, contacts: Mapping[uuid.UUID, Contact], points: Collection[ContactPoint]
+) -> None:
+    """The contacts whose own phone or e-mail address is among these points have it, and are told of."""
+    followed = [point for point in points if point.is_primary and point.kind in PRIMARY]
+    if not followed:
+        return
+    before = {point.contact_id: _shown(contacts[point.contact_id]) for point in followed}
+    own = msgspec.json.encode([{"id": point.contact_id, point.kind: point.value} for point in followed]).decode()
+    workspace_id = followed[0].workspace_id
+    await db.execute(_FOLLOW, {"workspace": workspace_id, "own": own, "at": now()})
+    for contact in (await _held(db, workspace_id, before)).values():
+        events.record(db, "contact.updated", contact, _shown(contact), before=before[contact.id])
+
+
+def _shown(contact: Contact) -> ContactView:
+    return msgspec.convert(contact, ContactView, from_attributes=True)
 
 
 async def switch_primary(db: AsyncSession, contact: Contact, point: ContactPoint) -> ContactPoint | None:
@@ -126,39 +241,3 @@ def refuse_own(point: ContactPoint) -> None:
     """``Conflict`` when this is a contact's own phone or e-mail address: those are cleared on the contact itself."""
     if point.is_primary and point.kind in PRIMARY:
         raise Conflict(f"this is the contact's own {point.kind}: change or clear it on the contact")
-
-
-async def _claim(
-    db: AsyncSession,
-    workspace_id: uuid.UUID,
-    contact_id: uuid.UUID,
-    kind: str,
-    value: str,
-    label: str | None,
-    point_id: uuid.UUID | None = None,
-) -> uuid.UUID:
-    """The id of the contact's point with this address, which nobody else can have; raises ``AddressTaken``."""
-    claimed = (
-        insert(ContactPoint)
-        .values(
-            workspace_id=workspace_id,
-            id=point_id or new_id(),
-            contact_id=contact_id,
-            kind=kind,
-            value=value,
-            label=label,
-        )
-        .on_conflict_do_update(
-            index_elements=["workspace_id", "kind", "value"],
-            set_={"value": value},  # changes nothing: it locks the row and returns it
-            where=ContactPoint.contact_id == contact_id,
-        )
-        .returning(ContactPoint.id)
-    )
-    mine = await db.scalar(claimed)
-    if mine is None:
-        theirs = select(ContactPoint.contact_id).where(
-            ContactPoint.workspace_id == workspace_id, ContactPoint.kind == kind, ContactPoint.value == value
-        )
-        raise AddressTaken(kind, value, await db.scalar(theirs))
-    return mine

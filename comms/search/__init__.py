@@ -2,7 +2,7 @@
 
 from comms.search.finding import Found, Place, Texts, find, meant, texts_of
 from comms.search.highlights import highlight
-from comms.search.kinds import KINDS, Kind, kind_of
+from comms.search.kinds import KINDS, Kind, finds
 from comms.search.question import Question, Term, read
 
 __all__ = [
@@ -14,8 +14,8 @@ __all__ = [
     "Term",
     "Texts",
     "find",
+    "finds",
     "highlight",
-    "kind_of",
     "meant",
     "read",
     "texts_of",

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import ColumnElement, text
+from sqlalchemy import ColumnElement, and_, false, func, or_, text
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
-from comms.search.kinds import KINDS
+from comms.search.kinds import KINDS, PARTS, Kind, kind_of
 from comms.search.question import Question
+from models.base import Base
+from models.tenancy import WORKSPACE_SETTING
 
 BUDGET = timedelta(milliseconds=15)
 FEW = 5_000
@@ -83,20 +86,49 @@ async def texts_of(db: AsyncSession, found: Sequence[Found]) -> dict[uuid.UUID, 
     }
 
 
-async def meant(db: AsyncSession, question: Question, kind: str, table: str) -> ColumnElement[bool]:
-    """The condition that a row of ``table`` is meant: one of few, or else asked row by row."""
-    asked_of = {"kind": kind, "wanted": question.wanted(), "filtered": question.filtered(), "most": FEW + 1}
+async def meant(db: AsyncSession, question: Question, table: type[Base]) -> list[ColumnElement[bool]]:
+    """The conditions that a row of ``table`` is meant: one of few, or else asked row by row."""
+    if table not in PARTS:
+        kind = kind_of(table)
+        assert kind is not None, "only what the index finds"
+        return [await _documented(db, question, kind, table.__tablename__, "id")]
+    part = PARTS[table]
+    theirs = await _documented(db, question, part.kind, table.__tablename__, part.column)
+    return [theirs, *_has_all(getattr(table, part.text), question)]
+
+
+async def _documented(db: AsyncSession, question: Question, kind: Kind, table: str, column: str) -> ColumnElement[bool]:
+    """The condition that the document which a column of ``table`` names has all that is asked."""
+    asked_of = {"kind": kind.name, "wanted": question.wanted(), "filtered": question.filtered(), "most": FEW + 1}
     found: list[uuid.UUID] = (await db.execute(_AMONG, asked_of)).scalar_one()
     if len(found) <= FEW:
-        among = text(f"{table}.id = ANY(CAST(:found AS uuid[]))")
+        among = text(f"{table}.{column} = ANY(CAST(:found AS uuid[]))")
         return among.bindparams(found=found)  # type: ignore[return-value]  # a condition is text too
     asked = text(
-        f"(SELECT d.words @@ CAST(replace(:asked, chr(1), search_tag(d.workspace_id, d.kind, d.bucket)) AS tsquery)"
-        f" FROM search_documents d WHERE d.workspace_id = {table}.workspace_id AND d.subject_id = {table}.id) IS TRUE"
+        f"(SELECT d.words @@ {_IN_BUCKET} FROM search_documents d"
+        f" WHERE d.workspace_id = {table}.workspace_id AND d.subject_id = {table}.{column}) IS TRUE"
     )
-    return asked.bindparams(asked=question.whole())  # type: ignore[return-value]  # a condition is text too
+    return asked.bindparams(asked=question.whole(), kind=kind.name)  # type: ignore[return-value]  # likewise
 
 
+def _has_all(column: InstrumentedAttribute[str], question: Question) -> list[ColumnElement[bool]]:
+    """The conditions that all parts stand in the column itself."""
+    digits = func.regexp_replace(column, r"\D", "", "g")
+    return [
+        or_(
+            and_(*(column.icontains(term.word, autoescape=True) for term in part.terms)),
+            false() if part.number is None else digits.contains(part.number.word, autoescape=True),
+        )
+        for part in question.parts
+    ]
+
+
+# What is asked of each bucket, made once for all rows.
+_IN_BUCKET = f"""(
+    SELECT array_agg(CAST(replace(:asked, chr(1), search_tag(here, :kind, b)) AS tsquery) ORDER BY b)
+    FROM CAST(current_setting('{WORKSPACE_SETTING}') AS uuid) AS here,
+        generate_series(0, (SELECT coalesce(max(bucket), 0) + 1 FROM search_progress)) AS b
+)[d.bucket + 1]"""
 _TEXTS = text(
     " UNION ALL ".join(
         f"SELECT '{kind.name}' AS kind, t.id, t.created_at AS at, {kind.conversation} AS conversation_id,"

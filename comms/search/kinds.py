@@ -6,7 +6,7 @@ import msgspec
 
 from models.base import Base, noun_of
 from models.communications import Conversation, ConversationMessage
-from models.crm import Contact
+from models.crm import Contact, ContactPoint
 
 TEXT = "CASE t.content_type WHEN 'html' THEN regexp_replace(t.content, '<[^>]*>', ' ', 'g') ELSE t.content END"
 ADDRESSES = (
@@ -60,7 +60,23 @@ ABOUT: dict[str, tuple[str, str]] = {"contact_point": ("contact", "contactId")}
 """Rows whose words are another's: of which kind, and where their JSON names it."""
 
 
+class Part(msgspec.Struct, frozen=True):
+    """Rows whose words are in the document of another: the column that names it, and the text that must have them."""
+
+    kind: Kind
+    column: str
+    text: str
+
+
+PARTS: dict[type[Base], Part] = {ContactPoint: Part(KINDS["contact"], "contact_id", "value")}
+
+
+def finds(table: Any) -> bool:
+    """Whether rows of that table are found by their words; else they are read."""
+    return table in PARTS or kind_of(table) is not None
+
+
 def kind_of(table: Any) -> Kind | None:
-    """How that table is found; None when its rows are read instead."""
+    """How that table is found."""
     found = KINDS.get(noun_of(table))
     return found if found is not None and found.table is table else None

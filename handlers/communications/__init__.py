@@ -2,7 +2,7 @@
 
 from litestar import Router
 
-from handlers.communications import conversations, messages, notes, numbers, participants, team, webhooks
+from handlers.communications import consent, conversations, messages, notes, numbers, participants, team, webhooks
 
 routes = Router(
     "/",
@@ -15,5 +15,6 @@ routes = Router(
         *numbers.routes,
         *team.routes,
         *webhooks.routes,
+        *consent.routes,
     ],
 )

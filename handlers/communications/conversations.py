@@ -18,6 +18,7 @@ from comms import participants
 from comms.credentials import Identity
 from comms.errors import Invalid, Missing
 from handlers import shapes
+from handlers.batches import Many
 from handlers.given import Asker, Db, Request, RowId
 from handlers.guards import writer
 from handlers.listing import Listing, Page
@@ -68,6 +69,11 @@ async def create_conversation(db: AsyncSession, identity: Identity, values: dict
     return await stories.begin(db, identity.workspace_id, values)
 
 
+async def create_conversations(db: AsyncSession, identity: Identity, many: Many) -> list[Conversation]:
+    """The same of many."""
+    return await stories.begin_all(db, identity.workspace_id, many)
+
+
 async def change_conversation(db: AsyncSession, identity: Identity, row: Conversation, values: dict[str, Any]) -> None:
     """As before, a contact has one active conversation on a channel."""
     await stories.change(db, row, values)
@@ -83,6 +89,7 @@ conversations = crud(
     create=create_conversation,
     change=change_conversation,
 )
+conversations.create_all = create_conversations
 conversations.listing = Inbox(Conversation, ConversationView, SEARCH, FILTERS)
 
 

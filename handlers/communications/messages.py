@@ -1,6 +1,7 @@
 """The messages of conversations, and what was attached to them."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Router, delete, get, post
@@ -14,6 +15,7 @@ from comms.credentials import Identity
 from comms.errors import Conflict, Invalid
 from comms.messages import ConversationMissing
 from handlers import shapes
+from handlers.batches import Many, batched
 from handlers.given import Asker, Db, Here, Request, RowId
 from handlers.guards import reader, writer
 from handlers.listing import Page
@@ -68,6 +70,7 @@ NewHere: Any = shapes.create_shape(
     ConversationMessage, ConversationMessageView, name="NewMessageHere", without=("conversation_id",)
 )
 New: Any = messages.new
+messages.create = stories.record
 
 
 @listed(messages, "/{conversation_id:uuid}/messages", operation_id="list_messages_of_conversation")
@@ -81,6 +84,14 @@ async def of_conversation(
     return await messages.listing.page(db, request, asked, here)
 
 
+def _nowhere() -> Invalid:
+    return Invalid({"conversationId": "refers to nothing in this workspace"})
+
+
+def _told(row: ConversationMessage) -> str:
+    return "created" if row.provider_message_id is None else "sent"
+
+
 @post("/", operation_id="create_conversation_message", guards=[writer])
 async def create(db: Db, identity: Asker, data: JSONBody[New]) -> ConversationMessageView:
     """Record an outbound message that another system has sent through the provider, or a note of fact.
@@ -90,7 +101,14 @@ async def create(db: Db, identity: Asker, data: JSONBody[New]) -> ConversationMe
     try:
         return await _record(db, identity, shapes.given(data))
     except ConversationMissing:
-        raise Invalid({"conversationId": "refers to nothing in this workspace"}) from None
+        raise _nowhere() from None
+
+
+@batched(messages, told=_told)
+async def create_all(db: Db, identity: Asker, many: Many) -> Sequence[Any]:
+    """Record up to 500 outbound messages that another system has sent, or notes of fact, each by itself."""
+    rows = await stories.record_all(db, identity, many)
+    return [_nowhere() if isinstance(row, ConversationMissing) else row for row in rows]
 
 
 @post("/{conversation_id:uuid}/messages", operation_id="create_message_of_conversation", guards=[writer])
@@ -116,9 +134,8 @@ async def remove(db: Db, identity: Asker, row_id: RowId) -> None:
 
 
 async def _record(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> ConversationMessageView:
-    row = await stories.record(db, identity, values)
-    what = "created" if row.provider_message_id is None else "sent"
-    view: ConversationMessageView = await messages.tell(db, identity, what, row)
+    row = await messages.make(db, identity, values)
+    view: ConversationMessageView = await messages.tell(db, identity, _told(row), row)
     return view
 
 
@@ -158,7 +175,7 @@ async def content(service: Here, identity: Asker, row_id: RowId) -> Stream:
 
 
 routes = [
-    messages.router(create, remove),
+    messages.router(create, create_all, remove),
     Router("/conversations", route_handlers=[of_conversation, create_here]),
     attachments.router(content),
 ]

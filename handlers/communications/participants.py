@@ -1,6 +1,7 @@
 """The members who take part in conversations, and how far each has read."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from comms.errors import Missing
 from comms.messages import ConversationMissing
 from comms.participants import ReadState
 from handlers import shapes
+from handlers.batches import Many
 from handlers.given import Asker, Db, Request
 from handlers.guards import reader, writer
 from handlers.listing import Page
@@ -28,6 +30,11 @@ async def create_participant(db: AsyncSession, identity: Identity, values: dict[
     return await stories.join(db, identity.workspace_id, values)
 
 
+async def create_participants(db: AsyncSession, identity: Identity, many: Many) -> Sequence[Any]:
+    """Whoever takes part is an active member."""
+    return await stories.join_all(db, identity.workspace_id, many)
+
+
 participants = crud(
     "/conversation-participants",
     ConversationParticipant,
@@ -35,6 +42,7 @@ participants = crud(
     filters=("conversation_id", "user_id", "role"),
     create=create_participant,
 )
+participants.create_all = create_participants
 participants.edit = shapes.change_shape(
     ConversationParticipant, ConversationParticipantView, only=("role", "notifications_enabled")
 )
@@ -67,7 +75,7 @@ async def create_here(
     """A member takes part in this conversation."""
     await _conversation(db, conversation_id)
     values = shapes.given(data) | {"conversation_id": conversation_id}
-    row = await stories.join(db, identity.workspace_id, values)
+    row = await participants.make(db, identity, values)
     view: ConversationParticipantView = await participants.tell(db, identity, "created", row)
     return view
 

@@ -1,6 +1,7 @@
 """Contacts and the addresses they are found by."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -10,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import contacts as stories
 from comms.credentials import Identity
-from comms.errors import Conflict, Invalid, Missing
+from comms.errors import Conflict, Refused
+from handlers import shapes
+from handlers.batches import Many, batched
 from handlers.given import Asker, Db, RowId
 from handlers.guards import writer
 from handlers.resource import crud
@@ -31,6 +34,11 @@ async def create_contact(db: AsyncSession, identity: Identity, values: dict[str,
     return await stories.create(db, identity.workspace_id, values)
 
 
+async def create_contacts(db: AsyncSession, identity: Identity, many: Many) -> Sequence[Any]:
+    """Made with their contact points."""
+    return await stories.create_all(db, identity.workspace_id, many)
+
+
 async def change_contact(db: AsyncSession, identity: Identity, row: Contact, values: dict[str, Any]) -> None:
     """Changed with its contact points."""
     await stories.change(db, row, values)
@@ -45,6 +53,7 @@ contacts = crud(
     create=create_contact,
     change=change_contact,
 )
+contacts.create_all = create_contacts
 points = crud(
     "/contact-points",
     ContactPoint,
@@ -59,12 +68,17 @@ points.new = NewContactPoint
 @post("/", operation_id="create_contact_point", guards=[writer])
 async def add_point(db: Db, identity: Asker, data: JSONBody[NewContactPoint]) -> ContactPointView:
     """The contact is also found by this address, which becomes its own if it had none of this kind."""
-    contact = await _held(db, identity, data.contact_id)
-    before = contacts.shown(contact)
-    row = await stories.add_point(db, contact, data.kind, data.value, data.label)
+    [row] = await stories.add_points(db, identity.workspace_id, [shapes.given(data)])
+    if isinstance(row, Refused):
+        raise row
     view: ContactPointView = await points.tell(db, identity, "created", row)
-    await contacts.settle(db, identity, contact, before)
     return view
+
+
+@batched(points)
+async def add_points(db: Db, identity: Asker, many: Many) -> Sequence[Any]:
+    """These contacts are also found by these addresses: up to 500, each added or refused by itself."""
+    return await stories.add_points(db, identity.workspace_id, many)
 
 
 @delete("/{row_id:uuid}", operation_id="delete_contact_point", guards=[writer])
@@ -81,7 +95,8 @@ async def make_primary(db: Db, identity: Asker, row_id: RowId) -> ContactPointVi
     The contact's `phone` or `email` follows.
     """
     # The contact first, as in every story about its addresses: of two at once, one is the later.
-    contact = await _held(db, identity, (await points.find(db, identity, row_id)).contact_id)
+    contact_id = (await points.find(db, identity, row_id)).contact_id
+    contact = await contacts.find(db, identity, contact_id, to_change=True)
     row = await points.find(db, identity, row_id, to_change=True)
     if row.contact_id != contact.id:
         raise Conflict("the address has just gone to another contact: try again", conflicting_id=row.contact_id)
@@ -94,12 +109,4 @@ async def make_primary(db: Db, identity: Asker, row_id: RowId) -> ContactPointVi
     return view
 
 
-async def _held(db: AsyncSession, identity: Identity, contact_id: uuid.UUID) -> Contact:
-    try:
-        contact: Contact = await contacts.find(db, identity, contact_id, to_change=True)
-    except Missing:
-        raise Invalid({"contactId": "refers to nothing in this workspace"}) from None
-    return contact
-
-
-routes: list[Router] = [contacts.router(), points.router(add_point, remove_point, make_primary)]
+routes: list[Router] = [contacts.router(), points.router(add_point, add_points, remove_point, make_primary)]

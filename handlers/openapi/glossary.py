@@ -46,6 +46,7 @@ FIELDS: Mapping[str, tuple[str, Any]] = {
     "joinedAt": ("When they joined.", "2026-03-01T12:00:00Z"),
     "invitedBy": ("The member who invited them.", None),
     "lastLoginAt": ("When they last signed in.", "2026-03-01T12:00:00Z"),
+    "segments": ("In how many segments it travels: that is what providers count and charge.", 1),
     # Credentials
     "lastFour": ("The last four characters of the secret, to tell it from others.", "9f2c"),
     "scopes": ("What the token may be used for; none means all that its member may do.", ["read"]),

@@ -1,6 +1,7 @@
 """Teams of agents and their members."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from comms.agents import states
 from comms.agents import teams as stories
 from comms.credentials import Identity
 from handlers import shapes
+from handlers.batches import Many, batched
 from handlers.given import Asker, Db, Request, RowId
 from handlers.guards import reads, writes
 from handlers.listing import Page
@@ -60,12 +62,23 @@ class MemberOrder(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 async def create_team(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentTeam:
     """Made with its coordinator as a member."""
-    return await stories.create(db, identity.workspace_id, values)
+    [team] = await create_teams(db, identity, [values])
+    return team
+
+
+async def create_teams(db: AsyncSession, identity: Identity, many: Many) -> list[AgentTeam]:
+    """Each made with its coordinator as a member."""
+    return await stories.create(db, identity.workspace_id, many)
 
 
 async def change_team(db: AsyncSession, identity: Identity, row: AgentTeam, values: dict[str, Any]) -> None:
     """Changed with its coordinator."""
     await stories.change(db, row, values)
+
+
+async def add_member(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentTeamMember:
+    """The last in order, unless it says otherwise."""
+    return await stories.add(db, identity.workspace_id, values)
 
 
 teams = crud(
@@ -79,6 +92,7 @@ teams = crud(
     create=create_team,
     change=change_team,
 )
+teams.create_all = create_teams
 members = crud(
     "/agent-team-members",
     AgentTeamMember,
@@ -89,6 +103,7 @@ members = crud(
     who_writes=writes("agents"),
 )
 members.new, members.edit = NewAgentTeamMember, AgentTeamMemberChange
+members.create = add_member
 members.listing.parameters["sort"] = members.listing.parameters["sort"].replace(default="priority")
 
 
@@ -119,9 +134,15 @@ async def of_team(request: Request, db: Db, identity: Asker, team_id: RowId, ask
 @post("/", operation_id="create_agent_team_member", guards=[writes("agents")])
 async def add(db: Db, identity: Asker, data: JSONBody[NewAgentTeamMember]) -> AgentTeamMemberView:
     """Add an agent to a team. As its coordinator it takes the place of the one before, who stays as a specialist."""
-    row = await stories.add(db, identity.workspace_id, shapes.given(data))
+    row = await members.make(db, identity, shapes.given(data))
     view: AgentTeamMemberView = await members.tell(db, identity, "created", row)
     return view
+
+
+@batched(members)
+async def add_all(db: Db, identity: Asker, many: Many) -> Sequence[Any]:
+    """Add up to 500 agents to teams, each added or refused by itself."""
+    return await stories.add_all(db, identity.workspace_id, many)
 
 
 @patch("/{row_id:uuid}", operation_id="change_agent_team_member", guards=[writes("agents")])
@@ -145,5 +166,5 @@ async def remove(db: Db, identity: Asker, row_id: RowId) -> None:
 routes = [
     teams.router(set_status, reorder),
     Router("/agent-teams", route_handlers=[of_team]),
-    members.router(add, change, remove),
+    members.router(add, add_all, change, remove),
 ]

@@ -1,5 +1,17 @@
 """Conversations with the outside and channels within: the tables of the schema map's section *Communications*."""
 
+from models.communications.consent import (
+    EVERYWHERE,
+    Consent,
+    ConsentEntry,
+    ConsentEntryView,
+    ConsentSays,
+    ConsentSource,
+    ConsentState,
+    ConsentView,
+    OptOutReview,
+    OptOutReviewView,
+)
 from models.communications.conversations import (
     MOST_TAGS,
     Conversation,
@@ -16,6 +28,7 @@ from models.communications.conversations import (
     MessageStatus,
 )
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
+from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
 from models.communications.team import (
     Notification,
     NotificationView,
@@ -34,7 +47,15 @@ from models.communications.webhooks import (
 )
 
 __all__ = [
+    "EVERYWHERE",
     "MOST_TAGS",
+    "Consent",
+    "ConsentEntry",
+    "ConsentEntryView",
+    "ConsentSays",
+    "ConsentSource",
+    "ConsentState",
+    "ConsentView",
     "Conversation",
     "ConversationChannel",
     "ConversationMessage",
@@ -51,6 +72,11 @@ __all__ = [
     "MessageStatus",
     "Notification",
     "NotificationView",
+    "OptOutReview",
+    "OptOutReviewView",
+    "OutgoingMessage",
+    "OutgoingMessageView",
+    "OutgoingState",
     "TeamChannel",
     "TeamChannelMember",
     "TeamChannelMemberView",

@@ -84,6 +84,7 @@ class Conversation(TenantRow, Base):
             "snoozed_until",
             postgresql_where=text("snoozed_until IS NOT NULL"),
         ),
+        Index("ix_conversations_tagged", "workspace_id", "created_at", "id", postgresql_where=text("tags <> '{}'")),
     )
 
     contact_id: Mapped[uuid.UUID | None]
@@ -136,6 +137,14 @@ class MessageAttachment(TenantRow, Base):
             postgresql_where=text("state = 'pending'"),
         ),
         Index("ix_message_attachments_created", "workspace_id", "created_at", "id"),
+        Index(
+            "ix_message_attachments_state",
+            "workspace_id",
+            "state",
+            "created_at",
+            "id",
+            postgresql_where=text("state <> 'stored'"),
+        ),
     )
 
     message_id: Mapped[uuid.UUID]
@@ -226,6 +235,46 @@ class ConversationMessage(TenantRow, Base):
             postgresql_where=text("sender_type IN ('agent', 'system')"),
         ),
         Index("ix_conversation_messages_read", "workspace_id", "created_at", "id", postgresql_where=text("is_read")),
+        Index(
+            "ix_conversation_messages_status",
+            "workspace_id",
+            "status",
+            "created_at",
+            "id",
+            postgresql_where=text("status NOT IN ('received', 'delivered')"),
+        ),
+        Index(
+            "ix_conversation_messages_content_type",
+            "workspace_id",
+            "content_type",
+            "created_at",
+            "id",
+            postgresql_where=text("content_type <> 'text'"),
+        ),
+        Index(
+            "ix_conversation_messages_provider",
+            "workspace_id",
+            "provider",
+            "created_at",
+            "id",
+            postgresql_where=text("provider <> 'twilio'"),
+        ),
+        Index(
+            "ix_conversation_messages_internal",
+            "workspace_id",
+            "created_at",
+            "id",
+            postgresql_where=text("is_internal"),
+        ),
+        Index("ix_conversation_messages_phone_number", "workspace_id", "phone_number_id", "created_at", "id"),
+        # For the delivery figures of a number.
+        Index(
+            "ix_conversation_messages_sent_by",
+            "workspace_id",
+            "phone_number_id",
+            "created_at",
+            postgresql_where=text("direction = 'outbound'"),
+        ),
     )
 
     conversation_id: Mapped[uuid.UUID | None]
@@ -253,6 +302,8 @@ class ConversationMessage(TenantRow, Base):
     phone_number_id: Mapped[uuid.UUID | None]
     from_address: Mapped[str | None]
     to_address: Mapped[str | None]
+    scheduled_at: Mapped[datetime | None]
+    segments: Mapped[int | None]
     is_internal: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     mentions: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
     edited_at: Mapped[datetime | None]
@@ -289,6 +340,8 @@ class ConversationMessageView(View, kw_only=True):
     phone_number_id: uuid.UUID | None = None
     from_address: ReadOnly[str | None] = None
     to_address: ReadOnly[str | None] = None
+    scheduled_at: ReadOnly[datetime | None] = None
+    segments: ReadOnly[int | None] = None
     is_internal: ReadOnly[bool] = False
     mentions: ReadOnly[list[uuid.UUID] | None] = None
     edited_at: ReadOnly[datetime | None] = None

@@ -29,6 +29,7 @@ WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
     "/contact-points": ("list", "get", "create", "change", "delete"),
     "/conversations": ("list", "get", "create", "change", "delete"),
     "/conversation-messages": ("list", "get", "create", "change", "delete"),
+    "/team-channels": ("list", "get", "create", "change", "delete"),
     "/team-messages": ("list", "get", "create", "change", "delete"),
     "/access-tokens": ("list", "get", "create"),
     "/agents": ("list", "get", "create", "change", "delete"),
@@ -41,7 +42,7 @@ WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
 }
 BODIES: dict[str, dict[str, Any]] = {
     "/workspace-api-keys": {"provider": "twilio", "secret": SECRETS["twilio"]},
-    "/contact-points": {"kind": "phone", "value": "+14155557777"},
+    "/contact-points": {"kind": "alphanumeric"},
     "/conversation-messages": {"direction": "outbound"},
     "/lead-scoring-rules": {"field": "jobTitle", "operator": "contains", "value": "chief"},
     "/lead-routing-rules": {"isActive": False},

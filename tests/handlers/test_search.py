@@ -82,6 +82,23 @@ async def test_a_contact_is_found_by_any_of_its_addresses(owner: Client) -> None
     assert "<mark>+442071838750</mark>" in found["highlights"][0]["html"]
 
 
+@pytest.mark.parametrize("few", [0, 1_000])
+async def test_an_address_is_found_by_its_own_words_and_not_by_its_contacts_name(
+    few: int, owner: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comms.search.finding.FEW", few)
+    jane = {"firstName": "Jane", "lastName": "Needle", "phone": "+1 415 555 0123", "email": "Doe.J@Work.example"}
+    contact = (await owner.post(f"{API}/contacts", json=jane)).json()["id"]
+    points = (await owner.get(f"{API}/contact-points", params={"contactId": contact})).json()["items"]
+    phone, mail = (next(point["id"] for point in points if point["kind"] == kind) for kind in ("phone", "email"))
+    for q in ("0123", "(415) 555-01", "14155550123"):
+        assert await ids(owner, "/contact-points", q=q) == {phone}, q
+    for q in ("doe", "WORK exam", "doe.j@work.example"):
+        assert await ids(owner, "/contact-points", q=q) == {mail}, q
+    for q in ("needle", "jane", "doe 0123", "nothing"):
+        assert await ids(owner, "/contact-points", q=q) == set(), q
+
+
 async def test_words_that_are_changed_or_deleted_are_not_found_any_more(owner: Client) -> None:
     talk = await begun(owner, subject="Needle")
     message = await said(owner, talk, "needle")

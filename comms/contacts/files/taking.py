@@ -9,13 +9,13 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
+from comms.contacts import claims
+from comms.contacts.claims import Address, Claim
 from comms.contacts.files.reading import Row
 from models.base import new_id, now
 from models.crm import Contact, ContactView
 
 SOURCE = "import"
-
-Address = tuple[str, str]
 
 
 class Overtaken(Exception):
@@ -31,30 +31,6 @@ class Taken(msgspec.Struct):
     failed: int = 0
     refused: list[tuple[int, str | None, str]] = []
 
-
-_KNOWN = text(
-    """
-    SELECT p.kind, p.value, p.contact_id
-    FROM unnest(CAST(:kinds AS text[]), CAST(:values AS text[])) AS i (kind, value)
-    JOIN contact_points p ON p.workspace_id = :workspace AND p.kind = i.kind AND p.value = i.value
-    """
-)
-
-# In the order in which whoever meets a stranger takes them too: nobody waits for each other.
-_CLAIM = text(
-    """
-    INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, is_primary, created_at, updated_at)
-    SELECT :workspace, p.id, p.contact_id, p.kind, p.value, p.is_first AND NOT EXISTS (
-        SELECT FROM contact_points q WHERE q.workspace_id = :workspace AND q.contact_id = p.contact_id
-            AND q.kind = p.kind AND q.is_primary
-    ), :at, :at
-    FROM jsonb_to_recordset(CAST(:points AS jsonb))
-        AS p (id uuid, contact_id uuid, kind text, value text, is_first boolean)
-    ORDER BY p.kind, p.value
-    ON CONFLICT (workspace_id, kind, value) DO NOTHING
-    RETURNING id
-    """
-)
 
 _COLUMNS = (
     "first_name",
@@ -123,18 +99,9 @@ async def take(db: AsyncSession, workspace_id: uuid.UUID, rows: Sequence[Row], *
 
 async def known(db: AsyncSession, workspace_id: uuid.UUID, rows: Sequence[Row]) -> dict[Address, uuid.UUID]:
     """Whose the addresses of these rows are already."""
-    asked = [address for row in rows if not row.errors for address in row.addresses]
-    if not asked:
-        return {}
-    found = await db.execute(
-        _KNOWN,
-        {
-            "workspace": workspace_id,
-            "kinds": [kind for kind, _ in asked],
-            "values": [value for _, value in asked],
-        },
+    return await claims.owners(
+        db, workspace_id, [address for row in rows if not row.errors for address in row.addresses]
     )
-    return {(row.kind, row.value): row.contact_id for row in found}
 
 
 async def _create(db: AsyncSession, workspace_id: uuid.UUID, rows: Sequence[Row]) -> None:
@@ -205,16 +172,8 @@ def _changed(contact: Contact, rows: Sequence[Row], found: dict[Address, uuid.UU
 
 async def _claim(db: AsyncSession, workspace_id: uuid.UUID, points: Sequence[tuple[uuid.UUID, Address]]) -> None:
     """These addresses are these contacts', the first of a kind that had none the primary one; raises ``Overtaken``."""
-    if not points:
-        return
-    seen: set[tuple[uuid.UUID, str]] = set()
-    rows = []
-    for contact_id, (kind, value) in points:
-        is_first = (contact_id, kind) not in seen
-        seen.add((contact_id, kind))
-        rows.append({"id": new_id(), "contact_id": contact_id, "kind": kind, "value": value, "is_first": is_first})
-    claimed = await db.execute(_CLAIM, {"workspace": workspace_id, "points": _json(rows), "at": now()})
-    if len(claimed.all()) < len(rows):
+    wanted = [Claim(contact_id, kind, value) for contact_id, (kind, value) in points]
+    if len(await claims.claim(db, workspace_id, wanted)) < len(wanted):
         raise Overtaken
 
 

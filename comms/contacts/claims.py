@@ -1,0 +1,79 @@
+"""Addresses as contacts claim them: whose each is, and which of those that are claimed at once are won."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.base import new_id, now
+
+Address = tuple[str, str]
+"""The kind and the value, as the table keeps it."""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A contact that is to be found by an address; ``id`` is the point's if it is."""
+
+    contact_id: uuid.UUID
+    kind: str
+    value: str
+    label: str | None = None
+    id: uuid.UUID = msgspec.field(default_factory=new_id)
+
+    @property
+    def address(self) -> Address:
+        return (self.kind, self.value)
+
+
+_OWNERS = text(
+    """
+    SELECT p.kind, p.value, p.contact_id
+    FROM unnest(CAST(:kinds AS text[]), CAST(:values AS text[])) AS i (kind, value)
+    JOIN contact_points p ON p.workspace_id = :workspace AND p.kind = i.kind AND p.value = i.value
+    """
+)
+
+# In the order in which whoever meets a stranger takes them too: nobody waits for each other.
+_CLAIM = text(
+    """
+    INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, label, is_primary, created_at, updated_at)
+    SELECT :workspace, p.id, p.contact_id, p.kind, p.value, p.label, p.is_first AND NOT EXISTS (
+        SELECT FROM contact_points q WHERE q.workspace_id = :workspace AND q.contact_id = p.contact_id
+            AND q.kind = p.kind AND q.is_primary
+    ), :at, :at
+    FROM jsonb_to_recordset(CAST(:points AS jsonb))
+        AS p (id uuid, contact_id uuid, kind text, value text, label text, is_first boolean)
+    ORDER BY p.kind, p.value
+    ON CONFLICT (workspace_id, kind, value) DO NOTHING
+    RETURNING id
+    """
+)
+
+
+async def owners(db: AsyncSession, workspace_id: uuid.UUID, addresses: Iterable[Address]) -> dict[Address, uuid.UUID]:
+    """Whose these addresses are; those that are nobody's are not among them."""
+    asked = list(addresses)
+    if not asked:
+        return {}
+    kinds, values = [kind for kind, _ in asked], [value for _, value in asked]
+    found = await db.execute(_OWNERS, {"workspace": workspace_id, "kinds": kinds, "values": values})
+    return {(row.kind, row.value): row.contact_id for row in found}
+
+
+async def claim(db: AsyncSession, workspace_id: uuid.UUID, claims: Sequence[Claim]) -> set[uuid.UUID]:
+    """The ids of the claims that are won: these contacts have these addresses, which nobody else can.
+
+    The first of a kind that a contact had none of is its primary one. The contacts may be made after it.
+    """
+    if not claims:
+        return set()
+    seen: set[tuple[uuid.UUID, str]] = set()
+    rows = []
+    for one in claims:
+        is_first = (one.contact_id, one.kind) not in seen
+        seen.add((one.contact_id, one.kind))
+        rows.append(msgspec.structs.asdict(one) | {"is_first": is_first})
+    points = msgspec.json.encode(rows).decode()
+    return set(await db.scalars(_CLAIM, {"workspace": workspace_id, "points": points, "at": now()}))
