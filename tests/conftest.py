@@ -321,6 +321,7 @@ async def anonymous(app: Any) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The journeys kill processes and watch clocks: they run one after another, on one of xdist's workers."""
     for item in items:
