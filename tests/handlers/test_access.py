@@ -27,7 +27,7 @@ def bearing(client: httpx.AsyncClient, authorization: str | None) -> Any:
     [None, "", "Bearer", "Bearer ", "Bearer ck_", "Bearer nonsense", "Basic b3duZXI6cHc=", "ck_x", "Bearer ck_\xff"],
 )
 async def test_without_a_token_of_ours_nobody_gets_in(anonymous: httpx.AsyncClient, authorization: str | None) -> None:
-    answer = await bearing(anonymous, authorization and authorization.encode("latin-1"))  # type: ignore[arg-type]
+    answer = await bearing(anonymous, authorization and authorization.encode("latin-1"))
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["www-authenticate"].startswith("Bearer")

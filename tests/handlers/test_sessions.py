@@ -71,7 +71,7 @@ async def test_a_hash_is_computed_for_the_unknown_too(service: Service, anonymou
         compared.append(kept)
         return before(kept, plain)
 
-    hasher._compare = compare  # type: ignore[method-assign]
+    hasher._compare = compare
     service.passwords = hasher
     assert (await sign_in(anonymous, email="nobody@acme.example")).status_code == 401
     assert len(compared) == 1
