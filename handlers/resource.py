@@ -96,6 +96,10 @@ class Resource:
             self._before(db)[row.id] = view
         return view
 
+    async def tell_if(self, is_news: bool, db: AsyncSession, identity: Identity, what: str, row: Any) -> Any:
+        """The row as it looks now; told of only if that is news."""
+        return await self.tell(db, identity, what, row) if is_news else self.shown(row)
+
     async def tell_all(
         self, db: AsyncSession, identity: Identity, what: str | Callable[[Any], str], rows: Sequence[Any]
     ) -> list[Any]:

@@ -83,12 +83,17 @@ def create_shape(
     return _shape(view, name or f"New{_resource(view)}", fields)
 
 
-def change_shape(table: type[Base], view: type[View], *, only: Collection[str] | None = None) -> type[msgspec.Struct]:
-    """What may be sent to change a row: every field may be absent, and null only where the view has null."""
+def change_shape(
+    table: type[Base], view: type[View], *, only: Collection[str] | None = None, without: Collection[str] = ()
+) -> type[msgspec.Struct]:
+    """What may be sent to change a row: every field may be absent, and null only where the view has null.
+
+    Of what clients set, ``only`` these fields, or all ``without`` those.
+    """
     fields = [
         (field.name, Union[_bounded(table, field), msgspec.UnsetType], _field(field, msgspec.UNSET))  # noqa: UP007
         for field in writable(view)
-        if only is None or field.name in only
+        if field.name not in without and (only is None or field.name in only)
     ]
     return _shape(view, f"{_resource(view)}Change", fields)
 
