@@ -1,8 +1,11 @@
 """The API's description: that nothing is missing from it, and that what it says is so."""
 
+import asyncio
 import keyword
 import re
+import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +15,7 @@ from litestar.routes import HTTPRoute
 
 import handlers.app
 from comms.service import Service
+from handlers.openapi import serving
 from handlers.resource import RESOURCES, Resource
 from handlers.shapes import msgspec_camel
 from tests.conftest import Client
@@ -266,13 +270,44 @@ async def example_of(resource: Resource, operation: Operation, service: Service,
     return body
 
 
-async def test_the_document_is_served_as_it_is_made(anonymous: httpx.AsyncClient) -> None:
-    assert (await anonymous.get("/schema/openapi.json")).json() == document()
+async def test_the_document_is_served_as_it_is_made_and_nobody_waits_meanwhile(
+    anonymous: httpx.AsyncClient, api: Any
+) -> None:
+    api.state.description = serving.Served()
+    waits = []
+
+    async def others() -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.005)
+            waits.append(time.perf_counter() - began)
+
+    working = asyncio.create_task(others())
+    answers = await asyncio.gather(*(anonymous.get("/schema/openapi.json") for _ in range(3)))
+    working.cancel()
+    assert len(waits) > 20, "it took no time, and so proves nothing"
+    assert max(waits) < 1
+    assert {answer.headers["content-type"] for answer in answers} == {"application/json"}
+    assert len({answer.content for answer in answers}) == 1
+    assert answers[0].json() == document()
+
+
+async def test_a_document_that_could_not_be_made_is_made_for_who_asks_next(
+    anonymous: httpx.AsyncClient, api: Any, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    api.state.description = serving.Served(f"import pathlib; print(pathlib.Path({str(ready)!r}).read_text())")
+    try:
+        assert (await anonymous.get("/schema/openapi.json")).status_code == 503
+        ready.write_text("{}")
+        assert (await anonymous.get("/schema/openapi.json")).json() == {}
+    finally:
+        api.state.description = serving.Served()
 
 
 async def test_the_docs_page_needs_no_other_server(anonymous: httpx.AsyncClient) -> None:
     page = (await anonymous.get("/schema")).text
-    assert "https://" not in page.split("spec:")[0]
+    assert "https://" not in page
     for asset in ("/assets/docs/swagger-ui-bundle.js", "/assets/docs/swagger-ui.css"):
         assert asset in page
         assert (await anonymous.get(asset)).status_code == 200

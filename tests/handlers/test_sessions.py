@@ -73,7 +73,7 @@ async def test_a_hash_is_computed_for_the_unknown_too(
         compared.append(kept)
         return before(kept, plain)
 
-    hasher._compare = compare  # type: ignore[method-assign]
+    hasher._compare = compare
     monkeypatch.setattr(service, "passwords", hasher)
     assert (await sign_in(anonymous, email="nobody@acme.example")).status_code == 401
     assert len(compared) == 1
