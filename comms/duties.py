@@ -36,7 +36,15 @@ class Again(Protocol):
     async def recall(self) -> Any: ...
 
 
-def of(database: Database, vault: Vault, settings: Settings, *, media: Media, replays: Again) -> Duties:
+class Repairing(Protocol):
+    """Compares the numbers that are due with their providers' logs."""
+
+    async def sweep_due(self) -> Any: ...
+
+
+def of(
+    database: Database, vault: Vault, settings: Settings, *, media: Media, replays: Again, repair: Repairing
+) -> Duties:
     """All there is to do for one process's worker."""
 
     async def fetch(payload: dict[str, Any]) -> None:
@@ -79,6 +87,7 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
             (15.0, partial(campaigns.start_due, database)),
             (60.0, media.recall),
             (60.0, replays.recall),
+            (60.0, repair.sweep_due),
             (60.0, partial(invoices.fall_due, database)),
             *sweeps.of(database),
             (HOUR, partial(jobs.prune_log, database)),

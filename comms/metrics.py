@@ -1,5 +1,8 @@
 """What is counted, for Prometheus."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REGISTRY = CollectorRegistry()
@@ -42,3 +45,25 @@ CLOSED = Counter("comms_sockets_closed", "Websockets closed by us, by code.", ["
 QUEUE_AGE = Gauge("comms_queue_age_seconds", "Age of the oldest job that is due.", registry=REGISTRY)
 WAITING = Gauge("comms_waiting", "Webhooks no lane has taken yet.", ["groups"], registry=REGISTRY)
 MEDIA = Counter("comms_media", "Attachments fetched, by what came of it.", ["outcome"], registry=REGISTRY)
+NUMBER_MISSING = Gauge(
+    "comms_number_missing",
+    "Messages that a number's provider has in its log and we do not.",
+    ["number_id"],
+    registry=REGISTRY,
+)
+NUMBER_CHECKED = Gauge(
+    "comms_number_checked_timestamp_seconds",
+    "When a number was last compared with its provider's log; 0 for never.",
+    ["number_id"],
+    registry=REGISTRY,
+)
+
+
+def note_standing(numbers: Iterable[Any]) -> None:
+    """How each number stands against its provider's log; a number that is gone is told of no more."""
+    NUMBER_MISSING.clear()
+    NUMBER_CHECKED.clear()
+    for number in numbers:
+        number_id = str(number.phone_number_id)
+        NUMBER_MISSING.labels(number_id).set(number.missing)
+        NUMBER_CHECKED.labels(number_id).set(number.checked_at.timestamp() if number.checked_at else 0)

@@ -17,6 +17,7 @@ from comms.groups import Groups
 from comms.hub import Hub
 from comms.media import Media
 from comms.passwords import Passwords
+from comms.repair import Sweeps, records
 from comms.replays import Replays
 from comms.settings import Settings
 from comms.vault import Vault
@@ -54,13 +55,16 @@ class Service:
             delivery.KIND, self.database, delivery.note, delivery.spoil
         )
         self.replays = Replays(self.database, self.directory, self.arrivals, self.reports)
+        self.sweeps = Sweeps(self.database, self.directory, settings.providers, self.arrivals, self.reports)
         self.media = Media(self.database, self.directory, settings.media)
         self.passwords = Passwords()
         self.clerk = None if settings.clerk is None else Clerk(settings.clerk)
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
         self.hub.on_closed = lambda code: metrics.CLOSED.labels(str(code)).inc()
-        duties_here = duties.of(self.database, self.vault, settings, media=self.media, replays=self.replays)
+        duties_here = duties.of(
+            self.database, self.vault, settings, media=self.media, replays=self.replays, repair=self.sweeps
+        )
         self._worker = Worker(self.database, duties_here) if worker else None
         self._watch: asyncio.Task[Any] | None = None
         self._started = False
@@ -94,6 +98,7 @@ class Service:
             async with asyncio.timeout(self.settings.server.drain_seconds + STOP_SECONDS):
                 if self._worker is not None:
                     await self._worker.stop(min(20, self.settings.server.drain_seconds))
+                await self.sweeps.close()
                 await self.arrivals.stop()
                 await self.reports.stop()
                 await self.hub.stop()
@@ -135,6 +140,8 @@ class Service:
         with contextlib.suppress(SQLAlchemyError, OSError, TimeoutError):
             async with asyncio.timeout(2):
                 metrics.QUEUE_AGE.set(await jobs.queue_age(self.database))
+                async with self.database.everywhere() as db:
+                    metrics.note_standing(await records.standing(db))
 
     def _told(self, told: Told) -> None:
         self.hub.told(told)

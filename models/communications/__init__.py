@@ -29,6 +29,7 @@ from models.communications.conversations import (
 )
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
 from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
+from models.communications.repair import NumberSweep, NumberSweepView
 from models.communications.team import (
     Notification,
     NotificationView,
@@ -72,6 +73,8 @@ __all__ = [
     "MessageStatus",
     "Notification",
     "NotificationView",
+    "NumberSweep",
+    "NumberSweepView",
     "OptOutReview",
     "OptOutReviewView",
     "OutgoingMessage",
