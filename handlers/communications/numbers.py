@@ -1,24 +1,26 @@
 """The numbers people reach a business on."""
 
-import uuid
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-from litestar import get, post
-from sqlalchemy import select
+import msgspec
+from litestar import post
+from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import connections
+from comms.calls import numbers as stories
 from comms.credentials import Identity
-from comms.errors import Missing
-from handlers.given import Asker, Db, Here, RowId
-from handlers.guards import administrator, reader, writer
-from handlers.resource import READ, crud
-from models.communications import NumberSweep, NumberSweepView, WorkspacePhoneNumber, WorkspacePhoneNumberView
+from handlers.given import Asker, Db, RowId
+from handlers.guards import administrator, reader
+from handlers.resource import crud
+from models.communications import WorkspacePhoneNumber, WorkspacePhoneNumberView
 
 
 async def create_number(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> WorkspacePhoneNumber:
     """A number of the provider its connection is to."""
     await connections.expect(db, values["connection_id"], values["provider"])
+    values["voice_flow"] = await stories.lawful(db, identity.workspace_id, values["voice_flow"])
     row = WorkspacePhoneNumber(workspace_id=identity.workspace_id, **values)
     db.add(row)
     return row
@@ -28,6 +30,8 @@ async def change_number(
     db: AsyncSession, identity: Identity, row: WorkspacePhoneNumber, values: dict[str, Any]
 ) -> None:
     """As before, a number of the provider its connection is to."""
+    if "voice_flow" in values:
+        values["voice_flow"] = await stories.lawful(db, identity.workspace_id, values["voice_flow"])
     for name, value in values.items():
         setattr(row, name, value)
     await connections.expect(db, row.connection_id, row.provider)
@@ -44,48 +48,43 @@ numbers = crud(
     change=change_number,
 )
 
-sweeps = crud(
-    "/number-sweeps",
-    NumberSweep,
-    NumberSweepView,
-    filters=("phone_number_id", "missing"),
-    verbs=READ,
-)
+
+class VoiceFlowTrial(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """What is to be previewed: another flow than the number's, or the hours of one moment only."""
+
+    voice_flow: (
+        Annotated[
+            dict[str, Any],
+            msgspec.Meta(
+                description="A flow to try; without one it is the number's own.",
+                examples=[{"start": "message", "steps": {"message": {"type": "voicemail"}}}],
+            ),
+        ]
+        | None
+    ) = None
+    at: (
+        Annotated[
+            datetime,
+            msgspec.Meta(tz=True, description="When the call comes; without it the hours of every day are told."),
+        ]
+        | None
+    ) = None
 
 
-async def _standing(db: AsyncSession, identity: Identity, number_id: uuid.UUID) -> NumberSweepView:
-    await numbers.find(db, identity, number_id)
-    row = await db.scalar(select(NumberSweep).where(NumberSweep.phone_number_id == number_id))
-    if row is None:
-        raise Missing("This number has not been compared yet: POST here to do it now.")
-    view: NumberSweepView = sweeps.shown(row)
-    return view
+class VoiceFlowPreview(msgspec.Struct, rename="camel"):
+    """What a caller would hear, in lines that are indented below what leads to them."""
+
+    lines: Annotated[
+        list[str], msgspec.Meta(description="What is heard, line by line.", examples=[["“Welcome to Acme.”"]])
+    ]
 
 
-@get("/{row_id:uuid}/sweep", operation_id="get_sweep_of_number", guards=[reader])
-async def standing(db: Db, identity: Asker, row_id: RowId) -> NumberSweepView:
-    """Whether we have all messages that the number's provider has in its own log, and as of when.
-
-    404 while it has not been compared yet: that is done every 15 minutes.
-    """
-    return await _standing(db, identity, row_id)
-
-
-@post(
-    "/{row_id:uuid}/sweep",
-    operation_id="sweep_number",
-    status_code=200,
-    guards=[writer],
-    problems={409: "The number is not active, and nothing comes in by it."},
-)
-async def sweep(service: Here, identity: Asker, row_id: RowId) -> NumberSweepView:
-    """Compare the number with its provider's log now, and fill in what is lacking, as if its webhooks had come.
-
-    `error` says so when the provider cannot be asked.
-    """
-    await service.sweeps.sweep(identity.workspace_id, row_id)
-    async with service.database.workspace(identity.workspace_id) as db:
-        return await _standing(db, identity, row_id)
+@post("/{row_id:uuid}/voice-flow-preview", operation_id="preview_voice_flow", status_code=200, guards=[reader])
+async def preview(db: Db, identity: Asker, row_id: RowId, data: JSONBody[VoiceFlowTrial]) -> VoiceFlowPreview:
+    """What a caller of this number would hear: of its own flow, or of one that is tried. Nothing is kept."""
+    row = await numbers.find(db, identity, row_id)
+    document = row.voice_flow if data.voice_flow is None else data.voice_flow
+    return VoiceFlowPreview(await stories.heard(db, identity.workspace_id, document, data.at))
 
 
-routes = [numbers.router(standing, sweep), sweeps.router()]
+routes = [numbers.router(preview)]
