@@ -16,6 +16,7 @@ from models.base import new_id, now
 from models.communications import NumberSweep, NumberSweepView, WorkspacePhoneNumber
 
 EVERY = timedelta(minutes=15)
+FIRST = timedelta(minutes=2)
 AT_ONCE = 20
 
 
@@ -131,7 +132,7 @@ async def _begin(db: AsyncSession, *which: Any) -> None:
             "id": new_id(),
             "phone_number_id": number.id,
             "swept_until": number.created_at,
-            "next_sweep_at": at,
+            "next_sweep_at": at + FIRST,
             "created_at": at,
             "updated_at": at,
         }
