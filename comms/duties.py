@@ -38,13 +38,28 @@ class Again(Protocol):
     async def recall(self) -> Any: ...
 
 
+class Repairing(Protocol):
+    """Compares the numbers that are due with their providers' logs."""
+
+    async def sweep_due(self) -> Any: ...
+
+
 class Bell(Protocol):
     """Hears that something may be due to be sent."""
 
     def ring(self) -> None: ...
 
 
-def of(database: Database, vault: Vault, settings: Settings, *, media: Media, replays: Again, sender: Bell) -> Duties:
+def of(
+    database: Database,
+    vault: Vault,
+    settings: Settings,
+    *,
+    media: Media,
+    replays: Again,
+    sender: Bell,
+    repair: Repairing,
+) -> Duties:
     """All there is to do for one process's worker."""
 
     async def fetch(payload: dict[str, Any]) -> None:
@@ -98,6 +113,7 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
             (15.0, partial(campaigns.start_due, database)),
             (60.0, media.recall),
             (60.0, replays.recall),
+            (60.0, repair.sweep_due),
             (60.0, partial(invoices.fall_due, database)),
             *sweeps.of(database),
             (HOUR, partial(jobs.prune_log, database)),
