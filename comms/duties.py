@@ -9,6 +9,8 @@ import msgspec
 
 from comms import campaigns, conversations, delivery, idempotency, invitations, invoices, jobs, receipts
 from comms.agents import sweeps
+from comms.calls import progress, queueing, texts
+from comms.calls.dialling import Dialler
 from comms.contacts import files
 from comms.database import Database
 from comms.media import FETCH, REMOVE, Media
@@ -35,7 +37,9 @@ class Again(Protocol):
     async def recall(self) -> Any: ...
 
 
-def of(database: Database, vault: Vault, settings: Settings, *, media: Media, replays: Again) -> Duties:
+def of(
+    database: Database, vault: Vault, settings: Settings, *, media: Media, replays: Again, dialler: Dialler
+) -> Duties:
     """All there is to do for one process's worker."""
 
     async def fetch(payload: dict[str, Any]) -> None:
@@ -53,6 +57,16 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
     async def mail_invitation(payload: dict[str, Any]) -> None:
         await invitations.mail(database, vault, settings, payload)
 
+    async def redirect(payload: dict[str, Any]) -> None:
+        workspace_id, leg_id = jobs.uuids(payload, "workspaceId", "legId")
+        await dialler.redirect(workspace_id, leg_id, payload["kind"], payload["query"])
+
+    def about(story: Callable[..., Awaitable[Any]], *names: str) -> jobs.Handler:
+        async def handle(payload: dict[str, Any]) -> None:
+            await story(*jobs.uuids(payload, "workspaceId", *names))
+
+        return handle
+
     async def join_parked() -> None:
         async with database.alone() as db:
             told = await delivery.join_all_parked(db)
@@ -66,9 +80,15 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
             receipts.RETRY: do_again,
             files.RUN: import_contacts,
             invitations.MAIL: mail_invitation,
+            progress.DIAL: about(dialler.dial, "legId"),
+            progress.REDIRECT: redirect,
+            progress.END_LEG: about(dialler.end, "legId"),
+            progress.RING: about(partial(queueing.ring, database), "callId"),
+            progress.TEXT_BACK: about(partial(texts.text_back, database), "callId"),
         },
         rounds=[
             (1.0, partial(keep_up, database)),
+            (2.0, partial(queueing.ring_waiting, database)),
             (5.0, join_parked),
             (5.0, partial(conversations.wake, database)),
             (15.0, partial(campaigns.start_due, database)),

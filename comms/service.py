@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from comms import arrivals, delivery, duties, jobs, metrics, migrations
+from comms.calls.dialling import Dialler
 from comms.calls.taking import Calls
 from comms.clerk import Clerk
 from comms.database import Database, Urls
@@ -62,7 +63,10 @@ class Service:
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
         self.hub.on_closed = lambda code: metrics.CLOSED.labels(str(code)).inc()
-        duties_here = duties.of(self.database, self.vault, settings, media=self.media, replays=self.replays)
+        self.dialler = Dialler(self.database, self.directory, settings)
+        duties_here = duties.of(
+            self.database, self.vault, settings, media=self.media, replays=self.replays, dialler=self.dialler
+        )
         self._worker = Worker(self.database, duties_here) if worker else None
         self._watch: asyncio.Task[Any] | None = None
         self._started = False
@@ -99,6 +103,7 @@ class Service:
                 await self.arrivals.stop()
                 await self.reports.stop()
                 await self.hub.stop()
+                await self.dialler.close()
                 await self.directory.stop()
                 await self.database.close()
         except TimeoutError:
