@@ -11,9 +11,12 @@ from comms import campaigns, conversations, delivery, idempotency, invitations, 
 from comms.agents import sweeps
 from comms.calls import progress, queueing, texts
 from comms.calls.dialling import Dialler
+from comms.consent import answers, hearing
 from comms.contacts import files
 from comms.database import Database
+from comms.mail import events as mail_events
 from comms.media import FETCH, REMOVE, Media
+from comms.outbox import SEND, lines
 from comms.search.following import keep_up
 from comms.settings import Settings
 from comms.vault import Vault
@@ -37,8 +40,21 @@ class Again(Protocol):
     async def recall(self) -> Any: ...
 
 
+class Bell(Protocol):
+    """Hears that something may be due to be sent."""
+
+    def ring(self) -> None: ...
+
+
 def of(
-    database: Database, vault: Vault, settings: Settings, *, media: Media, replays: Again, dialler: Dialler
+    database: Database,
+    vault: Vault,
+    settings: Settings,
+    *,
+    media: Media,
+    replays: Again,
+    sender: Bell,
+    dialler: Dialler,
 ) -> Duties:
     """All there is to do for one process's worker."""
 
@@ -67,6 +83,16 @@ def of(
 
         return handle
 
+    async def answer_consent(payload: dict[str, Any]) -> None:
+        await answers.answer(database, *jobs.uuids(payload, "workspaceId", "entryId"))
+
+    async def send(payload: dict[str, Any]) -> None:
+        sender.ring()
+
+    async def release() -> None:
+        if await lines.release(database):
+            sender.ring()
+
     async def join_parked() -> None:
         async with database.alone() as db:
             told = await delivery.join_all_parked(db)
@@ -85,11 +111,16 @@ def of(
             progress.END_LEG: about(dialler.end, "legId"),
             progress.RING: about(partial(queueing.ring, database), "callId"),
             progress.TEXT_BACK: about(partial(texts.text_back, database), "callId"),
+            hearing.ANSWER: answer_consent,
+            SEND: send,
         },
         rounds=[
             (1.0, partial(keep_up, database)),
+            (1.0, release),
             (2.0, partial(queueing.ring_waiting, database)),
             (5.0, join_parked),
+            (5.0, partial(lines.mend, database)),
+            (5.0, partial(mail_events.join_parked, database)),
             (5.0, partial(conversations.wake, database)),
             (15.0, partial(campaigns.start_due, database)),
             (60.0, media.recall),

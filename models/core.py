@@ -13,7 +13,7 @@ from models.types import Email, Phone
 
 SubscriptionTier = Literal["free", "starter", "professional", "enterprise"]
 Role = Literal["owner", "admin", "member", "viewer"]
-Provider = Literal["twilio", "signalwire", "sendgrid"]
+Provider = Literal["twilio", "signalwire", "sendgrid", "smtp"]
 TokenScope = Literal["read", "write", "admin"]
 Area = Literal["agents", "packs", "billing", "members"]
 Level = Literal["none", "read", "write"]

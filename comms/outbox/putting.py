@@ -82,7 +82,7 @@ def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
 def _view(intent: Intent, place: Place, at: datetime) -> ConversationMessageView:
     provider: Any = place.route.provider
     return ConversationMessageView(
-        id=new_id(),
+        id=intent.message_id or new_id(),
         conversation_id=intent.conversation_id,
         direction="outbound",
         content=intent.content,
@@ -205,14 +205,14 @@ def _details(intent: Intent) -> str:
 
 _ATTACH = """
 INSERT INTO message_attachments (workspace_id, id, message_id, connection_id, position, source_url, declared_type,
-    content_type, size, sha256, storage_key, state, attempts, created_at, updated_at)
-SELECT i.workspace_id, i.id, i.message_id, NULL, i.position, '', a.declared_type, a.content_type, a.size, a.sha256,
-    a.storage_key, 'stored', 0, $6, $6
+    file_name, content_type, size, sha256, storage_key, state, attempts, created_at, updated_at)
+SELECT i.workspace_id, i.id, i.message_id, NULL, i.position, '', a.declared_type, a.file_name, a.content_type, a.size,
+    a.sha256, a.storage_key, 'stored', 0, $6, $6
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[])
     AS i (workspace_id, id, message_id, position, source_id)
 JOIN message_attachments a ON a.workspace_id = i.workspace_id AND a.id = i.source_id AND a.state = 'stored'
-RETURNING workspace_id, id, message_id, position, declared_type, content_type, size, sha256, state, attempts,
-    next_attempt_at, error, created_at, updated_at
+RETURNING workspace_id, id, message_id, position, declared_type, file_name, content_id, content_type, size, sha256,
+    state, attempts, next_attempt_at, error, created_at, updated_at
 """
 
 

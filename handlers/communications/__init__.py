@@ -2,7 +2,18 @@
 
 from litestar import Router
 
-from handlers.communications import calls, conversations, messages, notes, numbers, participants, team, webhooks
+from handlers.communications import (
+    calls,
+    consent,
+    conversations,
+    mail,
+    messages,
+    notes,
+    numbers,
+    participants,
+    team,
+    webhooks,
+)
 
 routes = Router(
     "/",
@@ -14,7 +25,9 @@ routes = Router(
         *notes.routes,
         *numbers.routes,
         *calls.routes,
+        *mail.routes,
         *team.routes,
         *webhooks.routes,
+        *consent.routes,
     ],
 )

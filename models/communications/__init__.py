@@ -38,6 +38,14 @@ from models.communications.conversations import (
     MessageDirection,
     MessageStatus,
 )
+from models.communications.mail import (
+    Mail,
+    MailEvent,
+    MailEventView,
+    MailView,
+    WorkspaceMailAddress,
+    WorkspaceMailAddressView,
+)
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
 from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
 from models.communications.recordings import (
@@ -98,6 +106,10 @@ __all__ = [
     "ConversationView",
     "DeliveryReportRow",
     "DeliveryReportView",
+    "Mail",
+    "MailEvent",
+    "MailEventView",
+    "MailView",
     "MessageAttachment",
     "MessageAttachmentView",
     "MessageDirection",
@@ -119,6 +131,8 @@ __all__ = [
     "TeamMessageView",
     "WebhookReceipt",
     "WebhookReceiptView",
+    "WorkspaceMailAddress",
+    "WorkspaceMailAddressView",
     "WorkspacePhoneNumber",
     "WorkspacePhoneNumberView",
 ]
