@@ -58,6 +58,7 @@ def duties_of(world: World, replays: Retried | None = None) -> Duties:
         replays=replays or Retried(),
         sender=here.sender,
         repair=here.sweeps,
+        dialler=here.dialler,
     )
 
 
