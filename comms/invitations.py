@@ -50,7 +50,7 @@ async def invite(
     refuse_more_than_own(own, None, wanted)
     member = await workspaces.find_member(db, identity.workspace_id, email)
     if member is not None and member.is_active:
-        raise Conflict("Whoever has this address is a member already.")
+        raise Conflict("Whoever has this address is a member already.", conflicting_id=member.id)
     for earlier in await _open_ones(db, identity.workspace_id, email):
         revoke(db, earlier)
     await db.flush()

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from comms import arrivals, delivery, duties, jobs, metrics, migrations
+from comms import arrivals, delivery, duties, jobs, metrics, migrations, outbox
 from comms.clerk import Clerk
 from comms.database import Database, Urls
 from comms.directory import Directory
@@ -21,6 +21,10 @@ from comms.mail.intake import Intake
 from comms.mail.story import Story
 from comms.mail.tokens import Tokens
 from comms.media import Media
+from comms.media.publishing import Publishing
+from comms.outbox import transports
+from comms.outbox.packing import Packing
+from comms.outbox.sender import Sender
 from comms.passwords import Passwords
 from comms.replays import Replays
 from comms.settings import Settings
@@ -70,12 +74,21 @@ class Service:
         self.replays = Replays(
             self.database, self.directory, self.arrivals, self.reports, self.intake, self.mail_events
         )
+        self.publishing = Publishing(settings.security, settings.server.public_url)
+        self.sender = Sender(
+            self.database,
+            self.directory,
+            transports.all_of(settings),
+            Packing(self.database, self.publishing, settings.server.public_url),
+        )
         self.passwords = Passwords()
         self.clerk = None if settings.clerk is None else Clerk(settings.clerk)
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
         self.hub.on_closed = lambda code: metrics.CLOSED.labels(str(code)).inc()
-        duties_here = duties.of(self.database, self.vault, settings, media=self.media, replays=self.replays)
+        duties_here = duties.of(
+            self.database, self.vault, settings, media=self.media, replays=self.replays, sender=self.sender
+        )
         self._worker = Worker(self.database, duties_here) if worker else None
         self._watch: asyncio.Task[Any] | None = None
         self._started = False
@@ -95,6 +108,7 @@ class Service:
         await self.mail_events.start()
         await self.hub.start()
         if self._worker is not None:
+            await self.sender.start()
             await self._worker.start()
 
     async def stop(self) -> None:
@@ -110,7 +124,8 @@ class Service:
         try:
             async with asyncio.timeout(self.settings.server.drain_seconds + STOP_SECONDS):
                 if self._worker is not None:
-                    await self._worker.stop(min(20, self.settings.server.drain_seconds))
+                    grace_seconds = min(20, self.settings.server.drain_seconds)
+                    await asyncio.gather(self._worker.stop(grace_seconds), self.sender.stop(grace_seconds))
                 await self.arrivals.stop()
                 await self.reports.stop()
                 await self.mails.stop()
@@ -127,6 +142,7 @@ class Service:
             async with asyncio.timeout(3):
                 current = await migrations.is_current(self.database)
                 queue_age = await jobs.queue_age(self.database)
+                waiting = await outbox.waiting(self.database)
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             log.warning("readiness.no_database", error=type(error).__name__)
             return {
@@ -134,6 +150,7 @@ class Service:
                 "database": False,
                 "migrations": None,
                 "queueAgeSeconds": None,
+                "outboxAgeSeconds": None,
                 "hubLagSeconds": None,
             }
         lag = self.hub.lag()
@@ -142,6 +159,7 @@ class Service:
             "database": True,
             "migrations": current,
             "queueAgeSeconds": round(queue_age, 3),
+            "outboxAgeSeconds": round(waiting.age_seconds, 3),
             "hubLagSeconds": round(lag, 3),
         }
 
@@ -154,6 +172,9 @@ class Service:
         with contextlib.suppress(SQLAlchemyError, OSError, TimeoutError):
             async with asyncio.timeout(2):
                 metrics.QUEUE_AGE.set(await jobs.queue_age(self.database))
+                waiting = await outbox.waiting(self.database)
+                metrics.OUTBOX.set(waiting.messages)
+                metrics.OUTBOX_AGE.set(waiting.age_seconds)
 
     def _told(self, told: Told) -> None:
         self.hub.told(told)

@@ -24,6 +24,7 @@ from handlers import (
     live,
     marketing,
     me,
+    media,
     members,
     openapi,
     orchestration,
@@ -82,6 +83,7 @@ def create_api() -> Litestar:
     return Litestar(
         route_handlers=[
             health.routes,
+            media.routes,
             create_static_files_router(openapi.DOCS_ASSETS, directories=[openapi.assets()], include_in_schema=False),
             live.live,
             Router(

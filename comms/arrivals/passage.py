@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from comms import receipts
+from comms.consent.keywords import Said
 from comms.directory import Connection
 from comms.providers.base import AddressKind, InboundMessage, Request
 
@@ -50,6 +51,7 @@ class Passage(msgspec.Struct, gc=False):
     twin: "Passage | None" = None
     kept: bool = False
     opened: bool = False  # a conversation of its own, for a sender nobody can know
+    said: Said | None = None  # about hearing from us
 
     @property
     def workspace_id(self) -> uuid.UUID:
@@ -87,9 +89,14 @@ class Passage(msgspec.Struct, gc=False):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The provider's further facts; ``mediaMissing`` when it announced more items than it sent."""
+        """The provider's further facts; ``mediaMissing`` when it announced more items than it sent.
+
+        ``consent`` is what we have read in it about hearing from us.
+        """
         message = self.arrival.message
         metadata = {**message.details, "account": message.account, "segments": message.segments}
         if message.media_announced > len(message.media):
             metadata["mediaMissing"] = message.media_announced - len(message.media)
+        if self.said is not None:
+            metadata["consent"] = {"says": self.said.says, "words": self.said.words, "plainWords": self.said.plainly}
         return metadata

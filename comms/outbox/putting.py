@@ -82,7 +82,7 @@ def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
 def _view(intent: Intent, place: Place, at: datetime) -> ConversationMessageView:
     provider: Any = place.route.provider
     return ConversationMessageView(
-        id=new_id(),
+        id=intent.message_id or new_id(),
         conversation_id=intent.conversation_id,
         direction="outbound",
         content=intent.content,

@@ -2,7 +2,17 @@
 
 from litestar import Router
 
-from handlers.communications import conversations, mail, messages, notes, numbers, participants, team, webhooks
+from handlers.communications import (
+    consent,
+    conversations,
+    mail,
+    messages,
+    notes,
+    numbers,
+    participants,
+    team,
+    webhooks,
+)
 
 routes = Router(
     "/",
@@ -16,5 +26,6 @@ routes = Router(
         *mail.routes,
         *team.routes,
         *webhooks.routes,
+        *consent.routes,
     ],
 )

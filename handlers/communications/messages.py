@@ -71,6 +71,7 @@ NewHere: Any = shapes.create_shape(
     ConversationMessage, ConversationMessageView, name="NewMessageHere", without=("conversation_id",)
 )
 New: Any = messages.new
+messages.create = stories.record
 
 
 @listed(messages, "/{conversation_id:uuid}/messages", operation_id="list_messages_of_conversation")
@@ -134,7 +135,7 @@ async def remove(db: Db, identity: Asker, row_id: RowId) -> None:
 
 
 async def _record(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> ConversationMessageView:
-    row = await stories.record(db, identity, values)
+    row = await messages.make(db, identity, values)
     view: ConversationMessageView = await messages.tell(db, identity, _told(row), row)
     return view
 

@@ -99,6 +99,9 @@ class DeliveryReportRow(TenantRow, Base):
         Index("ix_delivery_reports_message", "workspace_id", "message_id"),
         Index("ix_delivery_reports_parked", "created_at", postgresql_where=text("message_id IS NULL")),
         Index("ix_delivery_reports_created", "workspace_id", "created_at", "id"),
+        Index(
+            "ix_delivery_reports_marked", "workspace_id", "marked_id", postgresql_where=text("marked_id IS NOT NULL")
+        ),
     )
 
     message_id: Mapped[uuid.UUID | None]
@@ -109,6 +112,8 @@ class DeliveryReportRow(TenantRow, Base):
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
     reported_at: Mapped[datetime] = mapped_column(default=now)
+    # Of a report that came before we knew what the provider calls the message: which one it is by its address.
+    marked_id: Mapped[uuid.UUID | None]
 
 
 class DeliveryReportView(View, kw_only=True):

@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from models import tenancy
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
