@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import select
 
 from comms import arrivals, delivery, jobs, receipts
+from comms.calls.taking import Calls
 from comms.database import Database
 from comms.directory import Connection, Directory
 from comms.groups import Groups
@@ -33,6 +34,7 @@ class Replays:
         directory: Directory,
         messages: Groups[arrivals.Arrival, arrivals.Received],
         reports: Groups[delivery.Reported, delivery.Noted],
+        calls: Calls,
         mails: Intake,
         mail_events: Groups[mail_events.Batch, mail_events.Kept],
     ) -> None:
@@ -40,6 +42,7 @@ class Replays:
         self._directory = directory
         self._messages = messages
         self._reports = reports
+        self._calls = calls
         self._mails = mails
         self._mail_events = mail_events
         self._few_at_once = asyncio.Semaphore(4)
@@ -95,6 +98,8 @@ class Replays:
             if receipt.kind == arrivals.KIND:
                 message = dialect.message_of(opened)
                 await self._messages.add(arrivals.Arrival(connection, request, message, at, retried))
+            elif receipt.kind.startswith("voice"):
+                await self._calls.take(receipt.kind, connection, request, opened, at=at, retried=retried)
             else:
                 report = dialect.report_of(opened)
                 await self._reports.add(delivery.Reported(connection, request, report, at, retried))

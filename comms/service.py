@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from comms import arrivals, delivery, duties, jobs, metrics, migrations, outbox
+from comms.calls.taking import Calls
 from comms.clerk import Clerk
 from comms.database import Database, Urls
 from comms.directory import Directory
@@ -62,6 +63,7 @@ class Service:
         self.reports: Groups[delivery.Reported, delivery.Noted] = Groups(
             delivery.KIND, self.database, delivery.note, delivery.spoil
         )
+        self.calls = Calls(self.database, settings.server.public_url)
         self.media = Media(self.database, self.directory, settings.media)
         mail = Story(Tokens(settings.security))
         self.mails: Groups[passage.Arrived, passage.Received] = Groups(
@@ -72,7 +74,7 @@ class Service:
             mail_events.KIND, self.database, mail_events.note, mail_events.spoil, lanes=1
         )
         self.replays = Replays(
-            self.database, self.directory, self.arrivals, self.reports, self.intake, self.mail_events
+            self.database, self.directory, self.arrivals, self.reports, self.calls, self.intake, self.mail_events
         )
         self.publishing = Publishing(settings.security, settings.server.public_url)
         self.sender = Sender(

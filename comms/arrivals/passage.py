@@ -9,7 +9,7 @@ import msgspec
 from comms import receipts
 from comms.consent.keywords import Said
 from comms.directory import Connection
-from comms.providers.base import AddressKind, InboundMessage, Request
+from comms.providers.base import AddressKind, Channel, InboundMessage, Request
 
 KIND = "messages"
 
@@ -83,8 +83,10 @@ class Passage(msgspec.Struct, gc=False):
 
     @property
     def content_type(self) -> Any:
-        """``media`` when there is nothing to read, else ``text``."""
+        """``media`` when there is nothing to read, else ``text``; that somebody calls is what nobody has written."""
         message = self.arrival.message
+        if message.channel is Channel.CALL:
+            return "system"
         return "media" if message.media and not message.content.strip() else "text"
 
     @property

@@ -17,6 +17,13 @@ from models.base import new_id
 
 async def receive(db: Any, arrivals: Sequence[Arrival]) -> tuple[list[Received], Told]:
     """Messages have reached our numbers: their place is found, each is kept once, heeded, and it is said."""
+    passages, facts = await enter(db, arrivals)
+    await receipts.keep(db, [_receipt(passage) for passage in passages])
+    return [_outcome(passage) for passage in passages], await tell(db, facts)
+
+
+async def enter(db: Any, arrivals: Sequence[Arrival]) -> tuple[list[Passage], list[Fact]]:
+    """Each message has its place, is kept once and heeded; the facts are the caller's to tell, no receipt is kept."""
     passages = await _find(db, arrivals)
     coming = _to_keep(passages)
     facts: list[Fact] = []
@@ -25,8 +32,7 @@ async def receive(db: Any, arrivals: Sequence[Arrival]) -> tuple[list[Received],
         facts += await _open(db, coming)
         facts += await keep(db, coming)
         facts += await hear(db, [passage for passage in coming if passage.kept])
-    await receipts.keep(db, [_receipt(passage) for passage in passages])
-    return [_outcome(passage) for passage in passages], await tell(db, facts)
+    return passages, facts
 
 
 async def spoil(db: Any, arrival: Arrival, error: Exception) -> tuple[list[Received], Told]:

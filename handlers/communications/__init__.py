@@ -3,6 +3,7 @@
 from litestar import Router
 
 from handlers.communications import (
+    calls,
     consent,
     conversations,
     mail,
@@ -23,6 +24,7 @@ routes = Router(
         *messages.routes,
         *notes.routes,
         *numbers.routes,
+        *calls.routes,
         *mail.routes,
         *team.routes,
         *webhooks.routes,

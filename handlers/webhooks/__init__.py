@@ -6,17 +6,19 @@
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import structlog
 
 from comms import metrics
+from comms.calls.taking import KINDS as VOICE
 from comms.directory import Connection, DirectoryUnknown
 from comms.groups import Unavailable
 from comms.providers.base import Forged, Request, Unreadable
 from comms.service import Service
-from handlers.webhooks import messages, sendgrid
+from handlers.webhooks import messages, sendgrid, voice
 from handlers.webhooks.answers import Answer, refused
 
 log = structlog.get_logger(__name__)
@@ -64,6 +66,11 @@ ROUTES: Mapping[tuple[str, str], Route] = {
         (provider, kind): Route(kind, take, methods=("POST", "GET"), most_bytes=_MESSAGE_BYTES)
         for provider in ("twilio", "signalwire")
         for kind, take in (("messages", messages.take_message), ("message-status", messages.take_report))
+    },
+    **{
+        (provider, kind): Route(kind, partial(voice.take, kind), methods=("POST", "GET"), most_bytes=_MESSAGE_BYTES)
+        for provider in ("twilio", "signalwire")
+        for kind in VOICE
     },
     ("sendgrid", "events"): Route("events", sendgrid.take_events, methods=("POST",), most_bytes=_MAIL_BYTES),
     ("sendgrid", "inbound"): Route(

@@ -1,5 +1,16 @@
 """Conversations with the outside and channels within: the tables of the schema map's section *Communications*."""
 
+from models.communications.calls import (
+    ENDED,
+    Call,
+    CallLeg,
+    CallLegView,
+    CallOffer,
+    CallOfferView,
+    CallOutcome,
+    CallStatus,
+    CallView,
+)
 from models.communications.consent import (
     EVERYWHERE,
     Consent,
@@ -37,6 +48,14 @@ from models.communications.mail import (
 )
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
 from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
+from models.communications.recordings import (
+    CallReport,
+    CallReportView,
+    CallTransfer,
+    CallTransferView,
+    Recording,
+    RecordingView,
+)
 from models.communications.team import (
     Notification,
     NotificationView,
@@ -55,8 +74,21 @@ from models.communications.webhooks import (
 )
 
 __all__ = [
+    "ENDED",
     "EVERYWHERE",
     "MOST_TAGS",
+    "Call",
+    "CallLeg",
+    "CallLegView",
+    "CallOffer",
+    "CallOfferView",
+    "CallOutcome",
+    "CallReport",
+    "CallReportView",
+    "CallStatus",
+    "CallTransfer",
+    "CallTransferView",
+    "CallView",
     "Consent",
     "ConsentEntry",
     "ConsentEntryView",
@@ -89,6 +121,8 @@ __all__ = [
     "OutgoingMessage",
     "OutgoingMessageView",
     "OutgoingState",
+    "Recording",
+    "RecordingView",
     "TeamChannel",
     "TeamChannelMember",
     "TeamChannelMemberView",

@@ -11,7 +11,18 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, ReadOnly, TenantRow, View, now, one_of, part_of_tenant, refers, tenant_table
 from models.core import Provider
 
-ReceiptKind = Literal["messages", "message-status", "inbound", "events"]
+ReceiptKind = Literal[
+    "messages",
+    "message-status",
+    "inbound",
+    "events",
+    "voice",
+    "voice-status",
+    "voice-recording",
+    "voice-transcription",
+    "voice-amd",
+    "voice-conference",
+]
 ReceiptState = Literal["processed", "unmapped", "failed", "unreadable"]
 
 
