@@ -83,7 +83,7 @@ class Service:
         self.sender = Sender(
             self.database,
             self.directory,
-            transports.all_of(settings),
+            transports.all_of(settings, self.media.read),
             Packing(self.database, self.publishing, settings.server.public_url),
         )
         self.passwords = Passwords()
