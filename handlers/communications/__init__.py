@@ -13,6 +13,7 @@ from handlers.communications import (
     numbers,
     outgoing,
     participants,
+    sweeps,
     team,
     webhooks,
 )
@@ -33,5 +34,6 @@ routes = Router(
         *team.routes,
         *webhooks.routes,
         *consent.routes,
+        *sweeps.routes,
     ],
 )
