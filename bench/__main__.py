@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import ledger, lists, live, machine, mail, memory, report, throughput
+from bench import ledger, lists, live, machine, mail, memory, report, sends, throughput
 from bench.report import Results
 from bench.stage import Stage, stage
 
-PARTS = ("messages", "reports", "live", "memory", "mail", "lists")
+PARTS = ("messages", "reports", "live", "memory", "mail", "sends", "lists")
 
 
 def main() -> None:
@@ -28,7 +28,9 @@ def main() -> None:
     with (
         asyncio.Runner() as runner,
         stage(
-            runner, {**throughput.TOWNS, live.TOWN: 1, mail.TOWN: 1, lists.TOWN: 1, lists.NEIGHBOUR: 1}, chosen.folder
+            runner,
+            {**throughput.TOWNS, live.TOWN: 1, mail.TOWN: 1, sends.TOWN: 1, lists.TOWN: 1, lists.NEIGHBOUR: 1},
+            chosen.folder,
         ) as built,
     ):
         command = " ".join(["python -m bench", *sys.argv[1:]])
@@ -60,6 +62,9 @@ def _measure(
     if "mail" in parts:
         say("a mail as large as they come")
         results.mails = runner.run(mail.measure(built))
+    if "sends" in parts:
+        say("messages that leave")
+        results.sends = runner.run(sends.measure(built, sends.Plan(100, 20) if chosen.quick else sends.Plan()))
     if "live" in parts:
         say("from webhook to websocket")
         plan = live.Plan(seconds=4) if chosen.quick else live.Plan()

@@ -11,10 +11,12 @@ from bench.lists import LIMIT_SECONDS, Asked, Lists
 from bench.live import Latency
 from bench.mail import Mail
 from bench.memory import Memory
+from bench.sends import Sends
 from bench.throughput import Comparison
 
 README = Path(__file__).with_name("README.md")
 BEGINS, ENDS = "<!-- the last run -->", "<!-- end of the last run -->"
+SENDS = 300
 MAIL_MIB = 80
 AT = 64  # connections at which the competitors are compared
 
@@ -36,6 +38,7 @@ class Results(msgspec.Struct):
     memory: Memory | None = None
     lists: Lists | None = None
     mails: Sequence[Mail] = ()
+    sends: Sends | None = None
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -79,6 +82,13 @@ def rendered(results: Results) -> str:
         parts.append(
             f"**A mail of {mail.size / 2**20:.0f} MiB**, {mail.mode}: {mail.above_idle / 2**20:.0f} MiB above idle at"
             f" most, answered after {mail.answered_seconds:.2f} s, its file stored after {mail.stored_seconds:.2f} s."
+        )
+    if results.sends:
+        sends = results.sends
+        parts.append(
+            f"**Sending**, {sends.plan.conversations:,} conversations of {sends.plan.messages} messages, one worker:"
+            f" {sends.rate:,.0f} messages a second, each conversation's in order, none twice, none missing;"
+            f" {_us(sends.worker_cost)} of processor time each. Stolen meanwhile: {sends.stolen:.1%}."
         )
     if results.lists:
         plan = results.lists.plan
@@ -127,6 +137,9 @@ def targets(results: Results) -> Iterator[Target]:
         reached = f"{mail.above_idle / 2**20:.0f} MiB"
         what = f"a mail of {mail.size / 2**20:.0f} MiB, {mail.mode}: memory above idle"
         yield Target(what, f"≤ {MAIL_MIB} MiB", reached, mail.above_idle <= MAIL_MIB * 2**20)
+    if results.sends:
+        rate = results.sends.rate
+        yield Target("messages sent by one worker", f"≥ {SENDS} a second", f"{rate:,.0f}", rate >= SENDS)
     if results.lists:
         worst = max(asked.median for asked in results.lists.asked)
         yield _at_most("every list: p50 of the slowest question", LIMIT_SECONDS, worst)

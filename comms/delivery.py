@@ -13,6 +13,7 @@ from comms import consent, receipts
 from comms.directory import Connection
 from comms.events import Fact, Told, encode, tell
 from comms.providers.base import DeliveryReport, Request
+from comms.providers.codes import words_of
 from comms.providers.parameters import channel_of
 from models.base import new_id
 from models.communications import ConversationMessage, ConversationMessageView, MessageAttachmentView
@@ -173,7 +174,7 @@ async def note(db: Any, reports: Sequence[Reported]) -> tuple[list[Noted], Told]
         [reported.report.reported for reported in kept],
         [reported.report.status for reported in kept],
         [reported.report.error_code for reported in kept],
-        [reported.report.error_message for reported in kept],
+        [reported.report.error_message or words_of(reported.report.error_code) for reported in kept],
         [reported.report.at or reported.at for reported in kept],
         [reported.at for reported in kept],
         [new_id() for _ in kept],

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import uvicorn
+import uvloop
 from uvicorn.importer import import_from_string
 
 from comms import demo, logs, migrations, sockets
@@ -63,7 +64,8 @@ def work(settings: Settings, chosen: argparse.Namespace) -> int:
             asyncio.run(migrations.upgrade(urls))
         settings = with_keys(settings)
         logs.configure(settings.log_level)
-        return asyncio.run(_work(Service(settings, urls, embedded=embedded)))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_work(Service(settings, urls, embedded=embedded)))
 
 
 async def _work(service: Service) -> int:

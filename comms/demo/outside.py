@@ -12,9 +12,10 @@ from comms.providers import read_credentials
 from comms.providers.base import Request
 from comms.settings import Settings
 from comms.simulators.accounts import AccountServer
-from comms.simulators.exchange import Exchange, Reporting
+from comms.simulators.exchange import Exchange
 from comms.simulators.media import media_server
 from comms.simulators.server import Server
+from comms.simulators.traffic import Reporting
 
 STEP_SECONDS = 0.7
 """Between what the demo's carriers report: long enough to be seen on a screen."""

@@ -99,7 +99,11 @@ class Media:
         return await self._store.open(storage_key)
 
     async def remove(self, storage_key: str) -> None:
-        """The store no longer has the file of an attachment whose row is gone."""
+        """The store no longer has the file of an attachment whose row is gone; unless another message has it too."""
+        async with self._database.everywhere() as db:
+            others = select(MessageAttachment.id).where(MessageAttachment.storage_key == storage_key).limit(1)
+            if await db.scalar(others) is not None:
+                return
         await self._store.remove(storage_key)
 
     async def recall(self) -> int:

@@ -11,9 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from comms.providers.base import Channel, Request
 from comms.providers.segments import measure
@@ -21,63 +19,19 @@ from comms.providers.signalwire import SignalWireCredentials
 from comms.providers.twilio import TwilioCredentials
 from comms.simulators import signalwire, twilio, wire
 from comms.simulators.server import Asked, Reply, Route, basic, is_proven
-
-Post = Callable[[Request], Awaitable[int]]
-"""Posts a webhook, and says how it was answered."""
-
-Fault = Literal["busy", "failing", "lost", "broken", "overloaded", "never"]
-"""What may go wrong with a create. ``busy``: 429, not taken. ``failing``: 500, not taken. ``lost``: taken, and the
-answer never comes. ``broken``: taken, and the connection breaks in the answer. ``overloaded``: 503, and taken all the
-same. ``never``: not taken, and no answer comes.
-"""
-TAKEN = ("lost", "broken", "overloaded")
-
-MAGIC = {
-    "+15005550001": (21211, "Invalid 'To' Phone Number"),
-    "+15005550002": (21612, "The 'To' phone number is not currently reachable via SMS"),
-    "+15005550003": (21408, "Permission to send an SMS has not been enabled for the region"),
-    "+15005550004": (21610, "Attempt to send to unsubscribed recipient"),
-    "+15005550009": (21614, "'To' number is not a valid mobile number"),
-}
-UNDELIVERABLE = {"+15005550013": 30003, "+15005550015": 30005, "+15005550016": 30006, "+15005550017": 30007}
-"""Numbers whose messages are taken, and then not delivered for this reason. Ours, in Twilio's manner."""
-
-
-class Taken(msgspec.Struct):
-    """A message that the exchange has, as its own log shows it."""
-
-    sid: str
-    sender: str
-    recipient: str
-    body: str
-    at: datetime
-    direction: str = "outbound-api"
-    status: str = "queued"
-    media: tuple[str, ...] = ()
-    callback: str | None = None
-    error_code: int | None = None
-
-
-class Reporting(msgspec.Struct):
-    """How the exchange tells what became of a message; ``seconds`` is how long each step takes."""
-
-    statuses: Sequence[str] = ("sent", "delivered")
-    seconds: float = 0.3
-    doubled: bool = False
-    shuffled: bool = False
-    before_answer: bool = False
-
-
-class Number(msgspec.Struct):
-    """A number of the account, and where it posts what comes in."""
-
-    sid: str
-    phone_number: str
-    sms_url: str = ""
-    sms_fallback_url: str = ""
-    voice_url: str = ""
-    voice_fallback_url: str = ""
-    status_callback: str = ""
+from comms.simulators.traffic import (
+    MAGIC,
+    UNDELIVERABLE,
+    Fault,
+    Number,
+    Post,
+    Reporting,
+    Taken,
+    error,
+    is_dated,
+    missing,
+    number_shown,
+)
 
 
 class Exchange:
@@ -179,9 +133,9 @@ class Exchange:
     ) -> Callable[[Asked], Awaitable[Reply | None]]:
         async def guarded(asked: Asked) -> Reply | None:
             if asked.named["account"] != self.account or not is_proven(asked, *self._proofs()):
-                return _error(401, 20003, "Authenticate")
+                return error(401, 20003, "Authenticate")
             if self.down is not None:
-                return _error(self.down, {401: 20003, 429: 20429}.get(self.down, 20500), "It does not work")
+                return error(self.down, {401: 20003, 429: 20429}.get(self.down, 20500), "It does not work")
             return await answers(asked)
 
         return guarded
@@ -199,9 +153,9 @@ class Exchange:
         self.creates += 1
         fault = self._fault()
         if fault == "busy":
-            return _error(429, 20429, "Too Many Requests", retry_after=str(self.retry_after))
+            return error(429, 20429, "Too Many Requests", retry_after=str(self.retry_after))
         if fault == "failing":
-            return _error(500, 20500, "Internal Server Error")
+            return error(500, 20500, "Internal Server Error")
         if fault == "never":
             return None
         refused = self._refusal(asked)
@@ -219,7 +173,7 @@ class Exchange:
             case "lost":
                 return None
             case "overloaded":
-                return _error(503, 20503, "Service Unavailable")
+                return error(503, 20503, "Service Unavailable")
             case "broken":
                 return Reply(201, document, broken=True)
         return Reply(201, document)
@@ -236,19 +190,19 @@ class Exchange:
         sender, recipient = asked.form.get("From", ""), asked.form.get("To", "")
         media = [value for name, value in asked.pairs if name == "MediaUrl"]
         if not recipient:
-            return _error(400, 21604, "A 'To' phone number is required.")
+            return error(400, 21604, "A 'To' phone number is required.")
         if not asked.form.get("Body") and not media:
-            return _error(400, 21602, "Message body is required.")
+            return error(400, 21602, "Message body is required.")
         if len(asked.form.get("Body", "")) > 1600:
-            return _error(400, 21617, "The concatenated message body exceeds the 1600 character limit")
+            return error(400, 21617, "The concatenated message body exceeds the 1600 character limit")
         if len(media) > 10:
-            return _error(400, 21623, "Number of media files exceeds allowed limit")
+            return error(400, 21623, "Number of media files exceeds allowed limit")
         if self.numbers and sender.partition(":")[2 if ":" in sender else 0] not in self.numbers:
-            return _error(400, 21606, f"The 'From' phone number {sender} is not a valid, SMS-capable number")
+            return error(400, 21606, f"The 'From' phone number {sender} is not a valid, SMS-capable number")
         if recipient in MAGIC:
-            return _error(400, *MAGIC[recipient])
+            return error(400, *MAGIC[recipient])
         if (recipient, sender) in self.opted_out:
-            return _error(400, *MAGIC["+15005550004"])
+            return error(400, *MAGIC["+15005550004"])
         return None
 
     def _take(self, asked: Asked) -> Taken:
@@ -272,7 +226,7 @@ class Exchange:
             for taken in reversed(self.taken)
             if query.get("To", taken.recipient) == taken.recipient
             and query.get("From", taken.sender) == taken.sender
-            and _is_dated(taken, query)
+            and is_dated(taken, query)
         ]
         size, page = int(query.get("PageSize", "50")), int(query.get("Page", "0"))
         shown = rows[page * size : (page + 1) * size]
@@ -291,12 +245,12 @@ class Exchange:
 
     async def _fetch(self, asked: Asked) -> Reply:
         found = next((taken for taken in self.taken if taken.sid == asked.named["sid"]), None)
-        return _missing(asked) if found is None else Reply(200, self._document(found))
+        return missing(asked) if found is None else Reply(200, self._document(found))
 
     async def _list_media(self, asked: Asked) -> Reply:
         found = next((taken for taken in self.taken if taken.sid == asked.named["sid"]), None)
         if found is None:
-            return _missing(asked)
+            return missing(asked)
         media = [
             {"sid": f"ME{place:032x}", "parent_sid": found.sid, "content_type": kind}
             for place, kind in enumerate(found.media)
@@ -305,22 +259,22 @@ class Exchange:
 
     async def _list_numbers(self, asked: Asked) -> Reply:
         wanted = asked.query.get("PhoneNumber")
-        rows = [_number(number) for number in self.numbers.values() if wanted in (None, number.phone_number)]
+        rows = [number_shown(number) for number in self.numbers.values() if wanted in (None, number.phone_number)]
         return Reply(200, {"incoming_phone_numbers": rows, "next_page_uri": None})
 
     async def _fetch_number(self, asked: Asked) -> Reply:
         found = self._number(asked)
-        return _missing(asked) if found is None else Reply(200, _number(found))
+        return missing(asked) if found is None else Reply(200, number_shown(found))
 
     async def _change_number(self, asked: Asked) -> Reply:
         found = self._number(asked)
         if found is None:
-            return _missing(asked)
+            return missing(asked)
         for name, value in asked.form.items():
             field = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
             if field in Number.__struct_fields__ and field not in ("sid", "phone_number"):
                 setattr(found, field, value)
-        return Reply(200, _number(found))
+        return Reply(200, number_shown(found))
 
     def _number(self, asked: Asked) -> Number | None:
         return next((number for number in self.numbers.values() if number.sid == asked.named["sid"]), None)
@@ -400,32 +354,3 @@ class Exchange:
             body=taken.body,
             error_code=code,
         )
-
-
-def _error(status: int, code: int, message: str, **headers: str) -> Reply:
-    document = {
-        "code": code,
-        "message": message,
-        "more_info": f"https://www.twilio.com/docs/errors/{code}",
-        "status": status,
-    }
-    return Reply(status, document, headers={name.replace("_", "-"): value for name, value in headers.items()})
-
-
-def _missing(asked: Asked) -> Reply:
-    return _error(404, 20404, f"The requested resource {asked.path} was not found")
-
-
-def _number(number: Number) -> dict[str, Any]:
-    return msgspec.structs.asdict(number) | {"capabilities": {"voice": True, "sms": True, "mms": True}}
-
-
-def _is_dated(taken: Taken, query: Any) -> bool:
-    """Whether it was sent within ``DateSent>`` and ``DateSent<``, as the listing takes them: days or instants."""
-    since, until = query.get("DateSent>"), query.get("DateSent<")
-    return (since is None or taken.at >= _instant(since)) and (until is None or taken.at <= _instant(until))
-
-
-def _instant(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

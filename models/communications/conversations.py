@@ -137,6 +137,12 @@ class MessageAttachment(TenantRow, Base):
             postgresql_where=text("state = 'pending'"),
         ),
         Index("ix_message_attachments_created", "workspace_id", "created_at", "id"),
+        # Whether another message carries a file that is to be removed.
+        Index(
+            "ix_message_attachments_storage_key",
+            "storage_key",
+            postgresql_where=text("storage_key IS NOT NULL"),
+        ),
         Index(
             "ix_message_attachments_state",
             "workspace_id",

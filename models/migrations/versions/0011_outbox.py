@@ -44,6 +44,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("direction = 'outbound'"),
     )
 
+    op.create_index(
+        "ix_message_attachments_storage_key",
+        "message_attachments",
+        ["storage_key"],
+        unique=False,
+        postgresql_where=sa.text("storage_key IS NOT NULL"),
+    )
     op.add_column("delivery_reports", sa.Column("marked_id", sa.Uuid(), nullable=True))
     op.create_index(
         "ix_delivery_reports_marked",
@@ -146,6 +153,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("outgoing_messages")
+    op.drop_index("ix_message_attachments_storage_key", table_name="message_attachments")
     op.drop_index("ix_delivery_reports_marked", table_name="delivery_reports")
     op.drop_column("delivery_reports", "marked_id")
     op.drop_index("ix_conversation_messages_sent_by", table_name="conversation_messages")
