@@ -269,3 +269,20 @@ async def test_the_docs_page_needs_no_other_server(anonymous: httpx.AsyncClient)
     for asset in ("/assets/docs/swagger-ui-bundle.js", "/assets/docs/swagger-ui.css"):
         assert asset in page
         assert (await anonymous.get(asset)).status_code == 200
+
+
+def test_whatever_is_posted_is_made() -> None:
+    """201 where a POST makes a row or a state; 200 where it is told how it went, 202 where it only begins."""
+    others = {"webhook-receipts/{row_id}/replay": 200, "workspace-api-keys/{row_id}/check": 200}
+    others |= {"contact-imports/{row_id}/start": 202}
+    for operation in operations():
+        if operation.method == "post":
+            path = operation.path.removeprefix("/api/v1/")
+            expected = 200 if path.endswith("/batch") else others.get(path, 201)
+            assert [code for code in operation.said["responses"] if code < "300"] == [str(expected)], path
+
+
+def test_what_can_be_refused_without_a_credential_is_said() -> None:
+    said = {operation.name: set(operation.said["responses"]) for operation in operations()}
+    assert {"401", "403", "429", "503"} <= said["create_session"] & said["accept_invitation"]
+    assert "503" in said["read_invitation"]
