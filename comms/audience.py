@@ -1,7 +1,7 @@
 """Who of a workspace may hear of an event, in the log and on the socket alike."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, get_args
 
 import msgspec
@@ -26,12 +26,22 @@ NEEDS: Mapping[str, Need] = {
     "invoice": ("billing", "read"),
     "expense": ("billing", "write"),
     "workspace_member": ("members", "read"),
+    "user": ("members", "read"),
     # It holds an address that nobody has agreed to show: for those who could have invited it.
     "workspace_invitation": ("members", "write"),
 }
 
-OWNED: Mapping[str, str] = {"expense": "submittedBy"}
+OWNED: Mapping[str, str] = {"expense": "submittedBy", "user": "id"}
 """Nouns whose events the user hears too whom this field of their data names, whatever they are not permitted."""
+
+CHANNELLED: Mapping[str, str] = {"team_channel": "id", "team_channel_member": "channelId", "team_message": "channelId"}
+"""Nouns whose events are for those who belong to the channel that this field of their data names, if it is closed.
+
+Who that was is kept with the event: it was decided when it happened.
+"""
+
+LEFT = "team_channel_member.deleted"
+"""What is told to who is no longer a member too, if it was them who left."""
 
 AGENTS: Need = ("agents", "read")
 """What everything else takes whose noun begins with ``agent``."""
@@ -71,25 +81,28 @@ def lacks_of(role: Role, granted: Mapping[str, Any]) -> frozenset[Need]:
 class Audience(msgspec.Struct, frozen=True):
     """One user, the administrators, either, or everybody when neither is named; of them, who is permitted ``need``.
 
-    And ``owner_id``, in any case.
+    And ``owner_id``, in any case. Where there are ``members`` it is for them, and nobody else whatever their role.
     """
 
     user_id: uuid.UUID | None = None
     administrators: bool = False
     need: Need | None = None
     owner_id: uuid.UUID | None = None
+    members: frozenset[uuid.UUID] | None = None
 
     @property
     def is_everybody(self) -> bool:
-        return self.user_id is None and not self.administrators and self.need is None
+        return self.user_id is None and not self.administrators and self.need is None and self.members is None
 
     @property
     def named(self) -> set[uuid.UUID]:
         """The users for whom it is something else than for others of their rights."""
-        return {user_id for user_id in (self.user_id, self.owner_id) if user_id is not None}
+        return {user_id for user_id in (self.user_id, self.owner_id, *(self.members or ())) if user_id is not None}
 
     def includes(self, listener: Listener) -> bool:
         """Whether ``listener`` may hear."""
+        if self.members is not None and listener.user_id not in self.members:
+            return False
         if self.owner_id is not None and self.owner_id == listener.user_id:
             return True
         if self.need is not None and self.need in listener.lacks:
@@ -101,18 +114,20 @@ class Audience(msgspec.Struct, frozen=True):
 
 class _Addressed(msgspec.Struct, rename="camel"):
     user_id: uuid.UUID | None = None
-    submitted_by: uuid.UUID | None = None
 
 
 EVERYBODY = Audience()
 
 
-def audience_of(noun: str, data: bytes) -> Audience:
-    """Who may hear of an event about ``noun`` whose data is this JSON."""
+def audience_of(noun: str, data: bytes, members: Collection[uuid.UUID] | None = None) -> Audience:
+    """Who may hear of an event about ``noun`` whose data is this JSON: of ``members``, if it is theirs alone."""
+    if members is not None:
+        return Audience(members=frozenset(members))
     if noun not in PERSONAL and noun not in ADMINISTRATIVE:
         need = need_of(noun)
         if noun in OWNED:
-            return Audience(need=need, owner_id=msgspec.json.decode(data, type=_Addressed).submitted_by)
+            owner = msgspec.json.decode(data, type=dict[str, Any]).get(OWNED[noun])
+            return Audience(need=need, owner_id=None if owner is None else uuid.UUID(owner))
         return EVERYBODY if need is None else Audience(need=need)
     named = msgspec.json.decode(data, type=_Addressed).user_id if noun in PERSONAL else None
     return Audience(named, noun in ADMINISTRATIVE, need_of(noun))

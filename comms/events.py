@@ -5,13 +5,15 @@ the transaction and released by its commit.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms.audience import CHANNELLED
 from models.base import Base, View, noun_of, now
 
 encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -20,7 +22,8 @@ encode = msgspec.json.Encoder(decimal_format="string").encode
 class Fact(msgspec.Struct, frozen=True, gc=False):
     """Something that has become true in ``workspace_id``; ``data`` is the resource's JSON as GET shows it.
 
-    ``changes`` is JSON too: what each field that an update changed was before, and is after.
+    ``changes`` is JSON too: what each field that an update changed was before, and is after. With an ``audience`` it is
+    for those users alone.
     """
 
     workspace_id: uuid.UUID
@@ -33,6 +36,7 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
     actor_type: str = "system"
     actor_id: uuid.UUID | None = None
     changes: bytes | None = None
+    audience: tuple[uuid.UUID, ...] | None = None
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -60,19 +64,29 @@ WITH due AS (SELECT workspace_id, count(*) AS facts FROM unnest($1::uuid[]) AS f
 {NUMBERS},
 told AS (
     INSERT INTO events
-        (workspace_id, seq, event, subject_type, subject_id, data, at, conversation_id, actor_type, actor_id, changes)
+        (workspace_id, seq, event, subject_type, subject_id, data, at, conversation_id, actor_type, actor_id, changes,
+         audience)
     SELECT f.workspace_id, numbers.base + row_number() OVER (PARTITION BY f.workspace_id ORDER BY f.ord),
         f.event, f.subject_type, f.subject_id, f.data::json, f.at, f.conversation_id, f.actor_type, f.actor_id,
-        f.changes::json
+        f.changes::json, f.audience::uuid[]
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::timestamptz[], $7::uuid[],
-                $8::text[], $9::uuid[], $10::text[])
+                $8::text[], $9::uuid[], $10::text[], $11::text[])
         WITH ORDINALITY AS f (workspace_id, event, subject_type, subject_id, data, at, conversation_id, actor_type,
-                              actor_id, changes, ord)
+                              actor_id, changes, audience, ord)
     JOIN numbers ON numbers.workspace_id = f.workspace_id
     RETURNING workspace_id, seq
 )
 SELECT workspace_id, max(seq) FROM told GROUP BY 1
 """
+
+_CHANNELS = text(
+    """
+    SELECT c.id, c.is_private OR c.type = 'direct' AS is_closed, ARRAY(
+        SELECT m.user_id FROM team_channel_members m WHERE m.workspace_id = c.workspace_id AND m.channel_id = c.id
+    ) AS members
+    FROM team_channels c WHERE c.workspace_id = ANY(CAST(:workspaces AS uuid[])) AND c.id = ANY(CAST(:ids AS uuid[]))
+    """
+)
 
 Told = list[tuple[uuid.UUID, int]]
 """The workspaces a transaction told something in, each with its last sequence number."""
@@ -91,6 +105,8 @@ def arguments(facts: Sequence[Fact]) -> tuple[list[Any], ...]:
         [fact.actor_type for fact in facts],
         [fact.actor_id for fact in facts],
         [None if fact.changes is None else fact.changes.decode() for fact in facts],
+        # As text: an array of arrays of unequal length is none.
+        [None if fact.audience is None else f"{{{','.join(map(str, fact.audience))}}}" for fact in facts],
     )
 
 
@@ -159,5 +175,34 @@ async def write_recorded(db: AsyncSession) -> Told:
         return []
     await db.flush()
     connection = await db.connection()
-    rows: Any = (await connection.exec_driver_sql(WRITE, arguments(facts))).all()
+    rows: Any = (await connection.exec_driver_sql(WRITE, arguments(await _confined(db, facts)))).all()
     return [(row[0], row[1]) for row in rows]
+
+
+def keep_to(db: AsyncSession, channel_id: uuid.UUID, members: Collection[uuid.UUID]) -> None:
+    """What this transaction tells of a channel is for ``members`` too: of who has gone nobody would know at its end."""
+    db.info.setdefault("channels", {}).setdefault(channel_id, set()).update(members)
+
+
+async def _confined(db: AsyncSession, facts: Sequence[Fact]) -> list[Fact]:
+    """The facts, those of a closed channel with who belongs to it now, and who has just left."""
+    channels = [_channel_of(fact) for fact in facts]
+    asked = {channel_id for channel_id in channels if channel_id is not None}
+    if not asked:
+        return list(facts)
+    found = await db.execute(_CHANNELS, {"workspaces": list({fact.workspace_id for fact in facts}), "ids": list(asked)})
+    closed = {row.id: set(row.members) if row.is_closed else None for row in found}
+    gone: dict[uuid.UUID, set[uuid.UUID]] = db.info.get("channels", {})
+    confined = []
+    for fact, channel_id in zip(facts, channels, strict=True):
+        members = closed.get(channel_id, set() if channel_id in gone else None) if channel_id is not None else None
+        if channel_id is not None and members is not None:
+            everyone = members | gone.get(channel_id, set())
+            fact = msgspec.structs.replace(fact, audience=tuple(sorted(everyone)))
+        confined.append(fact)
+    return confined
+
+
+def _channel_of(fact: Fact) -> uuid.UUID | None:
+    field = CHANNELLED.get(fact.subject_type)
+    return None if field is None else uuid.UUID(msgspec.json.decode(fact.data)[field])

@@ -1,5 +1,8 @@
 """What is counted, for Prometheus."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REGISTRY = CollectorRegistry()
@@ -41,4 +44,38 @@ SOCKETS = Gauge("comms_sockets", "Open websockets.", registry=REGISTRY)
 CLOSED = Counter("comms_sockets_closed", "Websockets closed by us, by code.", ["code"], registry=REGISTRY)
 QUEUE_AGE = Gauge("comms_queue_age_seconds", "Age of the oldest job that is due.", registry=REGISTRY)
 WAITING = Gauge("comms_waiting", "Webhooks no lane has taken yet.", ["groups"], registry=REGISTRY)
+SENDS = Counter(
+    "comms_sends", "Messages given to providers, by what came of it.", ["provider", "outcome"], registry=REGISTRY
+)
+SEND_SECONDS = Histogram(
+    "comms_send_seconds",
+    "From a request to a provider to its answer.",
+    ["provider"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
+    registry=REGISTRY,
+)
+OUTBOX_AGE = Gauge("comms_outbox_age_seconds", "Age of the oldest message that should have left.", registry=REGISTRY)
+OUTBOX = Gauge("comms_outbox_messages", "Messages that should have left and have not.", registry=REGISTRY)
 MEDIA = Counter("comms_media", "Attachments fetched, by what came of it.", ["outcome"], registry=REGISTRY)
+NUMBER_MISSING = Gauge(
+    "comms_number_missing",
+    "Messages that a number's provider has in its log and we do not.",
+    ["number_id"],
+    registry=REGISTRY,
+)
+NUMBER_CHECKED = Gauge(
+    "comms_number_checked_timestamp_seconds",
+    "When a number was last compared with its provider's log; 0 for never.",
+    ["number_id"],
+    registry=REGISTRY,
+)
+
+
+def note_standing(numbers: Iterable[Any]) -> None:
+    """How each number stands against its provider's log; a number that is gone is told of no more."""
+    NUMBER_MISSING.clear()
+    NUMBER_CHECKED.clear()
+    for number in numbers:
+        number_id = str(number.phone_number_id)
+        NUMBER_MISSING.labels(number_id).set(number.missing)
+        NUMBER_CHECKED.labels(number_id).set(number.checked_at.timestamp() if number.checked_at else 0)

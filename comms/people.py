@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,10 +16,18 @@ from comms.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from comms.events import Actor
 from comms.identity import Identity
 from comms.passwords import Passwords
+from comms.permissions import allows
 from comms.sessions import From
 from models.access import UserPassword
 from models.base import now
 from models.core import User, UserView, WorkspaceMember
+
+
+def known_to(identity: Identity) -> ColumnElement[bool]:
+    """The people of the workspace, for whoever may read its members; for others they themselves alone."""
+    if allows(identity.role, identity.permissions, "members", "read"):
+        return true()
+    return User.id == identity.user_id
 
 
 async def change(database: Database, identity: Identity, values: Mapping[str, Any]) -> User:

@@ -5,17 +5,55 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events, mentions
 from comms.credentials import Identity
 from comms.errors import Conflict, Forbidden, Invalid, Missing
-from comms.notifications import notify
+from comms.notifications import tell_mentioned
 from comms.permissions import ADMINISTRATORS
 from models.base import new_id, now
 from models.communications import TeamChannel, TeamChannelMember, TeamChannelMemberView, TeamMessage
+
+
+def is_closed(channel: TeamChannel) -> bool:
+    """Whether only those who belong to the channel know of it."""
+    return channel.is_private or channel.type == "direct"
+
+
+def closed_to(member: Identity) -> Select[uuid.UUID]:
+    """The ids of the channels that the member knows nothing of: private or direct ones, whatever the member's role."""
+    belongs = (
+        select(TeamChannelMember.id)
+        .where(
+            TeamChannelMember.workspace_id == TeamChannel.workspace_id,
+            TeamChannelMember.channel_id == TeamChannel.id,
+            TeamChannelMember.user_id == member.user_id,
+        )
+        .correlate(TeamChannel)
+        .exists()
+    )
+    return select(TeamChannel.id).where(
+        TeamChannel.workspace_id == member.workspace_id,
+        or_(TeamChannel.is_private, TeamChannel.type == "direct"),
+        ~belongs,
+    )
+
+
+async def change(db: AsyncSession, asker: Identity, channel: TeamChannel, values: Mapping[str, Any]) -> None:
+    """The channel, which the caller holds, has these values; it is closed by those who belong to it."""
+    for name, value in values.items():
+        setattr(channel, name, value)
+    if is_closed(channel) and asker.user_id not in await _members_of(db, channel):
+        raise Conflict("join the channel first: once it is closed only those who belong to it know of it")
+
+
+async def before_removal(db: AsyncSession, channel: TeamChannel) -> None:
+    """Those who belong to the channel, which the caller holds, will hear that it is gone."""
+    if is_closed(channel):
+        events.keep_to(db, channel.id, await _members_of(db, channel))
 
 
 async def open_all(db: AsyncSession, founder: Identity, many: Sequence[Mapping[str, Any]]) -> list[TeamChannel]:
@@ -52,7 +90,12 @@ async def join(db: AsyncSession, channel: TeamChannel, user_id: uuid.UUID) -> Te
         .returning(TeamChannelMember)
     )
     if row is None:
-        raise Conflict("this member belongs to the channel already")
+        there = select(TeamChannelMember.id).where(
+            TeamChannelMember.workspace_id == channel.workspace_id,
+            TeamChannelMember.channel_id == channel.id,
+            TeamChannelMember.user_id == user_id,
+        )
+        raise Conflict("this member belongs to the channel already", conflicting_id=await db.scalar(there))
     await _count(db, channel, 1)
     _tell(db, "created", row)
     return row
@@ -78,20 +121,28 @@ async def leave(db: AsyncSession, asker: Identity, channel: TeamChannel, user_id
     if row is None:
         raise Missing(f"The member {user_id} does not belong to this channel.")
     await _count(db, channel, -1)
+    if is_closed(channel):
+        events.keep_to(db, channel.id, [user_id])
     _tell(db, "deleted", row)
 
 
 async def post(db: AsyncSession, sender: Identity, values: Mapping[str, Any]) -> TeamMessage:
     """The member has said something in a channel, or in answer to a message of it; whom it mentions is told.
 
-    In an announcement channel only administrators speak.
+    In an announcement channel only administrators speak; in a closed one only who belongs to it, and is called on.
     """
-    channel: TeamChannel | None = await db.scalar(select(TeamChannel).where(TeamChannel.id == values["channel_id"]))
+    channel: TeamChannel | None = await db.scalar(
+        select(TeamChannel)
+        .where(TeamChannel.id == values["channel_id"], TeamChannel.id.not_in(closed_to(sender)))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
     if channel is None:
         raise Invalid({"channelId": "refers to nothing in this workspace"})
     if channel.type == "announcement" and sender.role not in ADMINISTRATORS:
         raise Forbidden("Only administrators speak in an announcement channel.")
     called = await mentions.mentioned(db, sender.workspace_id, values["content"], values["mentions"])
+    called = await _there(db, channel, called, values["mentions"])
     row = TeamMessage(
         workspace_id=sender.workspace_id,
         id=new_id(),
@@ -123,6 +174,8 @@ async def edit(db: AsyncSession, sender: Identity, row: TeamMessage, values: Map
     before = list(row.mentions)
     content, named = values.get("content", row.content), values.get("mentions")
     called = await mentions.mentioned_anew(db, sender.workspace_id, before, row.content, content, named)
+    channel = await db.get_one(TeamChannel, (row.workspace_id, row.channel_id))
+    called = await _there(db, channel, called, named or [])
     values = {**values, "mentions": called}
     if any(getattr(row, name) != value for name, value in values.items()):
         row.is_edited, row.edited_at = True, now()
@@ -143,6 +196,26 @@ async def forget_answer(db: AsyncSession, row: TeamMessage) -> None:
     )
 
 
+async def _members_of(db: AsyncSession, channel: TeamChannel) -> set[uuid.UUID]:
+    belonging = select(TeamChannelMember.user_id).where(
+        TeamChannelMember.workspace_id == channel.workspace_id, TeamChannelMember.channel_id == channel.id
+    )
+    return set(await db.scalars(belonging))
+
+
+async def _there(
+    db: AsyncSession, channel: TeamChannel, called: list[uuid.UUID], named: Collection[uuid.UUID]
+) -> list[uuid.UUID]:
+    """Those who are called on and know of the channel; raises ``Invalid`` when somebody who was named does not."""
+    if not called or not is_closed(channel):
+        return called
+    belonging = await _members_of(db, channel)
+    strangers = [user_id for user_id in named if user_id not in belonging]
+    if strangers:
+        raise Invalid({"mentions": f"names {strangers[0]}, who does not belong to this channel"})
+    return [user_id for user_id in called if user_id in belonging]
+
+
 async def _count(db: AsyncSession, channel: TeamChannel, more: int) -> None:
     await db.execute(
         update(TeamChannel)
@@ -153,15 +226,14 @@ async def _count(db: AsyncSession, channel: TeamChannel, more: int) -> None:
 
 
 async def _call(db: AsyncSession, sender: Identity, row: TeamMessage, user_ids: Collection[uuid.UUID]) -> None:
-    await notify(
+    await tell_mentioned(
         db,
-        row.workspace_id,
-        [user_id for user_id in user_ids if user_id != sender.user_id],
-        kind="mention",
-        title="You were mentioned in a channel",
-        message=row.content[:200],
+        sender,
+        user_ids,
+        where="a channel",
+        text=row.content,
         link=f"/team-channels/{row.channel_id}",
-        data={"channelId": str(row.channel_id), "messageId": str(row.id), "mentionedBy": str(sender.user_id)},
+        data={"channelId": str(row.channel_id), "messageId": str(row.id)},
     )
 
 

@@ -16,7 +16,8 @@ from models.base import Base
 
 def has_uniques(table: type[Base]) -> bool:
     """Whether a row can be in another's way."""
-    rules = (*table.__table__.constraints, *table.__table__.indexes)  # type: ignore[attr-defined]  # a Table
+    there = table.metadata.tables[table.__tablename__]
+    rules = (*there.constraints, *there.indexes)
     return any(isinstance(rule, UniqueConstraint) or (isinstance(rule, Index) and rule.unique) for rule in rules)
 
 
@@ -51,10 +52,11 @@ async def _first(
     """The id of the row that has these values in the columns of ``rule``, as far as they are known."""
     keys = [table.__mapper__.get_property_by_column(column).key for column in rule.columns]
     keys = [key for key in keys if key != "workspace_id"]
-    if any(values.get(key) is None for key in keys):
+    options = rule.dialect_options["postgresql"] if isinstance(rule, Index) else {}
+    if any(values.get(key) is None for key in keys) and not options.get("nulls_not_distinct"):
         return None
-    conditions = [getattr(table, key) == values[key] for key in keys]
-    only = rule.dialect_options["postgresql"].get("where") if isinstance(rule, Index) else None
+    conditions = [getattr(table, key).is_not_distinct_from(values.get(key)) for key in keys]
+    only = options.get("where")
     if only is not None:
         conditions.append(only)
     return await db.scalar(select(table.id).where(*conditions, *visible).limit(1))

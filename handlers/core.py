@@ -42,7 +42,15 @@ workspaces = crud(
     who_writes=administrator,
     change=change_workspace,
 )
-users = crud("/users", User, UserView, search=("email", "first_name", "last_name"), filters=("email",), verbs=READ)
+users = crud(
+    "/users",
+    User,
+    UserView,
+    search=("email", "first_name", "last_name"),
+    filters=("email",),
+    verbs=READ,
+    whose=people.known_to,
+)
 
 
 @put("/{row_id:uuid}/api-keys/{provider:str}", operation_id="put_workspace_ai_key", guards=[administrator])

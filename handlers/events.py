@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Router, get
 from litestar.params import QueryParameter
-from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Uuid, and_, any_, bindparam, case, cast, func, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.audience import ADMINISTRATIVE, ADMINISTRATORS, AGENTS, NEEDS, OWNED, PERSONAL, lacks_of
+from comms.audience import ADMINISTRATIVE, ADMINISTRATORS, AGENTS, CHANNELLED, LEFT, NEEDS, OWNED, PERSONAL, lacks_of
 from comms.credentials import Identity
 from comms.errors import Invalid
 from comms.reasons import NEEDS_ZONE
+from comms.team import closed_to
 from handlers.given import Asker, Db, Request
 from handlers.guards import reader
 from handlers.listing import LIMIT, MOST, Page, refuse_unknown
@@ -153,10 +154,25 @@ def _visible(identity: Identity) -> list[ColumnElement[bool]]:
     closed = [noun for noun, need in NEEDS.items() if need in lacks]
     me = str(identity.user_id)
     own = [and_(Event.subject_type == noun, Event.data[field].as_string() == me) for noun, field in OWNED.items()]
-    heard = [or_(Event.subject_type.not_in(hidden), mine), or_(Event.subject_type.not_in(closed), *own)]
+    heard = [
+        *_open_to(identity),
+        or_(Event.subject_type.not_in(hidden), mine),
+        or_(Event.subject_type.not_in(closed), *own),
+    ]
     if AGENTS in lacks:
         heard.append(or_(func.split_part(Event.subject_type, "_", 1) != "agent", Event.subject_type.in_(NEEDS)))
     return heard
+
+
+def _open_to(identity: Identity) -> list[ColumnElement[bool]]:
+    """What happened in closed channels is for those who belonged to them then, and still do."""
+    named = Event.data["channelId"].as_string()
+    is_channel, is_within = Event.subject_type == "team_channel", Event.subject_type.in_(CHANNELLED)
+    channel = case((is_channel, Event.subject_id), (is_within, cast(named, Uuid)))
+    i_left = and_(Event.event == LEFT, Event.data["userId"].as_string() == str(identity.user_id))
+    then = or_(Event.audience.is_(None), any_(Event.audience) == identity.user_id)
+    still = channel.not_in(closed_to(identity))
+    return [or_(not_(is_within), and_(then, or_(i_left, still)))]
 
 
 routes = Router("/", tags=["events"], route_handlers=[index])

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, PrimaryKeyConstraint, text
+from sqlalchemy import ARRAY, JSON, BigInteger, ForeignKey, Index, PrimaryKeyConstraint, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, View, now, workspace_reference
@@ -57,6 +57,8 @@ class Event(Base):
     # json, not jsonb: the hub sends these bytes on as they are.
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
     changes: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # Who belonged to the closed channel it happened in; null is everybody.
+    audience: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
 
 
 class EventView(View, kw_only=True):

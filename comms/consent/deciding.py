@@ -74,7 +74,7 @@ SELECT c.id AS consent_id, c.entry_id, c.state, c.source, c.since, c.sender, w.s
             AND p.kind = CASE WHEN i.address LIKE '%@%' THEN 'email' ELSE 'phone' END) AS timezone,
     (SELECT r.created_at FROM opt_out_reviews r
         WHERE r.workspace_id = i.workspace_id AND r.address = i.address AND r.state = 'open'
-        ORDER BY r.created_at LIMIT 1) AS in_review_since,
+        ORDER BY r.created_at DESC LIMIT 1) AS in_review_since,
     i.message_id IS NOT NULL AND EXISTS (SELECT FROM consent_entries e
         WHERE e.workspace_id = i.workspace_id AND e.answer_message_id = i.message_id) AS is_answer
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[]) WITH ORDINALITY
@@ -116,12 +116,18 @@ def _decided(question: Question, row: Any) -> Decision:
     known = {"consent_id": row["consent_id"], "entry_id": row["entry_id"]}
     if row["state"] == "opted_out":
         return Decision(code="opted_out", words=_said(row), **known)
-    if row["in_review_since"] is not None and (question.is_automatic or not question.is_reply):
+    if _is_in_review(row) and (question.is_automatic or not question.is_reply):
         return Decision(code="in_review", words=_IN_REVIEW)
     later = _later(question, row)
     if later is not None:
         return later
     return ALLOWED if row["state"] is None else Decision(code="allowed", words=_said(row), **known)
+
+
+def _is_in_review(row: Any) -> bool:
+    """Whether plain words wait for a person, and they have not said "start" since."""
+    waits_since = row["in_review_since"]
+    return waits_since is not None and (row["state"] is None or row["since"] < waits_since)
 
 
 def _later(question: Question, row: Any) -> Decision | None:

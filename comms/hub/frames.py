@@ -52,7 +52,7 @@ class Told(msgspec.Struct, frozen=True, gc=False):
 
 def told(row: Sequence[Any]) -> Told:
     """A row of the log as the frame all sockets share; its JSON goes on as it was written."""
-    seq, event, at, subject_type, subject_id, conversation_id, actor_type, actor_id, text, changes = row
+    seq, event, at, subject_type, subject_id, conversation_id, actor_type, actor_id, text, changes, members = row
     data = text.encode()
     head = _encode(_Head(seq, event, at, subject_type, subject_id, conversation_id, actor_type, actor_id))
     noun = event.partition(".")[0]
@@ -60,7 +60,7 @@ def told(row: Sequence[Any]) -> Told:
         seq,
         noun,
         topics.of_event(noun, conversation_id),
-        audience_of(noun, data),
+        audience_of(noun, data, members),
         framed(b'%b,"data":%b,"changes":%b}' % (head[:-1], data, b"null" if changes is None else changes.encode())),
     )
 

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from typing import Any
 
+from comms.audience import CHANNELLED, LEFT
 from comms.database import Database
 from comms.hub.frames import Told, told
 from comms.wakeups import Standing
@@ -16,14 +17,26 @@ _COLUMNS = (
     "e.seq, e.event, e.at, e.subject_type, e.subject_id, e.conversation_id, e.actor_type, e.actor_id, e.data, e.changes"
 )
 _AFTER = f"""
-SELECT {_COLUMNS}, w.place FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS w (workspace_id, cursor, place)
+SELECT {_COLUMNS}, e.audience, w.place
+FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS w (workspace_id, cursor, place)
 CROSS JOIN LATERAL (
     SELECT * FROM events WHERE workspace_id = w.workspace_id AND seq > w.cursor ORDER BY seq LIMIT {PAGE}
 ) e
 ORDER BY w.place, e.seq
 """
+# Who comes back hears nothing of a channel that is closed to them by now, but that they have left it.
 _BETWEEN = f"""
-SELECT {_COLUMNS} FROM events e WHERE e.workspace_id = $1 AND e.seq > $2 AND e.seq <= $3 ORDER BY e.seq LIMIT {PAGE}
+SELECT {_COLUMNS}, CASE WHEN e.subject_type = ANY($5::text[])
+    AND NOT (e.event = '{LEFT}' AND e.data->>'userId' = $4::uuid::text) AND EXISTS (
+    SELECT FROM team_channels c
+    WHERE c.workspace_id = e.workspace_id AND (c.is_private OR c.type = 'direct')
+        AND c.id = CASE e.subject_type WHEN 'team_channel' THEN e.subject_id
+            WHEN 'team_message' THEN (e.data->>'channelId')::uuid
+            WHEN 'team_channel_member' THEN (e.data->>'channelId')::uuid END
+        AND NOT EXISTS (SELECT FROM team_channel_members m
+            WHERE m.workspace_id = c.workspace_id AND m.channel_id = c.id AND m.user_id = $4)
+) THEN '{{}}' ELSE e.audience END AS audience
+FROM events e WHERE e.workspace_id = $1 AND e.seq > $2 AND e.seq <= $3 ORDER BY e.seq LIMIT {PAGE}
 """
 
 
@@ -42,10 +55,11 @@ class Log:
         pages = {places[place - 1]: list(page) for place, page in groupby(rows, key=lambda row: row["place"])}
         return {key: pages.get(key, []) for key in places}
 
-    async def between(self, workspace_id: uuid.UUID, after: int, upto: int) -> list[Told]:
-        """The first page after ``after``; empty if ``after + 1`` is not in the log."""
+    async def between(self, workspace_id: uuid.UUID, after: int, upto: int, user_id: uuid.UUID) -> list[Told]:
+        """The first page after ``after``, for that user; empty if ``after + 1`` is not in the log."""
         async with self._past.use() as connection:
-            return unbroken(await connection.fetch(_BETWEEN, workspace_id, after, upto), after)
+            rows = await connection.fetch(_BETWEEN, workspace_id, after, upto, user_id, list(CHANNELLED))
+            return unbroken(rows, after)
 
     async def position(self, workspace_id: uuid.UUID) -> int:
         """The last sequence number of a workspace."""
@@ -80,5 +94,5 @@ def unbroken(rows: list[Any], cursor: int) -> list[Told]:
         cursor += 1
         if row["seq"] != cursor:
             break
-        page.append(told(tuple(row)[:10]))
+        page.append(told(tuple(row)[:11]))
     return page

@@ -1,6 +1,5 @@
 """A client that comes back is told what it missed, at its own pace, and then what happens."""
 
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
@@ -31,7 +30,7 @@ async def catch_up(log: Log, socket: Socket, position: int) -> None:
     room, wire = socket.room, socket.wire
     assert room is not None
     head = room.cursor
-    page = await next_page(log, room.workspace_id, position, head)
+    page = await next_page(log, socket, position, head)
     socket.say("ready", seq=position, head=head, workspaceId=room.workspace_id, userId=socket.member.user_id)
     while True:
         for piece in pieces(page, socket.topics, socket.listener):
@@ -44,16 +43,17 @@ async def catch_up(log: Log, socket: Socket, position: int) -> None:
         if position >= room.cursor:
             socket.go_live()
             return
-        page = await next_page(log, room.workspace_id, position, room.cursor)
+        page = await next_page(log, socket, position, room.cursor)
 
 
-async def next_page(log: Log, workspace_id: uuid.UUID, position: int, head: int) -> list[Told]:
+async def next_page(log: Log, socket: Socket, position: int, head: int) -> list[Told]:
     """The page after ``position``, when the way to ``head`` is neither too long nor broken."""
     if position == head:
         return []
     if head - position > FURTHEST:
         raise Resync(f"more than {FURTHEST} events behind: resync")
-    page = await persistently(lambda: log.between(workspace_id, position, head))
+    member = socket.member
+    page = await persistently(lambda: log.between(member.workspace_id, position, head, member.user_id))
     if not page:
         raise Resync("older than what is kept: resync")
     return page

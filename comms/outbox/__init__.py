@@ -9,6 +9,7 @@ that wakes a worker. ``put_all`` does the same for many, on an asyncpg connectio
 
 from comms.errors import Unsendable
 from comms.outbox.intents import Intent, Route
+from comms.outbox.lines import waiting
 from comms.outbox.putting import SEND, put, put_all
 
-__all__ = ["SEND", "Intent", "Route", "Unsendable", "put", "put_all"]
+__all__ = ["SEND", "Intent", "Route", "Unsendable", "put", "put_all", "waiting"]

@@ -26,7 +26,9 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     ``number_id`` None is the number last used with the contact, ``to`` None the address the contact last wrote from; a
     ``route`` settles both (mail has one). ``is_reply`` None is true when the contact has written within a day: quiet
     hours are for what is no reply. ``attachment_ids`` are stored attachments of this workspace, ``media_urls`` what the
-    provider is to fetch elsewhere. ``details`` is what the transport of the channel wants besides (mail's headers).
+    provider is to fetch elsewhere. ``message_id`` is the message's id, where somebody has to know it before: the
+    message that confirms an opt-out leaves because the ledger names it. ``details`` is what the transport of the
+    channel wants besides (mail's headers).
     """
 
     workspace_id: uuid.UUID
@@ -43,6 +45,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     scheduled_at: datetime | None = None
     is_reply: bool | None = None
     metadata: Mapping[str, Any] = {}
+    message_id: uuid.UUID | None = None
     details: Mapping[str, Any] = {}
 
     @property

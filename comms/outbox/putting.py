@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import jobs
 from comms.errors import Invalid, Unsendable
 from comms.events import Actor, Fact, encode
+from comms.mail import leaving
 from comms.outbox.addressing import Place, places_of
 from comms.outbox.intents import Intent
 from comms.outbox.rows import fetch
@@ -61,6 +62,8 @@ async def put_all(
         outcomes.append(coming[-1].view if wrong is None else wrong)
     if coming:
         await _keep(db, coming, at)
+        mails = [(one.intent.workspace_id, one.view.id, one.place.mail) for one in coming if one.place.mail is not None]
+        await leaving.keep(db, mails, at)
     return outcomes, [_fact(one, actor or Actor()) for one in coming]
 
 
@@ -82,7 +85,7 @@ def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
 def _view(intent: Intent, place: Place, at: datetime) -> ConversationMessageView:
     provider: Any = place.route.provider
     return ConversationMessageView(
-        id=new_id(),
+        id=intent.message_id or new_id(),
         conversation_id=intent.conversation_id,
         direction="outbound",
         content=intent.content,
@@ -190,7 +193,7 @@ async def _keep(db: Any, coming: Sequence[Coming], at: datetime) -> None:
         [one.view.scheduled_at for one in coming],
         [one.view.segments for one in coming],
         [one.place.is_reply for one in coming],
-        [_details(one.intent) for one in coming],
+        [_details(one) for one in coming],
         at,
     )
     if any(one.intent.attachment_ids for one in coming):
@@ -199,20 +202,25 @@ async def _keep(db: Any, coming: Sequence[Coming], at: datetime) -> None:
         await jobs.enqueue(db, SEND, [{}])
 
 
-def _details(intent: Intent) -> str:
-    return encode({**intent.details, **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {})}).decode()
+def _details(coming: Coming) -> str:
+    intent, mail = coming.intent, coming.place.mail
+    details = {**intent.details, **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {})}
+    if mail is not None:
+        message_id = leaving.message_id_of(coming.view.id, mail.route.from_address)
+        details["mail"] = {**mail.headers, "messageId": message_id}
+    return encode(details).decode()
 
 
 _ATTACH = """
 INSERT INTO message_attachments (workspace_id, id, message_id, connection_id, position, source_url, declared_type,
-    content_type, size, sha256, storage_key, state, attempts, created_at, updated_at)
-SELECT i.workspace_id, i.id, i.message_id, NULL, i.position, '', a.declared_type, a.content_type, a.size, a.sha256,
-    a.storage_key, 'stored', 0, $6, $6
+    file_name, content_type, size, sha256, storage_key, state, attempts, created_at, updated_at)
+SELECT i.workspace_id, i.id, i.message_id, NULL, i.position, '', a.declared_type, a.file_name, a.content_type, a.size,
+    a.sha256, a.storage_key, 'stored', 0, $6, $6
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[])
     AS i (workspace_id, id, message_id, position, source_id)
 JOIN message_attachments a ON a.workspace_id = i.workspace_id AND a.id = i.source_id AND a.state = 'stored'
-RETURNING workspace_id, id, message_id, position, declared_type, content_type, size, sha256, state, attempts,
-    next_attempt_at, error, created_at, updated_at
+RETURNING workspace_id, id, message_id, position, declared_type, file_name, content_id, content_type, size, sha256,
+    state, attempts, next_attempt_at, error, created_at, updated_at
 """
 
 

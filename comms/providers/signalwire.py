@@ -145,6 +145,15 @@ class _Proof:
         return wire.agrees(signature, [digest.hex().encode() for digest in digests])
 
 
+def with_password(url: str, credentials: SignalWireCredentials) -> str:
+    """The address with ``user:password@``, as a connection whose webhooks are configured so proves itself."""
+    if credentials.basic_user is None:
+        return url
+    scheme, separator, rest = url.partition("://")
+    password = "" if credentials.basic_password is None else f":{quote(credentials.basic_password, safe='')}"
+    return f"{scheme}{separator}{quote(credentials.basic_user, safe='')}{password}@{rest}"
+
+
 def _urls(url: str, credentials: SignalWireCredentials) -> list[str]:
     """Calls are signed for the URL without ``user:password@``, messages for the URL with it."""
     scheme, separator, rest = url.partition("://")
@@ -153,8 +162,7 @@ def _urls(url: str, credentials: SignalWireCredentials) -> list[str]:
         return [url, f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"]
     if credentials.basic_user is None:
         return [url]
-    password = "" if credentials.basic_password is None else f":{quote(credentials.basic_password, safe='')}"
-    return [url, f"{scheme}{separator}{quote(credentials.basic_user, safe='')}{password}@{rest}"]
+    return [url, with_password(url, credentials)]
 
 
 def _flat_pairs(body: bytes) -> wire.Pairs:

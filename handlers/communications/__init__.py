@@ -2,7 +2,19 @@
 
 from litestar import Router
 
-from handlers.communications import conversations, messages, notes, numbers, participants, team, webhooks
+from handlers.communications import (
+    calls,
+    consent,
+    conversations,
+    mail,
+    messages,
+    notes,
+    numbers,
+    participants,
+    sweeps,
+    team,
+    webhooks,
+)
 
 routes = Router(
     "/",
@@ -13,7 +25,11 @@ routes = Router(
         *messages.routes,
         *notes.routes,
         *numbers.routes,
+        *calls.routes,
+        *mail.routes,
         *team.routes,
         *webhooks.routes,
+        *consent.routes,
+        *sweeps.routes,
     ],
 )

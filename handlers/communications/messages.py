@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from litestar import Router, delete, get, post
 from litestar.params import FromPath, JSONBody
@@ -70,6 +71,7 @@ NewHere: Any = shapes.create_shape(
     ConversationMessage, ConversationMessageView, name="NewMessageHere", without=("conversation_id",)
 )
 New: Any = messages.new
+messages.create = stories.record
 
 
 @listed(messages, "/{conversation_id:uuid}/messages", operation_id="list_messages_of_conversation")
@@ -133,7 +135,7 @@ async def remove(db: Db, identity: Asker, row_id: RowId) -> None:
 
 
 async def _record(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> ConversationMessageView:
-    row = await stories.record(db, identity, values)
+    row = await messages.make(db, identity, values)
     view: ConversationMessageView = await messages.tell(db, identity, _told(row), row)
     return view
 
@@ -165,12 +167,17 @@ async def content(service: Here, identity: Asker, row_id: RowId) -> Stream:
         chunks,
         media_type=content_type,
         headers={
-            "Content-Disposition": f'attachment; filename="{row.id}"',
+            "Content-Disposition": f'attachment; filename="{row.id}"{_named(row.file_name)}',
             "Content-Length": str(size),
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "private, max-age=31536000, immutable",
         },
     )
+
+
+def _named(file_name: str | None) -> str:
+    """The name that the file came with, in the form that takes any letter (RFC 6266)."""
+    return "" if file_name is None else f"; filename*=UTF-8''{quote(file_name, safe='')}"
 
 
 routes = [

@@ -75,7 +75,7 @@ async def create_here(
     """A member takes part in this conversation."""
     await _conversation(db, conversation_id)
     values = shapes.given(data) | {"conversation_id": conversation_id}
-    row = await stories.join(db, identity.workspace_id, values)
+    row = await participants.make(db, identity, values)
     view: ConversationParticipantView = await participants.tell(db, identity, "created", row)
     return view
 

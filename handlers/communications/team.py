@@ -1,6 +1,7 @@
 """Talk within the team, and what members are told about."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -47,6 +48,21 @@ async def mark_read(db: AsyncSession, identity: Identity, row: Notification, val
         row.is_read, row.read_at = values["is_read"], now() if values["is_read"] else None
 
 
+async def change_channel(db: AsyncSession, identity: Identity, row: TeamChannel, values: dict[str, Any]) -> None:
+    """Closed by nobody who would not see it then."""
+    await stories.change(db, identity, row, values)
+
+
+def _whose(column: Any) -> Callable[[Identity], ColumnElement[bool]]:
+    """Private and direct channels, and what is in them, are there for those who belong to them, and nobody else."""
+
+    def seen(identity: Identity) -> ColumnElement[bool]:
+        seen: ColumnElement[bool] = column.not_in(stories.closed_to(identity))
+        return seen
+
+    return seen
+
+
 def mine(identity: Identity) -> ColumnElement[bool]:
     """Notifications are the member's own."""
     return Notification.user_id == identity.user_id
@@ -64,7 +80,10 @@ channels = crud(
     TeamChannelView,
     search=("name", "description"),
     filters=("type", "is_private", "created_by"),
+    verbs=("list", "get", "create", "change"),
+    whose=_whose(TeamChannel.id),
     create=create_channel,
+    change=change_channel,
 )
 channels.create_all = stories.open_all
 members = crud(
@@ -73,6 +92,7 @@ members = crud(
     TeamChannelMemberView,
     filters=("channel_id", "user_id"),
     verbs=READ,
+    whose=_whose(TeamChannelMember.channel_id),
 )
 messages = crud(
     "/team-messages",
@@ -81,6 +101,7 @@ messages = crud(
     search=("content",),
     filters=("channel_id", "sender_id", "parent_message_id", "is_pinned"),
     verbs=("list", "get", "create", "change"),
+    whose=_whose(TeamMessage.channel_id),
     create=post_message,
     change=edit_message,
 )
@@ -95,6 +116,13 @@ notifications = crud(
     whose=mine,
     change=mark_read,
 )
+
+
+@delete("/{row_id:uuid}", operation_id="delete_team_channel", guards=[writer])
+async def remove_channel(db: Db, identity: Asker, row_id: RowId) -> None:
+    """The channel is gone, with what was said in it."""
+    await stories.before_removal(db, await channels.find(db, identity, row_id, to_change=True))
+    await channels.remove(db, identity, row_id)
 
 
 class Joining(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -170,7 +198,7 @@ async def _pin(db: AsyncSession, identity: Identity, row_id: uuid.UUID, *, pinne
 
 
 routes = [
-    channels.router(),
+    channels.router(remove_channel),
     Router("/team-channels", route_handlers=[of_channel, join, leave, said_in]),
     members.router(),
     messages.router(remove_message, pin, unpin),

@@ -76,6 +76,11 @@ async def change_team(db: AsyncSession, identity: Identity, row: AgentTeam, valu
     await stories.change(db, row, values)
 
 
+async def add_member(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentTeamMember:
+    """The last in order, unless it says otherwise."""
+    return await stories.add(db, identity.workspace_id, values)
+
+
 teams = crud(
     "/agent-teams",
     AgentTeam,
@@ -98,6 +103,7 @@ members = crud(
     who_writes=writes("agents"),
 )
 members.new, members.edit = NewAgentTeamMember, AgentTeamMemberChange
+members.create = add_member
 members.listing.parameters["sort"] = members.listing.parameters["sort"].replace(default="priority")
 
 
@@ -128,7 +134,7 @@ async def of_team(request: Request, db: Db, identity: Asker, team_id: RowId, ask
 @post("/", operation_id="create_agent_team_member", guards=[writes("agents")])
 async def add(db: Db, identity: Asker, data: JSONBody[NewAgentTeamMember]) -> AgentTeamMemberView:
     """Add an agent to a team. As its coordinator it takes the place of the one before, who stays as a specialist."""
-    row = await stories.add(db, identity.workspace_id, shapes.given(data))
+    row = await members.make(db, identity, shapes.given(data))
     view: AgentTeamMemberView = await members.tell(db, identity, "created", row)
     return view
 

@@ -1,5 +1,16 @@
 """Conversations with the outside and channels within: the tables of the schema map's section *Communications*."""
 
+from models.communications.calls import (
+    ENDED,
+    Call,
+    CallLeg,
+    CallLegView,
+    CallOffer,
+    CallOfferView,
+    CallOutcome,
+    CallStatus,
+    CallView,
+)
 from models.communications.consent import (
     EVERYWHERE,
     Consent,
@@ -27,8 +38,25 @@ from models.communications.conversations import (
     MessageDirection,
     MessageStatus,
 )
+from models.communications.mail import (
+    Mail,
+    MailEvent,
+    MailEventView,
+    MailView,
+    WorkspaceMailAddress,
+    WorkspaceMailAddressView,
+)
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
 from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
+from models.communications.recordings import (
+    CallReport,
+    CallReportView,
+    CallTransfer,
+    CallTransferView,
+    Recording,
+    RecordingView,
+)
+from models.communications.repair import NumberSweep, NumberSweepView
 from models.communications.team import (
     Notification,
     NotificationView,
@@ -47,8 +75,21 @@ from models.communications.webhooks import (
 )
 
 __all__ = [
+    "ENDED",
     "EVERYWHERE",
     "MOST_TAGS",
+    "Call",
+    "CallLeg",
+    "CallLegView",
+    "CallOffer",
+    "CallOfferView",
+    "CallOutcome",
+    "CallReport",
+    "CallReportView",
+    "CallStatus",
+    "CallTransfer",
+    "CallTransferView",
+    "CallView",
     "Consent",
     "ConsentEntry",
     "ConsentEntryView",
@@ -66,17 +107,25 @@ __all__ = [
     "ConversationView",
     "DeliveryReportRow",
     "DeliveryReportView",
+    "Mail",
+    "MailEvent",
+    "MailEventView",
+    "MailView",
     "MessageAttachment",
     "MessageAttachmentView",
     "MessageDirection",
     "MessageStatus",
     "Notification",
     "NotificationView",
+    "NumberSweep",
+    "NumberSweepView",
     "OptOutReview",
     "OptOutReviewView",
     "OutgoingMessage",
     "OutgoingMessageView",
     "OutgoingState",
+    "Recording",
+    "RecordingView",
     "TeamChannel",
     "TeamChannelMember",
     "TeamChannelMemberView",
@@ -85,6 +134,8 @@ __all__ = [
     "TeamMessageView",
     "WebhookReceipt",
     "WebhookReceiptView",
+    "WorkspaceMailAddress",
+    "WorkspaceMailAddressView",
     "WorkspacePhoneNumber",
     "WorkspacePhoneNumberView",
 ]

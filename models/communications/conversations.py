@@ -152,6 +152,8 @@ class MessageAttachment(TenantRow, Base):
     connection_id: Mapped[uuid.UUID | None]
     source_url: Mapped[str]
     declared_type: Mapped[str | None]
+    file_name: Mapped[str | None]
+    content_id: Mapped[str | None]
     content_type: Mapped[str | None]
     size: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None]
@@ -169,6 +171,8 @@ class MessageAttachmentView(View, kw_only=True):
     message_id: ReadOnly[uuid.UUID]
     position: ReadOnly[int]
     declared_type: ReadOnly[str | None] = None
+    file_name: ReadOnly[str | None] = None
+    content_id: ReadOnly[str | None] = None
     content_type: ReadOnly[str | None] = None
     size: ReadOnly[int | None] = None
     sha256: ReadOnly[str | None] = None
@@ -335,7 +339,7 @@ class ConversationMessageView(View, kw_only=True):
     status: ReadOnly[MessageStatus]
     error_code: ReadOnly[str | None] = None
     error_message: ReadOnly[str | None] = None
-    provider: Literal["twilio", "signalwire", "sendgrid"] | None = None
+    provider: Literal["twilio", "signalwire", "sendgrid", "smtp"] | None = None
     provider_message_id: str | None = None
     phone_number_id: uuid.UUID | None = None
     from_address: ReadOnly[str | None] = None

@@ -46,6 +46,7 @@ class WorkspacePhoneNumber(TenantRow, Base):
     )
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     monthly_price: Mapped[Decimal | None]
+    voice_flow: Mapped[dict[str, Any] | None]
     segments_per_second: Mapped[int | None]
     fallback_number_id: Mapped[uuid.UUID | None]
     # When it is free again; written with every message it sends, so it is no change that anybody is told of.
@@ -64,6 +65,17 @@ class WorkspacePhoneNumberView(View, kw_only=True):
     capabilities: dict[str, Any] = msgspec.field(default_factory=everything)
     status: NumberStatus = "active"
     monthly_price: Decimal | None = None
+    voice_flow: (
+        Annotated[
+            dict[str, Any],
+            msgspec.Meta(
+                description="What a caller of this number hears and where they get, as docs/voice.md describes it."
+                " Without one they may leave a message.",
+                examples=[{"start": "message", "steps": {"message": {"type": "voicemail"}}}],
+            ),
+        ]
+        | None
+    ) = None
     segments_per_second: Annotated[
         int | None,
         msgspec.Meta(

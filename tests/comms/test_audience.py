@@ -40,6 +40,7 @@ def test_an_event_is_heard_by_whom_it_concerns(noun: str, me: bool, another: boo
         ("invoice", ("billing", "read")),
         ("expense", ("billing", "write")),
         ("workspace_member", ("members", "read")),
+        ("user", ("members", "read")),
         ("workspace_invitation", ("members", "write")),
         ("agenda", None),
         ("contact", None),

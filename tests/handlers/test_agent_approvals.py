@@ -93,7 +93,7 @@ async def test_of_two_who_decide_at_once_one_does(owner: Client, member: Client,
             admin_member.post(path(action, "rejection")),
             member.post(path(action), json={"details": {"to": "john"}}),
         )
-        assert sorted(answer.status_code for answer in answers) == [200, 409, 409]
+        assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
         assert len(await told(owner, action["id"])) == 2
 
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from comms.service import Service
@@ -116,3 +117,25 @@ async def test_a_short_password_is_refused(member: Client) -> None:
     answer = await member.put(f"{API}/me/password", json={"newPassword": "short"})
     assert answer.status_code == 400
     assert [error["field"] for error in answer.json()["errors"]] == ["newPassword"]
+
+
+@pytest.mark.parametrize(("permissions", "knows_others"), [({}, True), ({"members": "none"}, False)], ids=str)
+async def test_who_may_not_read_the_members_knows_of_nobody_but_themselves(
+    owner: Client, viewer: Client, admin: Any, permissions: dict[str, str], knows_others: bool
+) -> None:
+    granted = msgspec.json.encode(permissions).decode()
+    await admin.execute("UPDATE workspace_members SET permissions = $1 WHERE user_id = $2", granted, viewer.user_id)
+    for client in (owner, viewer):
+        assert (await client.patch(f"{API}/me", json={"firstName": "Robin"})).status_code == 200
+    everybody = {str(owner.user_id), str(viewer.user_id)}
+    known = everybody if knows_others else {str(viewer.user_id)}
+    for query in ({}, {"q": "Robin"}, {"sort": "createdAt"}):
+        listed = (await viewer.get(f"{API}/users", params=query)).json()["items"]
+        assert {row["id"] for row in listed} == known
+    assert (await viewer.get(f"{API}/users", params={"email": "owner@acme.example"})).json()["items"] == [
+        row for row in listed if row["email"] == "owner@acme.example"
+    ]
+    seen = {user_id for user_id in everybody if (await viewer.get(f"{API}/users/{user_id}")).status_code == 200}
+    assert seen == known
+    told = (await viewer.get(f"{API}/events", params={"subjectType": "user"})).json()["items"]
+    assert {item["subjectId"] for item in told} == known

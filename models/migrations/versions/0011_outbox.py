@@ -44,6 +44,15 @@ def upgrade() -> None:
         postgresql_where=sa.text("direction = 'outbound'"),
     )
 
+    op.add_column("delivery_reports", sa.Column("marked_id", sa.Uuid(), nullable=True))
+    op.create_index(
+        "ix_delivery_reports_marked",
+        "delivery_reports",
+        ["workspace_id", "marked_id"],
+        unique=False,
+        postgresql_where=sa.text("marked_id IS NOT NULL"),
+    )
+
     op.create_table(
         "outgoing_messages",
         sa.Column("conversation_id", sa.Uuid(), nullable=False),
@@ -137,6 +146,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("outgoing_messages")
+    op.drop_index("ix_delivery_reports_marked", table_name="delivery_reports")
+    op.drop_column("delivery_reports", "marked_id")
     op.drop_index("ix_conversation_messages_sent_by", table_name="conversation_messages")
     op.drop_column("conversation_messages", "segments")
     op.drop_column("conversation_messages", "scheduled_at")
