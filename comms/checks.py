@@ -1,6 +1,5 @@
 """Whether a provider knows us by the credentials of a connection: asked over HTTP, outside of any transaction."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -10,12 +9,11 @@ import msgspec
 
 from comms.providers import Credentials
 from comms.providers.sendgrid import SendGridCredentials
-from comms.providers.signalwire import SignalWireCredentials
+from comms.providers.signalwire import SignalWireCredentials, space_of
 from comms.settings import ProviderSettings
 
 TIMEOUT_SECONDS = 5.0
 _MOST_BYTES = 1024 * 1024
-_SPACE = re.compile(r"(?:https://)?([a-z0-9][a-z0-9-]{0,62})(?:\.signalwire\.com)?/?", re.IGNORECASE)
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -58,7 +56,7 @@ def _question(settings: ProviderSettings, credentials: Credentials) -> "_Questio
         case SignalWireCredentials():
             if credentials.api_token is None:
                 return Checked(False, "There is no apiToken in the secret: nothing to ask SignalWire with.")
-            base = settings.signalwire_url or _space(credentials.space_url)
+            base = settings.signalwire_url or space_of(credentials.space_url)
             if base is None:
                 return Checked(False, "spaceUrl in the secret must be your space, such as example.signalwire.com.")
             account = quote(credentials.project_id, safe="")
@@ -72,12 +70,6 @@ def _question(settings: ProviderSettings, credentials: Credentials) -> "_Questio
                 f"{settings.twilio_url}/2010-04-01/Accounts/{account}.json",
                 basic=(credentials.account_sid, credentials.auth_token),
             )
-
-
-def _space(url: str | None) -> str | None:
-    """A space's address at SignalWire, whatever was typed: never another server's, which would get the token."""
-    found = _SPACE.fullmatch(url or "")
-    return None if found is None else f"https://{found[1].lower()}.signalwire.com"
 
 
 def _understood(provider: str, response: httpx.Response) -> Checked:

@@ -14,9 +14,16 @@ from comms.vault import Sealed, Unsealable, Vault
 from models.base import new_id
 from models.core import WorkspaceApiKey, WorkspaceApiKeyView
 
+_TEXTS_AND_CALLS = {
+    "messages": "messages",
+    "messageStatus": "message-status",
+    "voice": "voice",
+    "voiceStatus": "voice-status",
+    "voiceFallback": "voice-fallback",
+}
 WEBHOOKS: Mapping[str, Mapping[str, str]] = {
-    "twilio": {"messages": "messages", "messageStatus": "message-status"},
-    "signalwire": {"messages": "messages", "messageStatus": "message-status"},
+    "twilio": _TEXTS_AND_CALLS,
+    "signalwire": _TEXTS_AND_CALLS,
     "sendgrid": {"inbound": "inbound", "events": "events"},
 }
 """What each provider is configured to post to us: the name we show, and the last part of its address."""

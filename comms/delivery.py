@@ -9,14 +9,20 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import receipts
+from comms import consent, receipts
 from comms.directory import Connection
 from comms.events import Fact, Told, encode, tell
 from comms.providers.base import DeliveryReport, Request
+from comms.providers.parameters import channel_of
 from models.base import new_id
 from models.communications import ConversationMessage, ConversationMessageView, MessageAttachmentView
 
 KIND = "message-status"
+MARKER = "message"
+"""The parameter of a report's address that names our message: it is told even when the answer to a create was lost."""
+
+OPTED_OUT = "21610"
+"""Twilio's and SignalWire's code for a message to somebody who has said stop."""
 
 RANK: Mapping[str, int] = {
     "receiving": 0,
@@ -55,6 +61,15 @@ class Reported(msgspec.Struct, gc=False):
     @property
     def kind(self) -> str:
         return KIND
+
+    @property
+    def marked_id(self) -> uuid.UUID | None:
+        """The message that the report's address names: we put it there, and the provider signed it."""
+        marker = self.request.url.partition(f"?{MARKER}=")[2][:36]
+        try:
+            return uuid.UUID(marker) if marker else None
+        except ValueError:
+            return None
 
     @property
     def identity(self) -> str:
@@ -111,16 +126,17 @@ WITH found AS MATERIALIZED (
     ) AS message_id
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                 $9::timestamptz[], $10::timestamptz[],
-                $11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bytea[])
+                $11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bytea[],
+                $18::uuid[])
         AS i (workspace_id, id, provider, provider_message_id, reported, status, error_code, error_message,
             reported_at, at,
-            receipt_id, connection_id, identity, method, url, headers, body)
+            receipt_id, connection_id, identity, method, url, headers, body, marked_id)
 ),
 news AS (
     INSERT INTO delivery_reports (workspace_id, id, message_id, provider, provider_message_id, reported, status,
-        error_code, error_message, reported_at, created_at, updated_at)
+        error_code, error_message, reported_at, marked_id, created_at, updated_at)
     SELECT workspace_id, id, message_id, provider, provider_message_id, reported, status,
-        error_code, error_message, reported_at, at, at
+        error_code, error_message, reported_at, CASE WHEN message_id IS NULL THEN marked_id END, at, at
     FROM found ORDER BY workspace_id, provider, provider_message_id, reported
     ON CONFLICT (workspace_id, provider, provider_message_id, reported) DO NOTHING
     RETURNING workspace_id, id AS report_id, message_id, status, error_code, error_message, reported_at
@@ -167,14 +183,45 @@ async def note(db: Any, reports: Sequence[Reported]) -> tuple[list[Noted], Told]
         [receipts.url_of(reported.request) for reported in kept],
         [receipts.headers_of(reported.request) for reported in kept],
         [reported.request.body for reported in kept],
+        [reported.marked_id for reported in kept],
     )
     messages = {row["report_id"]: row["message_id"] for row in rows if row["report_id"] is not None}
     known = [receipts.Receipt(reported) for id_, reported in once.values() if id_ not in messages]
     if known:  # told before; through another connection perhaps, whose receipt is its own
         await receipts.keep(db, known)
     outcomes = {key: Noted(messages.get(id_), is_new=id_ in messages) for key, (id_, _) in once.items()}
-    told = await tell(db, await _status_changed(db, rows))
+    new = [reported for id_, reported in once.values() if id_ in messages]
+    _, heard = await consent.note_on(db, _opt_outs(new)) if any(map(_is_opt_out, new)) else ([], [])
+    told = await tell(db, await _status_changed(db, rows) + heard)
     return [outcomes[_key(reported)] for reported in reports], told
+
+
+def _is_opt_out(reported: Reported) -> bool:
+    return reported.report.error_code == OPTED_OUT
+
+
+def _opt_outs(reports: Sequence[Reported]) -> list[consent.Word]:
+    """What carriers say of people who do not want to hear from us, which we may not have heard ourselves."""
+    words = []
+    for reported in filter(_is_opt_out, reports):
+        report = reported.report
+        to, sender = report.details.get("to"), report.details.get("messagingServiceSid") or report.details.get("from")
+        if not to or not sender:
+            continue
+        words.append(
+            consent.Word(
+                workspace_id=reported.connection.workspace_id,
+                address=to,
+                sender=sender,
+                says="stop",
+                source="carrier",
+                channel=channel_of(sender, to).value,
+                at=report.at or reported.at,
+                proof=f"carrier:{report.provider}:{report.provider_message_id}",
+                words=OPTED_OUT,
+            )
+        )
+    return words
 
 
 def _key(reported: Reported) -> tuple[uuid.UUID, str, str]:
@@ -187,18 +234,25 @@ async def spoil(db: Any, reported: Reported, error: Exception) -> tuple[list[Not
     return [Noted(reason=receipts.describe(error))], []
 
 
-_JOIN = f"""
+def _join(which: str) -> str:
+    return f"""
 WITH news AS (
     UPDATE delivery_reports r SET message_id = m.id, updated_at = now()
     FROM conversation_messages m
     WHERE r.message_id IS NULL AND m.workspace_id = r.workspace_id AND m.provider = r.provider
-        AND m.provider_message_id = r.provider_message_id AND ($1::uuid[] IS NULL OR m.id = ANY($1))
+        AND m.provider_message_id = r.provider_message_id AND {which}
         AND r.created_at > now() - interval '3 days'
     RETURNING r.workspace_id, r.id AS report_id, r.message_id, r.status, r.error_code, r.error_message, r.reported_at
 ),
 {_MOVED}
 SELECT message, has_attachments FROM moved
 """
+
+
+_JOIN = _join("($1::uuid[] IS NULL OR m.id = ANY($1))")
+_JOIN_THESE = _join(
+    "(m.workspace_id, m.id) IN (SELECT workspace_id, id FROM unnest($1::uuid[], $2::uuid[]) AS i (workspace_id, id))"
+)
 
 
 async def join_parked(db: AsyncSession, messages: Sequence[ConversationMessage]) -> None:
@@ -214,6 +268,12 @@ async def join_parked(db: AsyncSession, messages: Sequence[ConversationMessage])
     await db.execute(these.execution_options(populate_existing=True))
 
 
+async def join_parked_of(db: Any, messages: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> list[Fact]:
+    """The same for many messages, by workspace and id, on an asyncpg connection; what is to be told of it."""
+    rows = await db.fetch(_JOIN_THESE, [message[0] for message in messages], [message[1] for message in messages])
+    return await _status_changed(db, rows)
+
+
 async def join_all_parked(db: Any) -> Told:
     """No report waits for a message that exists: committed in the same instant, the two miss each other."""
     return await tell(db, await _status_changed(db, await db.fetch(_JOIN, None)))
@@ -221,21 +281,26 @@ async def join_all_parked(db: Any) -> Told:
 
 async def _status_changed(db: Any, rows: Sequence[Any]) -> list[Fact]:
     """One fact for each message that moved, whatever the number of reports that moved it."""
-    moved = [row["message"] for row in rows if row["message"] is not None]
-    attached = [row["message"] for row in rows if row["has_attachments"]]
-    attachments = await _attachments_of(db, attached) if attached else {}
+    moved = [row for row in rows if row["message"] is not None]
     return [
         Fact(
-            workspace_id=row["workspace_id"],
+            workspace_id=row["message"]["workspace_id"],
             event="message.status_changed",
             subject_type="message",
-            subject_id=row["id"],
-            conversation_id=row["conversation_id"],
-            at=row["updated_at"],
-            data=encode(_view(row, attachments.get(row["id"], []))),
+            subject_id=view.id,
+            conversation_id=view.conversation_id,
+            at=view.updated_at,
+            data=encode(view),
         )
-        for row in moved
+        for row, view in zip(moved, await views_of(db, moved), strict=True)
     ]
+
+
+async def views_of(db: Any, rows: Sequence[Any]) -> list[ConversationMessageView]:
+    """Messages as GET shows them, of rows that hold a whole ``message`` and whether it ``has_attachments``."""
+    attached = [row["message"] for row in rows if row["has_attachments"]]
+    attachments = await _attachments_of(db, attached) if attached else {}
+    return [_view(row["message"], attachments.get(row["message"]["id"], [])) for row in rows]
 
 
 _PLAIN_FIELDS = [name for name in ConversationMessageView.__struct_fields__ if name not in ("meta", "attachments")]
@@ -261,3 +326,58 @@ async def _attachments_of(db: Any, messages: Sequence[Any]) -> dict[uuid.UUID, l
         view = MessageAttachmentView(**{name: row[name] for name in MessageAttachmentView.__struct_fields__})
         attachments.setdefault(row["message_id"], []).append(view)
     return attachments
+
+
+class Bare(msgspec.Struct, frozen=True, kw_only=True):
+    """A report that came with others in one webhook, whose receipt is not kept here."""
+
+    workspace_id: uuid.UUID
+    message_id: uuid.UUID | None
+    provider: str
+    provider_message_id: str
+    reported: str
+    status: str | None
+    error_code: str | None
+    error_message: str | None
+    reported_at: datetime
+    at: datetime
+
+
+_NOTE_BARE = f"""
+WITH news AS (
+    INSERT INTO delivery_reports (workspace_id, id, message_id, provider, provider_message_id, reported, status,
+        error_code, error_message, reported_at, created_at, updated_at)
+    SELECT workspace_id, id, message_id, provider, provider_message_id, reported, status,
+        error_code, error_message, reported_at, at, at
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                $9::text[], $10::timestamptz[], $11::timestamptz[])
+        AS i (workspace_id, id, message_id, provider, provider_message_id, reported, status, error_code, error_message,
+              reported_at, at)
+    ORDER BY workspace_id, provider, provider_message_id, reported
+    ON CONFLICT (workspace_id, provider, provider_message_id, reported) DO NOTHING
+    RETURNING workspace_id, id AS report_id, message_id, status, error_code, error_message, reported_at
+),
+{_MOVED}
+SELECT message, has_attachments FROM moved
+"""
+
+
+async def note_without_receipts(db: Any, reports: Sequence[Bare]) -> list[Fact]:
+    """Each report is kept once, and their messages have moved forward; what is to be told of them is returned."""
+    if not reports:
+        return []
+    rows = await db.fetch(
+        _NOTE_BARE,
+        [report.workspace_id for report in reports],
+        [new_id() for _ in reports],
+        [report.message_id for report in reports],
+        [report.provider for report in reports],
+        [report.provider_message_id for report in reports],
+        [report.reported for report in reports],
+        [report.status for report in reports],
+        [report.error_code for report in reports],
+        [report.error_message for report in reports],
+        [report.reported_at for report in reports],
+        [report.at for report in reports],
+    )
+    return await _status_changed(db, rows)

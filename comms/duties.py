@@ -9,9 +9,12 @@ import msgspec
 
 from comms import campaigns, conversations, delivery, idempotency, invitations, invoices, jobs, receipts
 from comms.agents import sweeps
+from comms.consent import answers, hearing
 from comms.contacts import files
 from comms.database import Database
+from comms.mail import events as mail_events
 from comms.media import FETCH, REMOVE, Media
+from comms.outbox import SEND, lines
 from comms.search.following import keep_up
 from comms.settings import Settings
 from comms.vault import Vault
@@ -35,7 +38,13 @@ class Again(Protocol):
     async def recall(self) -> Any: ...
 
 
-def of(database: Database, vault: Vault, settings: Settings, *, media: Media, replays: Again) -> Duties:
+class Bell(Protocol):
+    """Hears that something may be due to be sent."""
+
+    def ring(self) -> None: ...
+
+
+def of(database: Database, vault: Vault, settings: Settings, *, media: Media, replays: Again, sender: Bell) -> Duties:
     """All there is to do for one process's worker."""
 
     async def fetch(payload: dict[str, Any]) -> None:
@@ -53,6 +62,16 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
     async def mail_invitation(payload: dict[str, Any]) -> None:
         await invitations.mail(database, vault, settings, payload)
 
+    async def answer_consent(payload: dict[str, Any]) -> None:
+        await answers.answer(database, *jobs.uuids(payload, "workspaceId", "entryId"))
+
+    async def send(payload: dict[str, Any]) -> None:
+        sender.ring()
+
+    async def release() -> None:
+        if await lines.release(database):
+            sender.ring()
+
     async def join_parked() -> None:
         async with database.alone() as db:
             told = await delivery.join_all_parked(db)
@@ -66,10 +85,15 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
             receipts.RETRY: do_again,
             files.RUN: import_contacts,
             invitations.MAIL: mail_invitation,
+            hearing.ANSWER: answer_consent,
+            SEND: send,
         },
         rounds=[
             (1.0, partial(keep_up, database)),
+            (1.0, release),
             (5.0, join_parked),
+            (5.0, partial(lines.mend, database)),
+            (5.0, partial(mail_events.join_parked, database)),
             (5.0, partial(conversations.wake, database)),
             (15.0, partial(campaigns.start_due, database)),
             (60.0, media.recall),

@@ -7,6 +7,7 @@ Refused
 ├── Conflict           it contradicts what is already there; ``fields`` are taken by the row ``conflicting_id``
 ├── Stale              it was meant for another version of the row; ``current`` is the one there is
 ├── Reused             a key that must be new came with another request
+├── Unsendable         it is understood, and cannot be sent to whom it is for: ``code`` tells programs why
 ├── TooMany            they have asked too often: ``retry_after`` seconds
 ├── Unavailable        whom we would have to ask does not answer
 └── Invalid            a field says what it must not; ``errors`` names each
@@ -65,6 +66,16 @@ class Stale(Refused):
 
 class Reused(Refused):
     """This key was used for something else."""
+
+
+class Unsendable(Refused):
+    """This cannot be sent; ``field`` is what to change, if anything can be."""
+
+    def __init__(self, code: str, words: str, *, field: str = "to") -> None:
+        self.code = code
+        self.field = field
+        self.named = ((field, words),)
+        super().__init__(words)
 
 
 class TooMany(Refused):

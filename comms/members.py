@@ -41,13 +41,14 @@ async def of(db: AsyncSession, identity: Identity) -> WorkspaceMember:
 
 
 async def change(db: AsyncSession, own: Standing, member: WorkspaceMember, values: dict[str, Any]) -> None:
-    """The member has this role and these permissions. ``own`` is what ``in_turn`` has returned."""
+    """The member has this role, these permissions and this phone. ``own`` is what ``in_turn`` has returned."""
     before = standing_of(member)
     after = Standing(values.get("role", before.role), values.get("permissions", before.permissions))
     refuse_more_than_own(own, before, after)
     if before.role == "owner" and after.role != "owner" and member.is_active:
         await _refuse_without_owner(db, member)
     member.role, member.permissions = after.role, dict(after.permissions)
+    member.phone = values.get("phone", member.phone)
 
 
 async def deactivate(db: AsyncSession, own: Standing, member: WorkspaceMember) -> bool:

@@ -41,4 +41,16 @@ SOCKETS = Gauge("comms_sockets", "Open websockets.", registry=REGISTRY)
 CLOSED = Counter("comms_sockets_closed", "Websockets closed by us, by code.", ["code"], registry=REGISTRY)
 QUEUE_AGE = Gauge("comms_queue_age_seconds", "Age of the oldest job that is due.", registry=REGISTRY)
 WAITING = Gauge("comms_waiting", "Webhooks no lane has taken yet.", ["groups"], registry=REGISTRY)
+SENDS = Counter(
+    "comms_sends", "Messages given to providers, by what came of it.", ["provider", "outcome"], registry=REGISTRY
+)
+SEND_SECONDS = Histogram(
+    "comms_send_seconds",
+    "From a request to a provider to its answer.",
+    ["provider"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
+    registry=REGISTRY,
+)
+OUTBOX_AGE = Gauge("comms_outbox_age_seconds", "Age of the oldest message that should have left.", registry=REGISTRY)
+OUTBOX = Gauge("comms_outbox_messages", "Messages that should have left and have not.", registry=REGISTRY)
 MEDIA = Counter("comms_media", "Attachments fetched, by what came of it.", ["outcome"], registry=REGISTRY)

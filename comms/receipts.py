@@ -40,13 +40,14 @@ WHERE kept.state <> 'processed'
 # In the order of identities, so that two groups with the same webhooks cannot deadlock.
 _KEEP = f"""
 INSERT INTO webhook_receipts AS kept (workspace_id, id, connection_id, provider, kind, identity, method, url, headers,
-    body, state, reason, message_id, next_attempt_at, created_at, updated_at)
+    body, storage_key, state, reason, message_id, next_attempt_at, created_at, updated_at)
 SELECT workspace_id, id, connection_id, provider, kind, identity, method, url, headers::jsonb,
-    body, state, reason, message_id, next_attempt_at, at, at
+    body, storage_key, state, reason, message_id, next_attempt_at, at, at
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::bytea[], $11::text[], $12::text[], $13::uuid[], $14::timestamptz[], $15::timestamptz[])
+            $9::text[], $10::bytea[], $11::text[], $12::text[], $13::uuid[], $14::timestamptz[], $15::timestamptz[],
+            $16::text[])
     AS n (workspace_id, id, connection_id, provider, kind, identity, method, url, headers,
-          body, state, reason, message_id, next_attempt_at, at)
+          body, state, reason, message_id, next_attempt_at, at, storage_key)
 ORDER BY workspace_id, connection_id, kind, identity
 {ONCE}
 """
@@ -126,6 +127,7 @@ async def keep(db: Any, receipts: Sequence[Receipt]) -> None:
         [receipt.message_id for receipt in kept],
         [receipt.next_attempt_at for receipt in kept],
         [webhook.at for webhook in webhooks],
+        [getattr(webhook, "storage_key", None) for webhook in webhooks],  # only a mail has one
     )
 
 

@@ -8,9 +8,13 @@ import structlog
 from sqlalchemy import select
 
 from comms import arrivals, delivery, jobs, receipts
+from comms.calls.taking import Calls
 from comms.database import Database
 from comms.directory import Connection, Directory
 from comms.groups import Groups
+from comms.mail import events as mail_events
+from comms.mail import passage
+from comms.mail.intake import Intake
 from comms.providers import DIALECTS, wire
 from comms.providers.base import Request
 from models.base import now
@@ -30,11 +34,17 @@ class Replays:
         directory: Directory,
         messages: Groups[arrivals.Arrival, arrivals.Received],
         reports: Groups[delivery.Reported, delivery.Noted],
+        calls: Calls,
+        mails: Intake,
+        mail_events: Groups[mail_events.Batch, mail_events.Kept],
     ) -> None:
         self._database = database
         self._directory = directory
         self._messages = messages
         self._reports = reports
+        self._calls = calls
+        self._mails = mails
+        self._mail_events = mail_events
         self._few_at_once = asyncio.Semaphore(4)
 
     async def replay(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> WebhookReceipt | None:
@@ -68,9 +78,6 @@ class Replays:
                 await jobs.enqueue(db, receipts.RETRY, bells)
 
     async def _again(self, receipt: WebhookReceipt) -> None:
-        dialect = DIALECTS.get(receipt.provider)
-        if dialect is None:
-            return  # mail: kept until it can be read
         connection = self._directory.find(str(receipt.connection_id)) or Connection(
             id=receipt.connection_id, workspace_id=receipt.workspace_id, provider=receipt.provider, credentials=None
         )
@@ -79,10 +86,20 @@ class Replays:
         # The message came when its webhook came.
         at = receipt.created_at
         try:
+            if receipt.kind == passage.KIND:
+                await self._mails.again(connection, request, receipt.storage_key, at, retried)
+                return
+            if receipt.kind == mail_events.KIND:
+                elements = wire.json_of(receipt.body)
+                await self._mail_events.add(mail_events.Batch(connection, request, elements, at, retried))
+                return
+            dialect = DIALECTS[receipt.provider]
             opened = wire.reopened(request)
             if receipt.kind == arrivals.KIND:
                 message = dialect.message_of(opened)
                 await self._messages.add(arrivals.Arrival(connection, request, message, at, retried))
+            elif receipt.kind.startswith("voice"):
+                await self._calls.take(receipt.kind, connection, request, opened, at=at, retried=retried)
             else:
                 report = dialect.report_of(opened)
                 await self._reports.add(delivery.Reported(connection, request, report, at, retried))
@@ -94,11 +111,6 @@ class Replays:
         """A webhook that could not even be read is kept, and tried again later."""
         async with self._few_at_once, self._database.alone() as db:
             await receipts.keep_failed(db, webhook, error)
-
-    async def keep_unread(self, webhook: receipts.Webhook, reason: str) -> None:
-        """A genuine webhook that nothing here reads yet is kept with the reason."""
-        async with self._few_at_once, self._database.alone() as db:
-            await receipts.keep(db, [receipts.Receipt(webhook, state="unmapped", reason=reason)])
 
     async def _find(self, workspace_id: uuid.UUID, receipt_id: uuid.UUID) -> WebhookReceipt | None:
         async with self._database.workspace(workspace_id) as db:

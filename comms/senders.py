@@ -13,8 +13,8 @@ from models.base import new_id
 _MEET = """
 WITH n AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
-                         $8::text[], $9::timestamptz[])
-        AS n (workspace_id, contact_id, point_id, kind, value, phone, first_name, source, at)
+                         $8::text[], $9::timestamptz[], $10::text[])
+        AS n (workspace_id, contact_id, point_id, kind, value, phone, first_name, source, at, email)
 ),
 won AS (
     INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, is_primary, created_at, updated_at)
@@ -22,8 +22,8 @@ won AS (
     ON CONFLICT (workspace_id, kind, value) DO NOTHING
     RETURNING workspace_id, contact_id
 )
-INSERT INTO contacts (workspace_id, id, phone, first_name, source, created_at, updated_at)
-SELECT n.workspace_id, n.contact_id, n.phone, n.first_name, n.source, n.at, n.at
+INSERT INTO contacts (workspace_id, id, phone, email, first_name, source, created_at, updated_at)
+SELECT n.workspace_id, n.contact_id, n.phone, n.email, n.first_name, n.source, n.at, n.at
 FROM n JOIN won USING (workspace_id, contact_id)
 RETURNING id
 """
@@ -49,6 +49,11 @@ class Stranger(msgspec.Struct, frozen=True):
         """The address, where it is a phone number."""
         return self.address.value if self.address.kind is AddressKind.PHONE else None
 
+    @property
+    def email(self) -> str | None:
+        """The address, where it is one of e-mail."""
+        return self.address.value if self.address.kind is AddressKind.EMAIL else None
+
 
 class Met(msgspec.Struct, frozen=True):
     """The contact of a ``Stranger``, and whether it is ours or somebody was quicker."""
@@ -73,6 +78,7 @@ async def meet(db: Any, strangers: Sequence[Stranger]) -> list[Met]:
             [stranger.name for stranger in strangers],
             [stranger.source for stranger in strangers],
             [stranger.at for stranger in strangers],
+            [stranger.email for stranger in strangers],
         )
     }
     late = [stranger for stranger, id_ in zip(strangers, ids, strict=True) if id_ not in made]

@@ -7,7 +7,8 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from comms import arrivals, delivery, duties, jobs, metrics, migrations
+from comms import arrivals, delivery, duties, jobs, metrics, migrations, outbox
+from comms.calls.taking import Calls
 from comms.clerk import Clerk
 from comms.database import Database, Urls
 from comms.directory import Directory
@@ -15,7 +16,16 @@ from comms.embedded import Embedded
 from comms.events import Told
 from comms.groups import Groups
 from comms.hub import Hub
+from comms.mail import events as mail_events
+from comms.mail import passage
+from comms.mail.intake import Intake
+from comms.mail.story import Story
+from comms.mail.tokens import Tokens
 from comms.media import Media
+from comms.media.publishing import Publishing
+from comms.outbox import transports
+from comms.outbox.packing import Packing
+from comms.outbox.sender import Sender
 from comms.passwords import Passwords
 from comms.replays import Replays
 from comms.settings import Settings
@@ -53,14 +63,34 @@ class Service:
         self.reports: Groups[delivery.Reported, delivery.Noted] = Groups(
             delivery.KIND, self.database, delivery.note, delivery.spoil
         )
-        self.replays = Replays(self.database, self.directory, self.arrivals, self.reports)
+        self.calls = Calls(self.database, settings.server.public_url)
         self.media = Media(self.database, self.directory, settings.media)
+        mail = Story(Tokens(settings.security))
+        self.mails: Groups[passage.Arrived, passage.Received] = Groups(
+            passage.KIND, self.database, mail.receive, mail.spoil, lanes=1
+        )
+        self.intake = Intake(self.database, self.media, self.mails)
+        self.mail_events: Groups[mail_events.Batch, mail_events.Kept] = Groups(
+            mail_events.KIND, self.database, mail_events.note, mail_events.spoil, lanes=1
+        )
+        self.replays = Replays(
+            self.database, self.directory, self.arrivals, self.reports, self.calls, self.intake, self.mail_events
+        )
+        self.publishing = Publishing(settings.security, settings.server.public_url)
+        self.sender = Sender(
+            self.database,
+            self.directory,
+            transports.all_of(settings),
+            Packing(self.database, self.publishing, settings.server.public_url),
+        )
         self.passwords = Passwords()
         self.clerk = None if settings.clerk is None else Clerk(settings.clerk)
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
         self.hub.on_closed = lambda code: metrics.CLOSED.labels(str(code)).inc()
-        duties_here = duties.of(self.database, self.vault, settings, media=self.media, replays=self.replays)
+        duties_here = duties.of(
+            self.database, self.vault, settings, media=self.media, replays=self.replays, sender=self.sender
+        )
         self._worker = Worker(self.database, duties_here) if worker else None
         self._watch: asyncio.Task[Any] | None = None
         self._started = False
@@ -76,8 +106,11 @@ class Service:
         await self.directory.start()
         await self.arrivals.start()
         await self.reports.start()
+        await self.mails.start()
+        await self.mail_events.start()
         await self.hub.start()
         if self._worker is not None:
+            await self.sender.start()
             await self._worker.start()
 
     async def stop(self) -> None:
@@ -93,9 +126,12 @@ class Service:
         try:
             async with asyncio.timeout(self.settings.server.drain_seconds + STOP_SECONDS):
                 if self._worker is not None:
-                    await self._worker.stop(min(20, self.settings.server.drain_seconds))
+                    grace_seconds = min(20, self.settings.server.drain_seconds)
+                    await asyncio.gather(self._worker.stop(grace_seconds), self.sender.stop(grace_seconds))
                 await self.arrivals.stop()
                 await self.reports.stop()
+                await self.mails.stop()
+                await self.mail_events.stop()
                 await self.hub.stop()
                 await self.directory.stop()
                 await self.database.close()
@@ -108,6 +144,7 @@ class Service:
             async with asyncio.timeout(3):
                 current = await migrations.is_current(self.database)
                 queue_age = await jobs.queue_age(self.database)
+                waiting = await outbox.waiting(self.database)
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             log.warning("readiness.no_database", error=type(error).__name__)
             return {
@@ -115,6 +152,7 @@ class Service:
                 "database": False,
                 "migrations": None,
                 "queueAgeSeconds": None,
+                "outboxAgeSeconds": None,
                 "hubLagSeconds": None,
             }
         lag = self.hub.lag()
@@ -123,6 +161,7 @@ class Service:
             "database": True,
             "migrations": current,
             "queueAgeSeconds": round(queue_age, 3),
+            "outboxAgeSeconds": round(waiting.age_seconds, 3),
             "hubLagSeconds": round(lag, 3),
         }
 
@@ -130,11 +169,14 @@ class Service:
         """The gauges are current: called before they are read."""
         metrics.HUB_LAG.set(self.hub.lag())
         metrics.SOCKETS.set(self.hub.sockets)
-        for groups in (self.arrivals, self.reports):
+        for groups in (self.arrivals, self.reports, self.mails, self.mail_events):
             metrics.WAITING.labels(groups.name).set(groups.waiting)
         with contextlib.suppress(SQLAlchemyError, OSError, TimeoutError):
             async with asyncio.timeout(2):
                 metrics.QUEUE_AGE.set(await jobs.queue_age(self.database))
+                waiting = await outbox.waiting(self.database)
+                metrics.OUTBOX.set(waiting.messages)
+                metrics.OUTBOX_AGE.set(waiting.age_seconds)
 
     def _told(self, told: Told) -> None:
         self.hub.told(told)

@@ -29,10 +29,11 @@ TAKES_THE_MESSAGE = f"""
 """The rule, for a row ``i`` of arrivals (workspace_id, channel, at) and its contact point ``p``."""
 
 _OPEN = """
-INSERT INTO conversations (workspace_id, id, contact_id, channel, status, phone_number_id, created_at, updated_at)
-SELECT workspace_id, id, contact_id, channel, 'active', phone_number_id, at, at
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::timestamptz[])
-    AS n (workspace_id, id, contact_id, channel, phone_number_id, at)
+INSERT INTO conversations (workspace_id, id, contact_id, channel, status, subject, phone_number_id, created_at,
+    updated_at)
+SELECT workspace_id, id, contact_id, channel, 'active', subject, phone_number_id, at, at
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::timestamptz[], $7::text[])
+    AS n (workspace_id, id, contact_id, channel, phone_number_id, at, subject)
 ORDER BY workspace_id, contact_id, channel
 ON CONFLICT (workspace_id, contact_id, channel) WHERE status = 'active' AND contact_id IS NOT NULL DO NOTHING
 RETURNING id
@@ -52,8 +53,9 @@ class Opening(msgspec.Struct, frozen=True):
     workspace_id: uuid.UUID
     contact_id: uuid.UUID | None
     channel: Any
-    phone_number_id: uuid.UUID
+    phone_number_id: uuid.UUID | None
     at: datetime
+    subject: str | None = None
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -80,6 +82,7 @@ async def open_for(db: Any, openings: Sequence[Opening]) -> list[Opened]:
             [opening.channel for opening in openings],
             [opening.phone_number_id for opening in openings],
             [opening.at for opening in openings],
+            [opening.subject for opening in openings],
         )
     }
     late = [opening for opening, id_ in zip(openings, ids, strict=True) if id_ not in made]

@@ -11,6 +11,7 @@ import phonenumbers
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms.consent import hours
 from comms.errors import Invalid
 from models.base import now
 from models.core import User, Workspace, WorkspaceMember
@@ -124,6 +125,20 @@ def _locale(value: Any) -> str | None:
     return None if known else "is not a language tag, such as en or de-CH"
 
 
+LONGEST_ANSWER = 1600
+
+
+def _answers(value: Any) -> str | None:
+    is_known = (
+        isinstance(value, dict)
+        and value.keys() <= {"stop", "start", "help"}
+        and all(isinstance(text, str) and 0 < len(text.strip()) <= LONGEST_ANSWER for text in value.values())
+    )
+    return (
+        None if is_known else f"must be an object of stop, start and help, texts of at most {LONGEST_ANSWER} characters"
+    )
+
+
 _LAWS: Mapping[str, Callable[[Any], str | None]] = {
     "reopenWithin": _seconds,
     "branding": _object,
@@ -133,6 +148,8 @@ _LAWS: Mapping[str, Callable[[Any], str | None]] = {
     "timezone": _timezone,
     "defaultCountry": _country,
     "locale": _locale,
+    "quietHours": hours.mistake,
+    "keywordAnswers": _answers,
     "custom": _object,
 }
 """Every setting, with what says why a value is refused."""

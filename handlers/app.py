@@ -25,6 +25,7 @@ from handlers import (
     live,
     marketing,
     me,
+    media,
     members,
     openapi,
     orchestration,
@@ -85,6 +86,7 @@ def create_api(*, to_be_described: bool = False) -> Litestar:
     return Litestar(
         route_handlers=[
             health.routes,
+            media.routes,
             *serving.routes(),
             live.live,
             Router(

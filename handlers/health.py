@@ -26,6 +26,10 @@ class Readiness(msgspec.Struct, rename="camel"):
     queue_age_seconds: Annotated[
         float | None, msgspec.Meta(description="How long the oldest job has waited, in seconds.", examples=[0.2])
     ]
+    outbox_age_seconds: Annotated[
+        float | None,
+        msgspec.Meta(description="How long the oldest message has waited that should have left.", examples=[0.0]),
+    ]
     hub_lag_seconds: Annotated[
         float | None, msgspec.Meta(description="How far the screens are behind the log, in seconds.", examples=[0.01])
     ]

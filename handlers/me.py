@@ -9,7 +9,7 @@ from litestar import Router, get, patch, put
 from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import people, workspaces
+from comms import events, members, people, workspaces
 from comms.credentials import Identity
 from comms.errors import Invalid
 from comms.passwords import LONGEST, SHORTEST
@@ -19,7 +19,8 @@ from handlers import shapes
 from handlers.given import Asker, Db, Here, Request
 from handlers.guards import in_full, person, reader
 from handlers.problems import TRIES
-from models.core import Area, Level, Role, TokenScope, User
+from models.core import Area, Level, Role, TokenScope, User, WorkspaceMemberView
+from models.types import Phone
 
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Link = Annotated[str, msgspec.Meta(max_length=1_000, pattern=r"^https?://[^\s]+$")]
@@ -63,6 +64,12 @@ class NewPassword(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     new_password: Annotated[str, msgspec.Meta(min_length=SHORTEST, max_length=LONGEST)]
     old_password: Annotated[str, msgspec.Meta(max_length=LONGEST)] | None = None
+
+
+class MyPhone(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """The phone that calls are put through to; null for none."""
+
+    phone: Annotated[str, msgspec.Meta(max_length=40, extra={"law": Phone().normalise})] | None
 
 
 class ClerkToken(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -138,6 +145,19 @@ async def put_password(service: Here, request: Request, identity: Asker, data: J
     )
 
 
+@put("/me/phone", operation_id="put_my_phone", guards=[person])
+async def put_phone(db: Db, identity: Asker, data: JSONBody[MyPhone]) -> WorkspaceMemberView:
+    """Calls of this workspace that are yours to take ring there from now on."""
+    member = await members.of(db, identity)
+    before = msgspec.convert(member, WorkspaceMemberView, from_attributes=True)
+    member.phone = data.phone
+    await db.flush()
+    view = msgspec.convert(member, WorkspaceMemberView, from_attributes=True)
+    if before.phone != view.phone:
+        events.record(db, "workspace_member.updated", member, view, before=before)
+    return view
+
+
 @put("/me/clerk-user", operation_id="put_my_clerk_user", guards=[in_full])
 async def put_clerk_user(service: Here, identity: Asker, data: JSONBody[ClerkToken]) -> MeView:
     """Come in by Clerk from now on, as whoever Clerk says `token` is of. 409 when that is somebody else here."""
@@ -148,4 +168,4 @@ async def _user(db: AsyncSession, identity: Identity) -> User:
     return await db.get_one(User, identity.user_id)
 
 
-routes = Router("/", tags=["core"], route_handlers=[read, change, put_password, put_clerk_user])
+routes = Router("/", tags=["core"], route_handlers=[read, change, put_password, put_phone, put_clerk_user])

@@ -18,7 +18,7 @@ from handlers.guards import person, reads, writes
 from handlers.resource import READ, crud
 from models.access import WorkspaceInvitation, WorkspaceInvitationView
 from models.core import Area, Level, Role, WorkspaceMember, WorkspaceMemberView
-from models.types import Email
+from models.types import Email, Phone
 
 Permissions = dict[Area, Level]
 
@@ -36,6 +36,9 @@ class WorkspaceMemberChange(msgspec.Struct, rename="camel", forbid_unknown_field
 
     role: Role | msgspec.UnsetType = msgspec.UNSET
     permissions: Permissions | msgspec.UnsetType = msgspec.UNSET
+    phone: Annotated[str, msgspec.Meta(max_length=40, extra={"law": Phone().normalise})] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
 
 
 class IssuedInvitation(WorkspaceInvitationView, kw_only=True):
@@ -94,7 +97,7 @@ async def revoke(db: Db, identity: Asker, row_id: RowId) -> None:
 
 @patch("/{row_id:uuid}", operation_id="change_workspace_member", guards=[writes("members")])
 async def change(db: Db, identity: Asker, row_id: RowId, data: JSONBody[WorkspaceMemberChange]) -> WorkspaceMemberView:
-    """Give a member another role or other permissions; only an owner makes owners, and one is always left."""
+    """Give a member another role, permissions or phone; only an owner makes owners, and one is always left."""
     own = await stories.in_turn(db, identity)
     row = await members.find(db, identity, row_id, to_change=True)
     before = members.shown(row)

@@ -25,6 +25,7 @@ from comms.errors import (
     TooMany,
     Unauthenticated,
     Unavailable,
+    Unsendable,
 )
 from handlers.shapes import msgspec_camel
 from models.base import Base
@@ -142,7 +143,7 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
     return Problem(500, detail="Something went wrong on our side; the request id finds it in our log."), {}
 
 
-_REFUSED: Mapping[type[Refused], int] = {Forbidden: 403, Missing: 404, Reused: 422}
+_REFUSED: Mapping[type[Refused], int] = {Forbidden: 403, Missing: 404, Reused: 422, Unsendable: 422}
 
 
 def _known(error: Refused) -> type[Refused]:

@@ -9,11 +9,11 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, Stamped, TenantRow, View, new_id, one_of, refers, refers_to_member, tenant_table
-from models.types import Email
+from models.types import Email, Phone
 
 SubscriptionTier = Literal["free", "starter", "professional", "enterprise"]
 Role = Literal["owner", "admin", "member", "viewer"]
-Provider = Literal["twilio", "signalwire", "sendgrid"]
+Provider = Literal["twilio", "signalwire", "sendgrid", "smtp"]
 TokenScope = Literal["read", "write", "admin"]
 Area = Literal["agents", "packs", "billing", "members"]
 Level = Literal["none", "read", "write"]
@@ -73,8 +73,9 @@ class WorkspaceView(View, kw_only=True):
 
     A PATCH of ``settings`` changes the keys it names, and null removes one. ``reopenWithin`` is in seconds (7 days
     unless set), ``invoicePrefix`` has 20 characters at most, ``timezone`` is an IANA name, ``defaultCountry`` two
-    letters, ``locale`` a language tag; ``branding``, ``features`` and ``notifications`` are objects, and ``custom`` is
-    an object that is yours alone.
+    letters, ``locale`` a language tag; ``quietHours`` is ``{"start": "21:00", "end": "08:00"}``, or false for none, and
+    ``keywordAnswers`` the texts that answer ``stop``, ``start`` and ``help``; ``branding``, ``features`` and
+    ``notifications`` are objects, and ``custom`` is an object that is yours alone.
     """
 
     id: ReadOnly[uuid.UUID]
@@ -142,6 +143,7 @@ class WorkspaceMember(TenantRow, Base):
     )
 
     user_id: Mapped[uuid.UUID]
+    phone: Mapped[str | None] = mapped_column(Phone)
     role: Mapped[str] = mapped_column(default="member")
     permissions: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     invited_by: Mapped[uuid.UUID | None]
@@ -154,6 +156,13 @@ class WorkspaceMemberView(View, kw_only=True):
 
     id: ReadOnly[uuid.UUID]
     user_id: ReadOnly[uuid.UUID]
+    phone: (
+        Annotated[
+            str,
+            msgspec.Meta(description="The phone that calls are put through to, in E.164.", examples=["+14155550111"]),
+        ]
+        | None
+    )
     role: Role
     permissions: dict[Area, Level]
     invited_by: ReadOnly[uuid.UUID | None]

@@ -15,7 +15,12 @@ WORKSPACE_SETTING = "app.workspace_id"
 
 _CURRENT = f"(SELECT nullif(current_setting('{WORKSPACE_SETTING}', true), '')::uuid)"
 
-RIGHTS = {"agent_action_audit_log": "SELECT, INSERT", "events": "SELECT, INSERT", "users": "SELECT"}
+RIGHTS = {
+    "agent_action_audit_log": "SELECT, INSERT",
+    "consent_entries": "SELECT, INSERT",
+    "events": "SELECT, INSERT",
+    "users": "SELECT",
+}
 """What ``comms_web`` may do where that is not everything: logs are only added to, a user is not one workspace's."""
 
 

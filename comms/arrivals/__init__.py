@@ -5,11 +5,11 @@ told of it; ``known`` and ``strangers`` are shortcuts of one statement each, wit
 """
 
 from comms.arrivals.known import receive_from_known
-from comms.arrivals.passage import KIND, Arrival, Received
-from comms.arrivals.story import receive, spoil
+from comms.arrivals.passage import KIND, Arrival, Passage, Received
+from comms.arrivals.story import enter, receive, spoil
 from comms.arrivals.strangers import receive_from_strangers
 
 SHORTCUTS = (receive_from_known, receive_from_strangers)
 """What is tried first, one after the other; the story takes what they leave."""
 
-__all__ = ["KIND", "SHORTCUTS", "Arrival", "Received", "receive", "spoil"]
+__all__ = ["KIND", "SHORTCUTS", "Arrival", "Passage", "Received", "enter", "receive", "spoil"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from comms import receipts
 from comms.arrivals.passage import KIND, Passage
+from comms.consent.keywords import speaks_of_it
 from comms.events import encode
 from models.base import new_id
 
@@ -83,9 +84,13 @@ def noted(rows: str) -> str:
 
 
 def is_plain(passage: Passage) -> bool:
-    """Whether a shortcut may try: the sender can be known, nothing is attached, and it is the first try."""
+    """Whether a shortcut may try: the sender can be known, nothing is attached, and it is the first try.
+
+    Nor does it say anything about hearing from us, which the story takes down.
+    """
     arrival = passage.arrival
-    return not arrival.message.media and arrival.retried is None and passage.is_of_somebody
+    is_first = not arrival.message.media and arrival.retried is None and passage.is_of_somebody
+    return is_first and not speaks_of_it(arrival.message)
 
 
 def cut(data: bytes, *gaps: uuid.UUID) -> list[str]:

@@ -65,6 +65,7 @@ def contact_created(stranger: senders.Stranger, contact_id: uuid.UUID) -> Fact:
             ContactView(
                 id=contact_id,
                 phone=stranger.phone,
+                email=stranger.email,
                 first_name=stranger.name,
                 source=stranger.source,
                 created_at=stranger.at,
@@ -88,6 +89,7 @@ def conversation_created(opening: threads.Opening, conversation_id: uuid.UUID) -
                 id=conversation_id,
                 contact_id=opening.contact_id,
                 channel=opening.channel,
+                subject=opening.subject,
                 phone_number_id=opening.phone_number_id,
                 created_at=opening.at,
                 updated_at=opening.at,

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from comms import receipts
+from comms.consent.keywords import Said
 from comms.directory import Connection
-from comms.providers.base import AddressKind, InboundMessage, Request
+from comms.providers.base import AddressKind, Channel, InboundMessage, Request
 
 KIND = "messages"
 
@@ -50,6 +51,7 @@ class Passage(msgspec.Struct, gc=False):
     twin: "Passage | None" = None
     kept: bool = False
     opened: bool = False  # a conversation of its own, for a sender nobody can know
+    said: Said | None = None  # about hearing from us
 
     @property
     def workspace_id(self) -> uuid.UUID:
@@ -81,15 +83,22 @@ class Passage(msgspec.Struct, gc=False):
 
     @property
     def content_type(self) -> Any:
-        """``media`` when there is nothing to read, else ``text``."""
+        """``media`` when there is nothing to read, else ``text``; that somebody calls is what nobody has written."""
         message = self.arrival.message
+        if message.channel is Channel.CALL:
+            return "system"
         return "media" if message.media and not message.content.strip() else "text"
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The provider's further facts; ``mediaMissing`` when it announced more items than it sent."""
+        """The provider's further facts; ``mediaMissing`` when it announced more items than it sent.
+
+        ``consent`` is what we have read in it about hearing from us.
+        """
         message = self.arrival.message
         metadata = {**message.details, "account": message.account, "segments": message.segments}
         if message.media_announced > len(message.media):
             metadata["mediaMissing"] = message.media_announced - len(message.media)
+        if self.said is not None:
+            metadata["consent"] = {"says": self.said.says, "words": self.said.words, "plainWords": self.said.plainly}
         return metadata

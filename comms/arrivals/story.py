@@ -8,13 +8,22 @@ from comms import receipts, senders, threads
 from comms.arrivals.facts import contact_created, conversation_created
 from comms.arrivals.keeping import keep
 from comms.arrivals.passage import Arrival, Passage, Received
+from comms.consent.hearing import hear
+from comms.consent.keywords import said_in
 from comms.events import Fact, Told, tell
 from comms.providers.base import AddressKind, Channel
 from models.base import new_id
 
 
 async def receive(db: Any, arrivals: Sequence[Arrival]) -> tuple[list[Received], Told]:
-    """Messages have reached our numbers: their place is found, each is kept once, and it is said."""
+    """Messages have reached our numbers: their place is found, each is kept once, heeded, and it is said."""
+    passages, facts = await enter(db, arrivals)
+    await receipts.keep(db, [_receipt(passage) for passage in passages])
+    return [_outcome(passage) for passage in passages], await tell(db, facts)
+
+
+async def enter(db: Any, arrivals: Sequence[Arrival]) -> tuple[list[Passage], list[Fact]]:
+    """Each message has its place, is kept once and heeded; the facts are the caller's to tell, no receipt is kept."""
     passages = await _find(db, arrivals)
     coming = _to_keep(passages)
     facts: list[Fact] = []
@@ -22,8 +31,8 @@ async def receive(db: Any, arrivals: Sequence[Arrival]) -> tuple[list[Received],
         facts += await _meet(db, coming)
         facts += await _open(db, coming)
         facts += await keep(db, coming)
-    await receipts.keep(db, [_receipt(passage) for passage in passages])
-    return [_outcome(passage) for passage in passages], await tell(db, facts)
+        facts += await hear(db, [passage for passage in coming if passage.kept])
+    return passages, facts
 
 
 async def spoil(db: Any, arrival: Arrival, error: Exception) -> tuple[list[Received], Told]:
@@ -69,6 +78,8 @@ async def _find(db: Any, arrivals: Sequence[Arrival]) -> list[Passage]:
     )
     for passage, row in zip(passages, rows, strict=True):
         passage.number_id, passage.contact_id, passage.conversation_id, passage.message_id = row
+        if passage.is_of_somebody:
+            passage.said = said_in(passage.arrival.message.content, passage.arrival.message.details)
     return passages
 
 

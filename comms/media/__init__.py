@@ -2,6 +2,6 @@
 
 from comms.media.announcements import FETCH, REMOVE, Announced, announce
 from comms.media.fetching import Media
-from comms.media.keeping import NotKept
+from comms.media.keeping import NotKept, Unkept
 
-__all__ = ["FETCH", "REMOVE", "Announced", "Media", "NotKept", "announce"]
+__all__ = ["FETCH", "REMOVE", "Announced", "Media", "NotKept", "Unkept", "announce"]

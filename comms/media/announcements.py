@@ -25,14 +25,18 @@ class Announced(msgspec.Struct, frozen=True, gc=False):
     source_url: str
     declared_type: str | None
     at: datetime
+    file_name: str | None = None
+    content_id: str | None = None
 
 
 _ANNOUNCE = """
 INSERT INTO message_attachments (workspace_id, id, message_id, connection_id, position, source_url, declared_type,
-    state, attempts, next_attempt_at, created_at, updated_at)
-SELECT workspace_id, id, message_id, connection_id, position, source_url, declared_type, 'pending', 0, at, at, at
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::int[], $6::text[], $7::text[], $8::timestamptz[])
-    AS n (workspace_id, id, message_id, connection_id, position, source_url, declared_type, at)
+    file_name, content_id, state, attempts, next_attempt_at, created_at, updated_at)
+SELECT workspace_id, id, message_id, connection_id, position, source_url, declared_type, file_name, content_id,
+    'pending', 0, at, at, at
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::int[], $6::text[], $7::text[], $8::timestamptz[],
+            $9::text[], $10::text[])
+    AS n (workspace_id, id, message_id, connection_id, position, source_url, declared_type, at, file_name, content_id)
 """
 
 
@@ -54,6 +58,8 @@ async def announce(db: Any, items: Sequence[Announced]) -> list[MessageAttachmen
         [item.source_url.replace("\x00", "") for item in items],
         [view.declared_type for view in views],
         [item.at for item in items],
+        [item.file_name for item in items],
+        [item.content_id for item in items],
     )
     await jobs.enqueue(
         db,
@@ -69,6 +75,8 @@ def _view(item: Announced) -> MessageAttachmentView:
         message_id=item.message_id,
         position=item.position,
         declared_type=None if item.declared_type is None else item.declared_type.replace("\x00", ""),
+        file_name=item.file_name,
+        content_id=item.content_id,
         next_attempt_at=item.at,
         created_at=item.at,
         updated_at=item.at,

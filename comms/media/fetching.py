@@ -15,11 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import events, jobs, metrics
 from comms.database import Database
 from comms.directory import Directory, DirectoryUnknown
+from comms.media import parts
 from comms.media.announcements import FETCH
 from comms.media.downloads import Downloads
 from comms.media.keeping import NotKept, Store, Unkept
 from comms.media.kinds import HEAD, content_type_of
-from comms.media.sources import Delayed, Refused, Unfetched
+from comms.media.sources import Delayed, Failed, Refused, Unfetched
 from comms.settings import MediaSettings
 from models.communications import Conversation, ConversationMessage, MessageAttachment, MessageAttachmentView
 
@@ -63,6 +64,7 @@ class Media:
         self._directory = directory
         self._downloads = Downloads(settings)
         self._store = Store(settings.url)
+        self._max_bytes = settings.max_bytes
         self._back_off = back_off_seconds
         self._total_seconds = total_seconds
 
@@ -87,6 +89,14 @@ class Media:
         if attachment.storage_key is None or attachment.content_type is None or attachment.size is None:
             raise NotKept(f"This attachment is {attachment.state}.")
         return await self._store.open(attachment.storage_key), attachment.content_type, attachment.size
+
+    async def keep(self, storage_key: str, content: AsyncIterator[bytes]) -> None:
+        """The store has ``content`` under this key; ``Unkept`` if it does not take it."""
+        await self._store.keep(storage_key, content)
+
+    async def read(self, storage_key: str) -> AsyncIterator[bytes]:
+        """What ``keep`` has kept, in pieces; ``NotKept`` if it is not there."""
+        return await self._store.open(storage_key)
 
     async def remove(self, storage_key: str) -> None:
         """The store no longer has the file of an attachment whose row is gone."""
@@ -199,15 +209,29 @@ class Media:
                 size += len(chunk)
                 yield chunk
 
-        credentials = await self._credentials(lease.connection_id)
-        async with self._downloads.open(lease.provider, lease.source_url, credentials) as content:
-            await self._store.keep(lease.storage_key, observed(content))
+        part = parts.find(lease.source_url)
+        if part is not None:
+            await self._store.keep(lease.storage_key, observed(await self._part(part)))
+        else:
+            credentials = await self._credentials(lease.connection_id)
+            async with self._downloads.open(lease.provider, lease.source_url, credentials) as content:
+                await self._store.keep(lease.storage_key, observed(content))
         return {
             "content_type": content_type_of(bytes(head)),
             "size": size,
             "sha256": sha256.hexdigest(),
             "storage_key": lease.storage_key,
         }
+
+    async def _part(self, part: parts.Stored) -> AsyncIterator[bytes]:
+        """What came with a mail, out of the mail as it is kept."""
+        if part.length == 0:
+            return parts.nothing()
+        try:
+            content = await self._store.open(part.key, (part.start, part.start + part.length))
+        except NotKept as error:
+            raise Failed("the mail it came with is no longer kept") from error
+        return parts.decoded(part, content, self._max_bytes)
 
     async def _credentials(self, connection_id: uuid.UUID | None) -> Any:
         connection = await self._directory.look_up(str(connection_id)) if connection_id else None

@@ -40,10 +40,10 @@ class Store:
                 return
         await self._put(key, bytes(head))
 
-    async def open(self, key: str) -> AsyncIterator[bytes]:
-        """What is under ``key``, in pieces; ``NotKept`` if nothing is."""
+    async def open(self, key: str, within: tuple[int, int] | None = None) -> AsyncIterator[bytes]:
+        """What is under ``key``, in pieces; ``within`` two places of it, if given. ``NotKept`` if nothing is."""
         try:
-            found = await obstore.get_async(self._store, key)
+            found = await obstore.get_async(self._store, key, options={"range": within} if within else {})
         except (FileNotFoundError, NotFoundError) as error:
             raise NotKept from error
         return _pieces(found.stream(min_chunk_size=CHUNK))

@@ -27,13 +27,14 @@ class Channel(StrEnum):
 
 
 class AddressKind(StrEnum):
-    """What an address on the wire is; only the first five can be somebody we know."""
+    """What an address on the wire is; only the first six can be somebody we know."""
 
     PHONE = "phone"
     SHORT_CODE = "short_code"
     ALPHANUMERIC = "alphanumeric"
     MESSENGER = "messenger"
     RCS = "rcs"
+    EMAIL = "email"
     WITHHELD = "withheld"
     RAW = "raw"
 

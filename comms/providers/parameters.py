@@ -33,19 +33,20 @@ _STATUSES = {status: status for status in (
 # fmt: on
 
 
-def _camel(names: str) -> dict[str, str]:
+def camel(names: str) -> dict[str, str]:
+    """Our names of a provider's parameters: ``FromCity`` is ``fromCity``."""
     return {name: name[0].lower() + name[1:] for name in names.split()}
 
 
-_DETAILS = _camel(
+_DETAILS = camel(
     "FromCity FromState FromZip FromCountry ToCity ToState ToZip ToCountry MessagingServiceSid OptOutType "
     "WaId Forwarded FrequentlyForwarded ButtonText ButtonPayload ButtonType ListId ListTitle MessageType "
     "Latitude Longitude Address Label OriginalRepliedMessageSid OriginalRepliedMessageSender "
     "ReferralBody ReferralHeadline ReferralSourceId ReferralSourceType ReferralSourceUrl ReferralMediaId "
     "ReferralMediaContentType ReferralMediaUrl ReferralNumMedia ReferralCtwaClid ErrorCode ErrorUrl"
 )
-_JSON_DETAILS = _camel("AddOns ChannelMetadata InteractiveData FlowData")
-_REPORT_DETAILS = _camel(
+_JSON_DETAILS = camel("AddOns ChannelMetadata InteractiveData FlowData")
+_REPORT_DETAILS = camel(
     "From To MessagingServiceSid NumSegments EventType ChannelInstallSid ChannelPrefix ChannelToAddress "
     "ChannelStatusMessage RawDlrDoneDate"
 )

@@ -4,13 +4,15 @@ https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-star
 """
 
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -49,21 +51,38 @@ def open_events(request: Request, credentials: SendGridCredentials, now: datetim
 
 
 def open_inbound(request: Request, credentials: SendGridCredentials, now: datetime) -> bytes:
-    """The raw multipart body of an inbound mail, proven genuine; raises ``Forged``.
-
-    SendGrid signs inbound mail only under a security policy: without its public key nothing is provable.
-    """
-    _prove(request, (credentials.parse_public_key, credentials.next_parse_public_key), now)
+    """The raw multipart body of an inbound mail, proven genuine; raises ``Forged``."""
+    signed = inbound_hash(request.headers)
+    signed.update(request.body)
+    prove_inbound(request, signed.digest(), credentials, now)
     return request.body
 
 
+def inbound_hash(headers: Mapping[str, str]) -> Any:
+    """The hash that is signed, begun: the body is to follow, however many pieces it comes in."""
+    return sha256(headers.get(TIMESTAMP, "").encode("latin-1", "replace"))
+
+
+def prove_inbound(request: Request, digest: bytes, credentials: SendGridCredentials, now: datetime) -> None:
+    """The mail whose ``inbound_hash`` this is comes from this account; else ``Forged``.
+
+    SendGrid signs inbound mail only under a security policy: without its public key nothing is provable.
+    """
+    _prove_hash(request, digest, (credentials.parse_public_key, credentials.next_parse_public_key), now)
+
+
 def _prove(request: Request, keys: Iterable[str | None], now: datetime) -> None:
+    signed = inbound_hash(request.headers)
+    signed.update(request.body)
+    _prove_hash(request, signed.digest(), keys, now)
+
+
+def _prove_hash(request: Request, digest: bytes, keys: Iterable[str | None], now: datetime) -> None:
     if request.method != "POST":
         raise Forged("only a POST is signed")
     timestamp = wire.signature_in(request.headers, TIMESTAMP)
     signature = _der(wire.signature_in(request.headers, SIGNATURE))
-    message = timestamp + request.body
-    verdicts = [_signed_by(key, signature, message) for key in keys if key]
+    verdicts = [_signed_by(key, signature, digest) for key in keys if key]
     if not any(verdicts):
         raise Forged("the signature is not this account's")
     if not timestamp.isdigit() or len(timestamp) > 12:
@@ -80,12 +99,12 @@ def _der(signature: bytes) -> bytes:
         raise Forged("the signature is not base64") from error
 
 
-def _signed_by(key: str, signature: bytes, message: bytes) -> bool:
+def _signed_by(key: str, signature: bytes, digest: bytes) -> bool:
     public = _public_key(key)
     if public is None:
         return False
     try:
-        public.verify(signature, message, ECDSA(SHA256()))
+        public.verify(signature, digest, ECDSA(Prehashed(SHA256())))
     except InvalidSignature:
         return False
     return True

@@ -13,6 +13,7 @@ https://developer.signalwire.com/
 """
 
 import hmac
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,9 +22,13 @@ from urllib.parse import quote
 
 from comms.providers import parameters, wire
 from comms.providers.base import DeliveryReport, Forged, InboundMessage, MediaItem, Opened, Request, Secrets, Unreadable
+from comms.providers.outgoing import Refused
+from comms.providers.rest import Account, resource
 
 SIGNATURES = ("x-signalwire-signature", "x-twilio-signature")
 SIGNATURE_256 = "x-signalwire-sha256-signature"
+
+_SPACE = re.compile(r"(?:https://)?([a-z0-9][a-z0-9-]{0,62})(?:\.signalwire\.com)?/?", re.IGNORECASE)
 
 
 class SignalWireCredentials(Secrets, frozen=True):
@@ -36,6 +41,22 @@ class SignalWireCredentials(Secrets, frozen=True):
     space_url: str | None = None
     basic_user: str | None = None
     basic_password: str | None = None
+
+
+def space_of(typed: str | None) -> str | None:
+    """A space's address at SignalWire, whatever was typed: never another server's, which would get the token."""
+    found = _SPACE.fullmatch(typed or "")
+    return None if found is None else f"https://{found[1].lower()}.signalwire.com"
+
+
+def account_at(credentials: SignalWireCredentials, base: str | None) -> Account:
+    """The project in the compatibility API of its space, or of whoever stands in for it at ``base``."""
+    place = base or space_of(credentials.space_url)
+    if credentials.api_token is None or place is None:
+        missing = "apiToken" if credentials.api_token is None else "spaceUrl"
+        raise Refused(None, f"The connection's secret has no {missing} to send with.", of_connection=True)
+    account = resource(f"{place}/api/laml", credentials.project_id)
+    return Account(account, (credentials.project_id, credentials.api_token))
 
 
 class SignalWire:
@@ -124,6 +145,15 @@ class _Proof:
         return wire.agrees(signature, [digest.hex().encode() for digest in digests])
 
 
+def with_password(url: str, credentials: SignalWireCredentials) -> str:
+    """The address with ``user:password@``, as a connection whose webhooks are configured so proves itself."""
+    if credentials.basic_user is None:
+        return url
+    scheme, separator, rest = url.partition("://")
+    password = "" if credentials.basic_password is None else f":{quote(credentials.basic_password, safe='')}"
+    return f"{scheme}{separator}{quote(credentials.basic_user, safe='')}{password}@{rest}"
+
+
 def _urls(url: str, credentials: SignalWireCredentials) -> list[str]:
     """Calls are signed for the URL without ``user:password@``, messages for the URL with it."""
     scheme, separator, rest = url.partition("://")
@@ -132,8 +162,7 @@ def _urls(url: str, credentials: SignalWireCredentials) -> list[str]:
         return [url, f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"]
     if credentials.basic_user is None:
         return [url]
-    password = "" if credentials.basic_password is None else f":{quote(credentials.basic_password, safe='')}"
-    return [url, f"{scheme}{separator}{quote(credentials.basic_user, safe='')}{password}@{rest}"]
+    return [url, with_password(url, credentials)]
 
 
 def _flat_pairs(body: bytes) -> wire.Pairs:

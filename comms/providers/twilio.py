@@ -19,6 +19,7 @@ from twilio.request_validator import RequestValidator
 
 from comms.providers import parameters, wire
 from comms.providers.base import DeliveryReport, Forged, InboundMessage, Opened, Request, Secrets
+from comms.providers.rest import Account, resource
 
 SIGNATURE = "x-twilio-signature"
 SETTINGS = "x-twilio-webhooks-signature-settings"
@@ -43,6 +44,13 @@ class TwilioCredentials(Secrets, frozen=True):
     api_key_sid: str | None = None
     api_key_secret: str | None = None
     shared_keys: dict[str, SharedKey] = {}
+
+
+def account_at(credentials: TwilioCredentials, base: str) -> Account:
+    """The account in Twilio's REST API: an API key proves it where there is one, else its token."""
+    known = (credentials.api_key_sid, credentials.api_key_secret)
+    basic = (known[0], known[1]) if known[0] and known[1] else (credentials.account_sid, credentials.auth_token)
+    return Account(resource(base, credentials.account_sid), basic)
 
 
 class Twilio:

@@ -2,7 +2,18 @@
 
 from litestar import Router
 
-from handlers.communications import conversations, messages, notes, numbers, participants, team, webhooks
+from handlers.communications import (
+    calls,
+    consent,
+    conversations,
+    mail,
+    messages,
+    notes,
+    numbers,
+    participants,
+    team,
+    webhooks,
+)
 
 routes = Router(
     "/",
@@ -13,7 +24,10 @@ routes = Router(
         *messages.routes,
         *notes.routes,
         *numbers.routes,
+        *calls.routes,
+        *mail.routes,
         *team.routes,
         *webhooks.routes,
+        *consent.routes,
     ],
 )

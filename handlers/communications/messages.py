@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from litestar import Router, delete, get, post
 from litestar.params import FromPath, JSONBody
@@ -166,12 +167,17 @@ async def content(service: Here, identity: Asker, row_id: RowId) -> Stream:
         chunks,
         media_type=content_type,
         headers={
-            "Content-Disposition": f'attachment; filename="{row.id}"',
+            "Content-Disposition": f'attachment; filename="{row.id}"{_named(row.file_name)}',
             "Content-Length": str(size),
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "private, max-age=31536000, immutable",
         },
     )
+
+
+def _named(file_name: str | None) -> str:
+    """The name that the file came with, in the form that takes any letter (RFC 6266)."""
+    return "" if file_name is None else f"; filename*=UTF-8''{quote(file_name, safe='')}"
 
 
 routes = [

@@ -1,10 +1,10 @@
 """What providers told us, as they told it, and the chance to hear it again."""
 
 from litestar import get, post
-from litestar.response import Response
+from litestar.response import Stream
 
 from comms.errors import Missing
-from handlers.given import Asker, Db, Here, RowId
+from handlers.given import Asker, Here, RowId
 from handlers.guards import administrator, writer
 from handlers.resource import READ, crud
 from models.communications import DeliveryReportRow, DeliveryReportView, WebhookReceipt, WebhookReceiptView
@@ -28,11 +28,14 @@ reports = crud(
 
 
 @get("/{row_id:uuid}/body", operation_id="get_webhook_receipt_body", guards=[administrator], media_type=BYTES)
-async def body(db: Db, identity: Asker, row_id: RowId) -> Response[bytes]:
+async def body(service: Here, identity: Asker, row_id: RowId) -> Stream:
     """The request's body, byte for byte."""
-    row = await receipts.find(db, identity, row_id)
+    # Its own unit of work, over before a mail is read from the store.
+    async with service.database.workspace(identity.workspace_id) as db:
+        row = await receipts.find(db, identity, row_id)
     headers = {"X-Content-Type-Options": "nosniff", "Content-Disposition": "attachment"}
-    return Response(bytes(row.body), media_type=BYTES, headers=headers)
+    content = [bytes(row.body)] if row.storage_key is None else await service.media.read(row.storage_key)
+    return Stream(content, media_type=BYTES, headers=headers)
 
 
 @post("/{row_id:uuid}/replay", operation_id="replay_webhook_receipt", status_code=200, guards=[writer])

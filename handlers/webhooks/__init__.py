@@ -5,18 +5,20 @@
 404 unknown, 405 wrong method, 413 too large, 403 forged, 400 unreadable, 503 when it cannot be kept now; else 2xx.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import structlog
 
 from comms import metrics
+from comms.calls.taking import KINDS as VOICE
 from comms.directory import Connection, DirectoryUnknown
 from comms.groups import Unavailable
 from comms.providers.base import Forged, Request, Unreadable
 from comms.service import Service
-from handlers.webhooks import messages, sendgrid
+from handlers.webhooks import messages, sendgrid, voice
 from handlers.webhooks.answers import Answer, refused
 
 log = structlog.get_logger(__name__)
@@ -26,16 +28,34 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 Take = Callable[[Service, Connection, Request], Awaitable[Answer]]
+TakeStream = Callable[[Service, Connection, Request, AsyncIterator[bytes]], Awaitable[Answer]]
 
 
 class Route:
-    """What may be posted to a kind of webhook, and who takes it."""
+    """What may be posted to a kind of webhook, and who takes it: whole, or with its body still on the way."""
 
-    def __init__(self, kind: str, take: Take, *, methods: tuple[str, ...], most_bytes: int) -> None:
-        self.take = take
+    def __init__(
+        self,
+        kind: str,
+        take: Take | None = None,
+        *,
+        take_stream: TakeStream | None = None,
+        methods: tuple[str, ...],
+        most_bytes: int,
+    ) -> None:
+        self._take = take
+        self._take_stream = take_stream
         self.seconds = metrics.WEBHOOK_SECONDS.labels(kind)
         self.methods = methods
         self.most_bytes = most_bytes
+
+    async def taken(self, service: Service, connection: Connection, head: Request, content: "_Content") -> Answer:
+        """What the provider is answered; ``head`` is the request without its body."""
+        if self._take_stream is not None:
+            return await self._take_stream(service, connection, head, content.pieces())
+        assert self._take is not None
+        request = Request(head.method, head.url, head.headers, await content.whole())
+        return await self._take(service, connection, request)
 
 
 _MESSAGE_BYTES = 1024 * 1024
@@ -47,8 +67,15 @@ ROUTES: Mapping[tuple[str, str], Route] = {
         for provider in ("twilio", "signalwire")
         for kind, take in (("messages", messages.take_message), ("message-status", messages.take_report))
     },
+    **{
+        (provider, kind): Route(kind, partial(voice.take, kind), methods=("POST", "GET"), most_bytes=_MESSAGE_BYTES)
+        for provider in ("twilio", "signalwire")
+        for kind in VOICE
+    },
     ("sendgrid", "events"): Route("events", sendgrid.take_events, methods=("POST",), most_bytes=_MAIL_BYTES),
-    ("sendgrid", "inbound"): Route("inbound", sendgrid.take_inbound, methods=("POST",), most_bytes=_MAIL_BYTES),
+    ("sendgrid", "inbound"): Route(
+        "inbound", take_stream=sendgrid.take_inbound, methods=("POST",), most_bytes=_MAIL_BYTES
+    ),
 }
 
 
@@ -89,20 +116,19 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
         if connection is None or connection.provider != provider:
             return refused(404), "unknown"
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        try:
-            body = await _body(receive, headers.get("content-length", ""), route.most_bytes)
-        except ClientGone:
-            return refused(400), "gone"
-        if body is None:
-            return refused(413), "too_large"
         if connection.credentials is None:
             return refused(503), "unavailable"
         query = scope["query_string"]
-        request = Request(scope["method"], f"{url}?{query.decode('latin-1')}" if query else url, headers, body)
+        head = Request(scope["method"], f"{url}?{query.decode('latin-1')}" if query else url, headers, b"")
+        content = _Content(receive, headers.get("content-length", ""), route.most_bytes)
         try:
-            answer = await route.take(service, connection, request)
+            answer = await route.taken(service, connection, head, content)
             service.directory.used(connection)
             return answer, "accepted"
+        except ClientGone:
+            return refused(400), "gone"
+        except TooLarge:
+            return refused(413), "too_large"
         except Forged:
             return refused(403), "forged"
         except Unreadable:
@@ -120,23 +146,35 @@ class ClientGone(Exception):
     """Whoever posted went away before the body was complete."""
 
 
-async def _body(receive: Receive, announced: str, most: int) -> bytes | None:
-    """The whole body, or None when it is larger than ``most``."""
-    if announced.isdigit() and int(announced) > most:
-        return None
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body if len(body) <= most else None
-    chunks, size = [body], len(body)
-    while message.get("more_body"):
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        if size > most:
-            return None
-    return b"".join(chunks)
+class TooLarge(Exception):
+    """More was posted than this address takes."""
+
+
+class _Content:
+    """A request's body on its way; raises ``TooLarge``, and ``ClientGone`` where it breaks off."""
+
+    def __init__(self, receive: Receive, announced: str, most: int) -> None:
+        self._receive = receive
+        self._announced = announced
+        self._most = most
+
+    async def whole(self) -> bytes:
+        """All of it."""
+        pieces = [piece async for piece in self.pieces()]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Some at a time."""
+        if self._announced.isdigit() and int(self._announced) > self._most:
+            raise TooLarge
+        size, more = 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            body: bytes = message.get("body", b"")
+            size += len(body)
+            if size > self._most:
+                raise TooLarge
+            more = message.get("more_body", False)
+            yield body

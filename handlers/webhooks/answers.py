@@ -28,6 +28,7 @@ class Answer:
 
 EMPTY_TWIML = Answer(200, b'<?xml version="1.0" encoding="UTF-8"?><Response/>', "text/xml")
 NOTED = Answer(204)
+DONE = Answer(200)
 # A messaging SWML request wants a document: this one keeps the message and does nothing more.
 EMPTY_SWML = Answer(200, b'{"version":"1.0.0","sections":{"main":[{"receive":{}}]}}', "application/json")
 

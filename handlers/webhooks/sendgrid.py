@@ -1,29 +1,27 @@
-"""SendGrid's mail and mail events: proven genuine and kept byte for byte, until the story that reads them exists."""
+"""SendGrid's mail and mail events."""
+
+from collections.abc import AsyncIterator
 
 from comms.directory import Connection
+from comms.mail.events import Batch
 from comms.providers import sendgrid
 from comms.providers.base import Request
-from comms.receipts import Unread
 from comms.service import Service
-from handlers.webhooks.answers import NOTED, Answer
+from handlers.webhooks.answers import DONE, NOTED, Answer
 from models.base import now
 
 
 async def take_events(service: Service, connection: Connection, request: Request) -> Answer:
     """What became of mails we sent."""
-    sendgrid.open_events(request, connection.credentials, now())
-    await _keep(service, connection, request, "events")
+    at = now()
+    elements = sendgrid.open_events(request, connection.credentials, at)
+    await service.mail_events.add(Batch(connection, request, elements, at))
     return NOTED
 
 
-async def take_inbound(service: Service, connection: Connection, request: Request) -> Answer:
-    """A mail has come."""
-    sendgrid.open_inbound(request, connection.credentials, now())
-    await _keep(service, connection, request, "inbound")
-    return NOTED
-
-
-async def _keep(service: Service, connection: Connection, request: Request, kind: str) -> None:
-    await service.replays.keep_unread(
-        Unread(connection, request, now(), kind), "kept as it came: mail is not read into conversations yet"
-    )
+async def take_inbound(
+    service: Service, connection: Connection, request: Request, content: AsyncIterator[bytes]
+) -> Answer:
+    """A mail has come. Whatever is wrong with it, it is kept: SendGrid drops what is answered by less than a 2xx."""
+    await service.intake.take(connection, request, content, now())
+    return DONE

@@ -1,5 +1,28 @@
 """Conversations with the outside and channels within: the tables of the schema map's section *Communications*."""
 
+from models.communications.calls import (
+    ENDED,
+    Call,
+    CallLeg,
+    CallLegView,
+    CallOffer,
+    CallOfferView,
+    CallOutcome,
+    CallStatus,
+    CallView,
+)
+from models.communications.consent import (
+    EVERYWHERE,
+    Consent,
+    ConsentEntry,
+    ConsentEntryView,
+    ConsentSays,
+    ConsentSource,
+    ConsentState,
+    ConsentView,
+    OptOutReview,
+    OptOutReviewView,
+)
 from models.communications.conversations import (
     MOST_TAGS,
     Conversation,
@@ -15,7 +38,24 @@ from models.communications.conversations import (
     MessageDirection,
     MessageStatus,
 )
+from models.communications.mail import (
+    Mail,
+    MailEvent,
+    MailEventView,
+    MailView,
+    WorkspaceMailAddress,
+    WorkspaceMailAddressView,
+)
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
+from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
+from models.communications.recordings import (
+    CallReport,
+    CallReportView,
+    CallTransfer,
+    CallTransferView,
+    Recording,
+    RecordingView,
+)
 from models.communications.team import (
     Notification,
     NotificationView,
@@ -34,7 +74,28 @@ from models.communications.webhooks import (
 )
 
 __all__ = [
+    "ENDED",
+    "EVERYWHERE",
     "MOST_TAGS",
+    "Call",
+    "CallLeg",
+    "CallLegView",
+    "CallOffer",
+    "CallOfferView",
+    "CallOutcome",
+    "CallReport",
+    "CallReportView",
+    "CallStatus",
+    "CallTransfer",
+    "CallTransferView",
+    "CallView",
+    "Consent",
+    "ConsentEntry",
+    "ConsentEntryView",
+    "ConsentSays",
+    "ConsentSource",
+    "ConsentState",
+    "ConsentView",
     "Conversation",
     "ConversationChannel",
     "ConversationMessage",
@@ -45,12 +106,23 @@ __all__ = [
     "ConversationView",
     "DeliveryReportRow",
     "DeliveryReportView",
+    "Mail",
+    "MailEvent",
+    "MailEventView",
+    "MailView",
     "MessageAttachment",
     "MessageAttachmentView",
     "MessageDirection",
     "MessageStatus",
     "Notification",
     "NotificationView",
+    "OptOutReview",
+    "OptOutReviewView",
+    "OutgoingMessage",
+    "OutgoingMessageView",
+    "OutgoingState",
+    "Recording",
+    "RecordingView",
     "TeamChannel",
     "TeamChannelMember",
     "TeamChannelMemberView",
@@ -59,6 +131,8 @@ __all__ = [
     "TeamMessageView",
     "WebhookReceipt",
     "WebhookReceiptView",
+    "WorkspaceMailAddress",
+    "WorkspaceMailAddressView",
     "WorkspacePhoneNumber",
     "WorkspacePhoneNumberView",
 ]

@@ -152,6 +152,8 @@ class MessageAttachment(TenantRow, Base):
     connection_id: Mapped[uuid.UUID | None]
     source_url: Mapped[str]
     declared_type: Mapped[str | None]
+    file_name: Mapped[str | None]
+    content_id: Mapped[str | None]
     content_type: Mapped[str | None]
     size: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None]
@@ -169,6 +171,8 @@ class MessageAttachmentView(View, kw_only=True):
     message_id: ReadOnly[uuid.UUID]
     position: ReadOnly[int]
     declared_type: ReadOnly[str | None] = None
+    file_name: ReadOnly[str | None] = None
+    content_id: ReadOnly[str | None] = None
     content_type: ReadOnly[str | None] = None
     size: ReadOnly[int | None] = None
     sha256: ReadOnly[str | None] = None
@@ -267,6 +271,14 @@ class ConversationMessage(TenantRow, Base):
             postgresql_where=text("is_internal"),
         ),
         Index("ix_conversation_messages_phone_number", "workspace_id", "phone_number_id", "created_at", "id"),
+        # For the delivery figures of a number.
+        Index(
+            "ix_conversation_messages_sent_by",
+            "workspace_id",
+            "phone_number_id",
+            "created_at",
+            postgresql_where=text("direction = 'outbound'"),
+        ),
     )
 
     conversation_id: Mapped[uuid.UUID | None]
@@ -294,6 +306,8 @@ class ConversationMessage(TenantRow, Base):
     phone_number_id: Mapped[uuid.UUID | None]
     from_address: Mapped[str | None]
     to_address: Mapped[str | None]
+    scheduled_at: Mapped[datetime | None]
+    segments: Mapped[int | None]
     is_internal: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     mentions: Mapped[list[uuid.UUID] | None] = mapped_column(ARRAY(Uuid))
     edited_at: Mapped[datetime | None]
@@ -325,11 +339,13 @@ class ConversationMessageView(View, kw_only=True):
     status: ReadOnly[MessageStatus]
     error_code: ReadOnly[str | None] = None
     error_message: ReadOnly[str | None] = None
-    provider: Literal["twilio", "signalwire", "sendgrid"] | None = None
+    provider: Literal["twilio", "signalwire", "sendgrid", "smtp"] | None = None
     provider_message_id: str | None = None
     phone_number_id: uuid.UUID | None = None
     from_address: ReadOnly[str | None] = None
     to_address: ReadOnly[str | None] = None
+    scheduled_at: ReadOnly[datetime | None] = None
+    segments: ReadOnly[int | None] = None
     is_internal: ReadOnly[bool] = False
     mentions: ReadOnly[list[uuid.UUID] | None] = None
     edited_at: ReadOnly[datetime | None] = None

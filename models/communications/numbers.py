@@ -3,10 +3,10 @@
 import uuid
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, tenant_table
@@ -30,6 +30,9 @@ class WorkspacePhoneNumber(TenantRow, Base):
         refers("connection_id", "workspace_api_keys", on_delete="SET NULL"),
         one_of("provider", NumberProvider),
         one_of("status", NumberStatus),
+        refers("fallback_number_id", "workspace_phone_numbers", on_delete="SET NULL"),
+        CheckConstraint("fallback_number_id <> id", name="fallback_number_id_is_another"),
+        CheckConstraint("segments_per_second BETWEEN 1 AND 10000", name="segments_per_second_range"),
         Index("ix_workspace_phone_numbers_created", "workspace_id", "created_at", "id"),
     )
 
@@ -43,6 +46,12 @@ class WorkspacePhoneNumber(TenantRow, Base):
     )
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     monthly_price: Mapped[Decimal | None]
+    voice_flow: Mapped[dict[str, Any] | None]
+    segments_per_second: Mapped[int | None]
+    fallback_number_id: Mapped[uuid.UUID | None]
+    # When it is free again; written with every message it sends, so it is no change that anybody is told of.
+    paced_until: Mapped[datetime | None]
+    messaging_service_sid: Mapped[str | None]
 
 
 class WorkspacePhoneNumberView(View, kw_only=True):
@@ -56,5 +65,35 @@ class WorkspacePhoneNumberView(View, kw_only=True):
     capabilities: dict[str, Any] = msgspec.field(default_factory=everything)
     status: NumberStatus = "active"
     monthly_price: Decimal | None = None
+    voice_flow: (
+        Annotated[
+            dict[str, Any],
+            msgspec.Meta(
+                description="What a caller of this number hears and where they get, as docs/voice.md describes it."
+                " Without one they may leave a message.",
+                examples=[{"start": "message", "steps": {"message": {"type": "voicemail"}}}],
+            ),
+        ]
+        | None
+    ) = None
+    segments_per_second: Annotated[
+        int | None,
+        msgspec.Meta(
+            description="How fast messages leave by this number, from 1 to 10000 segments a second; null is what"
+            " providers allow such a number by default.",
+            examples=[1],
+        ),
+    ] = None
+    fallback_number_id: Annotated[
+        uuid.UUID | None,
+        msgspec.Meta(description="The number that new messages leave by while this one's provider takes none."),
+    ] = None
+    messaging_service_sid: Annotated[
+        str | None,
+        msgspec.Meta(
+            description="The messaging service the number is in: who opts out of one of its numbers opts out of all.",
+            examples=["MG3f8e2c6d0b5a4e7f9c1d2e3f4a5b6c7d"],
+        ),
+    ] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]

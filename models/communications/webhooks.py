@@ -11,15 +11,27 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, ReadOnly, TenantRow, View, now, one_of, part_of_tenant, refers, tenant_table
 from models.core import Provider
 
-ReceiptKind = Literal["messages", "message-status", "inbound", "events"]
-ReceiptState = Literal["processed", "unmapped", "failed"]
+ReceiptKind = Literal[
+    "messages",
+    "message-status",
+    "inbound",
+    "events",
+    "voice",
+    "voice-status",
+    "voice-recording",
+    "voice-transcription",
+    "voice-amd",
+    "voice-conference",
+]
+ReceiptState = Literal["processed", "unmapped", "failed", "unreadable"]
 
 
 class WebhookReceipt(TenantRow, Base):
     """A genuine webhook, byte for byte, kept in the same commit as what it became.
 
     ``unmapped`` waits for somebody to make what it names (``reason`` says what) and replay it; ``failed`` is tried
-    again by the worker at ``next_attempt_at``.
+    again by the worker at ``next_attempt_at``; ``unreadable`` can be tried again by a person. A mail's body is in the
+    object store under ``storage_key``, and ``body`` is empty.
     """
 
     large = True
@@ -44,6 +56,7 @@ class WebhookReceipt(TenantRow, Base):
     url: Mapped[str]
     headers: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     body: Mapped[bytes]
+    storage_key: Mapped[str | None]
     state: Mapped[str]
     reason: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(default=1, server_default=text("1"))
@@ -97,6 +110,9 @@ class DeliveryReportRow(TenantRow, Base):
         Index("ix_delivery_reports_message", "workspace_id", "message_id"),
         Index("ix_delivery_reports_parked", "created_at", postgresql_where=text("message_id IS NULL")),
         Index("ix_delivery_reports_created", "workspace_id", "created_at", "id"),
+        Index(
+            "ix_delivery_reports_marked", "workspace_id", "marked_id", postgresql_where=text("marked_id IS NOT NULL")
+        ),
     )
 
     message_id: Mapped[uuid.UUID | None]
@@ -107,6 +123,8 @@ class DeliveryReportRow(TenantRow, Base):
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
     reported_at: Mapped[datetime] = mapped_column(default=now)
+    # Of a report that came before we knew what the provider calls the message: which one it is by its address.
+    marked_id: Mapped[uuid.UUID | None]
 
 
 class DeliveryReportView(View, kw_only=True):

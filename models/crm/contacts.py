@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, U
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers_to_member, tenant_table
-from models.types import Email, Phone
+from models.types import Email, Phone, TimeZone
 
 ContactStatus = Literal["lead", "active", "inactive", "customer", "blocked"]
 ContactPointKind = Literal["phone", "email", "short_code", "alphanumeric", "messenger", "rcs"]
@@ -61,6 +61,7 @@ class Contact(TenantRow, Base):
     custom_fields: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     last_contacted_at: Mapped[datetime | None]
     lead_score: Mapped[int | None]
+    timezone: Mapped[str | None] = mapped_column(TimeZone)
     # What lists sort by: whatever the case, and never longer than an index takes.
     last_name_key: Mapped[str | None] = mapped_column(Computed('lower("left"(last_name, 100))', persisted=True))
     company_key: Mapped[str | None] = mapped_column(Computed('lower("left"(company, 100))', persisted=True))
@@ -85,6 +86,7 @@ class ContactView(View, kw_only=True):
     custom_fields: dict[str, Any] = {}
     last_contacted_at: ReadOnly[datetime | None] = None
     lead_score: int | None = None
+    timezone: str | None = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
 

@@ -222,10 +222,10 @@ async def test_a_secret_goes_in_and_never_comes_out(
     connection = made.json()
     address = f"{API}/workspace-api-keys/{connection['id']}"
     assert connection["lastFour"] == "1234"
-    assert connection["webhookUrls"] == {
-        "messages": f"{PUBLIC_URL}/webhooks/twilio/{connection['id']}/messages",
-        "messageStatus": f"{PUBLIC_URL}/webhooks/twilio/{connection['id']}/message-status",
-    }
+    kinds = {"messages": "messages", "messageStatus": "message-status"}
+    kinds |= {"voice": "voice", "voiceStatus": "voice-status", "voiceFallback": "voice-fallback"}
+    base = f"{PUBLIC_URL}/webhooks/twilio/{connection['id']}"
+    assert connection["webhookUrls"] == {name: f"{base}/{kind}" for name, kind in kinds.items()}
     rotated = await owner.patch(
         address,
         json={"secret": {"accountSid": "AC1", "authToken": "very-secret-1234", "nextAuthToken": "very-secret-2"}},

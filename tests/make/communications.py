@@ -6,13 +6,15 @@ from typing import Any
 from comms import connections
 from comms.directory import Connection
 from comms.service import Service
+from comms.simulators import sendgrid
 from models.base import now
-from models.communications import Conversation, ConversationMessage, WorkspacePhoneNumber
+from models.communications import Conversation, ConversationMessage, WorkspaceMailAddress, WorkspacePhoneNumber
 
 TWILIO = {"accountSid": "AC" + "a" * 32, "authToken": "twilio-test-auth-token"}
 SIGNALWIRE = {"projectId": "00000000-0000-4000-8000-00000000aaaa", "signingKey": "PSKtest1234567890abcdef"}
 SECRETS = {"twilio": TWILIO, "signalwire": SIGNALWIRE}
 OUR_NUMBER = "+14155550100"
+OUR_MAIL = "support@inbound.example.com"
 
 
 async def connection(
@@ -77,6 +79,30 @@ async def sent(
         provider_message_id=provider_message_id,
         created_at=now(),
     )
+    async with service.database.everywhere() as db:
+        db.add(row)
+    return row
+
+
+async def sendgrid_connection(service: Service, workspace_id: uuid.UUID) -> Connection:
+    """A connection to SendGrid whose webhooks the simulator can sign."""
+    event_public, event_private = sendgrid.new_keys()
+    parse_public, parse_private = sendgrid.new_keys()
+    secret = {
+        "eventPublicKey": event_public,
+        "eventPrivateKey": event_private,
+        "parsePublicKey": parse_public,
+        "parsePrivateKey": parse_private,
+        "apiKey": "SG.test",
+    }
+    return await connection(service, workspace_id, "sendgrid", secret)
+
+
+async def mail_address(
+    service: Service, workspace_id: uuid.UUID, address: str = OUR_MAIL, **more: Any
+) -> WorkspaceMailAddress:
+    """A mail address of the workspace."""
+    row = WorkspaceMailAddress(workspace_id=workspace_id, address=address, **more)
     async with service.database.everywhere() as db:
         db.add(row)
     return row

@@ -1,0 +1,169 @@
+"""The caller's line: each time the provider asks what is next, the call is held, decided on and answered, once a turn.
+
+A request that is repeated is told what it was told before; one that came too late, what the line was told last.
+"""
+
+from collections.abc import Mapping
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import jobs
+from comms.calls import arrival, offers, progress, recordings, rows
+from comms.calls import flow as flows
+from comms.calls import verbs as v
+from comms.calls.core import (
+    Began,
+    Chose,
+    Decision,
+    HandedOver,
+    LeftMessage,
+    Lost,
+    Rang,
+    Turn,
+    Waited,
+    decide,
+    hold,
+)
+from comms.calls.progress import RING, Report
+from comms.calls.twiml import Line, written
+from comms.directory import Connection
+from comms.providers.base import Request
+from comms.providers.voice import Told
+from models.base import now
+from models.communications import ENDED, Call
+
+Query = Mapping[str, str]
+NOT_IN_SERVICE = "The number you have called is not in service."
+_NOTHING: tuple[v.Verb, ...] = ()
+
+
+async def answer(
+    db: AsyncSession, line: Line, kind: str, connection: Connection, request: Request, told: Told, query: Query
+) -> tuple[str, str | None]:
+    """What the caller's line is told now, and why the call became none of ours, if so."""
+    call = await call_of(db, connection, request, told)
+    if call is None:
+        return written(line, [v.Say(NOT_IN_SERVICE), v.Hangup()]), _unmapped(told)
+    flow = flows.recall(call.flow)
+    line = Line(line.provider, line.base_url, flow.language, flow.voice, call.turn + 1)
+    asked = int(query["turn"]) if query.get("turn", "").isdigit() else 0
+    repeats = call.answer is not None and asked != call.turn and kind != "voice-fallback" and "lost" not in query
+    if repeats and call.answer is not None:
+        return call.answer, None
+    turn = await _turn(db, kind, call, told)
+    if turn is None:
+        return written(line, _NOTHING), None
+    decision = decide(flow, rows.state_of(call), turn, await offers.world_of(db, call, flow))
+    said = written(line, decision.verbs)
+    await _keep(db, call, decision, said)
+    return said, None
+
+
+async def meanwhile(db: AsyncSession, line: Line, told: Told) -> str:
+    """What somebody who waits hears: their place, and music."""
+    leg = await rows.leg_called(db, told.provider, told.call_id)
+    call = None if leg is None else await rows.held(db, leg.call_id)
+    if call is None or call.queue is None or call.waiting_since is None:
+        return written(line, [v.Leave()])
+    flow = flows.recall(call.flow)
+    step = flow.steps.get(call.queue)
+    if not isinstance(step, flows.Queue):
+        return written(line, [v.Leave()])
+    position = await offers.waiting_before(db, call) + 1
+    waited = (now() - call.waiting_since).total_seconds()
+    line = Line(line.provider, line.base_url, flow.language, flow.voice, call.turn)
+    return written(line, hold(step, rows.state_of(call), position=position, waited_seconds=waited))
+
+
+async def call_of(db: AsyncSession, connection: Connection, request: Request, told: Told) -> Call | None:
+    """The call whose line this is, held, with what the provider says of the line; a new one if it is heard of first."""
+    leg = await rows.leg_called(db, told.provider, told.call_id)
+    if leg is None:
+        if told.direction != "inbound" or told.parent_call_id is not None:
+            return None
+        call = await arrival.begin(db, connection, request, told)
+        if call is None:
+            return None
+        leg = (await rows.legs_of(db, call.id))[0]
+        await progress.join_parked(db, call, leg)
+        return call
+    call = await rows.held(db, leg.call_id)
+    if call is not None and told.status is not None:
+        await progress.move(db, call, leg, Report(told.status, duration_seconds=told.duration_seconds))
+    return call
+
+
+async def _turn(db: AsyncSession, kind: str, call: Call, told: Told) -> Turn | None:
+    """What the caller, or the people who were rung, have done; None when there is nothing to decide."""
+    is_gone = told.status in ENDED
+    match kind:
+        case "voice":
+            return Began()
+        case "voice-step":
+            return Chose(told.digits, told.speech)
+        case "voice-message":
+            if told.recording is not None:
+                await recordings.take_recording(db, call, "voicemail", told.recording)
+            return LeftMessage()
+        case "voice-dial":
+            return await _rang(db, call, told, is_gone=is_gone)
+        case "voice-queue":
+            return _waited(told, is_gone=is_gone)
+        case "voice-relay":
+            failed = told.session is None or told.session.status == "failed"
+            return HandedOver() if failed or (told.session and told.session.handover) else Waited(was_put_through=True)
+        case "voice-refer":
+            return Waited(was_put_through=told.refer_status == "completed", is_gone=is_gone)
+    return Lost()
+
+
+async def _rang(db: AsyncSession, call: Call, told: Told, *, is_gone: bool) -> Rang:
+    if told.recording is not None and told.recording.url:
+        await recordings.take_recording(db, call, "call", told.recording)
+    offer = await offers.latest(db, call)
+    if offer is None:
+        return Rang(was_put_through=told.was_bridged is True, is_gone=is_gone)
+    accepted = offer.state == "accepted"
+    spoke = told.was_bridged if told.was_bridged is not None else told.dial_status in ("completed", "in_progress")
+    unreached = await offers.end_rung(db, call, offer)
+    if offer.state == "offered":
+        await offers.expire(db, call, offer)
+    if accepted and not spoke:
+        await _unanswer(db, call)
+    return Rang(was_put_through=accepted and spoke, is_gone=is_gone, unreached=tuple(unreached))
+
+
+async def _unanswer(db: AsyncSession, call: Call) -> None:
+    """Somebody accepted, and was gone before the two could speak."""
+    before = rows.view_of(call)
+    call.answered_at = call.answered_by = None
+    await rows.tell(db, call, before)
+
+
+def _waited(told: Told, *, is_gone: bool) -> Waited | None:
+    result = told.queue_result or ""
+    if result.startswith("redirected"):
+        return None  # the line was taken elsewhere, and has its answer from there
+    return Waited(was_put_through=result.startswith("bridg"), is_gone=is_gone or result == "hangup")
+
+
+async def _keep(db: AsyncSession, call: Call, decision: Decision, said: str) -> None:
+    """What was decided is so."""
+    before = rows.view_of(call)
+    rows.keep_state(call, decision.state)
+    call.turn, call.answer = call.turn + 1, said
+    if call.ended_at is None:
+        call.queue = decision.waits_in
+        call.waiting_since = None if decision.waits_in is None else now()
+    await rows.tell(db, call, before)
+    if decision.offer is not None and call.ended_at is None:
+        await offers.make(db, call, decision.offer, "ring")
+    if decision.waits_in is not None and call.ended_at is None:
+        await jobs.enqueue(db, RING, [{"workspaceId": call.workspace_id, "callId": call.id}])
+    elif before.queue is not None:
+        await progress.withdraw_offers(db, call)
+
+
+def _unmapped(told: Told) -> str:
+    number = told.called.value or told.called.raw or "an empty address"
+    return f"{number} is not a number of this workspace: add it, then replay this webhook"

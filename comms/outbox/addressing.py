@@ -1,0 +1,171 @@
+"""From which of our numbers, by which account, to which address of theirs.
+
+Ours is the number that is asked for, else the one last used with the contact, else the workspace's oldest that can.
+Theirs is the address that is asked for, else the one they last wrote from, else their primary one.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from comms.errors import Missing, Unsendable
+from comms.outbox.intents import Intent, Route
+from comms.outbox.rows import fetch
+from comms.providers.addresses import read_address, region_of
+from comms.providers.base import AddressKind
+
+REPLY_WITHIN = timedelta(hours=24)
+
+PREFIXES: Mapping[str, str] = {"sms": "", "whatsapp": "whatsapp:"}
+"""What the wire puts before both addresses; a social channel's is in our number."""
+
+SENT_HERE = ("sms", "whatsapp", "social")
+"""Channels whose messages leave by a number; any other needs a ``route``."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where an intent leads: its conversation as it stands, locked, and the route."""
+
+    channel: str
+    contact_id: uuid.UUID | None
+    is_reply: bool
+    route: Route
+
+
+# The conversations are locked in the order of their ids, as arriving messages lock them.
+_LOOK = """
+WITH i AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::boolean[]) WITH ORDINALITY
+        AS i (workspace_id, conversation_id, number_id, is_routed, ord)
+),
+held AS MATERIALIZED (
+    SELECT c.workspace_id, c.id, c.channel, c.contact_id, c.phone_number_id FROM conversations c
+    JOIN (SELECT DISTINCT workspace_id, conversation_id FROM i) w
+        ON w.workspace_id = c.workspace_id AND w.conversation_id = c.id
+    ORDER BY c.workspace_id, c.id
+    FOR NO KEY UPDATE OF c
+)
+SELECT i.ord, held.channel, held.contact_id, n.id AS number_id, n.phone_number, n.provider, n.status,
+    n.sms, n.mms, n.connection_id, said.from_address AS last_address, said.created_at AS said_at, p.value AS point
+FROM i JOIN held ON held.workspace_id = i.workspace_id AND held.id = i.conversation_id
+LEFT JOIN LATERAL (
+    SELECT n.id, n.phone_number, n.provider, n.status, n.capabilities->>'sms' AS sms, n.capabilities->>'mms' AS mms,
+        coalesce(n.connection_id, (
+            SELECT k.id FROM workspace_api_keys k
+            WHERE k.workspace_id = n.workspace_id AND k.provider = n.provider AND k.is_active
+            ORDER BY k.created_at, k.id LIMIT 1
+        )) AS connection_id
+    FROM workspace_phone_numbers n
+    WHERE n.workspace_id = i.workspace_id AND NOT i.is_routed AND (n.id = i.number_id OR (
+        i.number_id IS NULL AND n.status = 'active' AND coalesce(n.capabilities->>'sms', 'true') <> 'false'
+        AND CASE held.channel WHEN 'sms' THEN n.phone_number ~ '^[+0-9]' WHEN 'whatsapp' THEN n.phone_number ~ '^[+]'
+            ELSE n.phone_number ~ '^(messenger|rcs):' END))
+    ORDER BY n.id IS NOT DISTINCT FROM held.phone_number_id DESC, n.created_at, n.id LIMIT 1
+) n ON true
+LEFT JOIN LATERAL (
+    SELECT m.from_address, m.created_at FROM conversation_messages m
+    WHERE m.workspace_id = i.workspace_id AND m.conversation_id = i.conversation_id AND m.direction = 'inbound'
+    ORDER BY m.created_at DESC, m.id DESC LIMIT 1
+) said ON true
+LEFT JOIN LATERAL (
+    SELECT p.value FROM contact_points p
+    WHERE p.workspace_id = i.workspace_id AND p.contact_id = held.contact_id
+        AND CASE WHEN held.channel = 'social' THEN n.phone_number LIKE p.kind || ':%'
+            ELSE p.kind IN ('phone', 'short_code') END
+    ORDER BY p.kind = 'phone' DESC, p.is_primary DESC, p.created_at, p.id LIMIT 1
+) p ON true
+ORDER BY i.ord
+"""
+
+
+class ConversationMissing(Missing):
+    """There is no such conversation in this workspace."""
+
+
+async def places_of(db: Any, intents: Sequence[Intent], at: datetime) -> list["Place | Exception"]:
+    """Where each intent leads, its conversation locked until the commit; or ``Unsendable``, ``ConversationMissing``."""
+    rows = await fetch(
+        db,
+        _LOOK,
+        [intent.workspace_id for intent in intents],
+        [intent.conversation_id for intent in intents],
+        [intent.number_id for intent in intents],
+        [intent.route is not None for intent in intents],
+    )
+    found = {row["ord"]: row for row in rows}
+    places: list[Place | Exception] = []
+    for ord_, intent in enumerate(intents, start=1):
+        row = found.get(ord_)
+        try:
+            if row is None:
+                raise ConversationMissing
+            places.append(_place(intent, row, at))
+        except (Unsendable, ConversationMissing) as error:
+            places.append(error)
+    return places
+
+
+def _place(intent: Intent, row: Mapping[str, Any], at: datetime) -> Place:
+    is_reply = intent.is_reply
+    if is_reply is None:
+        is_reply = row["said_at"] is not None and at - row["said_at"] < REPLY_WITHIN
+    return Place(row["channel"], row["contact_id"], is_reply, intent.route or _route(intent, row))
+
+
+def _route(intent: Intent, row: Mapping[str, Any]) -> Route:
+    channel = row["channel"]
+    if channel not in SENT_HERE:
+        raise Unsendable("channel", f"nothing can be sent in a conversation of channel {channel}", field="channel")
+    _expect_number(intent, row)
+    said = row["last_address"] if intent.to is None else intent.to
+    return Route(
+        provider=row["provider"],
+        connection_id=row["connection_id"],
+        number_id=row["number_id"],
+        from_address=row["phone_number"],
+        to_address=_recipient(said, row, is_asked=intent.to is not None),
+    )
+
+
+def _expect_number(intent: Intent, row: Mapping[str, Any]) -> None:
+    if row["number_id"] is None:
+        if intent.number_id is not None:
+            raise Unsendable("number", "refers to no number of this workspace", field="phoneNumberId")
+        raise Unsendable("number", f"no active number of this workspace can send by {row['channel']}", field="from")
+    if row["status"] != "active":
+        raise Unsendable("number", f"the number is {row['status']}: nothing leaves by it", field="phoneNumberId")
+    if row["sms"] == "false" or (intent.media and row["mms"] == "false"):
+        what = "pictures" if intent.media else "texts"
+        raise Unsendable("number", f"the number cannot send {what}", field="phoneNumberId")
+    if row["connection_id"] is None:
+        raise Unsendable(
+            "connection", f"there is no active connection to {row['provider']} to send by", field="phoneNumberId"
+        )
+
+
+def _recipient(said: str | None, row: Mapping[str, Any], *, is_asked: bool) -> str:
+    """The address that can be sent to, as we write it: E.164, a short code, a messenger's id."""
+    channel, ours = row["channel"], row["phone_number"]
+    for text in (said,) if is_asked else (said, row["point"]):
+        if not text:
+            continue
+        if channel == "social":
+            return str(text)
+        address = read_address(text, region_of(ours))
+        if address.kind is AddressKind.PHONE or (address.kind is AddressKind.SHORT_CODE and channel == "sms"):
+            return address.value
+    if said is None:
+        raise Unsendable("address", "the contact has no address on this channel")
+    raise Unsendable("address", f"{said} is no address that a message can be sent to by {channel}")
+
+
+def on_the_wire(channel: str, from_address: str, to_address: str) -> tuple[str, str]:
+    """Both addresses as a provider wants them."""
+    if channel == "social":
+        prefix = from_address.partition(":")[0]
+        return from_address, f"{prefix}:{to_address}"
+    prefix = PREFIXES.get(channel, "")
+    return prefix + from_address, prefix + to_address

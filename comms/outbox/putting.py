@@ -1,0 +1,233 @@
+"""A message to be sent is kept: one row where it was said, one in the line it leaves by, and a job, in one commit."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import jobs
+from comms.errors import Invalid, Unsendable
+from comms.events import Actor, Fact, encode
+from comms.outbox.addressing import Place, places_of
+from comms.outbox.intents import Intent
+from comms.outbox.rows import fetch
+from comms.providers import segments
+from models.base import new_id, now
+from models.communications import ConversationMessageView, MessageAttachmentView
+
+SEND = "outbox.send"
+"""The job that wakes a worker's sender; it names no row: whatever is due is sent."""
+
+MOST_MEDIA = 10
+
+
+class Coming(msgspec.Struct, frozen=True):
+    """An intent that is to be kept: where it leads, and the message it becomes."""
+
+    intent: Intent
+    place: Place
+    view: ConversationMessageView
+
+
+async def put(db: AsyncSession, intent: Intent) -> ConversationMessageView:
+    """The message is kept and leaves after the commit, or at ``scheduled_at``; told as ``message.queued``.
+
+    Raises ``Unsendable``, ``Invalid`` and ``ConversationMissing`` before anything is kept.
+    """
+    (view,), facts = await put_all(db, [intent], db.info.get("actor", Actor()))
+    if isinstance(view, Exception):
+        raise view
+    db.info.setdefault("facts", []).extend(facts)
+    return view
+
+
+async def put_all(
+    db: Any, intents: Sequence[Intent], actor: Actor | None = None
+) -> tuple[list["ConversationMessageView | Exception"], list[Fact]]:
+    """The same for many in a few statements; what cannot be sent stands in its place as the error it is.
+
+    The facts are the caller's to tell, as the last statement of the transaction: ``db`` may be an asyncpg connection.
+    """
+    at = now()
+    outcomes: list[ConversationMessageView | Exception] = []
+    coming: list[Coming] = []
+    for intent, place in zip(intents, await places_of(db, intents, at), strict=True):
+        wrong = place if isinstance(place, Exception) else _wrong_with(intent, place, at)
+        if wrong is None and isinstance(place, Place):
+            coming.append(Coming(intent, place, _view(intent, place, at)))
+        outcomes.append(coming[-1].view if wrong is None else wrong)
+    if coming:
+        await _keep(db, coming, at)
+    return outcomes, [_fact(one, actor or Actor()) for one in coming]
+
+
+def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
+    """What makes the intent one that nobody can send, whoever it is for."""
+    if not intent.content.strip() and not intent.media:
+        return Invalid({"content": "must not be empty when no media is sent"})
+    if place.channel != "email" and len(intent.content) > segments.LONGEST:
+        return Invalid({"content": f"must be at most {segments.LONGEST} characters"})
+    if intent.media > MOST_MEDIA:
+        return Invalid({"media": f"must be at most {MOST_MEDIA} items"})
+    if intent.scheduled_at is not None and intent.scheduled_at <= at:
+        return Invalid({"scheduledAt": "must be in the future"})
+    if place.route.from_address == place.route.to_address:
+        return Unsendable("address", "this is the number it would be sent from")
+    return None
+
+
+def _view(intent: Intent, place: Place, at: datetime) -> ConversationMessageView:
+    provider: Any = place.route.provider
+    return ConversationMessageView(
+        id=intent.message_id or new_id(),
+        conversation_id=intent.conversation_id,
+        direction="outbound",
+        content=intent.content,
+        content_type=intent.content_type or ("text" if intent.content.strip() else "media"),
+        sender_type=intent.sender_type,
+        sender_id=intent.sender_user_id,
+        meta={**intent.metadata, **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {})},
+        status="queued" if intent.scheduled_at is None else "scheduled",
+        provider=provider,
+        phone_number_id=place.route.number_id,
+        from_address=place.route.from_address,
+        to_address=place.route.to_address,
+        scheduled_at=intent.scheduled_at,
+        segments=None if place.channel == "email" else segments.count(intent.content, intent.media),
+        created_at=at,
+        updated_at=at,
+    )
+
+
+def _fact(coming: Coming, actor: Actor) -> Fact:
+    view = coming.view
+    return Fact(
+        workspace_id=coming.intent.workspace_id,
+        event=f"message.{view.status}",
+        subject_type="message",
+        subject_id=view.id,
+        conversation_id=view.conversation_id,
+        at=view.created_at,
+        data=encode(view),
+        actor_type=actor.type,
+        actor_id=actor.id,
+    )
+
+
+# ``line_at`` is taken while the conversation is locked, so a place in line is always behind those that are committed.
+_KEEP = """
+WITH i AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[],
+                         $8::text[], $9::text[], $10::text[], $11::uuid[], $12::uuid[], $13::text[], $14::text[],
+                         $15::timestamptz[], $16::int[], $17::boolean[], $18::text[])
+        WITH ORDINALITY AS i (workspace_id, id, conversation_id, content, content_type, sender_type, sender_user_id,
+            metadata, status, provider, connection_id, number_id, from_address, to_address,
+            scheduled_at, segments, is_reply, details, ord)
+),
+kept AS (
+    INSERT INTO conversation_messages (workspace_id, id, conversation_id, direction, content, content_type,
+        sender_type, sender_user_id, metadata, status, provider, connection_id, phone_number_id, from_address,
+        to_address, scheduled_at, segments, created_at, updated_at)
+    SELECT workspace_id, id, conversation_id, 'outbound', content, content_type, sender_type, sender_user_id,
+        metadata::jsonb, status, provider, connection_id, number_id, from_address, to_address, scheduled_at,
+        segments, $19, $19
+    FROM i
+),
+counted AS (
+    UPDATE conversations c SET
+        message_count = c.message_count + k.messages,
+        last_message_at = greatest(c.last_message_at, k.said_at),
+        phone_number_id = coalesce(k.number_id, c.phone_number_id),
+        updated_at = greatest(c.updated_at, $19)
+    FROM (
+        SELECT workspace_id, conversation_id, count(*) AS messages,
+            max($19::timestamptz) FILTER (WHERE scheduled_at IS NULL) AS said_at,
+            (array_agg(number_id ORDER BY ord DESC) FILTER (WHERE scheduled_at IS NULL))[1] AS number_id
+        FROM i GROUP BY workspace_id, conversation_id
+    ) AS k
+    WHERE c.workspace_id = k.workspace_id AND c.id = k.conversation_id
+),
+placed AS (
+    SELECT i.*, coalesce(i.scheduled_at, greatest(clock_timestamp(), line.last_at) + ord * interval '1 microsecond')
+            AS line_at,
+        i.scheduled_at IS NULL AND NOT line.has_head AND row_number() OVER (
+            PARTITION BY i.workspace_id, i.conversation_id, i.scheduled_at IS NULL ORDER BY ord) = 1 AS is_head
+    FROM i CROSS JOIN LATERAL (
+        SELECT max(o.line_at) FILTER (WHERE o.state <> 'scheduled') AS last_at, coalesce(bool_or(o.is_head), false)
+            AS has_head
+        FROM outgoing_messages o WHERE o.workspace_id = i.workspace_id AND o.conversation_id = i.conversation_id
+    ) line
+)
+INSERT INTO outgoing_messages (workspace_id, id, conversation_id, connection_id, phone_number_id, provider, state,
+    is_head, line_at, next_attempt_at, is_reply, segments, details, created_at, updated_at)
+SELECT workspace_id, id, conversation_id, connection_id, number_id, provider, status, is_head, line_at, line_at,
+    is_reply, coalesce(segments, 1), details::jsonb, $19, $19
+FROM placed
+"""
+
+
+async def _keep(db: Any, coming: Sequence[Coming], at: datetime) -> None:
+    await fetch(
+        db,
+        _KEEP + " RETURNING id",
+        [one.intent.workspace_id for one in coming],
+        [one.view.id for one in coming],
+        [one.view.conversation_id for one in coming],
+        [one.view.content for one in coming],
+        [one.view.content_type for one in coming],
+        [one.view.sender_type for one in coming],
+        [one.intent.sender_user_id for one in coming],
+        [encode(one.view.meta).decode() for one in coming],
+        [one.view.status for one in coming],
+        [one.view.provider for one in coming],
+        [one.place.route.connection_id for one in coming],
+        [one.place.route.number_id for one in coming],
+        [one.view.from_address for one in coming],
+        [one.view.to_address for one in coming],
+        [one.view.scheduled_at for one in coming],
+        [one.view.segments for one in coming],
+        [one.place.is_reply for one in coming],
+        [_details(one.intent) for one in coming],
+        at,
+    )
+    if any(one.intent.attachment_ids for one in coming):
+        await _attach(db, coming)
+    if any(one.intent.scheduled_at is None for one in coming):
+        await jobs.enqueue(db, SEND, [{}])
+
+
+def _details(intent: Intent) -> str:
+    return encode({**intent.details, **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {})}).decode()
+
+
+_ATTACH = """
+INSERT INTO message_attachments (workspace_id, id, message_id, connection_id, position, source_url, declared_type,
+    file_name, content_type, size, sha256, storage_key, state, attempts, created_at, updated_at)
+SELECT i.workspace_id, i.id, i.message_id, NULL, i.position, '', a.declared_type, a.file_name, a.content_type, a.size,
+    a.sha256, a.storage_key, 'stored', 0, $6, $6
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[])
+    AS i (workspace_id, id, message_id, position, source_id)
+JOIN message_attachments a ON a.workspace_id = i.workspace_id AND a.id = i.source_id AND a.state = 'stored'
+RETURNING workspace_id, id, message_id, position, declared_type, file_name, content_id, content_type, size, sha256,
+    state, attempts, next_attempt_at, error, created_at, updated_at
+"""
+
+
+async def _attach(db: Any, coming: Sequence[Coming]) -> None:
+    """What is sent again is an attachment of this message too, of the same file in the store."""
+    items = [
+        (one.intent.workspace_id, new_id(), one.view.id, position, source_id)
+        for one in coming
+        for position, source_id in enumerate(one.intent.attachment_ids)
+    ]
+    columns: list[list[uuid.UUID | int]] = [list(column) for column in zip(*items, strict=True)]
+    rows = await fetch(db, _ATTACH, *columns, coming[0].view.created_at)
+    if len(rows) < len(items):
+        raise Invalid({"attachmentIds": "must be stored attachments of this workspace"})
+    views = {one.view.id: one.view for one in coming}
+    for row in sorted(rows, key=lambda row: row["position"]):
+        attachment = MessageAttachmentView(**{name: row[name] for name in MessageAttachmentView.__struct_fields__})
+        views[row["message_id"]].attachments.append(attachment)
