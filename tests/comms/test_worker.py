@@ -51,7 +51,14 @@ async def world(server: MediaServer, service: Service, workspace_id: uuid.UUID, 
 def duties_of(world: World, replays: Retried | None = None) -> Duties:
     here, media = world.service, world.media(back_off_seconds=(0.2, 0.2))
     return duties.of(
-        here.database, here.vault, here.settings, media=media, replays=replays or Retried(), sender=here.sender
+        here.database,
+        here.vault,
+        here.settings,
+        media=media,
+        replays=replays or Retried(),
+        sender=here.sender,
+        repair=here.sweeps,
+        dialler=here.dialler,
     )
 
 
