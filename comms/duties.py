@@ -9,6 +9,8 @@ import msgspec
 
 from comms import campaigns, conversations, delivery, idempotency, invitations, invoices, jobs, receipts
 from comms.agents import sweeps
+from comms.calls import progress, queueing, texts
+from comms.calls.dialling import Dialler
 from comms.consent import answers, hearing
 from comms.contacts import files
 from comms.database import Database
@@ -59,6 +61,7 @@ def of(
     replays: Again,
     sender: Bell,
     repair: Repairing,
+    dialler: Dialler,
 ) -> Duties:
     """All there is to do for one process's worker."""
 
@@ -76,6 +79,16 @@ def of(
 
     async def mail_invitation(payload: dict[str, Any]) -> None:
         await invitations.mail(database, vault, settings, payload)
+
+    async def redirect(payload: dict[str, Any]) -> None:
+        workspace_id, leg_id = jobs.uuids(payload, "workspaceId", "legId")
+        await dialler.redirect(workspace_id, leg_id, payload["kind"], payload["query"])
+
+    def about(story: Callable[..., Awaitable[Any]], *names: str) -> jobs.Handler:
+        async def handle(payload: dict[str, Any]) -> None:
+            await story(*jobs.uuids(payload, "workspaceId", *names))
+
+        return handle
 
     async def answer_consent(payload: dict[str, Any]) -> None:
         await answers.answer(database, *jobs.uuids(payload, "workspaceId", "entryId"))
@@ -100,12 +113,18 @@ def of(
             receipts.RETRY: do_again,
             files.RUN: import_contacts,
             invitations.MAIL: mail_invitation,
+            progress.DIAL: about(dialler.dial, "legId"),
+            progress.REDIRECT: redirect,
+            progress.END_LEG: about(dialler.end, "legId"),
+            progress.RING: about(partial(queueing.ring, database), "callId"),
+            progress.TEXT_BACK: about(partial(texts.text_back, database), "callId"),
             hearing.ANSWER: answer_consent,
             SEND: send,
         },
         rounds=[
             (1.0, partial(keep_up, database)),
             (1.0, release),
+            (2.0, partial(queueing.ring_waiting, database)),
             (5.0, join_parked),
             (5.0, partial(lines.mend, database)),
             (5.0, partial(mail_events.join_parked, database)),

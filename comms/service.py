@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from comms import arrivals, delivery, duties, jobs, metrics, migrations, outbox
+from comms.calls.dialling import Dialler
 from comms.calls.taking import Calls
 from comms.clerk import Clerk
 from comms.database import Database, Urls
@@ -82,7 +83,7 @@ class Service:
         self.sender = Sender(
             self.database,
             self.directory,
-            transports.all_of(settings),
+            transports.all_of(settings, self.media.read),
             Packing(self.database, self.publishing, settings.server.public_url),
         )
         self.passwords = Passwords()
@@ -90,6 +91,7 @@ class Service:
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
         self.hub.on_closed = lambda code: metrics.CLOSED.labels(str(code)).inc()
+        self.dialler = Dialler(self.database, self.directory, settings)
         duties_here = duties.of(
             self.database,
             self.vault,
@@ -98,6 +100,7 @@ class Service:
             replays=self.replays,
             sender=self.sender,
             repair=self.sweeps,
+            dialler=self.dialler,
         )
         self._worker = Worker(self.database, duties_here) if worker else None
         self._watch: asyncio.Task[Any] | None = None
@@ -142,6 +145,7 @@ class Service:
                 await self.mails.stop()
                 await self.mail_events.stop()
                 await self.hub.stop()
+                await self.dialler.close()
                 await self.directory.stop()
                 await self.database.close()
         except TimeoutError:

@@ -77,11 +77,15 @@ class MediaSettings(msgspec.Struct, frozen=True):
 
 
 class ProviderSettings(msgspec.Struct, frozen=True):
-    """Where the providers' APIs are, so that others can stand in for them; SignalWire's is each customer's space."""
+    """Where the providers' APIs are, so that others can stand in for them; SignalWire's is each customer's space.
+
+    ``smtp_hosts`` are the mail servers, as ``host:port``, that workspaces may use although they are in our own network.
+    """
 
     twilio_url: str = "https://api.twilio.com"
     signalwire_url: str | None = None
     sendgrid_url: str = "https://api.sendgrid.com"
+    smtp_hosts: tuple[str, ...] = ()
 
 
 class SmtpSettings(msgspec.Struct, frozen=True):
@@ -134,6 +138,7 @@ VARIABLES: Mapping[str, str] = {
     "COMMS_TWILIO_URL": "Twilio's API (default https://api.twilio.com)",
     "COMMS_SIGNALWIRE_URL": "what to ask instead of each connection's SignalWire space",
     "COMMS_SENDGRID_URL": "SendGrid's API (default https://api.sendgrid.com)",
+    "COMMS_SMTP_HOSTS": "mail servers in your own network that workspaces may send by, host:port separated by commas",
     "COMMS_SMTP_URL": "smtp://user:password@host:587 or smtps://… to mail invitations; without it there are only links",
     "COMMS_MAIL_FROM": "the sender of those mails (default comms@ and the host of PUBLIC_URL)",
     "COMMS_CLERK_ISSUER": "https://… of the Clerk instance whose session tokens are accepted",
@@ -205,6 +210,7 @@ def read(environ: Mapping[str, str]) -> Settings:
             twilio_url=twilio_url,
             signalwire_url=take("COMMS_SIGNALWIRE_URL", _public_url, None),
             sendgrid_url=take("COMMS_SENDGRID_URL", _public_url, "https://api.sendgrid.com"),
+            smtp_hosts=take("COMMS_SMTP_HOSTS", _names, ()),
         ),
         smtp=None if smtp_url is None else SmtpSettings(smtp_url, sender),
         clerk=take_clerk(),

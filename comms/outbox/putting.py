@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import jobs
 from comms.errors import Invalid, Unsendable
 from comms.events import Actor, Fact, encode
+from comms.mail import leaving
 from comms.outbox.addressing import Place, places_of
 from comms.outbox.intents import Intent
 from comms.outbox.rows import fetch
@@ -61,6 +62,8 @@ async def put_all(
         outcomes.append(coming[-1].view if wrong is None else wrong)
     if coming:
         await _keep(db, coming, at)
+        mails = [(one.intent.workspace_id, one.view.id, one.place.mail) for one in coming if one.place.mail is not None]
+        await leaving.keep(db, mails, at)
     return outcomes, [_fact(one, actor or Actor()) for one in coming]
 
 
@@ -190,7 +193,7 @@ async def _keep(db: Any, coming: Sequence[Coming], at: datetime) -> None:
         [one.view.scheduled_at for one in coming],
         [one.view.segments for one in coming],
         [one.place.is_reply for one in coming],
-        [_details(one.intent) for one in coming],
+        [_details(one) for one in coming],
         at,
     )
     if any(one.intent.attachment_ids for one in coming):
@@ -199,8 +202,13 @@ async def _keep(db: Any, coming: Sequence[Coming], at: datetime) -> None:
         await jobs.enqueue(db, SEND, [{}])
 
 
-def _details(intent: Intent) -> str:
-    return encode({**intent.details, **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {})}).decode()
+def _details(coming: Coming) -> str:
+    intent, mail = coming.intent, coming.place.mail
+    details = {**intent.details, **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {})}
+    if mail is not None:
+        message_id = leaving.message_id_of(coming.view.id, mail.route.from_address)
+        details["mail"] = {**mail.headers, "messageId": message_id}
+    return encode(details).decode()
 
 
 _ATTACH = """
