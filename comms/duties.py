@@ -9,6 +9,8 @@ import msgspec
 
 from comms import campaigns, conversations, delivery, idempotency, invitations, invoices, jobs, receipts
 from comms.agents import sweeps
+from comms.calls import progress, queueing, texts
+from comms.calls.dialling import Dialler
 from comms.consent import answers, hearing
 from comms.contacts import files
 from comms.database import Database
@@ -38,13 +40,29 @@ class Again(Protocol):
     async def recall(self) -> Any: ...
 
 
+class Repairing(Protocol):
+    """Compares the numbers that are due with their providers' logs."""
+
+    async def sweep_due(self) -> Any: ...
+
+
 class Bell(Protocol):
     """Hears that something may be due to be sent."""
 
     def ring(self) -> None: ...
 
 
-def of(database: Database, vault: Vault, settings: Settings, *, media: Media, replays: Again, sender: Bell) -> Duties:
+def of(
+    database: Database,
+    vault: Vault,
+    settings: Settings,
+    *,
+    media: Media,
+    replays: Again,
+    sender: Bell,
+    repair: Repairing,
+    dialler: Dialler,
+) -> Duties:
     """All there is to do for one process's worker."""
 
     async def fetch(payload: dict[str, Any]) -> None:
@@ -61,6 +79,16 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
 
     async def mail_invitation(payload: dict[str, Any]) -> None:
         await invitations.mail(database, vault, settings, payload)
+
+    async def redirect(payload: dict[str, Any]) -> None:
+        workspace_id, leg_id = jobs.uuids(payload, "workspaceId", "legId")
+        await dialler.redirect(workspace_id, leg_id, payload["kind"], payload["query"])
+
+    def about(story: Callable[..., Awaitable[Any]], *names: str) -> jobs.Handler:
+        async def handle(payload: dict[str, Any]) -> None:
+            await story(*jobs.uuids(payload, "workspaceId", *names))
+
+        return handle
 
     async def answer_consent(payload: dict[str, Any]) -> None:
         await answers.answer(database, *jobs.uuids(payload, "workspaceId", "entryId"))
@@ -85,12 +113,18 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
             receipts.RETRY: do_again,
             files.RUN: import_contacts,
             invitations.MAIL: mail_invitation,
+            progress.DIAL: about(dialler.dial, "legId"),
+            progress.REDIRECT: redirect,
+            progress.END_LEG: about(dialler.end, "legId"),
+            progress.RING: about(partial(queueing.ring, database), "callId"),
+            progress.TEXT_BACK: about(partial(texts.text_back, database), "callId"),
             hearing.ANSWER: answer_consent,
             SEND: send,
         },
         rounds=[
             (1.0, partial(keep_up, database)),
             (1.0, release),
+            (2.0, partial(queueing.ring_waiting, database)),
             (5.0, join_parked),
             (5.0, partial(lines.mend, database)),
             (5.0, partial(mail_events.join_parked, database)),
@@ -98,6 +132,7 @@ def of(database: Database, vault: Vault, settings: Settings, *, media: Media, re
             (15.0, partial(campaigns.start_due, database)),
             (60.0, media.recall),
             (60.0, replays.recall),
+            (60.0, repair.sweep_due),
             (60.0, partial(invoices.fall_due, database)),
             *sweeps.of(database),
             (HOUR, partial(jobs.prune_log, database)),

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from comms import arrivals, delivery, duties, jobs, metrics, migrations, outbox
+from comms.calls.dialling import Dialler
 from comms.calls.taking import Calls
 from comms.clerk import Clerk
 from comms.database import Database, Urls
@@ -27,6 +28,7 @@ from comms.outbox import transports
 from comms.outbox.packing import Packing
 from comms.outbox.sender import Sender
 from comms.passwords import Passwords
+from comms.repair import Sweeps, records
 from comms.replays import Replays
 from comms.settings import Settings
 from comms.vault import Vault
@@ -64,6 +66,7 @@ class Service:
             delivery.KIND, self.database, delivery.note, delivery.spoil
         )
         self.calls = Calls(self.database, settings.server.public_url)
+        self.sweeps = Sweeps(self.database, self.directory, settings.providers, self.arrivals, self.reports)
         self.media = Media(self.database, self.directory, settings.media)
         mail = Story(Tokens(settings.security))
         self.mails: Groups[passage.Arrived, passage.Received] = Groups(
@@ -88,8 +91,16 @@ class Service:
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
         self.hub.on_closed = lambda code: metrics.CLOSED.labels(str(code)).inc()
+        self.dialler = Dialler(self.database, self.directory, settings)
         duties_here = duties.of(
-            self.database, self.vault, settings, media=self.media, replays=self.replays, sender=self.sender
+            self.database,
+            self.vault,
+            settings,
+            media=self.media,
+            replays=self.replays,
+            sender=self.sender,
+            repair=self.sweeps,
+            dialler=self.dialler,
         )
         self._worker = Worker(self.database, duties_here) if worker else None
         self._watch: asyncio.Task[Any] | None = None
@@ -128,11 +139,13 @@ class Service:
                 if self._worker is not None:
                     grace_seconds = min(20, self.settings.server.drain_seconds)
                     await asyncio.gather(self._worker.stop(grace_seconds), self.sender.stop(grace_seconds))
+                await self.sweeps.close()
                 await self.arrivals.stop()
                 await self.reports.stop()
                 await self.mails.stop()
                 await self.mail_events.stop()
                 await self.hub.stop()
+                await self.dialler.close()
                 await self.directory.stop()
                 await self.database.close()
         except TimeoutError:
@@ -177,6 +190,8 @@ class Service:
                 waiting = await outbox.waiting(self.database)
                 metrics.OUTBOX.set(waiting.messages)
                 metrics.OUTBOX_AGE.set(waiting.age_seconds)
+                async with self.database.everywhere() as db:
+                    metrics.note_standing(await records.standing(db))
 
     def _told(self, told: Told) -> None:
         self.hub.told(told)

@@ -42,7 +42,8 @@ class Page(msgspec.Struct, Generic[T], rename="camel"):
 @cache
 def page_of(view: type[View]) -> type[msgspec.Struct]:
     """``Page`` of one view, under a name of its own in the API's description."""
-    fields: list[Any] = [("items", list[view]), ("next_cursor", str | None, None)]  # type: ignore[valid-type]  # a type made at run time
+    row: Any = view
+    fields: list[Any] = [("items", list[row]), ("next_cursor", str | None, None)]
     return msgspec.defstruct(f"{view.__name__.removesuffix('View')}Page", fields, rename="camel")
 
 

@@ -219,7 +219,8 @@ def taken_by(error: exc.IntegrityError) -> str | None:
 
 def constraint_of(table: Table, name: str) -> Any:
     """The constraint or index of that name; None when it is not about columns, or not there."""
-    preparer: Any = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+    dialect: Any = postgresql.dialect
+    preparer = dialect().identifier_preparer
     for item in (*table.constraints, *table.indexes):
         if getattr(item, "columns", None) is not None and preparer.format_constraint(item) == name:
             return item

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.calls import callbacks, offers, rows
+from comms.calls import callbacks, offers, rows, transfers
 from comms.calls import flow as flows
 from comms.calls import verbs as v
 from comms.calls.twiml import Line, written
@@ -42,6 +42,9 @@ async def accept(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
         records = isinstance(step, flows.Queue) and step.record
         then = v.place("voice-done", leg=leg.id)
         return written(line, [v.TakeFromQueue(f"call-{call.id}", then, records=records), v.Hangup()])
+    transfer = await transfers.reached(db, call)
+    if transfer is not None and transfer.kind == "warm":
+        return written(line, transfers.meeting(transfer, leg))
     return written(line, [])  # when this document ends, the two are put through
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.calls import notes, progress, recordings, rows
+from comms.calls import notes, progress, recordings, rows, transfers
 from comms.calls.dialogue import call_of
 from comms.directory import Connection
 from comms.providers.base import Request
@@ -26,6 +26,10 @@ async def take_status(
         leg = None if call is None else await rows.leg_called(db, told.provider, told.call_id)
     call = None if leg is None else await rows.held(db, leg.call_id)
     await progress.take_report(db, call, leg, told)
+    if call is not None and leg is not None and leg.role == "consulted" and leg.ended_at is not None:
+        transfer = await transfers.open_one(db, call)
+        if transfer is not None and transfer.kind == "warm":
+            await transfers.give_back(db, call, transfer)
 
 
 async def take_recording(db: AsyncSession, told: Told, kind: str) -> bool:

@@ -3,12 +3,13 @@
 A request that is repeated is told what it was told before; one that came too late, what the line was told last.
 """
 
+import uuid
 from collections.abc import Mapping
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs
-from comms.calls import arrival, offers, progress, recordings, rows
+from comms.calls import arrival, offers, progress, recordings, rows, transfers
 from comms.calls import flow as flows
 from comms.calls import verbs as v
 from comms.calls.core import (
@@ -21,6 +22,7 @@ from comms.calls.core import (
     Rang,
     Turn,
     Waited,
+    World,
     decide,
     hold,
 )
@@ -47,13 +49,16 @@ async def answer(
     flow = flows.recall(call.flow)
     line = Line(line.provider, line.base_url, flow.language, flow.voice, call.turn + 1)
     asked = int(query["turn"]) if query.get("turn", "").isdigit() else 0
-    repeats = call.answer is not None and asked != call.turn and kind != "voice-fallback" and "lost" not in query
+    repeats = asked != call.turn and kind not in ("voice-fallback", "voice-transfer") and "lost" not in query
     if repeats and call.answer is not None:
         return call.answer, None
     turn = await _turn(db, kind, call, told)
     if turn is None:
         return written(line, _NOTHING), None
-    decision = decide(flow, rows.state_of(call), turn, await offers.world_of(db, call, flow))
+    world = await offers.world_of(db, call, flow)
+    decision = await _handed_over(db, kind, call, turn, world, query)
+    if decision is None:
+        decision = decide(flow, rows.state_of(call), turn, world)
     said = written(line, decision.verbs)
     await _keep(db, call, decision, said)
     return said, None
@@ -145,6 +150,31 @@ def _waited(told: Told, *, is_gone: bool) -> Waited | None:
     if result.startswith("redirected"):
         return None  # the line was taken elsewhere, and has its answer from there
     return Waited(was_put_through=result.startswith("bridg"), is_gone=is_gone or result == "hangup")
+
+
+async def _handed_over(
+    db: AsyncSession, kind: str, call: Call, turn: Turn, world: World, query: Query
+) -> Decision | None:
+    """What the line does because its call is handed to somebody else."""
+    if kind == "voice-transfer":
+        return await transfers.goes_on(db, call, world, transfer_id=_uuid(query.get("transfer", "")))
+    is_going_on = isinstance(turn, Rang | Waited) and not turn.is_gone
+    transfer = await transfers.open_one(db, call) if is_going_on else None
+    if transfer is None:
+        return None
+    if transfer.kind == "warm":
+        return await transfers.goes_on(db, call, world, transfer_id=transfer.id)
+    before = rows.view_of(transfer)  # nobody has taken it: it goes on as if nobody had answered
+    transfer.state, transfer.ended_at = "canceled", now()
+    await rows.tell(db, transfer, before, "canceled", call=call)
+    return None
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
 
 
 async def _keep(db: AsyncSession, call: Call, decision: Decision, said: str) -> None:

@@ -2,19 +2,27 @@
 
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.calls import callbacks, rows
+from comms import jobs, senders
+from comms.arrivals.facts import contact_created
+from comms.calls import callbacks, notes, offers, rows, texts, transfers
 from comms.calls import flow as flows
 from comms.calls import verbs as v
 from comms.calls.accepting import YES, who
-from comms.calls.progress import Report, end, move
+from comms.calls.progress import DIAL, END_LEG, Report, end, move
 from comms.calls.twiml import Line, written
+from comms.credentials import Identity
+from comms.errors import Conflict, Invalid
+from comms.providers.addresses import read_address
+from comms.providers.base import Channel
 from comms.providers.voice import Told
 from models.base import new_id, now
-from models.communications import Call, CallLeg
+from models.communications import Call, CallLeg, WorkspacePhoneNumber
+from models.core import WorkspaceApiKey
 
 RING_SECONDS = 30
 
@@ -60,9 +68,103 @@ async def dial(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str
 async def finish(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str]) -> str:
     """What the member's phone was put through to is over, and so is their line."""
     call, leg = await _line(db, told, query)
-    if call is not None and leg is not None and call.direction == "outbound":
+    if call is None or leg is None:
+        return written(line, [v.Hangup()])
+    transfer = await transfers.meeting_of(db, call)
+    if transfer is not None and leg.role == "agent" and leg.ended_at is None and call.ended_at is None:
+        return written(_speaking(line, call), transfers.meeting(transfer, leg))
+    if call.direction == "outbound" and leg.role == "agent":
         await _over(db, call, told)
     return written(line, [v.Hangup()])
+
+
+async def meet(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str]) -> str:
+    """The member's line is where whoever they consult will come."""
+    call, leg = await _line(db, told, query)
+    transfer = None if call is None else await transfers.meeting_of(db, call)
+    if call is None or leg is None or transfer is None:
+        return written(line, [v.Hangup()])
+    return written(_speaking(line, call), transfers.meeting(transfer, leg))
+
+
+async def place(
+    db: AsyncSession,
+    caller: Identity,
+    to: str,
+    *,
+    phone_number_id: uuid.UUID | None = None,
+    record: bool = False,
+    detect_machines: bool = True,
+) -> Call:
+    """The member's phone is about to ring, and then the contact's; raises ``Invalid`` and ``Conflict``."""
+    phone = (await offers.phones_of(db, [caller.user_id])).get(caller.user_id)
+    if phone is None:
+        raise Conflict("There is no phone of yours to ring first: PUT /api/v1/me/phone.")
+    number, connection_id = await _ours(db, phone_number_id)
+    if to in (number.phone_number, phone):
+        raise Invalid({"to": "is a phone of this call already"})
+    at = now()
+    contact_id = await _contact(db, caller.workspace_id, to, at)
+    call = Call(
+        workspace_id=caller.workspace_id,
+        id=new_id(),
+        contact_id=contact_id,
+        phone_number_id=number.id,
+        connection_id=connection_id,
+        provider=number.provider,
+        direction="outbound",
+        from_address=number.phone_number,
+        to_address=to,
+        placed_by=caller.user_id,
+        meta={"record": record, "detectMachines": detect_machines},
+        flow=number.voice_flow or {},
+        created_at=at,
+    )
+    call.conversation_id = await texts.conversation_of(db, call, Channel.CALL)
+    await rows.told_new(db, call)
+    leg = CallLeg(
+        workspace_id=caller.workspace_id,
+        id=new_id(),
+        call_id=call.id,
+        user_id=caller.user_id,
+        role="agent",
+        provider=number.provider,
+        to_address=phone,
+    )
+    await rows.told_new(db, leg, call=call)
+    await notes.note(db, call, f"{call.id}/begin", "Outgoing call", at=at)
+    await jobs.enqueue(db, DIAL, [{"workspaceId": call.workspace_id, "legId": leg.id}])
+    return call
+
+
+async def _ours(db: AsyncSession, phone_number_id: uuid.UUID | None) -> tuple[WorkspacePhoneNumber, uuid.UUID]:
+    """The number that is shown, and the connection it is dialled by."""
+    query = select(WorkspacePhoneNumber).where(
+        WorkspacePhoneNumber.status == "active", WorkspacePhoneNumber.capabilities["voice"].as_boolean()
+    )
+    if phone_number_id is not None:
+        query = query.where(WorkspacePhoneNumber.id == phone_number_id)
+    number = await db.scalar(query.order_by(WorkspacePhoneNumber.created_at).limit(1))
+    if number is None:
+        raise Invalid({"phoneNumberId": "is no active number of this workspace that can call"})
+    connection_id = number.connection_id or await db.scalar(
+        select(WorkspaceApiKey.id)
+        .where(WorkspaceApiKey.provider == number.provider, WorkspaceApiKey.is_active)
+        .order_by(WorkspaceApiKey.created_at)
+        .limit(1)
+    )
+    if connection_id is None:
+        raise Conflict(f"There is no connection to {number.provider} that this number could call by.")
+    return number, connection_id
+
+
+async def _contact(db: AsyncSession, workspace_id: uuid.UUID, to: str, at: datetime) -> uuid.UUID:
+    """Whose number it is; somebody new if it is nobody's yet."""
+    stranger = senders.Stranger(workspace_id, read_address(to), None, "outbound_call", at)
+    (met,) = await senders.meet(await rows.driver_of(db), [stranger])
+    if met.is_new:
+        rows.add_facts(db, [contact_created(stranger, met.contact_id)])
+    return met.contact_id
 
 
 async def _over(db: AsyncSession, call: Call, told: Told) -> None:
@@ -97,3 +199,14 @@ async def _line(db: AsyncSession, told: Told, query: Mapping[str, str]) -> tuple
 def _speaking(line: Line, call: Call) -> Line:
     flow = flows.recall(call.flow)
     return Line(line.provider, line.base_url, flow.language, flow.voice, call.turn)
+
+
+async def hang_up(db: AsyncSession, call: Call) -> None:
+    """Every line of the call that goes on is about to end. ``call`` is held."""
+    if call.ended_at is not None:
+        return
+    there = [leg for leg in await rows.legs_of(db, call.id) if leg.ended_at is None]
+    dialled = [leg.id for leg in there if leg.provider_call_id is not None]
+    await jobs.enqueue(db, END_LEG, [{"workspaceId": call.workspace_id, "legId": leg_id} for leg_id in dialled])
+    if not dialled:  # nobody was dialled yet, and nobody will be
+        await end(db, call, "canceled", now(), 0)

@@ -20,9 +20,12 @@ from models.base import new_id, now
 from models.communications import ENDED, Call, CallLeg, CallOffer, CallReport, CallTransfer, Recording
 
 RANK: Mapping[str, int] = {"queued": 0, "initiated": 1, "ringing": 2, "in_progress": 3} | dict.fromkeys(ENDED, 4)
-TEXT_BACK = "calls.text_back"
+# What is done afterwards, outside of any transaction.
+DIAL = "calls.dial"
+REDIRECT = "calls.redirect"
 END_LEG = "calls.end_leg"
 RING = "calls.ring"
+TEXT_BACK = "calls.text_back"
 CONTACTS_LINE = ("caller", "contact")
 """The lines whose end is the call's."""
 
@@ -181,13 +184,16 @@ async def end_legs(db: AsyncSession, offer: CallOffer, *, but: uuid.UUID | None 
 
 
 async def _end_transfers(db: AsyncSession, call: Call) -> None:
-    open_ones = await db.scalars(
-        select(CallTransfer).where(CallTransfer.call_id == call.id, CallTransfer.ended_at.is_(None)).with_for_update()
-    )
-    for transfer in open_ones:
-        before = rows.view_of(transfer)
-        transfer.state, transfer.ended_at = "canceled", now()
-        await rows.tell(db, transfer, before, call=call)
+    """Nobody waits in a room any more for a contact who is gone."""
+    transfers = (await db.scalars(select(CallTransfer).where(CallTransfer.call_id == call.id).with_for_update())).all()
+    for transfer in transfers:
+        if transfer.ended_at is None:
+            before = rows.view_of(transfer)
+            transfer.state, transfer.ended_at = "canceled", now()
+            await rows.tell(db, transfer, before, "canceled", call=call)
+    if transfers:
+        left = [leg.id for leg in await rows.legs_of(db, call.id) if leg.ended_at is None and leg.provider_call_id]
+        await jobs.enqueue(db, END_LEG, [{"workspaceId": call.workspace_id, "legId": leg_id} for leg_id in left])
 
 
 async def _outcome(db: AsyncSession, call: Call) -> Any:

@@ -153,6 +153,8 @@ async def _ask_member(db: AsyncSession, kind: str, line: Line, heard: Heard, tol
             return await outbound.screen(db, line, told, query), None
         case "voice-dialled":
             return await outbound.dial(db, line, told, query), None
+        case "voice-room":
+            return await outbound.meet(db, line, told, query), None
     return await outbound.finish(db, line, told, query), None
 
 

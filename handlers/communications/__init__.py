@@ -11,6 +11,7 @@ from handlers.communications import (
     notes,
     numbers,
     participants,
+    sweeps,
     team,
     webhooks,
 )
@@ -29,5 +30,6 @@ routes = Router(
         *team.routes,
         *webhooks.routes,
         *consent.routes,
+        *sweeps.routes,
     ],
 )

@@ -48,11 +48,7 @@ deals = crud(
     filters=("contact_id", "stage", "priority", "owner_id", "currency", "source", "expected_close_date"),
     create=create_deal,
 )
-deals.edit = shapes.change_shape(
-    Deal,
-    DealView,
-    only=[field.name for field in shapes.writable(DealView) if field.name != "stage"],
-)
+deals.edit = shapes.change_shape(Deal, DealView, without=("stage",))
 changes = crud(
     "/deal-stage-changes",
     DealStageChange,
@@ -69,11 +65,9 @@ async def move(db: Db, identity: Asker, row_id: RowId, data: JSONBody[DealMove])
     A closed deal does not move: `DELETE …/closure` reopens it.
     """
     deal = await deals.find(db, identity, row_id, to_change=True)
-    if stories.move(db, identity, deal, data.stage):
-        view: DealView = await deals.tell(db, identity, "stage_changed", deal)
-        return view
-    unmoved: DealView = deals.shown(deal)
-    return unmoved
+    is_news = stories.move(db, identity, deal, data.stage)
+    view: DealView = await deals.tell_if(is_news, db, identity, "stage_changed", deal)
+    return view
 
 
 @post("/{row_id:uuid}/closure", operation_id="close_deal", guards=[writer])

@@ -2,7 +2,6 @@
 
 import email.parser
 import email.policy
-import inspect
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,6 +22,7 @@ from handlers.given import Asker, Db, Here, Request, RowId
 from handlers.guards import reader, writer
 from handlers.listing import LIMIT, Page, refuse_unknown
 from handlers.resource import READ, crud, listed
+from handlers.signatures import own_of, taking
 from models.crm import ContactImport, ContactImportError, ContactImportErrorView, ContactImportView
 
 CSV_TYPES = frozenset({"text/csv", "application/csv", "application/vnd.ms-excel"})
@@ -136,16 +136,11 @@ _FILTERS = {
 
 def _with_filters(fn: Any) -> Any:
     """``fn`` with the filters of contacts' list as its parameters."""
-    own = [each for each in inspect.signature(fn).parameters.values() if each.kind is not each.VAR_KEYWORD]
-    parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in own] + list(_FILTERS.values())
 
     async def export(**given: Any) -> Any:
         return await fn(**given)
 
-    export.__signature__ = inspect.Signature(parameters, return_annotation=Stream)  # type: ignore[attr-defined]  # read by inspect
-    export.__annotations__ = {each.name: each.annotation for each in parameters} | {"return": Stream}
-    export.__doc__ = fn.__doc__
-    return export
+    return taking(export, [*own_of(fn), *_FILTERS.values()], Stream, fn.__doc__)
 
 
 export = get("/export", operation_id="export_contacts", guards=[reader], media_type="text/csv")(_with_filters(_export))

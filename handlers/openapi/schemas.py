@@ -96,7 +96,8 @@ class Schemas:
             return {"anyOf": [*schemas, {"type": "null"}]}
         if len(schemas) == 1:
             return schemas[0]
-        tags = {msgspec.inspect.type_info(option).tag_field for option in options} if _are_structs(options) else set()  # type: ignore[attr-defined]
+        kinds = [msgspec.inspect.type_info(option) for option in options]
+        tags = {kind.tag_field if isinstance(kind, msgspec.inspect.StructType) else None for kind in kinds}
         if len(tags) == 1 and (tag := tags.pop()) is not None:
             return {"oneOf": schemas, "discriminator": {"propertyName": tag}}
         return {"anyOf": schemas}
@@ -218,10 +219,6 @@ def _is_telling(name: str, schema: Schema, declared: Mapping[str, Any], column: 
 
 def _may_be_unset(annotation: Any) -> bool:
     return annotation is msgspec.UnsetType or any(_may_be_unset(argument) for argument in get_args(annotation))
-
-
-def _are_structs(options: list[Any]) -> bool:
-    return all(isinstance(option, type) and issubclass(option, msgspec.Struct) for option in options)
 
 
 def _nullable(schema: Schema) -> Schema:

@@ -142,8 +142,7 @@ async def _moved(
     db: AsyncSession, identity: Identity, row_id: Any, move: Callable[[AgentWorkflowExecution], bool], what: str
 ) -> AgentWorkflowExecutionView:
     row = await executions.find(db, identity, row_id, to_change=True)
-    view: AgentWorkflowExecutionView
-    view = await executions.tell(db, identity, what, row) if move(row) else executions.shown(row)
+    view: AgentWorkflowExecutionView = await executions.tell_if(move(row), db, identity, what, row)
     return view
 
 

@@ -242,14 +242,9 @@ class CallLegView(View, kw_only=True):
     user_id: ReadOnly[uuid.UUID | None] = None
     role: ReadOnly[Annotated[LegRole, msgspec.Meta(description="Whose line it is.", examples=["agent"])]]
     provider: ReadOnly[str]
-    provider_call_id: ReadOnly[
-        Annotated[
-            str,
-            msgspec.Meta(
-                description="The provider's own id of the line.", examples=["CA3f8e2c6d0b5a4e7f9c1d2e3f4a5b6c7d"]
-            ),
-        ]
-        | None
+    provider_call_id: Annotated[
+        ReadOnly[str | None],
+        msgspec.Meta(description="The provider's own id of the line.", examples=["CA3f8e2c6d0b5a4e7f9c1d2e3f4a5b6c7d"]),
     ] = None
     to_address: ReadOnly[str | None] = None
     status: ReadOnly[CallStatus]

@@ -16,8 +16,8 @@ from comms.settings import Secret
 from comms.simulators.media import Kept, MediaServer, media_server
 from comms.worker import Worker
 from models.communications import MessageAttachment
+from tests.comms.media.worlds import SID, TOKEN, World, served
 from tests.comms.test_jobs import until
-from tests.comms.test_media import SID, TOKEN, World, served
 from tests.make import communications as make
 
 
@@ -51,7 +51,14 @@ async def world(server: MediaServer, service: Service, workspace_id: uuid.UUID, 
 def duties_of(world: World, replays: Retried | None = None) -> Duties:
     here, media = world.service, world.media(back_off_seconds=(0.2, 0.2))
     return duties.of(
-        here.database, here.vault, here.settings, media=media, replays=replays or Retried(), sender=here.sender
+        here.database,
+        here.vault,
+        here.settings,
+        media=media,
+        replays=replays or Retried(),
+        sender=here.sender,
+        repair=here.sweeps,
+        dialler=here.dialler,
     )
 
 

@@ -231,7 +231,7 @@ async def test_a_search_takes_as_many_queries_however_much_is_found(service: Ser
     await keep_up(service.database)
     with counted() as statements:
         assert len(await results(owner, "needle")) == 11
-        assert statements() == for_one
+        assert statements() == for_one > 0
 
 
 async def test_nobody_searches_without_a_token_and_a_viewer_may(anonymous: httpx.AsyncClient, viewer: Client) -> None:

@@ -1,0 +1,102 @@
+"""Callers who wait: whoever has waited longest is offered first, again and again, to those who are free."""
+
+import uuid
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import jobs
+from comms.calls import flow as flows
+from comms.calls import offers, rows
+from comms.calls.core import offer_of
+from comms.calls.progress import DIAL
+from comms.database import Database
+from models.base import now
+from models.communications import Call, CallOffer
+
+
+async def ring(database: Database, workspace_id: uuid.UUID, call_id: uuid.UUID) -> None:
+    """People are rung for a caller who waits, unless they are already, or everybody is busy, or others wait longer."""
+    async with database.workspace(workspace_id) as db:
+        call = await rows.held(db, call_id)
+        if call is None or call.queue is None or await _is_offered(db, call) or await _others_first(db, call):
+            return
+        step = flows.recall(call.flow).steps.get(call.queue)
+        if not isinstance(step, flows.Queue):
+            return
+        state = rows.state_of(call)
+        world = await offers.world_of(db, call, flows.recall(call.flow))
+        offer = offer_of(step, state, world)
+        if offer is None and state.rung:  # each was rung once: from the beginning
+            state.rung = []
+            offer = offer_of(step, state, world)
+        if offer is None:
+            return
+        state.offers += 1
+        if step.order == "in_order":
+            state.rung += [target.phone for target in offer.targets]
+        rows.keep_state(call, state)
+        await offers.make(db, call, offer, "queue")
+        await jobs.enqueue(
+            db, DIAL, [{"workspaceId": workspace_id, "legId": target.leg_id} for target in offer.targets]
+        )
+
+
+async def ring_waiting(database: Database, *, most: int = 200) -> None:
+    """Nobody who waits is forgotten, and no offer outlives its time; the longest waiting come first."""
+    await expire_offers(database)
+    async with database.everywhere() as db:
+        waiting = (
+            await db.execute(
+                select(Call.workspace_id, Call.id)
+                .where(Call.queue.is_not(None))
+                .order_by(Call.waiting_since)
+                .limit(most)
+            )
+        ).all()
+    for workspace_id, call_id in waiting:
+        await ring(database, workspace_id, call_id)
+
+
+async def expire_offers(database: Database, *, most: int = 200) -> None:
+    """Offers whose time has run out, and that no provider has told the end of, are over."""
+    async with database.everywhere() as db:
+        due = (
+            await db.execute(
+                select(CallOffer.workspace_id, CallOffer.call_id, CallOffer.id)
+                .where(CallOffer.state == "offered", CallOffer.expires_at < now())
+                .order_by(CallOffer.expires_at)
+                .limit(most)
+            )
+        ).all()
+    for workspace_id, call_id, offer_id in due:
+        async with database.workspace(workspace_id) as db:
+            call = await rows.held(db, call_id)
+            offer = await db.get(CallOffer, (workspace_id, offer_id))
+            if call is not None and offer is not None:
+                await offers.expire(db, call, offer)
+                await offers.end_rung(db, call, offer)
+
+
+async def _is_offered(db: AsyncSession, call: Call) -> bool:
+    """Whether people are rung for this call; an offer whose time is over does not count."""
+    offer = await offers.latest(db, call)
+    if offer is None or offer.state != "offered":
+        return False
+    if offer.expires_at > now():
+        return True
+    await offers.expire(db, call, offer)
+    await offers.end_rung(db, call, offer)
+    return False
+
+
+async def _others_first(db: AsyncSession, call: Call) -> bool:
+    """Whether somebody in the same queue has waited longer, and nobody is rung for them."""
+    offered = select(CallOffer.call_id).where(CallOffer.state == "offered")
+    older = select(Call.id).where(
+        Call.phone_number_id == call.phone_number_id,
+        Call.queue == call.queue,
+        Call.waiting_since < call.waiting_since,
+        Call.id.not_in(offered),
+    )
+    return await db.scalar(older.limit(1)) is not None
