@@ -271,9 +271,9 @@ async def example_of(resource: Resource, operation: Operation, service: Service,
 
 
 async def test_the_document_is_served_as_it_is_made_and_nobody_waits_meanwhile(
-    anonymous: httpx.AsyncClient, api: Any
+    anonymous: httpx.AsyncClient,
 ) -> None:
-    api.state.description = serving.Served()
+    api().state.description = serving.Served()
     waits = []
 
     async def others() -> None:
@@ -293,16 +293,16 @@ async def test_the_document_is_served_as_it_is_made_and_nobody_waits_meanwhile(
 
 
 async def test_a_document_that_could_not_be_made_is_made_for_who_asks_next(
-    anonymous: httpx.AsyncClient, api: Any, tmp_path: Path
+    anonymous: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     ready = tmp_path / "ready"
-    api.state.description = serving.Served(f"import pathlib; print(pathlib.Path({str(ready)!r}).read_text())")
+    api().state.description = serving.Served(f"import pathlib; print(pathlib.Path({str(ready)!r}).read_text())")
     try:
         assert (await anonymous.get("/schema/openapi.json")).status_code == 503
         ready.write_text("{}")
         assert (await anonymous.get("/schema/openapi.json")).json() == {}
     finally:
-        api.state.description = serving.Served()
+        api().state.description = serving.Served()
 
 
 async def test_the_docs_page_needs_no_other_server(anonymous: httpx.AsyncClient) -> None:
