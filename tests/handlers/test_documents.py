@@ -271,9 +271,9 @@ async def example_of(resource: Resource, operation: Operation, service: Service,
 
 
 async def test_the_document_is_served_as_it_is_made_and_nobody_waits_meanwhile(
-    anonymous: httpx.AsyncClient,
+    anonymous: httpx.AsyncClient, api: Any
 ) -> None:
-    api().state.description = serving.Served()
+    api.state.description = serving.Served()
     waits = []
 
     async def others() -> None:
@@ -293,16 +293,16 @@ async def test_the_document_is_served_as_it_is_made_and_nobody_waits_meanwhile(
 
 
 async def test_a_document_that_could_not_be_made_is_made_for_who_asks_next(
-    anonymous: httpx.AsyncClient, tmp_path: Path
+    anonymous: httpx.AsyncClient, api: Any, tmp_path: Path
 ) -> None:
     ready = tmp_path / "ready"
-    api().state.description = serving.Served(f"import pathlib; print(pathlib.Path({str(ready)!r}).read_text())")
+    api.state.description = serving.Served(f"import pathlib; print(pathlib.Path({str(ready)!r}).read_text())")
     try:
         assert (await anonymous.get("/schema/openapi.json")).status_code == 503
         ready.write_text("{}")
         assert (await anonymous.get("/schema/openapi.json")).json() == {}
     finally:
-        api().state.description = serving.Served()
+        api.state.description = serving.Served()
 
 
 async def test_the_docs_page_needs_no_other_server(anonymous: httpx.AsyncClient) -> None:
@@ -323,7 +323,7 @@ OTHERWISE = {
     "/calls": 202,
     "/hang-up": 204,
 }
-"""What a POST to an address that ends so answers: how it went, that it has begun, or nothing; else it is made."""
+"""What a POST to an address that ends so answers: how it went, that it has begun, or nothing. All others make."""
 
 
 def test_whatever_is_posted_is_made() -> None:
