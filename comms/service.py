@@ -90,7 +90,6 @@ class Service:
         self.clerk = None if settings.clerk is None else Clerk(settings.clerk)
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
-        self.hub.on_closed = lambda code: metrics.CLOSED.labels(str(code)).inc()
         self.dialler = Dialler(self.database, self.directory, settings)
         duties_here = duties.of(
             self.database,

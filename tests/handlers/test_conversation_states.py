@@ -331,3 +331,13 @@ async def test_the_conversations_of_a_contact(
     assert [item["id"] for item in (await owner.get(address)).json()["items"]] == [str(talk.id)]
     assert (await owner.get(address, params={"status": "closed"})).json()["items"] == []
     assert (await stranger.get(address)).status_code == 404
+
+
+@pytest.mark.parametrize("wrong", ["vip/gold", "/", "..", ".", "late \ufffd"])
+async def test_a_tag_that_could_not_be_taken_off_is_not_put_on(owner: Client, talk: Conversation, wrong: str) -> None:
+    for method, path in (("PUT", at(talk, "tags")), ("PATCH", at(talk))):
+        answer = await owner.request(method, path, json={"tags": ["vip", wrong]})
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["errors"][0]["field"] == "tags"
+    made = await owner.post(f"{API}/conversations", json={"channel": "sms", "tags": [wrong]})
+    assert made.status_code == 400
