@@ -66,7 +66,7 @@ class Service:
             delivery.KIND, self.database, delivery.note, delivery.spoil
         )
         self.calls = Calls(self.database, settings.server.public_url)
-        self.sweeps = Sweeps(self.database, self.directory, settings.providers, self.arrivals, self.reports)
+        self.sweeps = Sweeps(self.database, self.directory, settings.providers, self.arrivals, self.reports, self.calls)
         self.media = Media(self.database, self.directory, settings.media)
         mail = Story(Tokens(settings.security))
         self.mails: Groups[passage.Arrived, passage.Received] = Groups(
