@@ -93,8 +93,8 @@ async def call_of(db: AsyncSession, connection: Connection, request: Request, to
             return None
         leg = (await rows.legs_of(db, call.id))[0]
         await progress.join_parked(db, call, leg)
-        return call
-    call = await rows.held_by(db, leg)
+    else:
+        call = await rows.held_by(db, leg)
     if call is not None and told.status is not None:
         await progress.move(db, call, leg, Report(told.status, duration_seconds=told.duration_seconds))
     return call

@@ -71,7 +71,7 @@ async def test_a_missed_call_is_answered_by_a_text(
     net.switchboard.people = {}
     async with net.working():
         await net.call(Person(keys=("1",), hangs_up=10))
-        await until(admin, "EXISTS (SELECT FROM calls WHERE text_back_id IS NOT NULL)")
+        await until(admin, "EXISTS (SELECT FROM calls WHERE text_back_id IS NOT NULL)", within=20)
     [call] = await rows(admin, "calls", line.workspace_id)
     assert (call["outcome"], call["status"]) == ("missed", "completed")
     assert await said(admin, line) == ["Incoming call", "Missed call"]
