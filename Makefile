@@ -8,6 +8,8 @@ INSTALLED := .venv/.installed
 run: $(INSTALLED)
 	@$(BIN)/comms up
 
+# A suite starts Python some thirty times: what is compiled is kept, even where the environment says otherwise.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(INSTALLED)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 

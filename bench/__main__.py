@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import ledger, lists, live, machine, memory, report, throughput
+from bench import ledger, lists, live, machine, mail, memory, report, throughput
 from bench.report import Results
 from bench.stage import Stage, stage
 
-PARTS = ("messages", "reports", "live", "memory", "lists")
+PARTS = ("messages", "reports", "live", "memory", "mail", "lists")
 
 
 def main() -> None:
@@ -27,7 +27,9 @@ def main() -> None:
     say("a database and its workspaces are made")
     with (
         asyncio.Runner() as runner,
-        stage(runner, {**throughput.TOWNS, live.TOWN: 1, lists.TOWN: 1, lists.NEIGHBOUR: 1}, chosen.folder) as built,
+        stage(
+            runner, {**throughput.TOWNS, live.TOWN: 1, mail.TOWN: 1, lists.TOWN: 1, lists.NEIGHBOUR: 1}, chosen.folder
+        ) as built,
     ):
         command = " ".join(["python -m bench", *sys.argv[1:]])
         seen = report.Machine(machine.processor(), machine.sync_seconds(built.folder), command)
@@ -55,6 +57,9 @@ def _measure(
         say("memory of a fresh process")
         with built.service() as server:
             results.memory = memory.measure(built, server)
+    if "mail" in parts:
+        say("a mail as large as they come")
+        results.mails = runner.run(mail.measure(built))
     if "live" in parts:
         say("from webhook to websocket")
         plan = live.Plan(seconds=4) if chosen.quick else live.Plan()

@@ -9,11 +9,13 @@ import msgspec
 
 from bench.lists import LIMIT_SECONDS, Asked, Lists
 from bench.live import Latency
+from bench.mail import Mail
 from bench.memory import Memory
 from bench.throughput import Comparison
 
 README = Path(__file__).with_name("README.md")
 BEGINS, ENDS = "<!-- the last run -->", "<!-- end of the last run -->"
+MAIL_MIB = 80
 AT = 64  # connections at which the competitors are compared
 
 
@@ -33,6 +35,7 @@ class Results(msgspec.Struct):
     latency: Latency | None = None
     memory: Memory | None = None
     lists: Lists | None = None
+    mails: Sequence[Mail] = ()
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -71,6 +74,11 @@ def rendered(results: Results) -> str:
         parts.append(
             f"**Memory** of a fresh web process: {results.memory.idle / 2**20:.0f} MiB, and "
             f"{results.memory.each / 1024:.1f} KiB for each idle socket ({results.memory.sockets:,} of them)."
+        )
+    for mail in results.mails:
+        parts.append(
+            f"**A mail of {mail.size / 2**20:.0f} MiB**, {mail.mode}: {mail.above_idle / 2**20:.0f} MiB above idle at"
+            f" most, answered after {mail.answered_seconds:.2f} s, its file stored after {mail.stored_seconds:.2f} s."
         )
     if results.lists:
         plan = results.lists.plan
@@ -115,6 +123,10 @@ def targets(results: Results) -> Iterator[Target]:
                 yield _at_most(f"{name}: p50 at 1 connection", 0.002, comparison.of("comms", 1).p50)
     if results.latency:
         yield _at_most("webhook to websocket: p99", 0.05, results.latency.p99)
+    for mail in results.mails:
+        reached = f"{mail.above_idle / 2**20:.0f} MiB"
+        what = f"a mail of {mail.size / 2**20:.0f} MiB, {mail.mode}: memory above idle"
+        yield Target(what, f"≤ {MAIL_MIB} MiB", reached, mail.above_idle <= MAIL_MIB * 2**20)
     if results.lists:
         worst = max(asked.median for asked in results.lists.asked)
         yield _at_most("every list: p50 of the slowest question", LIMIT_SECONDS, worst)

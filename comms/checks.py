@@ -1,5 +1,6 @@
 """Whether a provider knows us by the credentials of a connection: asked over HTTP, outside of any transaction."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -7,9 +8,13 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from comms.mail.smtp import greet
 from comms.providers import Credentials
+from comms.providers.outgoing import Busy, Refused
 from comms.providers.sendgrid import SendGridCredentials
 from comms.providers.signalwire import SignalWireCredentials, space_of
+from comms.providers.smtp import SmtpCredentials
+from comms.providers.twilio import TwilioCredentials
 from comms.settings import ProviderSettings
 
 TIMEOUT_SECONDS = 5.0
@@ -31,6 +36,8 @@ class _Question(msgspec.Struct, frozen=True):
 
 async def ask(settings: ProviderSettings, provider: str, credentials: Credentials) -> Checked:
     """The provider's answer to these credentials within 5 s; nothing it says beyond yes or no is passed on."""
+    if isinstance(credentials, SmtpCredentials):
+        return await _greeted(settings, credentials)
     question = _question(settings, credentials)
     if isinstance(question, Checked):
         return question
@@ -42,6 +49,17 @@ async def ask(settings: ProviderSettings, provider: str, credentials: Credential
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         return Checked(False, f"{_name(provider)} does not answer ({type(error).__name__}): try again later.")
     return _understood(provider, response)
+
+
+async def _greeted(settings: ProviderSettings, credentials: SmtpCredentials) -> Checked:
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await greet(credentials, hosts=settings.smtp_hosts)
+    except (Refused, Busy) as error:
+        return Checked(False, error.words)
+    except TimeoutError:
+        return Checked(False, f"{credentials.host} does not answer: try again later.")
+    return Checked(True, f"{credentials.host} accepts these credentials.")
 
 
 def _question(settings: ProviderSettings, credentials: Credentials) -> "_Question | Checked":
@@ -64,12 +82,14 @@ def _question(settings: ProviderSettings, credentials: Credentials) -> "_Questio
                 f"{base}/api/laml/2010-04-01/Accounts/{account}.json",
                 basic=(credentials.project_id, credentials.api_token),
             )
-        case _:
+        case TwilioCredentials():
             account = quote(credentials.account_sid, safe="")
             return _Question(
                 f"{settings.twilio_url}/2010-04-01/Accounts/{account}.json",
                 basic=(credentials.account_sid, credentials.auth_token),
             )
+        case _:
+            raise TypeError(type(credentials).__name__)
 
 
 def _understood(provider: str, response: httpx.Response) -> Checked:

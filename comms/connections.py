@@ -25,6 +25,7 @@ WEBHOOKS: Mapping[str, Mapping[str, str]] = {
     "twilio": _TEXTS_AND_CALLS,
     "signalwire": _TEXTS_AND_CALLS,
     "sendgrid": {"inbound": "inbound", "events": "events"},
+    "smtp": {},
 }
 """What each provider is configured to post to us: the name we show, and the last part of its address."""
 
@@ -32,10 +33,16 @@ ROTATING: Mapping[str, tuple[str, ...]] = {
     "twilio": ("auth_token",),
     "signalwire": ("signing_key",),
     "sendgrid": ("event_public_key", "parse_public_key"),
+    "smtp": (),
 }
 """The credentials that prove webhooks: each has a ``next_`` one beside it, which is accepted too."""
 
-_SHOWN: Mapping[str, str] = {"twilio": "auth_token", "signalwire": "signing_key", "sendgrid": "event_public_key"}
+_SHOWN: Mapping[str, str] = {
+    "twilio": "auth_token",
+    "signalwire": "signing_key",
+    "sendgrid": "event_public_key",
+    "smtp": "password",
+}
 """The credential whose last four characters tell people which secret a connection holds."""
 
 
@@ -73,8 +80,8 @@ def keep(row: WorkspaceApiKey, vault: Vault, credentials: Credentials) -> None:
     row.encrypted_key = sealed.encrypted_key
     row.auth_tag = sealed.auth_tag
     shown = _SHOWN[row.provider]
-    coming: str | None = getattr(credentials, f"next_{shown}")
-    row.last_four = str(getattr(credentials, shown))[-4:]
+    coming: str | None = getattr(credentials, f"next_{shown}", None)
+    row.last_four = (getattr(credentials, shown) or "")[-4:]  # a mail server may want no password
     row.next_last_four = None if coming is None else coming[-4:]
     row.checked_at = row.check_passed = row.check_detail = None
 

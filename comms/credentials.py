@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import sessions
 from comms.clerk import Clerk
 from comms.database import Database
 from comms.errors import Forbidden, Invalid, Unauthenticated
-from comms.identity import Identity, Member, hash_of
+from comms.identity import Identity, Member, hash_of, mark_used
 from models.access import Session
 from models.base import new_id, now
 from models.core import AccessToken, Role, TokenScope, Workspace, WorkspaceMember, WsTicket
@@ -106,23 +106,8 @@ async def identify(database: Database, token: str, clerk: Clerk | None = None) -
             raise Unauthenticated
         row, role, permissions = found
         if row.last_used_at is None or row.last_used_at < at - _TOUCH_EVERY:
-            await _touch(db, row, at)
+            await mark_used(db, row, at)
     return Identity(row.workspace_id, row.user_id, role, permissions, tuple(row.scopes), row.id, row.expires_at)
-
-
-async def _touch(db: AsyncSession, row: AccessToken, at: datetime) -> None:
-    """The token is marked as used, unless a request at the same moment has just done so: nobody waits for a mark."""
-    free = (
-        select(AccessToken.id)
-        .where(AccessToken.workspace_id == row.workspace_id, AccessToken.id == row.id)
-        .with_for_update(skip_locked=True)
-    )
-    await db.execute(
-        update(AccessToken)
-        .where(AccessToken.workspace_id == row.workspace_id, AccessToken.id.in_(free))
-        .values(last_used_at=at, updated_at=AccessToken.updated_at)
-        .execution_options(synchronize_session=False)
-    )
 
 
 async def issue_ticket(db: AsyncSession, identity: Identity) -> str:

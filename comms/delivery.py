@@ -341,18 +341,19 @@ class Bare(msgspec.Struct, frozen=True, kw_only=True):
     error_message: str | None
     reported_at: datetime
     at: datetime
+    marked_id: uuid.UUID | None = None
 
 
 _NOTE_BARE = f"""
 WITH news AS (
     INSERT INTO delivery_reports (workspace_id, id, message_id, provider, provider_message_id, reported, status,
-        error_code, error_message, reported_at, created_at, updated_at)
+        error_code, error_message, reported_at, marked_id, created_at, updated_at)
     SELECT workspace_id, id, message_id, provider, provider_message_id, reported, status,
-        error_code, error_message, reported_at, at, at
+        error_code, error_message, reported_at, marked_id, at, at
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                $9::text[], $10::timestamptz[], $11::timestamptz[])
+                $9::text[], $10::timestamptz[], $11::timestamptz[], $12::uuid[])
         AS i (workspace_id, id, message_id, provider, provider_message_id, reported, status, error_code, error_message,
-              reported_at, at)
+              reported_at, at, marked_id)
     ORDER BY workspace_id, provider, provider_message_id, reported
     ON CONFLICT (workspace_id, provider, provider_message_id, reported) DO NOTHING
     RETURNING workspace_id, id AS report_id, message_id, status, error_code, error_message, reported_at
@@ -379,5 +380,6 @@ async def note_without_receipts(db: Any, reports: Sequence[Bare]) -> list[Fact]:
         [report.error_message for report in reports],
         [report.reported_at for report in reports],
         [report.at for report in reports],
+        [report.marked_id for report in reports],
     )
     return await _status_changed(db, rows)

@@ -40,6 +40,12 @@ class Again(Protocol):
     async def recall(self) -> Any: ...
 
 
+class Repairing(Protocol):
+    """Compares the numbers that are due with their providers' logs."""
+
+    async def sweep_due(self) -> Any: ...
+
+
 class Bell(Protocol):
     """Hears that something may be due to be sent."""
 
@@ -54,6 +60,7 @@ def of(
     media: Media,
     replays: Again,
     sender: Bell,
+    repair: Repairing,
     dialler: Dialler,
 ) -> Duties:
     """All there is to do for one process's worker."""
@@ -125,6 +132,7 @@ def of(
             (15.0, partial(campaigns.start_due, database)),
             (60.0, media.recall),
             (60.0, replays.recall),
+            (60.0, repair.sweep_due),
             (60.0, partial(invoices.fall_due, database)),
             *sweeps.of(database),
             (HOUR, partial(jobs.prune_log, database)),

@@ -6,8 +6,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.core import Role, TokenScope
+from models.access import Session
+from models.core import AccessToken, Role, TokenScope
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -41,3 +44,16 @@ class Member(Protocol):
 def hash_of(plain: str) -> bytes:
     """What is kept of a token: long and random as tokens are, they need no slow hash."""
     return hashlib.sha256(plain.encode("utf-8", "replace")).digest()
+
+
+async def mark_used(db: AsyncSession, credential: AccessToken | Session, at: datetime, **values: Any) -> None:
+    """The credential is marked as used, unless a request at this moment has just done so: nobody waits for a mark."""
+    table: Any = type(credential)
+    here = table.workspace_id == credential.workspace_id
+    free = select(table.id).where(here, table.id == credential.id).with_for_update(skip_locked=True)
+    await db.execute(
+        update(table)
+        .where(here, table.id.in_(free))
+        .values(last_used_at=at, updated_at=table.updated_at, **values)
+        .execution_options(synchronize_session=False)
+    )

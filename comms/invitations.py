@@ -12,11 +12,12 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import events, jobs, sessions, smtp, workspaces
+from comms import events, jobs, sessions, workspaces
 from comms.database import Database
 from comms.errors import Conflict, Forbidden, Missing
 from comms.events import Actor
 from comms.identity import Identity, hash_of
+from comms.mail import smtp
 from comms.passwords import Passwords
 from comms.permissions import Standing, refuse_more_than_own, standing_of
 from comms.sessions import From, SignedIn
@@ -127,16 +128,14 @@ async def mail(database: Database, vault: Vault, settings: Settings, payload: Ma
     secret = payload["secret"]
     iv, text, tag = (b64decode(secret[part]) for part in ("iv", "text", "tag"))
     plain = vault.open(Sealed(secret["keyId"], iv, text, tag), workspace_id, row_id).decode()
-    await smtp.send(
-        settings.smtp,
-        smtp.letter(
-            settings.smtp.sender,
-            row.email,
-            f"You are invited to {name}",
-            f"You are invited to join {name} as its {row.role}.\n\nOpen this link within a week:\n"
-            f"{link(settings, plain)}\n\nIf you do not know what this is about, do nothing.\n",
-        ),
+    letter = smtp.letter(
+        settings.smtp.sender,
+        row.email,
+        f"You are invited to {name}",
+        f"You are invited to join {name} as its {row.role}.\n\nOpen this link within a week:\n"
+        f"{link(settings, plain)}\n\nIf you do not know what this is about, do nothing.\n",
     )
+    await smtp.hand_over(smtp.operators(settings.smtp), letter, settings.smtp.sender, row.email, hosts=None)
     # Died right here, the letter comes twice, with the same link.
     async with database.workspace(workspace_id) as db:
         mailed = await db.scalar(

@@ -1,5 +1,8 @@
 """What is counted, for Prometheus."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REGISTRY = CollectorRegistry()
@@ -54,3 +57,25 @@ SEND_SECONDS = Histogram(
 OUTBOX_AGE = Gauge("comms_outbox_age_seconds", "Age of the oldest message that should have left.", registry=REGISTRY)
 OUTBOX = Gauge("comms_outbox_messages", "Messages that should have left and have not.", registry=REGISTRY)
 MEDIA = Counter("comms_media", "Attachments fetched, by what came of it.", ["outcome"], registry=REGISTRY)
+NUMBER_MISSING = Gauge(
+    "comms_number_missing",
+    "Messages that a number's provider has in its log and we do not.",
+    ["number_id"],
+    registry=REGISTRY,
+)
+NUMBER_CHECKED = Gauge(
+    "comms_number_checked_timestamp_seconds",
+    "When a number was last compared with its provider's log; 0 for never.",
+    ["number_id"],
+    registry=REGISTRY,
+)
+
+
+def note_standing(numbers: Iterable[Any]) -> None:
+    """How each number stands against its provider's log; a number that is gone is told of no more."""
+    NUMBER_MISSING.clear()
+    NUMBER_CHECKED.clear()
+    for number in numbers:
+        number_id = str(number.phone_number_id)
+        NUMBER_MISSING.labels(number_id).set(number.missing)
+        NUMBER_CHECKED.labels(number_id).set(number.checked_at.timestamp() if number.checked_at else 0)

@@ -16,7 +16,7 @@ from comms import events
 from comms.credentials import Identity
 from comms.errors import Conflict, Forbidden
 from comms.mentions import mentioned, mentioned_anew
-from comms.notifications import notify
+from comms.notifications import tell_mentioned
 from models.base import new_id, now
 from models.communications import ConversationMessage, ConversationMessageView
 
@@ -79,19 +79,14 @@ def refuse_other_than_note(message: ConversationMessage) -> None:
 
 
 async def _call(db: AsyncSession, author: Identity, note: ConversationMessage, user_ids: Collection[uuid.UUID]) -> None:
-    await notify(
+    await tell_mentioned(
         db,
-        author.workspace_id,
-        [user_id for user_id in user_ids if user_id != author.user_id],
-        kind="mention",
-        title="You were mentioned in a note",
-        message=note.content[:200],
+        author,
+        user_ids,
+        where="a note",
+        text=note.content,
         link=f"/conversations/{note.conversation_id}",
-        data={
-            "conversationId": str(note.conversation_id),
-            "messageId": str(note.id),
-            "mentionedBy": str(author.user_id),
-        },
+        data={"conversationId": str(note.conversation_id), "messageId": str(note.id)},
     )
 
 

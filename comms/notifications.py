@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
+from comms.identity import Identity
 from models.base import new_id
 from models.communications import Notification, NotificationView
 from models.communications.team import NotificationType
@@ -42,3 +43,26 @@ async def notify(
     await db.flush()
     for row in rows:
         events.record(db, "notification.created", row, msgspec.convert(row, NotificationView, from_attributes=True))
+
+
+async def tell_mentioned(
+    db: AsyncSession,
+    by: Identity,
+    user_ids: Iterable[uuid.UUID],
+    *,
+    where: str,
+    text: str,
+    link: str,
+    data: Mapping[str, Any],
+) -> None:
+    """These members know that somebody else has mentioned them, and how the text begins."""
+    await notify(
+        db,
+        by.workspace_id,
+        [user_id for user_id in user_ids if user_id != by.user_id],
+        kind="mention",
+        title=f"You were mentioned in {where}",
+        message=text[:200],
+        link=link,
+        data={**data, "mentionedBy": str(by.user_id)},
+    )

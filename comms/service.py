@@ -28,6 +28,7 @@ from comms.outbox import transports
 from comms.outbox.packing import Packing
 from comms.outbox.sender import Sender
 from comms.passwords import Passwords
+from comms.repair import Sweeps, records
 from comms.replays import Replays
 from comms.settings import Settings
 from comms.vault import Vault
@@ -65,6 +66,7 @@ class Service:
             delivery.KIND, self.database, delivery.note, delivery.spoil
         )
         self.calls = Calls(self.database, settings.server.public_url)
+        self.sweeps = Sweeps(self.database, self.directory, settings.providers, self.arrivals, self.reports, self.calls)
         self.media = Media(self.database, self.directory, settings.media)
         mail = Story(Tokens(settings.security))
         self.mails: Groups[passage.Arrived, passage.Received] = Groups(
@@ -81,14 +83,13 @@ class Service:
         self.sender = Sender(
             self.database,
             self.directory,
-            transports.all_of(settings),
+            transports.all_of(settings, self.media.read),
             Packing(self.database, self.publishing, settings.server.public_url),
         )
         self.passwords = Passwords()
         self.clerk = None if settings.clerk is None else Clerk(settings.clerk)
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
-        self.hub.on_closed = lambda code: metrics.CLOSED.labels(str(code)).inc()
         self.dialler = Dialler(self.database, self.directory, settings)
         duties_here = duties.of(
             self.database,
@@ -97,6 +98,7 @@ class Service:
             media=self.media,
             replays=self.replays,
             sender=self.sender,
+            repair=self.sweeps,
             dialler=self.dialler,
         )
         self._worker = Worker(self.database, duties_here) if worker else None
@@ -136,6 +138,7 @@ class Service:
                 if self._worker is not None:
                     grace_seconds = min(20, self.settings.server.drain_seconds)
                     await asyncio.gather(self._worker.stop(grace_seconds), self.sender.stop(grace_seconds))
+                await self.sweeps.close()
                 await self.arrivals.stop()
                 await self.reports.stop()
                 await self.mails.stop()
@@ -186,6 +189,8 @@ class Service:
                 waiting = await outbox.waiting(self.database)
                 metrics.OUTBOX.set(waiting.messages)
                 metrics.OUTBOX_AGE.set(waiting.age_seconds)
+                async with self.database.everywhere() as db:
+                    metrics.note_standing(await records.standing(db))
 
     def _told(self, told: Told) -> None:
         self.hub.told(told)

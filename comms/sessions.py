@@ -3,7 +3,7 @@
 import secrets
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 from sqlalchemy import delete, func, select, update
@@ -13,7 +13,7 @@ from comms import events, limits
 from comms.database import Database
 from comms.errors import Conflict, Forbidden, Unauthenticated
 from comms.events import Actor
-from comms.identity import Identity, Member, hash_of
+from comms.identity import Identity, Member, hash_of, mark_used
 from comms.passwords import Passwords
 from models.access import Session, SessionView, UserPassword
 from models.base import new_id, now
@@ -174,27 +174,8 @@ async def identify(database: Database, token: str) -> Identity:
             raise Unauthenticated
         row, role, permissions = found
         if row.last_used_at < at - _TOUCH_EVERY:
-            await _touch(db, row, at)
+            await mark_used(db, row, at, expires_at=min(at + IDLE_LIFE, row.created_at + LONGEST_LIFE))
     return Identity(row.workspace_id, row.user_id, role, permissions, session_id=row.id)
-
-
-async def _touch(db: AsyncSession, row: Session, at: datetime) -> None:
-    """The session is marked as used and lives on, unless a request at the same moment has just done so."""
-    free = (
-        select(Session.id)
-        .where(Session.workspace_id == row.workspace_id, Session.id == row.id)
-        .with_for_update(skip_locked=True)
-    )
-    await db.execute(
-        update(Session)
-        .where(Session.workspace_id == row.workspace_id, Session.id.in_(free))
-        .values(
-            last_used_at=at,
-            expires_at=min(at + IDLE_LIFE, row.created_at + LONGEST_LIFE),
-            updated_at=Session.updated_at,
-        )
-        .execution_options(synchronize_session=False)
-    )
 
 
 async def end_all(db: AsyncSession, member: Member, *, but: uuid.UUID | None = None) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import events, mentions
 from comms.credentials import Identity
 from comms.errors import Conflict, Forbidden, Invalid, Missing
-from comms.notifications import notify
+from comms.notifications import tell_mentioned
 from comms.permissions import ADMINISTRATORS
 from models.base import new_id, now
 from models.communications import TeamChannel, TeamChannelMember, TeamChannelMemberView, TeamMessage
@@ -226,15 +226,14 @@ async def _count(db: AsyncSession, channel: TeamChannel, more: int) -> None:
 
 
 async def _call(db: AsyncSession, sender: Identity, row: TeamMessage, user_ids: Collection[uuid.UUID]) -> None:
-    await notify(
+    await tell_mentioned(
         db,
-        row.workspace_id,
-        [user_id for user_id in user_ids if user_id != sender.user_id],
-        kind="mention",
-        title="You were mentioned in a channel",
-        message=row.content[:200],
+        sender,
+        user_ids,
+        where="a channel",
+        text=row.content,
         link=f"/team-channels/{row.channel_id}",
-        data={"channelId": str(row.channel_id), "messageId": str(row.id), "mentionedBy": str(sender.user_id)},
+        data={"channelId": str(row.channel_id), "messageId": str(row.id)},
     )
 
 

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import structlog
 from litestar import Litestar, Router
-from litestar.static_files import create_static_files_router
+from litestar.datastructures import State
 
 from comms.service import Service
 from handlers import (
@@ -21,6 +22,7 @@ from handlers import (
     events,
     finance,
     health,
+    invitations,
     live,
     marketing,
     me,
@@ -36,6 +38,7 @@ from handlers.given import DEPENDENCIES, Request
 from handlers.guards import authenticated
 from handlers.idempotency import Repeated, promises_are_kept, repeat
 from handlers.methods import Application, Receive, Scope, Send, completed
+from handlers.openapi import serving
 from handlers.preconditions import Answer
 from handlers.problems import answer
 
@@ -68,8 +71,8 @@ def create_app(service: Service, api: Any = None) -> Application:
     return app
 
 
-def create_api() -> Litestar:
-    """Everything but the webhooks, for the service that its state will name."""
+def create_api(*, to_be_described: bool = False) -> Litestar:
+    """Everything but the webhooks, for the service that its state will name; or for nobody, ``to_be_described``."""
 
     @asynccontextmanager
     async def lifespan(api: Litestar) -> AsyncIterator[None]:
@@ -78,13 +81,15 @@ def create_api() -> Litestar:
         try:
             yield
         finally:
+            await api.state.description.stop()
             await service.stop()
 
     return Litestar(
         route_handlers=[
             health.routes,
+            invitations.page,
             media.routes,
-            create_static_files_router(openapi.DOCS_ASSETS, directories=[openapi.assets()], include_in_schema=False),
+            *serving.routes(),
             live.live,
             Router(
                 ROOT,
@@ -115,11 +120,17 @@ def create_api() -> Litestar:
         request_class=Request,
         request_max_body_size=LARGEST_BODY,
         exception_handlers={Exception: answer, Repeated: repeat},
-        openapi_config=openapi.config(),
+        openapi_config=openapi.config() if to_be_described else None,
         logging_config=None,
+        state=State({"description": serving.Served()}),
     )
 
 
 def description() -> dict[str, Any]:
     """The OpenAPI document, made from the routes alone: nothing has to run."""
-    return openapi.document_of(create_api())
+    return openapi.document_of(create_api(to_be_described=True))
+
+
+def encoded_description() -> bytes:
+    """The same as JSON."""
+    return msgspec.json.encode(description())

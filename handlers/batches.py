@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import msgspec
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.credentials import Identity
@@ -19,6 +18,7 @@ from comms.database import attempt
 from comms.errors import Invalid, Refused
 from handlers import conflicts, shapes
 from handlers.problems import Problem, encoded, problem_of
+from handlers.signatures import own_of, sent, taking
 
 Many = Sequence[dict[str, Any]]
 """The values of each of many rows."""
@@ -27,10 +27,10 @@ Story = Callable[..., Awaitable[Sequence[Any]]]
 """Makes many rows: for each the row, or what refuses it."""
 
 
-def batch_shape(new: type[msgspec.Struct]) -> type[msgspec.Struct]:
+def batch_shape(new: Any) -> type[msgspec.Struct]:
     """The body: up to 500 of what makes one row. They are read one by one, by whoever makes them."""
     about = msgspec.Meta(min_length=1, max_length=shapes.BATCH, description="What makes one row each.")
-    rows: Any = Annotated[list[new], about]  # type: ignore[valid-type]  # a type made at run time
+    rows: Any = Annotated[list[new], about]
     return msgspec.defstruct(
         f"{new.__name__}Batch", [("items", rows)], namespace={"row_by_row": True}, forbid_unknown_fields=True
     )
@@ -39,7 +39,7 @@ def batch_shape(new: type[msgspec.Struct]) -> type[msgspec.Struct]:
 def results_shape(view: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """The answer: what became of each row, in the order of the request."""
     name = view.__name__.removesuffix("View")
-    result = msgspec.defstruct(
+    result: Any = msgspec.defstruct(
         f"{name}Result",
         [
             ("index", Annotated[int, msgspec.Meta(description="Its place in the request, from 0.", examples=[0])]),
@@ -52,8 +52,7 @@ def results_shape(view: type[msgspec.Struct]) -> type[msgspec.Struct]:
             ),
         ],
     )
-    rows: Any = list[result]  # type: ignore[valid-type]  # a type made at run time
-    rows = Annotated[rows, msgspec.Meta(description="One for each row, in the order of the request.")]
+    rows: Any = Annotated[list[result], msgspec.Meta(description="One for each row, in the order of the request.")]
     return msgspec.defstruct(f"{name}Results", [("results", rows)])
 
 
@@ -72,13 +71,8 @@ def batched(resource: Any, *, told: str | Callable[[Any], str] = "created") -> C
 
             return {"results": await made(resource, db, identity, data.items, story, told)}
 
-        new: Any = JSONBody[batch_shape(resource.new)]  # type: ignore[misc]  # a type made at run time
-        own = [parameter for name, parameter in inspect.signature(fn).parameters.items() if name != "many"]
-        own.append(inspect.Parameter("data", inspect.Parameter.KEYWORD_ONLY, annotation=new))
-        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-        declared: Any = make_all
-        declared.__signature__ = inspect.Signature(own, return_annotation=results)
-        declared.__annotations__ = {parameter.name: parameter.annotation for parameter in own} | {"return": results}
+        data = inspect.Parameter("data", inspect.Parameter.KEYWORD_ONLY, annotation=sent(batch_shape(resource.new)))
+        taking(make_all, [*own_of(fn, without="many"), data], results, fn.__doc__)
         many = resource.path.strip("/").replace("-", " ")
         return post(
             "/batch",
@@ -87,7 +81,7 @@ def batched(resource: Any, *, told: str | Callable[[Any], str] = "created") -> C
             summary=f"Create many {many}",
             description=fn.__doc__ or f"Make up to {shapes.BATCH} {many}, each made or refused by itself.",
             guards=[resource.who_writes],
-        )(declared)
+        )(make_all)
 
     return decorate
 
@@ -103,9 +97,9 @@ async def made(
     """What became of each item: the row as GET shows it, or the problem it would have been answered with."""
     problems: dict[int, Problem] = {}
     wanted: dict[int, dict[str, Any]] = {}
-    for index, sent in enumerate(items):
+    for index, item in enumerate(items):
         try:
-            wanted[index] = shapes.given(shapes.read(resource.new, sent))
+            wanted[index] = shapes.given(shapes.read(resource.new, item))
         except Invalid as error:
             problems[index] = _problem(error)
     rows = await _kept(resource, db, identity, wanted, problems, story)

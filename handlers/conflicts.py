@@ -16,7 +16,8 @@ from models.base import Base
 
 def has_uniques(table: type[Base]) -> bool:
     """Whether a row can be in another's way."""
-    rules = (*table.__table__.constraints, *table.__table__.indexes)  # type: ignore[attr-defined]  # a Table
+    there = table.metadata.tables[table.__tablename__]
+    rules = (*there.constraints, *there.indexes)
     return any(isinstance(rule, UniqueConstraint) or (isinstance(rule, Index) and rule.unique) for rule in rules)
 
 

@@ -132,7 +132,7 @@ async def reactivate(db: Db, identity: Asker, row_id: RowId) -> WorkspaceMemberV
     own = await stories.in_turn(db, identity)
     row = await members.find(db, identity, row_id, to_change=True)
     is_news = stories.reactivate(own, row)
-    view: WorkspaceMemberView = await members.tell(db, identity, "reactivated", row) if is_news else members.shown(row)
+    view: WorkspaceMemberView = await members.tell_if(is_news, db, identity, "reactivated", row)
     return view
 
 
@@ -145,7 +145,7 @@ async def leave(db: Db, identity: Asker) -> None:
 
 async def _deactivated(db: AsyncSession, identity: Identity, own: Standing, row: Any) -> WorkspaceMemberView:
     is_news = await stories.deactivate(db, own, row)
-    view: WorkspaceMemberView = await members.tell(db, identity, "deactivated", row) if is_news else members.shown(row)
+    view: WorkspaceMemberView = await members.tell_if(is_news, db, identity, "deactivated", row)
     return view
 
 

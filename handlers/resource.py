@@ -5,7 +5,6 @@
 What a resource needs beyond these options is a handler of its own beside it, made of ``find``, ``shown`` and ``tell``.
 """
 
-import inspect
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
@@ -13,7 +12,6 @@ from typing import Any, Literal
 import msgspec
 from litestar import Router, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import JSONBody
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,6 +23,7 @@ from handlers.batches import Many, batched
 from handlers.given import Asker, Db, Request, RowId
 from handlers.guards import Right, reader, writer
 from handlers.listing import Listing, Page, page_of
+from handlers.signatures import own_of, sent, taking
 from models.base import Base, View, noun_of
 
 Verb = Literal["list", "get", "create", "change", "delete"]
@@ -96,6 +95,10 @@ class Resource:
         if seen is not None:
             self._before(db)[row.id] = view
         return view
+
+    async def tell_if(self, is_news: bool, db: AsyncSession, identity: Identity, what: str, row: Any) -> Any:
+        """The row as it looks now; told of only if that is news."""
+        return await self.tell(db, identity, what, row) if is_news else self.shown(row)
 
     async def tell_all(
         self, db: AsyncSession, identity: Identity, what: str | Callable[[Any], str], rows: Sequence[Any]
@@ -205,13 +208,8 @@ def listed(
             asked = {name: given.pop(name) for name in list(given) if name.startswith("by_")}
             return await fn(**given, asked=asked)
 
-        own = [parameter for name, parameter in inspect.signature(fn).parameters.items() if name != "asked"]
-        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-        parameters = [*own, *resource.listing.parameters.values()]
-        page = resource.page
-        index.__signature__ = inspect.Signature(parameters, return_annotation=page)  # type: ignore[attr-defined]
-        index.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": page}
-        index.__doc__ = fn.__doc__ or resource.view.__doc__
+        parameters = [*own_of(fn, without="asked"), *resource.listing.parameters.values()]
+        taking(index, parameters, resource.page, fn.__doc__ or resource.view.__doc__)
         name = operation_id or f"list{resource.path.replace('/', '_').replace('-', '_')}"
         return get(path, operation_id=name, guards=[resource.who_reads], summary=_said(name))(index)
 
@@ -238,8 +236,7 @@ def _create(resource: Resource) -> HTTPRouteHandler:
         row = await resource.make(db, identity, shapes.given(data))
         return await resource.tell(db, identity, "created", row)
 
-    create.__annotations__["data"] = JSONBody[resource.new]  # type: ignore[misc, name-defined]
-    return _declared(post, resource, "create", create, path="/", guards=[resource.who_writes])
+    return _declared(post, resource, "create", create, resource.new, path="/", guards=[resource.who_writes])
 
 
 def _create_all(resource: Resource) -> HTTPRouteHandler:
@@ -254,8 +251,7 @@ def _change(resource: Resource) -> HTTPRouteHandler:
     async def change(db: Db, identity: Asker, row_id: RowId, data: Any) -> Any:
         return await resource.update(db, identity, row_id, shapes.given(data))
 
-    change.__annotations__["data"] = JSONBody[resource.edit]  # type: ignore[misc, name-defined]
-    return _declared(patch, resource, "change", change, guards=[resource.who_writes])
+    return _declared(patch, resource, "change", change, resource.edit, guards=[resource.who_writes])
 
 
 def _delete(resource: Resource) -> HTTPRouteHandler:
@@ -273,10 +269,19 @@ def _delete(resource: Resource) -> HTTPRouteHandler:
 
 
 def _declared(
-    method: Any, resource: Resource, verb: str, fn: Any, *, guards: list[Right], path: str = "/{row_id:uuid}"
+    method: Any,
+    resource: Resource,
+    verb: str,
+    fn: Any,
+    data: Any = None,
+    *,
+    guards: list[Right],
+    path: str = "/{row_id:uuid}",
 ) -> HTTPRouteHandler:
-    """``fn`` as the handler of a verb, answering with the resource's view."""
+    """``fn`` as the handler of a verb, sent ``data`` of that shape and answering with the resource's view."""
     fn.__annotations__["return"] = resource.view
+    if data is not None:
+        fn.__annotations__["data"] = sent(data)
     name = f"{verb}_{resource.name}"
     handler: HTTPRouteHandler = method(
         path, operation_id=name, summary=_said(name), description=resource.view.__doc__, guards=guards

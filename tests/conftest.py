@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 import httpx
@@ -65,26 +66,97 @@ def urls_of(server: Embedded, name: str) -> Urls:
     return Urls(owner=owner, web=as_role(owner, WEB), worker=as_role(owner, WORKER))
 
 
-@pytest.fixture(scope="session")
-async def shared(postgres: Embedded) -> AsyncIterator[str]:
-    """The name of the database that tests have one after the other, emptied in between: a clone costs half a second."""
+class Ground:
+    """A database that tests have one after the other: a clone costs half a second, and so does a new service."""
+
+    def __init__(self, server: Embedded, name: str, *, is_shared: bool) -> None:
+        self.urls = urls_of(server, name)
+        self.is_shared = is_shared
+        self._desk: Any = None
+        self._broom: Any = None
+        self._find_rows = ""
+
+    async def desk(self) -> Any:
+        """The one connection of the superuser, as if it were new."""
+        self._desk = await self._open(self._desk)
+        await self._desk.reset()
+        return self._desk
+
+    async def empty(self, *, is_served: bool) -> None:
+        """No table has a row, and nobody is at work: whoever a test has left behind is sent away.
+
+        Where the program was at work, every update has said what it has changed.
+        """
+        if self._desk is not None and not self._desk.is_closed():
+            await self._desk.reset()
+        # A connection of its own: whoever changes the role of a session makes PostgreSQL forget every plan of it.
+        self._broom = await self._open(self._broom, session_replication_role="replica")
+        async with asyncio.timeout(30):  # or the service that stays has left a transaction open
+            while await self._broom.fetchval(OTHERS, STAYS):  # noqa: ASYNC110  # nobody tells when they have gone
+                await asyncio.sleep(0.005)
+        if not self._find_rows:
+            tables = [row["name"] for row in await self._broom.fetch(TABLES)]
+            # The names are the catalogue's own.
+            self._find_rows = " UNION ALL ".join(f"SELECT '{n}' AS name WHERE EXISTS (SELECT FROM {n})" for n in tables)
+        written = await self._broom.fetch(self._find_rows)
+        untold = [row["event"] for row in await self._broom.fetch(UNTOLD)] if is_served else []
+        if written:
+            await self._broom.execute(";".join(f"DELETE FROM {row['name']}" for row in written))
+        assert not untold, f"these events do not say what has changed: {untold}"
+
+    async def close(self) -> None:
+        for connection in (self._desk, self._broom):
+            if connection is not None:
+                await connection.close()
+
+    async def _open(self, connection: Any, **settings: str) -> Any:
+        if connection is None or connection.is_closed():
+            settings["application_name"] = STAYS
+            connection = await asyncpg.connect(self.urls.owner.plain, server_settings=settings)
+        return connection
+
+
+@asynccontextmanager
+async def _ground(postgres: Embedded, *, is_shared: bool = True) -> AsyncIterator[Ground]:
     async with clone(postgres) as name:
-        yield name
+        ground = Ground(postgres, name, is_shared=is_shared)
+        yield ground
+        await ground.close()
+
+
+@pytest.fixture(scope="session")
+async def served_ground(postgres: Embedded) -> AsyncIterator[Ground]:
+    """The database of the tests that ask a running process."""
+    async with _ground(postgres) as ground:
+        yield ground
+
+
+@pytest.fixture(scope="session")
+async def other_ground(postgres: Embedded) -> AsyncIterator[Ground]:
+    """The database of the other tests, which may end any connection to it."""
+    async with _ground(postgres) as ground:
+        yield ground
 
 
 @pytest.fixture
-async def urls(request: pytest.FixtureRequest, postgres: Embedded, shared: str) -> AsyncIterator[Urls]:
+async def ground(
+    request: pytest.FixtureRequest, postgres: Embedded, served_ground: Ground, other_ground: Ground
+) -> AsyncIterator[Ground]:
     """A migrated database without a row; of its own, if the test is marked ``alters_the_schema``."""
     if request.node.get_closest_marker("alters_the_schema"):
-        async with clone(postgres) as name:
-            yield urls_of(postgres, name)
+        async with _ground(postgres, is_shared=False) as ground:
+            yield ground
         return
-    yield urls_of(postgres, shared)
-    connection = await asyncpg.connect(postgres.dsn("postgres", shared))
-    while await connection.fetchval(OTHERS):  # noqa: ASYNC110  # nobody tells when they have gone
-        await asyncio.sleep(0.005)
-    await connection.execute(EMPTY)
-    await connection.close()
+    is_served = "service" in request.fixturenames
+    ground = served_ground if is_served else other_ground
+    yield ground
+    await ground.empty(is_served=is_served)
+
+
+@pytest.fixture
+def urls(ground: Ground) -> Urls:
+    """The addresses of the test's database."""
+    return ground.urls
 
 
 @asynccontextmanager
@@ -98,18 +170,17 @@ async def clone(postgres: Embedded) -> AsyncIterator[str]:
     await admin.close()
 
 
-# Whoever a test has left behind is sent away; how many there still were.
+# The service that all tests share stays, and so do we; how many others there still were, or were at work for it.
+STAYS = "stays"
 OTHERS = """
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+SELECT count(CASE WHEN application_name <> $1 THEN pg_terminate_backend(pid) ELSE true END) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+AND (application_name <> $1 OR state <> 'idle')
 """
-EMPTY = """
-SET session_replication_role = replica;
-DO $$ DECLARE name text; BEGIN
-    FOR name IN SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
-        WHERE schemaname IN ('public', 'jobs') AND tablename <> 'alembic_version'
-    LOOP EXECUTE 'DELETE FROM ' || name; END LOOP;
-END $$
+UNTOLD = "SELECT DISTINCT event FROM events WHERE event LIKE '%.updated' AND changes IS NULL"
+TABLES = """
+SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
+WHERE schemaname IN ('public', 'jobs') AND tablename <> 'alembic_version'
 """
 
 
@@ -122,15 +193,13 @@ async def database(urls: Urls) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def admin(urls: Urls) -> AsyncIterator[Any]:
+async def admin(ground: Ground) -> Any:
     """The fresh database as its superuser, for looking past row security."""
-    connection = await asyncpg.connect(urls.owner.plain)
-    yield connection
-    await connection.close()
+    return await ground.desk()
 
 
-@pytest.fixture
-def settings(folder: Path) -> Settings:
+@pytest.fixture(scope="session")
+def shared_settings(folder: Path) -> Settings:
     """What a process is told."""
     media = folder / "media" / uuid.uuid4().hex
     return Settings(
@@ -143,9 +212,37 @@ def settings(folder: Path) -> Settings:
 
 
 @pytest.fixture
-async def service(settings: Settings, urls: Urls) -> AsyncIterator[Service]:
-    """A running process without its worker: no job is done behind a test's back."""
-    service = Service(settings, urls, worker=False)
+def settings(shared_settings: Settings) -> Settings:
+    """What this test's process is told: a module that wants it otherwise has a fixture of this name."""
+    return shared_settings
+
+
+@pytest.fixture(scope="session")
+async def shared_service(shared_settings: Settings, served_ground: Ground) -> AsyncIterator[Service]:
+    """The process that all tests ask which want no other: a new one would make six connections."""
+    named = Secret(f"{served_ground.urls.owner.plain}&application_name={quote(STAYS)}")
+    urls = Urls(owner=named, web=as_role(named, WEB), worker=as_role(named, WORKER))
+    async with _started(Service(shared_settings, urls, worker=False)) as service:
+        yield service
+
+
+@pytest.fixture
+async def service(
+    settings: Settings, shared_settings: Settings, ground: Ground, shared_service: Service
+) -> AsyncIterator[Service]:
+    """A running process without its worker: no job is done behind a test's back.
+
+    It is the test's own where its settings or its database are.
+    """
+    if settings is shared_settings and ground.is_shared:
+        yield shared_service
+        return
+    async with _started(Service(settings, ground.urls, worker=False)) as service:
+        yield service
+
+
+@asynccontextmanager
+async def _started(service: Service) -> AsyncIterator[Service]:
     await service.start()
     yield service
     await service.stop()
@@ -159,20 +256,13 @@ class Client(httpx.AsyncClient):
     token: str
 
 
-@pytest.fixture(scope="session")
-def api() -> Any:
-    """The API's routes: they are the same in every test."""
-    from handlers.app import create_api
-
-    return create_api()
-
-
 @pytest.fixture
-async def app(service: Service, api: Any) -> Any:
+def app(service: Service) -> Any:
     """The application of the running process."""
     from handlers.app import create_app
+    from tests.handlers.descriptions import api
 
-    return create_app(service, api)
+    return create_app(service, api())
 
 
 @pytest.fixture
@@ -238,6 +328,7 @@ async def anonymous(app: Any) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The journeys kill processes and watch clocks: they run one after another, on one of xdist's workers."""
     for item in items:

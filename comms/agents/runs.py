@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.agents import states
-from comms.agents.states import tell
+from comms.agents.states import held, tell
 from comms.errors import Conflict, Missing
 from models.agents import Agent, AgentExecution, AgentExecutionView, AgentView
 from models.base import new_id, now
@@ -41,7 +41,7 @@ async def request(
 
 async def begin(db: AsyncSession, workspace_id: uuid.UUID, execution_id: uuid.UUID) -> AgentExecution:
     """The run has begun, and its agent has run once more; ``Conflict`` when it was cancelled, or began elsewhere."""
-    row = await _held(db, workspace_id, execution_id)
+    row = await held(db, AgentExecution, workspace_id, execution_id)
     if row.status == "running":
         raise Conflict("this execution is running already")
     states.move(row, "running", states.EXECUTION, "execution")
@@ -66,11 +66,8 @@ async def complete(
     cost: Decimal | None = None,
 ) -> AgentExecution:
     """The run gave ``output``; a second report of the same is a ``Conflict``."""
-    row = await _held(db, workspace_id, execution_id)
-    _finish(row, "completed")
-    row.output, row.tokens_used, row.cost = dict(output), tokens_used, cost
-    await tell(db, "completed", row, AgentExecutionView)
-    return row
+    gave = {"output": dict(output), "tokens_used": tokens_used, "cost": cost}
+    return await _over(db, workspace_id, execution_id, "completed", gave)
 
 
 async def fail(
@@ -83,11 +80,8 @@ async def fail(
     cost: Decimal | None = None,
 ) -> AgentExecution:
     """The run came to nothing, because of ``error``; what it used is kept all the same."""
-    row = await _held(db, workspace_id, execution_id)
-    _finish(row, "failed")
-    row.error, row.tokens_used, row.cost = dict(error), tokens_used, cost
-    await tell(db, "failed", row, AgentExecutionView)
-    return row
+    gave = {"error": dict(error), "tokens_used": tokens_used, "cost": cost}
+    return await _over(db, workspace_id, execution_id, "failed", gave)
 
 
 def cancel(row: AgentExecution) -> bool:
@@ -96,6 +90,17 @@ def cancel(row: AgentExecution) -> bool:
         return False
     _finish(row, "cancelled")
     return True
+
+
+async def _over(
+    db: AsyncSession, workspace_id: uuid.UUID, execution_id: uuid.UUID, status: str, gave: Mapping[str, Any]
+) -> AgentExecution:
+    row = await held(db, AgentExecution, workspace_id, execution_id)
+    _finish(row, status)
+    for name, value in gave.items():
+        setattr(row, name, value)
+    await tell(db, status, row, AgentExecutionView)
+    return row
 
 
 def _finish(row: AgentExecution, status: str) -> None:
@@ -109,15 +114,3 @@ def _finish(row: AgentExecution, status: str) -> None:
 def milliseconds(since: datetime | None, until: datetime) -> int | None:
     """How long that was; None when it never began. The clock may be set back meanwhile."""
     return None if since is None else max(0, round((until - since).total_seconds() * 1000))
-
-
-async def _held(db: AsyncSession, workspace_id: uuid.UUID, execution_id: uuid.UUID) -> AgentExecution:
-    row = await db.scalar(
-        select(AgentExecution)
-        .where(AgentExecution.workspace_id == workspace_id, AgentExecution.id == execution_id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    )
-    if row is None:
-        raise Missing(f"There is no agent execution {execution_id} in this workspace.")
-    return row

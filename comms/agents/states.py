@@ -1,14 +1,17 @@
-"""Which state may follow which: one table a kind of row, and one way to move."""
+"""Which state may follow which: one table a kind of row, one way to hold it and one to move."""
 
+import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
-from comms.errors import Conflict
+from comms.errors import Conflict, Missing
 from models.base import Base, View, noun_of
+
+R = TypeVar("R", bound=Base)
 
 Transitions = Mapping[str, tuple[str, ...]]
 
@@ -56,6 +59,16 @@ def move(row: Any, to: str, transitions: Transitions, what: str) -> bool:
         raise Conflict(f"this {what} is {row.status} and cannot become {to}: {instead}")
     row.status = to
     return True
+
+
+async def held(db: AsyncSession, table: type[R], workspace_id: uuid.UUID, row_id: uuid.UUID) -> R:
+    """The row as it is now, which nobody else changes until the commit; raises ``Missing``."""
+    row: R | None = await db.get(
+        table, (workspace_id, row_id), with_for_update={"key_share": True}, populate_existing=True
+    )
+    if row is None:
+        raise Missing(f"There is no {noun_of(table).replace('_', ' ')} {row_id} in this workspace.")
+    return row
 
 
 async def tell(db: AsyncSession, what: str, row: Base, view: type[View], *, workspace_id: Any = None) -> None:

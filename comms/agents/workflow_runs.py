@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.agents import states
 from comms.agents.runs import milliseconds
-from comms.agents.states import tell
+from comms.agents.states import held, tell
 from comms.agents.steps import first_of
-from comms.errors import Conflict, Invalid, Missing
+from comms.errors import Conflict, Invalid
 from models.base import new_id, now
 from models.orchestration import (
     AgentTeam,
@@ -35,9 +35,7 @@ async def begin(
     triggered_by: uuid.UUID | None = None,
 ) -> AgentWorkflowExecution:
     """The active workflow runs, by the steps it has now; it and its team have run once more."""
-    workflow = await _workflow(db, workspace_id, workflow_id)
-    if workflow is None:
-        raise Missing(f"There is no agent workflow {workflow_id} in this workspace.")
+    workflow = await held(db, AgentWorkflow, workspace_id, workflow_id)
     if workflow.status != "active":
         raise Conflict(f"this workflow is {workflow.status} and does not run: make it active first")
     first = first_of(workflow.steps)
@@ -74,7 +72,7 @@ async def keep_result(
     next_step_id: str | None = None,
 ) -> AgentWorkflowExecution:
     """What a step gave is kept, and the next one is where the run is. A step that ends after a pause still counts."""
-    row = await _held(db, workspace_id, execution_id)
+    row = await held(db, AgentWorkflowExecution, workspace_id, execution_id)
     if row.status not in ("running", "paused"):
         raise Conflict(f"this execution is {row.status}: it takes no more results")
     places = {step["id"]: position for position, step in enumerate(row.steps)}
@@ -108,8 +106,8 @@ async def finish(
             AgentWorkflowExecution.workspace_id == workspace_id, AgentWorkflowExecution.id == execution_id
         )
     )
-    workflow = None if workflow_id is None else await _workflow(db, workspace_id, workflow_id)
-    row = await _held(db, workspace_id, execution_id)
+    workflow = None if workflow_id is None else await held(db, AgentWorkflow, workspace_id, workflow_id)
+    row = await held(db, AgentWorkflowExecution, workspace_id, execution_id)
     if row.status == status:
         raise Conflict(f"this execution is {status} already")
     states.move(row, status, states.WORKFLOW_EXECUTION, "execution")
@@ -152,32 +150,7 @@ def _end(row: AgentWorkflowExecution) -> None:
     row.duration_ms = milliseconds(row.created_at, row.completed_at)
 
 
-async def _workflow(db: AsyncSession, workspace_id: uuid.UUID, workflow_id: uuid.UUID) -> AgentWorkflow | None:
-    row: AgentWorkflow | None = await db.get(
-        AgentWorkflow, (workspace_id, workflow_id), with_for_update={"key_share": True}, populate_existing=True
-    )
-    return row
-
-
 async def _team(db: AsyncSession, workflow: AgentWorkflow) -> AgentTeam | None:
     if workflow.team_id is None:
         return None
-    row: AgentTeam | None = await db.get(
-        AgentTeam,
-        (workflow.workspace_id, workflow.team_id),
-        with_for_update={"key_share": True},
-        populate_existing=True,
-    )
-    return row
-
-
-async def _held(db: AsyncSession, workspace_id: uuid.UUID, execution_id: uuid.UUID) -> AgentWorkflowExecution:
-    row: AgentWorkflowExecution | None = await db.get(
-        AgentWorkflowExecution,
-        (workspace_id, execution_id),
-        with_for_update={"key_share": True},
-        populate_existing=True,
-    )
-    if row is None:
-        raise Missing(f"There is no agent workflow execution {execution_id} in this workspace.")
-    return row
+    return await held(db, AgentTeam, workflow.workspace_id, workflow.team_id)

@@ -20,9 +20,10 @@ def main(words: Sequence[str] | None = None) -> None:
         if getattr(chosen, option, None) is not None:
             environ[variable] = str(getattr(chosen, option))
     try:
-        # Imported only now: a command should not wait for what the others need.
+        configured = settings.read(environ)
+        # Imported only now: a command should not wait for what the others need, nor what is wrong for anything.
         module, _, command = chosen.run.partition(":")
-        sys.exit(getattr(importlib.import_module(f"comms.cli.{module}"), command)(settings.read(environ), chosen))
+        sys.exit(getattr(importlib.import_module(f"comms.cli.{module}"), command)(configured, chosen))
     except Misconfigured as error:
         print("comms cannot run with this configuration:", file=sys.stderr)
         for problem in error.problems:

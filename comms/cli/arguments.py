@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     described.set_defaults(run="describing:openapi")
 
     doctor = commands.add_parser("doctor", help="what is misconfigured, in words")
+    doctor.add_argument("--fix", action="store_true", help="tell the providers where our numbers post")
     _data(doctor)
     doctor.set_defaults(run="doctor:examine")
     return parser

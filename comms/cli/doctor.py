@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -10,11 +11,12 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from comms import migrations
+from comms import demo, migrations
 from comms.cli.running import running_database, with_keys
 from comms.database import Database, Urls
 from comms.directory import Directory
-from comms.settings import Settings
+from comms.repair import checkup
+from comms.settings import ProviderSettings, Settings
 from comms.vault import Vault
 
 Finding = tuple[bool, str]
@@ -26,28 +28,43 @@ def examine(settings: Settings, chosen: argparse.Namespace) -> int:
         print(f"     {settings.data_dir} is not there yet: `comms up` makes a database in it")
         return 0
     with running_database(settings) as (urls, _):
-        findings = asyncio.run(_examine(with_keys(settings), urls))
+        findings = asyncio.run(_examine(_as_it_runs(with_keys(settings)), urls, fix=chosen.fix))
     for healthy, sentence in findings:
         print(f"{'ok  ' if healthy else 'FIX '} {sentence}")
     return 0 if all(healthy for healthy, _ in findings) else 1
 
 
-async def _examine(settings: Settings, urls: Urls) -> list[Finding]:
+def _as_it_runs(settings: Settings) -> Settings:
+    """A demo's providers are our own simulators, unless the environment names others."""
+    if demo.read(settings.data_dir) is None or settings.providers != ProviderSettings():
+        return settings
+    return demo.with_simulators(settings)
+
+
+async def _examine(settings: Settings, urls: Urls, *, fix: bool) -> list[Finding]:
     return [
-        *_public_url(settings),
+        *await _public_url(settings),
         *_media(settings),
-        *[finding async for finding in _database(settings, urls)],
+        *[finding async for finding in _database(settings, urls, fix=fix)],
     ]
 
 
-def _public_url(settings: Settings) -> list[Finding]:
+async def _public_url(settings: Settings) -> list[Finding]:
     url = settings.server.public_url
     parts = urlsplit(url)
     if parts.hostname in ("127.0.0.1", "localhost", "::1"):
         return [(True, f"PUBLIC_URL is {url}: good for simulators; real providers cannot reach it")]
+    reached = await checkup.reaches(url)
     if parts.scheme != "https":
-        return [(False, f"PUBLIC_URL is {url}: providers should post to https://")]
-    return [(True, f"PUBLIC_URL is {url}: configure webhooks at the providers with exactly this beginning")]
+        return [(False, f"PUBLIC_URL is {url}: providers should post to https://"), _told(reached)]
+    return [
+        (True, f"PUBLIC_URL is {url}: configure webhooks at the providers with exactly this beginning"),
+        _told(reached),
+    ]
+
+
+def _told(finding: checkup.Finding) -> Finding:
+    return finding.healthy, finding.sentence
 
 
 def _media(settings: Settings) -> list[Finding]:
@@ -61,7 +78,7 @@ def _media(settings: Settings) -> list[Finding]:
     return [(True, f"attachments are kept in {settings.media.url}")]
 
 
-async def _database(settings: Settings, urls: Urls) -> AsyncIterator[Finding]:
+async def _database(settings: Settings, urls: Urls, *, fix: bool) -> AsyncIterator[Finding]:
     database = Database(urls, pool_size=1)
     try:
         try:
@@ -83,7 +100,7 @@ async def _database(settings: Settings, urls: Urls) -> AsyncIterator[Finding]:
         if current:
             async for finding in _roles(database):
                 yield finding
-            async for finding in _connections(settings, database):
+            async for finding in _connections(settings, database, fix=fix):
                 yield finding
     finally:
         with contextlib.suppress(Exception):
@@ -105,7 +122,7 @@ async def _roles(database: Database) -> AsyncIterator[Finding]:
                 yield True, f"{role} is bound by row security"
 
 
-async def _connections(settings: Settings, database: Database) -> AsyncIterator[Finding]:
+async def _connections(settings: Settings, database: Database, *, fix: bool) -> AsyncIterator[Finding]:
     directory = Directory(database, Vault(settings.security))
     await directory.load()
     for connection in directory.all():
@@ -114,8 +131,13 @@ async def _connections(settings: Settings, database: Database) -> AsyncIterator[
                 False,
                 f"the secret of connection {connection.id} does not open: is an older COMMS_SECRET_KEY missing?",
             )
-        else:
-            yield True, f"connection {connection.id} to {connection.provider} is usable"
+    numbers = await _numbers(database)
+    looks = checkup.Checkup(settings.providers, settings.server.public_url, fix=fix)
+    for connection in directory.all():
+        if connection.credentials is not None:
+            async for finding in looks.examine(connection, numbers.get(connection.id, [])):
+                yield _told(finding)
+    await looks.close()
     async with database.everywhere() as db:
         rows = await db.execute(
             text(
@@ -126,3 +148,23 @@ async def _connections(settings: Settings, database: Database) -> AsyncIterator[
         )
         for (number,) in rows:
             yield False, f"{number} has no active connection to its provider"
+
+
+_NUMBERS = text(
+    "SELECT n.phone_number, n.messaging_service_sid, coalesce(n.capabilities->>'sms', 'true') <> 'false' AS sms,"
+    " coalesce(n.capabilities->>'voice', 'true') <> 'false' AS voice,"
+    " coalesce(n.connection_id, (SELECT k.id FROM workspace_api_keys k WHERE k.workspace_id = n.workspace_id"
+    "  AND k.provider = n.provider AND k.is_active ORDER BY k.created_at, k.id LIMIT 1)) AS connection_id"
+    " FROM workspace_phone_numbers n WHERE n.status = 'active' AND n.phone_number LIKE '+%' ORDER BY n.phone_number"
+)
+
+
+async def _numbers(database: Database) -> dict[uuid.UUID, list[checkup.Ours]]:
+    """The phone numbers that belong to each connection; short codes and messengers' have no addresses of their own."""
+    async with database.everywhere() as db:
+        rows = (await db.execute(_NUMBERS)).all()
+    numbers: dict[uuid.UUID, list[checkup.Ours]] = {}
+    for row in rows:
+        ours = checkup.Ours(row.phone_number, row.sms, row.voice, row.messaging_service_sid)
+        numbers.setdefault(row.connection_id, []).append(ours)
+    return numbers

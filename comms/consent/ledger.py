@@ -53,9 +53,9 @@ _NOTE = """
 WITH i AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                          $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::boolean[],
-                         $14::uuid[], $15::boolean[]) WITH ORDINALITY
+                         $14::uuid[], $15::boolean[], $17::uuid[]) WITH ORDINALITY
         AS i (workspace_id, id, address, sender, says, source, channel, at, proof, words, reason, message_id,
-              provider_answered, recorded_by, only_if_stopped, ord)
+              provider_answered, recorded_by, only_if_stopped, consent_id, ord)
 ),
 entered AS (
     INSERT INTO consent_entries (workspace_id, id, address, sender, says, source, channel, said_at, words, reason,
@@ -71,7 +71,7 @@ entered AS (
     RETURNING *
 ),
 newest AS (
-    SELECT DISTINCT ON (e.workspace_id, e.address, e.sender) e.*, i.ord
+    SELECT DISTINCT ON (e.workspace_id, e.address, e.sender) e.*, i.consent_id
     FROM entered e JOIN i ON i.workspace_id = e.workspace_id AND i.id = e.id
     WHERE e.says <> 'help'
     ORDER BY e.workspace_id, e.address, e.sender, e.said_at DESC, i.ord DESC
@@ -79,7 +79,7 @@ newest AS (
 moved AS (
     INSERT INTO consents AS c (workspace_id, id, address, sender, state, source, channel, since, entry_id,
         created_at, updated_at)
-    SELECT workspace_id, gen_random_uuid(), address, sender,
+    SELECT workspace_id, consent_id, address, sender,
         CASE says WHEN 'stop' THEN 'opted_out' ELSE 'opted_in' END, source, channel, said_at, id, $16, $16
     FROM newest ORDER BY workspace_id, address, sender
     ON CONFLICT (workspace_id, address, sender) DO UPDATE SET
@@ -126,6 +126,7 @@ async def note_on(db: Any, words: Sequence[Word]) -> tuple[list[Noted], list[Fac
         [word.recorded_by for word in words],
         [word.only_if_stopped for word in words],
         now(),
+        [new_id() for _ in words],
     )
     entered = {row["entered"]: row for row in rows}
     noted, facts = [], []

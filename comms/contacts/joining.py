@@ -5,14 +5,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import events
 from comms.contacts.references import Pair
-from models.communications import Conversation, ConversationView
+from models.communications import Conversation
 
 _RIVALS = text(
     """
@@ -32,6 +30,16 @@ _MOVE_MESSAGES = text(
     )
     UPDATE conversation_messages m SET conversation_id = :into_id, updated_at = :at FROM held
     WHERE m.workspace_id = :workspace AND m.id = held.id RETURNING m.id
+    """
+)
+
+# They leave by the line of the conversation they are in, which has its head again within seconds (outbox.lines).
+_MOVE_LINE = text(
+    """
+    UPDATE outgoing_messages o SET conversation_id = m.conversation_id, is_head = false
+    FROM conversation_messages m
+    WHERE o.workspace_id = :workspace AND o.conversation_id = :from_id AND m.workspace_id = o.workspace_id
+        AND m.id = o.id AND m.conversation_id <> o.conversation_id
     """
 )
 
@@ -102,6 +110,7 @@ async def join(db: AsyncSession, pair: Pair) -> list[dict[str, Any]]:
         keys = {"workspace": pair.workspace_id, "from_id": before["id"], "into_id": into["id"], "at": pair.at}
         moved = (await db.execute(_MOVE_MESSAGES, keys | {"ids": None})).scalars()
         messages = [str(message_id) for message_id in moved]
+        await db.execute(_MOVE_LINE, {name: keys[name] for name in ("workspace", "from_id")})
         await db.execute(_TAKE_OVER, keys)
         await db.execute(_EMPTY, {name: keys[name] for name in ("workspace", "from_id", "at")})
         joined.append({"from": before, "into": into, "messages": messages})
@@ -122,23 +131,11 @@ async def part(db: AsyncSession, pair: Pair, joined: Iterable[dict[str, Any]]) -
         )
         # Deleted ones are not counted by anybody any more.
         lost = len(entry["messages"]) - len(moved.scalars().all())
+        await db.execute(_MOVE_LINE, {"workspace": pair.workspace_id, "from_id": into["id"]})
         count = max(0, before["message_count"] - lost)
         times = {"from_at": _time(before), "into_at": _time(into)}
         await db.execute(_RETURN, keys | times | {"into_id": into["id"], "count": count})
         await db.execute(_REFILL, keys | {"from_at": times["from_at"], "count": count})
-
-
-async def tell(db: AsyncSession, conversation_ids: Iterable[str]) -> None:
-    """``conversation.updated`` is told of each."""
-    rows = await db.scalars(
-        select(Conversation)
-        .where(Conversation.id.in_([uuid.UUID(row_id) for row_id in conversation_ids]))
-        .order_by(Conversation.id)
-        .execution_options(populate_existing=True)
-    )
-    for row in rows:
-        view = msgspec.convert(row, ConversationView, from_attributes=True)
-        events.record(db, "conversation.updated", row, view)
 
 
 def _time(row: dict[str, Any]) -> datetime | None:

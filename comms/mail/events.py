@@ -159,6 +159,7 @@ def _report(new: _New) -> delivery.Bare:
         error_message=event.reason if event.code else None,
         reported_at=event.at,
         at=new.at,
+        marked_id=event.our_id,
     )
 
 

@@ -11,6 +11,7 @@ BLOCKED = "blocked:"
 """Stands before the address of a remote image; to show it, take it away."""
 
 _DEEPEST = 500
+_MOST_TAGS = 50_000
 _LONGEST_TAG = 2_000  # without its quoted values: the parser compares each attribute with all before it
 
 
@@ -100,6 +101,8 @@ _VOID = _names("area base br col embed hr img input link meta param source track
 
 def _is_tangled(html: str) -> bool:
     """Whether a parser would take minutes: tags open within each other by the thousand, or attributes without end."""
+    if html.count("<") > _MOST_TAGS:
+        return True
     depth: dict[str, int] = {}
     total = 0
     for piece in html.split("<")[1:]:

@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 
 from comms.errors import Missing, Unsendable
+from comms.mail import leaving
 from comms.outbox.intents import Intent, Route
 from comms.outbox.rows import fetch
 from comms.providers.addresses import read_address, region_of
 from comms.providers.base import AddressKind
+from models.communications.conversations import ConversationChannel
 
 REPLY_WITHIN = timedelta(hours=24)
 
@@ -29,10 +31,11 @@ SENT_HERE = ("sms", "whatsapp", "social")
 class Place(msgspec.Struct, frozen=True):
     """Where an intent leads: its conversation as it stands, locked, and the route."""
 
-    channel: str
+    channel: ConversationChannel
     contact_id: uuid.UUID | None
     is_reply: bool
     route: Route
+    mail: leaving.Leaving | None = None
 
 
 # The conversations are locked in the order of their ids, as arriving messages lock them.
@@ -96,22 +99,28 @@ async def places_of(db: Any, intents: Sequence[Intent], at: datetime) -> list["P
         [intent.route is not None for intent in intents],
     )
     found = {row["ord"]: row for row in rows}
+    mails = [ord_ for ord_, row in found.items() if row["channel"] == "email" and intents[ord_ - 1].route is None]
+    leavings = dict(zip(mails, await leaving.routes_of(db, [intents[ord_ - 1] for ord_ in mails], at), strict=True))
     places: list[Place | Exception] = []
     for ord_, intent in enumerate(intents, start=1):
         row = found.get(ord_)
         try:
             if row is None:
                 raise ConversationMissing
-            places.append(_place(intent, row, at))
+            places.append(_place(intent, row, at, leavings.get(ord_)))
         except (Unsendable, ConversationMissing) as error:
             places.append(error)
     return places
 
 
-def _place(intent: Intent, row: Mapping[str, Any], at: datetime) -> Place:
+def _place(intent: Intent, row: Mapping[str, Any], at: datetime, mail: "leaving.Leaving | Unsendable | None") -> Place:
     is_reply = intent.is_reply
     if is_reply is None:
         is_reply = row["said_at"] is not None and at - row["said_at"] < REPLY_WITHIN
+    if isinstance(mail, Unsendable):
+        raise mail
+    if mail is not None:
+        return Place(row["channel"], row["contact_id"], is_reply, mail.route, mail)
     return Place(row["channel"], row["contact_id"], is_reply, intent.route or _route(intent, row))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from comms.outbox.intents import Route
+from models.communications.conversations import ConversationChannel
 
 LEASE_SECONDS = 45.0
 
@@ -44,6 +45,7 @@ class Attached(msgspec.Struct, frozen=True):
     content_type: str | None
     size: int | None
     storage_key: str
+    file_name: str | None = None
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -60,7 +62,7 @@ class Lease(msgspec.Struct, frozen=True):
     until: float
     is_unclear: bool
     is_reply: bool
-    channel: str
+    channel: ConversationChannel
     contact_id: uuid.UUID | None
     sender_type: str
     content: str
@@ -129,7 +131,7 @@ SELECT t.workspace_id, t.id, t.conversation_id, t.attempts AS attempt, t.attempt
     f.id AS other_id, f.phone_number AS other_number, f.provider AS other_provider, f.connection_id AS other_connection,
     (
         SELECT json_agg(json_build_object('id', a.id, 'content_type', a.content_type, 'size', a.size,
-            'storage_key', a.storage_key) ORDER BY a.position)::text
+            'storage_key', a.storage_key, 'file_name', a.file_name) ORDER BY a.position)::text
         FROM message_attachments a
         WHERE a.workspace_id = t.workspace_id AND a.message_id = t.id AND a.storage_key IS NOT NULL
     ) AS attachments

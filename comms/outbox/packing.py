@@ -31,6 +31,7 @@ class Packing:
             Enclosure(
                 url=self._publishing.address_of(lease.workspace_id, item.id),
                 content_type=item.content_type,
+                name=item.file_name,
                 size=item.size,
                 key=item.storage_key,
             )
@@ -77,7 +78,7 @@ class Packing:
 
 _TOLD = """
 SELECT r.provider_message_id FROM delivery_reports r
-WHERE r.workspace_id = $1 AND r.marked_id = $2 AND r.provider = $3 AND r.message_id IS NULL
+WHERE r.workspace_id = $1 AND r.marked_id = $2 AND r.provider = $3
 LIMIT 1
 """
 

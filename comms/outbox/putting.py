@@ -9,8 +9,10 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs
+from comms.consent import Decision, Question, decide
 from comms.errors import Invalid, Unsendable
 from comms.events import Actor, Fact, encode
+from comms.mail import leaving
 from comms.outbox.addressing import Place, places_of
 from comms.outbox.intents import Intent
 from comms.outbox.rows import fetch
@@ -54,14 +56,52 @@ async def put_all(
     at = now()
     outcomes: list[ConversationMessageView | Exception] = []
     coming: list[Coming] = []
-    for intent, place in zip(intents, await places_of(db, intents, at), strict=True):
-        wrong = place if isinstance(place, Exception) else _wrong_with(intent, place, at)
-        if wrong is None and isinstance(place, Place):
-            coming.append(Coming(intent, place, _view(intent, place, at)))
-        outcomes.append(coming[-1].view if wrong is None else wrong)
+    places = await places_of(db, intents, at)
+    decided = await _decide(db, intents, places, at)
+    for intent, place, decision in zip(intents, places, decided, strict=True):
+        if isinstance(place, Exception):
+            outcomes.append(place)
+            continue
+        wrong = _wrong_with(intent, place, at)
+        if wrong is None and decision is not None and decision.refused:
+            wrong = Unsendable(decision.code, f"nothing may be sent to {place.route.to_address}: {decision.words}")
+        if wrong is not None:
+            outcomes.append(wrong)
+            continue
+        coming.append(Coming(intent, place, _view(intent, place, decision, at)))
+        outcomes.append(coming[-1].view)
     if coming:
         await _keep(db, coming, at)
+        mails = [(one.intent.workspace_id, one.view.id, one.place.mail) for one in coming if one.place.mail is not None]
+        await leaving.keep(db, mails, at)
     return outcomes, [_fact(one, actor or Actor()) for one in coming]
+
+
+async def _decide(
+    db: Any, intents: Sequence[Intent], places: Sequence[Place | Exception], at: datetime
+) -> list[Decision | None]:
+    """What those who are written to want, as far as it can be said before it leaves; it is asked again then."""
+    asked = [
+        (
+            index,
+            Question(
+                workspace_id=intent.workspace_id,
+                channel=place.channel,
+                address=place.route.to_address,
+                sender=place.route.from_address,
+                is_reply=place.is_reply,
+                is_automatic=intent.sender_type != "user",
+                at=intent.scheduled_at or at,
+                message_id=intent.message_id,
+            ),
+        )
+        for index, (intent, place) in enumerate(zip(intents, places, strict=True))
+        if isinstance(place, Place)
+    ]
+    decisions: list[Decision | None] = [None] * len(intents)
+    for (index, _), decision in zip(asked, await decide(db, [question for _, question in asked]), strict=True):
+        decisions[index] = decision
+    return decisions
 
 
 def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
@@ -79,7 +119,7 @@ def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
     return None
 
 
-def _view(intent: Intent, place: Place, at: datetime) -> ConversationMessageView:
+def _view(intent: Intent, place: Place, decision: Decision | None, at: datetime) -> ConversationMessageView:
     provider: Any = place.route.provider
     return ConversationMessageView(
         id=intent.message_id or new_id(),
@@ -89,7 +129,11 @@ def _view(intent: Intent, place: Place, at: datetime) -> ConversationMessageView
         content_type=intent.content_type or ("text" if intent.content.strip() else "media"),
         sender_type=intent.sender_type,
         sender_id=intent.sender_user_id,
-        meta={**intent.metadata, **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {})},
+        meta={
+            **intent.metadata,
+            **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {}),
+            **({} if decision is None else {"consent": decision.explained(at)}),
+        },
         status="queued" if intent.scheduled_at is None else "scheduled",
         provider=provider,
         phone_number_id=place.route.number_id,
@@ -190,7 +234,7 @@ async def _keep(db: Any, coming: Sequence[Coming], at: datetime) -> None:
         [one.view.scheduled_at for one in coming],
         [one.view.segments for one in coming],
         [one.place.is_reply for one in coming],
-        [_details(one.intent) for one in coming],
+        [_details(one) for one in coming],
         at,
     )
     if any(one.intent.attachment_ids for one in coming):
@@ -199,8 +243,13 @@ async def _keep(db: Any, coming: Sequence[Coming], at: datetime) -> None:
         await jobs.enqueue(db, SEND, [{}])
 
 
-def _details(intent: Intent) -> str:
-    return encode({**intent.details, **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {})}).decode()
+def _details(coming: Coming) -> str:
+    intent, mail = coming.intent, coming.place.mail
+    details = {**intent.details, **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {})}
+    if mail is not None:
+        message_id = leaving.message_id_of(coming.view.id, mail.route.from_address)
+        details["mail"] = {**mail.headers, "messageId": message_id}
+    return encode(details).decode()
 
 
 _ATTACH = """

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from comms.directory import Connection
+from comms.mail.carrying import ByApi, BySmtp, Read
+from comms.mail.tokens import Tokens
 from comms.outbox.rest import Rest
 from comms.providers import rest, signalwire, twilio
 from comms.providers.outgoing import Accepted, Listed, Outgoing
@@ -26,10 +28,16 @@ class Transport(Protocol):
         """No connection is open any more."""
 
 
-def all_of(settings: Settings) -> Mapping[str, Transport]:
-    """The transports of one process, by provider; where the providers are is for the operator alone to say."""
+def all_of(settings: Settings, read: Read) -> Mapping[str, Transport]:
+    """The transports of one process, by provider; where the providers are is for the operator alone to say.
+
+    Mail carries files, which are ``read`` from the store.
+    """
     providers = settings.providers
+    tokens = Tokens(settings.security)
     return {
         "twilio": Rest(rest.Messages(twilio.account_at), providers.twilio_url),
         "signalwire": Rest(rest.Messages(signalwire.account_at), providers.signalwire_url),
+        "sendgrid": ByApi(providers.sendgrid_url, tokens, read),
+        "smtp": BySmtp(providers.smtp_hosts, tokens, read),
     }

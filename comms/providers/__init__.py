@@ -8,15 +8,17 @@ import msgspec
 from comms.providers.base import Dialect
 from comms.providers.sendgrid import SendGridCredentials
 from comms.providers.signalwire import SignalWire, SignalWireCredentials
+from comms.providers.smtp import SmtpCredentials
 from comms.providers.twilio import Twilio, TwilioCredentials
 
-Credentials = TwilioCredentials | SignalWireCredentials | SendGridCredentials
+Credentials = TwilioCredentials | SignalWireCredentials | SendGridCredentials | SmtpCredentials
 
 DIALECTS: Mapping[str, Dialect[Any]] = {dialect.name: dialect for dialect in (Twilio(), SignalWire())}
 CREDENTIALS: Mapping[str, type[Credentials]] = {
     "twilio": TwilioCredentials,
     "signalwire": SignalWireCredentials,
     "sendgrid": SendGridCredentials,
+    "smtp": SmtpCredentials,
 }
 
 

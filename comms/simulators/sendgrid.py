@@ -99,6 +99,35 @@ def inbound(
     return _signed(url, f"multipart/form-data; boundary={boundary}", body, credentials.parse_private_key, now)
 
 
+def inbound_raw(
+    url: str,
+    credentials: SendGridCredentials,
+    now: datetime,
+    *,
+    sender: str,
+    recipients: Sequence[str],
+    mail: bytes,
+    dkim: str | None = None,
+    spf: str = "pass",
+) -> Request:
+    """A mail in raw mode: ``mail`` is all of it, headers first."""
+    domain = sender.rpartition("@")[2].rstrip(">")
+    fields = {
+        "dkim": f"{{@{domain} : pass}}" if dkim is None else dkim,
+        "to": ", ".join(recipients),
+        "from": sender,
+        "sender_ip": "192.0.2.7",
+        "envelope": _json({"to": [_bare(recipient) for recipient in recipients], "from": _bare(sender)}),
+        "charsets": _json(dict.fromkeys(("to", "from"), "UTF-8")),
+        "SPF": spf,
+    }
+    boundary = f"xYzZ{token_hex(8)}"
+    whole = _multipart(boundary, fields, ())
+    part = f'--{boundary}\r\nContent-Disposition: form-data; name="email"\r\n\r\n'.encode() + mail + b"\r\n"
+    body = part + whole
+    return _signed(url, f"multipart/form-data; boundary={boundary}", body, credentials.parse_private_key, now)
+
+
 def _signed(url: str, content_type: str, body: bytes, private_key: str | None, now: datetime) -> Request:
     headers = {"user-agent": "SendGrid Event API", "content-type": content_type}
     if private_key is None:  # as inbound mail comes when no security policy is set

@@ -40,6 +40,11 @@ async def create_deal(db: AsyncSession, identity: Identity, values: dict[str, An
     return deal
 
 
+async def change_deal(db: AsyncSession, identity: Identity, row: Deal, values: dict[str, Any]) -> None:
+    """As likely as it turned out, once it is closed."""
+    stories.change(row, values)
+
+
 deals = crud(
     "/deals",
     Deal,
@@ -47,12 +52,9 @@ deals = crud(
     search=("name", "notes"),
     filters=("contact_id", "stage", "priority", "owner_id", "currency", "source", "expected_close_date"),
     create=create_deal,
+    change=change_deal,
 )
-deals.edit = shapes.change_shape(
-    Deal,
-    DealView,
-    only=[field.name for field in shapes.writable(DealView) if field.name != "stage"],
-)
+deals.edit = shapes.change_shape(Deal, DealView, without=("stage",))
 changes = crud(
     "/deal-stage-changes",
     DealStageChange,
@@ -69,11 +71,9 @@ async def move(db: Db, identity: Asker, row_id: RowId, data: JSONBody[DealMove])
     A closed deal does not move: `DELETE …/closure` reopens it.
     """
     deal = await deals.find(db, identity, row_id, to_change=True)
-    if stories.move(db, identity, deal, data.stage):
-        view: DealView = await deals.tell(db, identity, "stage_changed", deal)
-        return view
-    unmoved: DealView = deals.shown(deal)
-    return unmoved
+    is_news = stories.move(db, identity, deal, data.stage)
+    view: DealView = await deals.tell_if(is_news, db, identity, "stage_changed", deal)
+    return view
 
 
 @post("/{row_id:uuid}/closure", operation_id="close_deal", guards=[writer])

@@ -39,6 +39,11 @@ async def create_prospect(db: AsyncSession, identity: Identity, values: dict[str
     return prospect
 
 
+async def change_prospect(db: AsyncSession, identity: Identity, row: Prospect, values: dict[str, Any]) -> None:
+    """As likely as it turned out, once it is won or lost."""
+    stories.change(row, values)
+
+
 prospects = crud(
     "/prospects",
     Prospect,
@@ -46,23 +51,18 @@ prospects = crud(
     search=("notes", "source"),
     filters=("contact_id", "stage", "owner_id", "source", "currency", "deal_id", "customer_id"),
     create=create_prospect,
+    change=change_prospect,
 )
-prospects.edit = shapes.change_shape(
-    Prospect,
-    ProspectView,
-    only=[field.name for field in shapes.writable(ProspectView) if field.name != "stage"],
-)
+prospects.edit = shapes.change_shape(Prospect, ProspectView, without=("stage",))
 
 
 @put("/{row_id:uuid}/stage", operation_id="move_prospect", guards=[writer])
 async def move(db: Db, identity: Asker, row_id: RowId, data: JSONBody[ProspectMove]) -> ProspectView:
     """The prospect is at this stage, and its `probability` is the stage's. A converted one does not move."""
     prospect = await prospects.find(db, identity, row_id, to_change=True)
-    if stories.move(prospect, data.stage):
-        view: ProspectView = await prospects.tell(db, identity, "stage_changed", prospect)
-        return view
-    unmoved: ProspectView = prospects.shown(prospect)
-    return unmoved
+    is_news = stories.move(prospect, data.stage)
+    view: ProspectView = await prospects.tell_if(is_news, db, identity, "stage_changed", prospect)
+    return view
 
 
 @post("/{row_id:uuid}/conversion", operation_id="convert_prospect", guards=[writer])

@@ -1,6 +1,7 @@
 """Campaigns, and whom they are meant for."""
 
 import uuid
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from models.marketing import Campaign, CampaignRecipient, CampaignRecipientView,
 class Schedule(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """When a campaign is to start, in the future."""
 
-    scheduled_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    scheduled_at: datetime
 
 
 class Recipients(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -66,54 +67,46 @@ async def remove(db: Db, identity: Asker, row_id: RowId) -> None:
 @post("/{row_id:uuid}/schedule", operation_id="schedule_campaign", guards=[writer])
 async def schedule(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Schedule]) -> CampaignView:
     """The draft is to start at a time in the future; one that is scheduled already is moved there."""
-    row = await campaigns.find(db, identity, row_id, to_change=True)
-    await stories.schedule(row, data.scheduled_at)
-    view: CampaignView = await campaigns.tell(db, identity, "scheduled", row)
-    return view
+    return await _become(db, identity, row_id, "scheduled", lambda row: stories.schedule(row, data.scheduled_at))
 
 
 @delete("/{row_id:uuid}/schedule", operation_id="unschedule_campaign", status_code=200, guards=[writer])
 async def unschedule(db: Db, identity: Asker, row_id: RowId) -> CampaignView:
     """The scheduled campaign is a draft again."""
-    row = await campaigns.find(db, identity, row_id, to_change=True)
-    await stories.unschedule(row)
-    view: CampaignView = await campaigns.tell(db, identity, "unscheduled", row)
-    return view
+    return await _become(db, identity, row_id, "unscheduled", stories.unschedule)
 
 
 @post("/{row_id:uuid}/start", operation_id="start_campaign", guards=[writer])
 async def start(db: Db, identity: Asker, row_id: RowId) -> CampaignView:
     """The draft or scheduled campaign is active. The contacts its segment has now are among its recipients."""
-    row = await campaigns.find(db, identity, row_id, to_change=True)
-    await stories.start(db, row)
-    view: CampaignView = await campaigns.tell(db, identity, "started", row)
-    return view
+    return await _become(db, identity, row_id, "started", lambda row: stories.start(db, row))
 
 
 @post("/{row_id:uuid}/pause", operation_id="pause_campaign", guards=[writer])
 async def pause(db: Db, identity: Asker, row_id: RowId) -> CampaignView:
     """The active campaign rests, and can be changed meanwhile."""
-    row = await campaigns.find(db, identity, row_id, to_change=True)
-    await stories.pause(row)
-    view: CampaignView = await campaigns.tell(db, identity, "paused", row)
-    return view
+    return await _become(db, identity, row_id, "paused", stories.pause)
 
 
 @delete("/{row_id:uuid}/pause", operation_id="resume_campaign", status_code=200, guards=[writer])
 async def resume(db: Db, identity: Asker, row_id: RowId) -> CampaignView:
     """The paused campaign is active again."""
-    row = await campaigns.find(db, identity, row_id, to_change=True)
-    await stories.resume(row)
-    view: CampaignView = await campaigns.tell(db, identity, "resumed", row)
-    return view
+    return await _become(db, identity, row_id, "resumed", stories.resume)
 
 
 @post("/{row_id:uuid}/completion", operation_id="complete_campaign", guards=[writer])
 async def complete(db: Db, identity: Asker, row_id: RowId) -> CampaignView:
     """The active or paused campaign is over, for good."""
+    return await _become(db, identity, row_id, "completed", stories.complete)
+
+
+async def _become(
+    db: AsyncSession, identity: Identity, row_id: uuid.UUID, what: str, story: Callable[[Campaign], Awaitable[None]]
+) -> CampaignView:
+    """The campaign is what the story makes of it, and that is told."""
     row = await campaigns.find(db, identity, row_id, to_change=True)
-    await stories.complete(row)
-    view: CampaignView = await campaigns.tell(db, identity, "completed", row)
+    await story(row)
+    view: CampaignView = await campaigns.tell(db, identity, what, row)
     return view
 
 

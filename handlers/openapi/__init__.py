@@ -5,14 +5,10 @@ the route; ``example={…}`` and ``answers={…}`` where the derived example of 
 ``consumes="text/csv"`` for a body that is not JSON; ``media_type`` for an answer that is not.
 """
 
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-import msgspec
-from litestar import Litestar, Request
+from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.routes import HTTPRoute
 
 from handlers.openapi.operations import described, shared_responses
@@ -42,7 +38,6 @@ TAGS = {
     "events": "Everything that became true, in order: the activity feed and the audit trail.",
     "operations": "What an operator's machines ask.",
 }
-DOCS_ASSETS = "/assets/docs"
 _BEARER = {
     "type": "http",
     "scheme": "bearer",
@@ -51,14 +46,7 @@ _BEARER = {
 
 
 def document_of(api: Litestar) -> dict[str, Any]:
-    """The document; made once for an application."""
-    if "openapi" not in api.state:
-        api.state.openapi = _document(api)
-    made: dict[str, Any] = api.state.openapi
-    return made
-
-
-def _document(api: Litestar) -> dict[str, Any]:
+    """The document, from the routes of an ``api`` that was made to be described."""
     raw = api.openapi_schema.to_schema()
     handlers = {
         (route.path_format, method): handler
@@ -96,45 +84,6 @@ def _document(api: Litestar) -> dict[str, Any]:
     }
 
 
-class Document(JsonRenderPlugin):
-    """``/schema/openapi.json``: our document instead of Litestar's."""
-
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        """The document as JSON."""
-        return msgspec.json.encode(document_of(request.app))
-
-
-class DocumentPage(SwaggerRenderPlugin):
-    """``/schema``: the same for people."""
-
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        """A page that needs nothing from another server."""
-        return super().render(request, document_of(request.app))
-
-
 def config() -> OpenAPIConfig:
-    """What Litestar is told: where the document is served, and what it is made of."""
-    return OpenAPIConfig(
-        title="comms",
-        version="0.1.0",
-        path="/schema",
-        use_handler_docstrings=True,
-        render_plugins=[
-            DocumentPage(
-                path="/",
-                favicon="<link rel='icon' href='data:,'>",
-                js_url=f"{DOCS_ASSETS}/swagger-ui-bundle.js",
-                standalone_preset_js_url=f"{DOCS_ASSETS}/swagger-ui-bundle.js",
-                css_url=f"{DOCS_ASSETS}/swagger-ui.css",
-            ),
-            Document(path="/openapi.json", media_type="application/json"),  # type: ignore[arg-type]
-        ],
-    )
-
-
-def assets() -> Path:
-    """Swagger UI's files, which ``fastapi-offline`` carries."""
-    found = find_spec("fastapi_offline")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent / "static"
+    """What Litestar is told, to look at its routes. Where it would serve what it sees is nobody's: we serve ours."""
+    return OpenAPIConfig(title="comms", version="0.1.0", path="/schema/raw", use_handler_docstrings=True)

@@ -1,6 +1,5 @@
 """Types as JSON Schema 2020-12, the dialect of OpenAPI 3.1: what may be sent, and what is answered."""
 
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
@@ -9,7 +8,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
-from sqlalchemy import CheckConstraint, Column, Numeric, Table
+from sqlalchemy import Column, Numeric
 
 from handlers import shapes
 from handlers.listing import Page
@@ -96,7 +95,8 @@ class Schemas:
             return {"anyOf": [*schemas, {"type": "null"}]}
         if len(schemas) == 1:
             return schemas[0]
-        tags = {msgspec.inspect.type_info(option).tag_field for option in options} if _are_structs(options) else set()  # type: ignore[attr-defined]
+        kinds = [msgspec.inspect.type_info(option) for option in options]
+        tags = {kind.tag_field if isinstance(kind, msgspec.inspect.StructType) else None for kind in kinds}
         if len(tags) == 1 and (tag := tags.pop()) is not None:
             return {"oneOf": schemas, "discriminator": {"propertyName": tag}}
         return {"anyOf": schemas}
@@ -220,10 +220,6 @@ def _may_be_unset(annotation: Any) -> bool:
     return annotation is msgspec.UnsetType or any(_may_be_unset(argument) for argument in get_args(annotation))
 
 
-def _are_structs(options: list[Any]) -> bool:
-    return all(isinstance(option, type) and issubclass(option, msgspec.Struct) for option in options)
-
-
 def _nullable(schema: Schema) -> Schema:
     more: Schema = {"type": [schema["type"], "null"]}
     if "enum" in schema:
@@ -255,24 +251,14 @@ def _of_column(schema: Schema, column: Column[Any] | None) -> Schema:
         scale = column.type.scale or 0
         whole = (column.type.precision or 14) - scale
         schema["pattern"] = rf"^-?\d{{1,{whole}}}(\.\d{{1,{scale}}})?$" if scale else rf"^-?\d{{1,{whole}}}$"
-    if isinstance(column.table, Table):
-        for constraint in column.table.constraints:
-            if isinstance(constraint, CheckConstraint):
-                schema |= _checked(str(constraint.sqltext), column.name, schema)
-    return schema
-
-
-def _checked(law: str, name: str, schema: Schema) -> Schema:
-    """What a CHECK says of one column, where it says it plainly."""
-    number = r"(-?\d+)"
+    limits = shapes.limits_of(column)
     if schema.get("type") == "integer":
-        if found := re.fullmatch(rf"{name} BETWEEN {number} AND {number}", law):
-            return {"minimum": int(found[1]), "maximum": int(found[2])}
-        if found := re.fullmatch(rf"{name} (>=|>) {number}", law):
-            return {"minimum": int(found[2]) + (found[1] == ">")}
-    if schema.get("type") == "string" and (found := re.fullmatch(rf"{name} ~ '([^']+)'", law)):
-        return {"pattern": found[1]}
-    return {}
+        least = limits.ge if limits.gt is None else limits.gt + 1
+        schema |= {} if least is None else {"minimum": least}
+        schema |= {} if limits.le is None else {"maximum": limits.le}
+    if schema.get("type") == "string" and limits.pattern is not None and schema.get("format") != "decimal":
+        schema["pattern"] = limits.pattern
+    return schema
 
 
 def _type_of_values(values: tuple[Any, ...]) -> str:

@@ -33,35 +33,40 @@ def _of_author(table: str) -> tuple[Any, ...]:
     )
 
 
-class AgentTemplate(Stamped, Base):
-    """What an agent is made from."""
-
-    __tablename__ = "agent_templates"
-    __table_args__ = (*_of_author("agent_templates"), one_of("type", AgentType))
+class Offered(Stamped):
+    """What everything in the catalogue has; ``author_workspace_id`` is null for the operator's own."""
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     author_workspace_id: Mapped[uuid.UUID | None]
     name: Mapped[str]
     slug: Mapped[str] = mapped_column(Slug, unique=True)
     description: Mapped[str | None]
-    short_description: Mapped[str | None]
     category: Mapped[str | None]
-    type: Mapped[str] = mapped_column(default="custom", server_default="custom")
     icon_url: Mapped[str | None]
     cover_image_url: Mapped[str | None]
-    badge_text: Mapped[str | None]
-    config: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
-    kpis: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     install_count: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     rating: Mapped[Decimal | None] = mapped_column(Numeric(3, 2))
     review_count: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    is_published: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    published_at: Mapped[datetime | None]
+
+
+class AgentTemplate(Offered, Base):
+    """What an agent is made from."""
+
+    __tablename__ = "agent_templates"
+    __table_args__ = (*_of_author("agent_templates"), one_of("type", AgentType))
+
+    short_description: Mapped[str | None]
+    type: Mapped[str] = mapped_column(default="custom", server_default="custom")
+    badge_text: Mapped[str | None]
+    config: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
+    kpis: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     installs24h: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     installs7d: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     installs30d: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     trending_score: Mapped[int] = mapped_column(default=0, server_default=text("0"))
-    is_published: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     is_featured: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
-    published_at: Mapped[datetime | None]
 
 
 class AgentTemplateView(View, kw_only=True):
@@ -94,7 +99,7 @@ class AgentTemplateView(View, kw_only=True):
     updated_at: ReadOnly[datetime]
 
 
-class AgentPack(Stamped, Base):
+class AgentPack(Offered, Base):
     """Several agents that are installed together."""
 
     __tablename__ = "agent_packs"
@@ -106,26 +111,13 @@ class AgentPack(Stamped, Base):
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_code"),
     )
 
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
-    author_workspace_id: Mapped[uuid.UUID | None]
-    name: Mapped[str]
-    slug: Mapped[str] = mapped_column(Slug, unique=True)
-    description: Mapped[str | None]
-    category: Mapped[str | None]
     agent_templates: Mapped[list[Any]] = mapped_column(default=list, server_default=text("'[]'"))
     author_id: Mapped[uuid.UUID | None]
     author_name: Mapped[str | None]
-    icon_url: Mapped[str | None]
-    cover_image_url: Mapped[str | None]
     tags: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     pricing_type: Mapped[str] = mapped_column(default="free", server_default="free")
     price: Mapped[Decimal] = mapped_column(default=Decimal(0), server_default=text("0"))
     currency: Mapped[str] = mapped_column(default="USD", server_default="USD")
-    install_count: Mapped[int] = mapped_column(default=0, server_default=text("0"))
-    rating: Mapped[Decimal | None] = mapped_column(Numeric(3, 2))
-    review_count: Mapped[int] = mapped_column(default=0, server_default=text("0"))
-    is_published: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
-    published_at: Mapped[datetime | None]
 
 
 class AgentPackView(View, kw_only=True):

@@ -56,6 +56,7 @@ from models.communications.recordings import (
     Recording,
     RecordingView,
 )
+from models.communications.repair import NumberSweep, NumberSweepView
 from models.communications.team import (
     Notification,
     NotificationView,
@@ -116,6 +117,8 @@ __all__ = [
     "MessageStatus",
     "Notification",
     "NotificationView",
+    "NumberSweep",
+    "NumberSweepView",
     "OptOutReview",
     "OptOutReviewView",
     "OutgoingMessage",

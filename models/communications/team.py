@@ -35,7 +35,7 @@ class TeamChannel(TenantRow, Base):
 
 
 class TeamChannelView(View, kw_only=True):
-    """A team channel."""
+    """A team channel. One that ``isPrivate``, and every ``direct`` one, is there for those who belong to it alone."""
 
     id: ReadOnly[uuid.UUID]
     created_by: ReadOnly[uuid.UUID | None] = None

@@ -195,7 +195,7 @@ async def test_no_log_line_holds_what_people_wrote_or_a_secret(
     try:
         logs.configure("debug")
         for handler in root.handlers:
-            handler.setStream(written)  # type: ignore[attr-defined]
+            handler.setStream(written)
         await admin.execute(
             "ALTER TABLE conversation_messages ADD CONSTRAINT poison CHECK (content NOT LIKE '%poison%') NOT VALID"
         )

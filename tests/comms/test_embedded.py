@@ -52,7 +52,27 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def data_dir(place: Path) -> Path:
+    """Where nothing is yet."""
     return place / "data"
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Path]:
+    """The files of a database that was started once, and is never started again."""
+    folder = Path(tempfile.mkdtemp(prefix="comms-", dir="/tmp"))
+    folder.chmod(0o755)
+    with Embedded(folder / "data", options=SMALL):
+        pass
+    yield folder / "data" / "postgres"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def kept_dir(data_dir: Path, made: Path) -> Path:
+    """Where a database was started before: to make one takes a second, and most rules are not about that."""
+    data_dir.mkdir(mode=0o711)
+    subprocess.run(["cp", "-Rp", made, data_dir], check=True)
+    return data_dir
 
 
 class Elsewhere:
@@ -145,23 +165,23 @@ async def test_options_override_ours_and_the_address_survives_odd_names(place: P
         assert await ask(server, "SHOW max_connections") == "33"
 
 
-def test_starting_twice_is_starting_once(data_dir: Path) -> None:
-    with Embedded(data_dir, options=SMALL) as server:
+def test_starting_twice_is_starting_once(kept_dir: Path) -> None:
+    with Embedded(kept_dir, options=SMALL) as server:
         first = server.pid
         assert server.start().pid == first
         assert server.folders.log.read_text().count("starting PostgreSQL") == 1
 
 
-def test_our_ctrl_c_does_not_reach_postgres(data_dir: Path) -> None:
-    with Embedded(data_dir, options=SMALL) as server:
+def test_our_ctrl_c_does_not_reach_postgres(kept_dir: Path) -> None:
+    with Embedded(kept_dir, options=SMALL) as server:
         assert server.pid
         assert os.getpgid(server.pid) != os.getpgid(0)
         assert os.getsid(server.pid) != os.getsid(0)
 
 
-async def test_a_killed_postgres_comes_back_with_what_was_committed(data_dir: Path) -> None:
+async def test_a_killed_postgres_comes_back_with_what_was_committed(kept_dir: Path) -> None:
     returns: list[Embedded] = []
-    with Embedded(data_dir, options=SMALL) as server:
+    with Embedded(kept_dir, options=SMALL) as server:
         async with watched(server, returns):
             await ask(server, "CREATE TABLE kept (id int)")
             await ask(server, "INSERT INTO kept SELECT generate_series(1, 1000)")
@@ -171,25 +191,25 @@ async def test_a_killed_postgres_comes_back_with_what_was_committed(data_dir: Pa
             assert server.restarts == 1
 
 
-async def test_a_killed_postgres_comes_back_though_a_busy_child_of_it_lives_on(data_dir: Path) -> None:
+async def test_a_killed_postgres_comes_back_though_a_busy_child_of_it_lives_on(kept_dir: Path) -> None:
     returns: list[Embedded] = []
-    with Embedded(data_dir, options=SMALL) as server:
+    with Embedded(kept_dir, options=SMALL) as server:
         async with watched(server, returns):
             connection = await asyncpg.connect(server.dsn())
             busy = asyncio.create_task(connection.execute("DO $$ BEGIN LOOP PERFORM 1; END LOOP; END $$"))
             await asyncio.sleep(0.2)
             os.kill(server.pid, signal.SIGKILL)
             await asyncio.sleep(1)
-            assert list(processes(data_dir).values()) == [False]  # the child holds on, and the lock with it
-            assert not locks.is_free(data_dir / "running.lock")
+            assert list(processes(kept_dir).values()) == [False]  # the child holds on, and the lock with it
+            assert not locks.is_free(kept_dir / "running.lock")
             await eventually(lambda: returns)
             await asyncio.gather(busy, return_exceptions=True)
             assert await ask(server, "SELECT 1") == 1
 
 
-async def test_exactly_one_of_several_watchers_restarts(data_dir: Path) -> None:
+async def test_exactly_one_of_several_watchers_restarts(kept_dir: Path) -> None:
     returns: list[Embedded] = []
-    with Embedded(data_dir, options=SMALL) as one, Embedded(data_dir) as two, Embedded(data_dir) as three:
+    with Embedded(kept_dir, options=SMALL) as one, Embedded(kept_dir) as two, Embedded(kept_dir) as three:
         async with watched(one, returns), watched(two, returns), watched(three, returns):
             assert one.pid == two.pid == three.pid
             os.kill(one.pid, signal.SIGKILL)
@@ -198,13 +218,13 @@ async def test_exactly_one_of_several_watchers_restarts(data_dir: Path) -> None:
             assert one.pid == two.pid == three.pid
 
 
-def test_a_killed_starter_leaves_a_server_that_the_next_start_joins(data_dir: Path) -> None:
-    starter = Elsewhere(data_dir)
+def test_a_killed_starter_leaves_a_server_that_the_next_start_joins(kept_dir: Path) -> None:
+    starter = Elsewhere(kept_dir)
     first = starter.server_pid()
     starter.kill()
-    with Embedded(data_dir) as server:
+    with Embedded(kept_dir) as server:
         assert server.pid == first
-    assert processes(data_dir) == {}
+    assert processes(kept_dir) == {}
 
 
 def test_processes_that_start_at_once_share_one_server(data_dir: Path) -> None:
@@ -215,21 +235,21 @@ def test_processes_that_start_at_once_share_one_server(data_dir: Path) -> None:
     assert processes(data_dir) == {}
 
 
-async def test_the_last_user_stops_the_server(data_dir: Path) -> None:
-    other = Elsewhere(data_dir)
+async def test_the_last_user_stops_the_server(kept_dir: Path) -> None:
+    other = Elsewhere(kept_dir)
     other.server_pid()
-    server = Embedded(data_dir).start()
+    server = Embedded(kept_dir).start()
     assert other.leave() == ""
     assert await ask(server, "SELECT 1") == 1
     server.stop()
-    assert processes(data_dir) == {}
-    assert locks.is_free(data_dir / "running.lock")
+    assert processes(kept_dir) == {}
+    assert locks.is_free(kept_dir / "running.lock")
 
 
 @pytest.mark.parametrize("whose", ["ours", "of the server's user"])
-def test_a_stale_pid_that_somebody_else_has_now_does_not_block(data_dir: Path, whose: str) -> None:
-    with Embedded(data_dir, options=SMALL) as server:
-        kill_all(data_dir)
+def test_a_stale_pid_that_somebody_else_has_now_does_not_block(kept_dir: Path, whose: str) -> None:
+    with Embedded(kept_dir, options=SMALL) as server:
+        kill_all(kept_dir)
         data = server.folders.data
         owner = data.stat()
         as_server = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
@@ -239,7 +259,7 @@ def test_a_stale_pid_that_somebody_else_has_now_does_not_block(data_dir: Path, w
             lines = stale.read_text().splitlines(keepends=True)
             stale.write_text("".join([f"{pid}\n", *lines[1:]]))
         try:
-            assert server.start().pid in processes(data_dir)
+            assert server.start().pid in processes(kept_dir)
         finally:
             sleeper.kill()
             sleeper.wait()
@@ -256,11 +276,11 @@ def test_a_killed_first_start_leaves_nothing_half_made(data_dir: Path) -> None:
         assert not draft.exists()
 
 
-def test_a_failed_start_quotes_the_log_and_blocks_nothing(data_dir: Path) -> None:
+def test_a_failed_start_quotes_the_log_and_blocks_nothing(kept_dir: Path) -> None:
     with pytest.raises(StartFailed, match='invalid value for parameter "shared_buffers"'):
-        Embedded(data_dir, options={"shared_buffers": "plenty"}).start()
-    with Embedded(data_dir, options=SMALL) as server:
-        assert server.pid in processes(data_dir)
+        Embedded(kept_dir, options={"shared_buffers": "plenty"}).start()
+    with Embedded(kept_dir, options=SMALL) as server:
+        assert server.pid in processes(kept_dir)
 
 
 @pytest.mark.parametrize("major", ["16", "19"])
@@ -333,12 +353,12 @@ def test_a_socket_folder_of_somebody_else_is_not_trusted(place: Path) -> None:
         server.socket_dir.rmdir()
 
 
-async def test_a_removed_data_folder_is_not_replaced_by_an_empty_one(place: Path, data_dir: Path) -> None:
+async def test_a_removed_data_folder_is_not_replaced_by_an_empty_one(place: Path, kept_dir: Path) -> None:
     returns: list[Embedded] = []
-    server = Embedded(data_dir, options=SMALL).start()
+    server = Embedded(kept_dir, options=SMALL).start()
     async with watched(server, returns):
-        kill_all(data_dir)
-        shutil.rmtree(data_dir)
+        kill_all(kept_dir)
+        shutil.rmtree(kept_dir)
         await asyncio.sleep(1)
     assert returns == []
     server.stop()

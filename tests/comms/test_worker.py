@@ -16,8 +16,8 @@ from comms.settings import Secret
 from comms.simulators.media import Kept, MediaServer, media_server
 from comms.worker import Worker
 from models.communications import MessageAttachment
+from tests.comms.media.worlds import SID, TOKEN, World, served
 from tests.comms.test_jobs import until
-from tests.comms.test_media import SID, TOKEN, World, served
 from tests.make import communications as make
 
 
@@ -57,6 +57,7 @@ def duties_of(world: World, replays: Retried | None = None) -> Duties:
         media=media,
         replays=replays or Retried(),
         sender=here.sender,
+        repair=here.sweeps,
         dialler=here.dialler,
     )
 

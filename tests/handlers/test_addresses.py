@@ -15,7 +15,7 @@ PROBLEM = "application/problem+json"
 )
 async def test_a_body_that_says_it_is_no_json_is_415_and_changes_nothing(owner: Client, content_type: str) -> None:
     headers = {"Content-Type": content_type.encode("latin-1")}
-    answer = await owner.post(CONTACTS, content=b'{"firstName": "Ada"}', headers=headers)  # type: ignore[arg-type]
+    answer = await owner.post(CONTACTS, content=b'{"firstName": "Ada"}', headers=headers)
     assert answer.status_code == 415
     assert answer.headers["content-type"] == PROBLEM
     assert answer.headers["accept"] == "application/json"
@@ -106,7 +106,7 @@ async def test_a_question_that_cannot_be_answered_names_what_is_wrong(owner: Cli
 async def test_a_body_beyond_measure_is_413(owner: Client, declared: bool) -> None:
     body = b'{"firstName": "' + b"x" * 2_200_000 + b'"}'
 
-    async def pieces():  # type: ignore[no-untyped-def]
+    async def pieces():
         for start in range(0, len(body), 65_536):
             yield body[start : start + 65_536]
 

@@ -1,8 +1,11 @@
 """The API's description: that nothing is missing from it, and that what it says is so."""
 
+import asyncio
 import keyword
 import re
+import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,10 +15,11 @@ from litestar.routes import HTTPRoute
 
 import handlers.app
 from comms.service import Service
+from handlers.openapi import serving
 from handlers.resource import RESOURCES, Resource
 from handlers.shapes import msgspec_camel
 from tests.conftest import Client
-from tests.handlers.descriptions import document, mistakes, operations, resolved, walk
+from tests.handlers.descriptions import Operation, api, document, mistakes, operations, resolved, walk
 from tests.make import rows
 
 JSON = "application/json"
@@ -41,10 +45,9 @@ def test_an_independent_validator_finds_nothing() -> None:
 
 
 def test_every_route_is_described() -> None:
-    api = handlers.app.create_api()
     routed = {
         (route.path_format or "/", method.lower())
-        for route in api.routes
+        for route in api().routes
         if isinstance(route, HTTPRoute) and not route.path.startswith(("/schema", "/assets"))
         for method in route.methods
         if method != "OPTIONS"
@@ -218,26 +221,36 @@ def test_alternatives_can_be_told_apart() -> None:
         assert not (isinstance(found.get("type"), str) and isinstance(found.get("anyOf"), list)), place
 
 
-def makers() -> list[Any]:
+def makers() -> list[tuple[Resource, Operation]]:
     """The resources of which one can make rows, and the operations that do.
 
     Not those that take no credential: what proves who one is, such as a password, is right for nobody in an example.
     """
     by_path = {operation.path: operation for operation in operations() if operation.method == "post"}
     found = [(resource, by_path.get(f"/api/v1{resource.path}")) for resource in RESOURCES]
-    return [pytest.param(r, o, id=o.name) for r, o in found if o is not None and _makes(o)]
+    return [(resource, operation) for resource, operation in found if operation is not None and _makes(operation)]
 
 
-def _makes(operation: Any) -> bool:
+def _makes(operation: Operation) -> bool:
     return "201" in operation.said["responses"] and "security" in operation.said
 
 
-@pytest.mark.parametrize(("resource", "operation"), makers())
-async def test_the_example_of_what_makes_a_row_makes_one(
-    resource: Resource, operation: Any, service: Service, owner: Client
-) -> None:
-    shown = operation.said["requestBody"]["content"][JSON]
-    body = dict(shown["example"])
+async def test_the_example_of_what_makes_a_row_makes_one(service: Service, owner: Client) -> None:
+    assert len(makers()) > 25
+    wrong = []
+    for resource, operation in makers():
+        answer = await owner.post(operation.path, json=await example_of(resource, operation, service, owner))
+        if answer.status_code == 201:
+            shape = operation.said["responses"]["201"]["content"][JSON]["schema"]
+            wrong += [f"{operation.name}: {said}" for said in mistakes(shape, answer.json())]
+        else:
+            wrong.append(f"{operation.name}: {answer.text}")
+    assert wrong == []
+
+
+async def example_of(resource: Resource, operation: Operation, service: Service, owner: Client) -> dict[str, Any]:
+    """What the description shows as a body, with references to rows that are there."""
+    body = dict(operation.said["requestBody"]["content"][JSON]["example"])
     for column in resource.table.__table__.columns:
         target = rows.referred(column)
         name = msgspec_camel(column.name)
@@ -254,18 +267,73 @@ async def test_the_example_of_what_makes_a_row_makes_one(
             else None
         )
         body[name] = str(there.id if there is not None else owner.user_id)
-    answer = await owner.post(operation.path, json=body)
-    assert answer.status_code == 201, answer.text
-    assert mistakes(operation.said["responses"]["201"]["content"][JSON]["schema"], answer.json()) == []
+    return body
 
 
-async def test_the_document_is_served_as_it_is_made(anonymous: httpx.AsyncClient) -> None:
-    assert (await anonymous.get("/schema/openapi.json")).json() == document()
+async def test_the_document_is_served_as_it_is_made_and_nobody_waits_meanwhile(
+    anonymous: httpx.AsyncClient, api: Any
+) -> None:
+    api.state.description = serving.Served()
+    waits = []
+
+    async def others() -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.005)
+            waits.append(time.perf_counter() - began)
+
+    working = asyncio.create_task(others())
+    answers = await asyncio.gather(*(anonymous.get("/schema/openapi.json") for _ in range(3)))
+    working.cancel()
+    assert len(waits) > 20, "it took no time, and so proves nothing"
+    assert max(waits) < 1
+    assert {answer.headers["content-type"] for answer in answers} == {"application/json"}
+    assert len({answer.content for answer in answers}) == 1
+    assert answers[0].json() == document()
+
+
+async def test_a_document_that_could_not_be_made_is_made_for_who_asks_next(
+    anonymous: httpx.AsyncClient, api: Any, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    api.state.description = serving.Served(f"import pathlib; print(pathlib.Path({str(ready)!r}).read_text())")
+    try:
+        assert (await anonymous.get("/schema/openapi.json")).status_code == 503
+        ready.write_text("{}")
+        assert (await anonymous.get("/schema/openapi.json")).json() == {}
+    finally:
+        api.state.description = serving.Served()
 
 
 async def test_the_docs_page_needs_no_other_server(anonymous: httpx.AsyncClient) -> None:
     page = (await anonymous.get("/schema")).text
-    assert "https://" not in page.split("spec:")[0]
+    assert "https://" not in page
     for asset in ("/assets/docs/swagger-ui-bundle.js", "/assets/docs/swagger-ui.css"):
         assert asset in page
         assert (await anonymous.get(asset)).status_code == 200
+
+
+OTHERWISE = {
+    "/batch": 200,
+    "/check": 200,
+    "/replay": 200,
+    "/sweep": 200,
+    "/voice-flow-preview": 200,
+    "/contact-imports/{row_id}/start": 202,
+    "/calls": 202,
+    "/hang-up": 204,
+}
+"""What a POST to an address that ends so answers: how it went, that it has begun, or nothing. All others make."""
+
+
+def test_whatever_is_posted_is_made() -> None:
+    for operation in operations():
+        if operation.method == "post":
+            expected = next((code for end, code in OTHERWISE.items() if operation.path.endswith(end)), 201)
+            assert [code for code in operation.said["responses"] if code < "300"] == [str(expected)], operation.path
+
+
+def test_what_can_be_refused_without_a_credential_is_said() -> None:
+    said = {operation.name: set(operation.said["responses"]) for operation in operations()}
+    assert {"401", "403", "429", "503"} <= said["create_session"] & said["accept_invitation"]
+    assert "503" in said["read_invitation"]

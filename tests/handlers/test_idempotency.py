@@ -102,7 +102,7 @@ async def test_what_dies_before_its_commit_leaves_neither_the_row_nor_the_key(
     api = create_api()
     api.state.service = service
     api.register(die)
-    transport = httpx.ASGITransport(api, raise_app_exceptions=False)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     headers = KEYED | {"Authorization": f"Bearer {owner.token}"}
     async with httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL, headers=headers) as client:
         assert (await client.post("/dying")).status_code == 503

@@ -85,7 +85,7 @@ async def test_an_invitation_is_mailed_with_its_link(
     assert letter["To"] == NEW
     assert letter["Bcc"] is None
     assert letter["Subject"] == "You are invited to Acme Bcc: all@acme.example"
-    assert invitation["link"] in letter.get_content()  # type: ignore[attr-defined]
+    assert invitation["link"] in letter.get_content()
     address = f"{API}/workspace-invitations/{invitation['id']}"
     async with asyncio.timeout(5):
         while (await owner.get(address)).json()["mailedAt"] is None:  # noqa: ASYNC110 - a row knows nothing of events

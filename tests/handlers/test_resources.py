@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -111,19 +112,25 @@ async def ids(client: Client, path: str, **query: Any) -> list[str]:
     return [item["id"] for item in response.json()["items"]]
 
 
+_COUNTING: ContextVar[list[str] | None] = ContextVar("counting", default=None)
+
+
 @contextmanager
 def counted() -> Iterator[Callable[[], int]]:
-    """How many statements were sent to the database so far."""
+    """How many statements were sent to the database so far, for what is asked within the block and nothing else."""
     statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        statements.append(statement)
+        if _COUNTING.get() is statements:  # and not what the service does by itself meanwhile
+            statements.append(statement)
 
+    asked_here = _COUNTING.set(statements)
     event.listen(Engine, "before_cursor_execute", note)
     try:
         yield lambda: len(statements)
     finally:
         event.remove(Engine, "before_cursor_execute", note)
+        _COUNTING.reset(asked_here)
 
 
 def named(response: Any) -> set[str]:
@@ -282,22 +289,23 @@ async def test_pages_hold_every_row_once_while_others_are_made(
         return
     there = {str(await made(service, resource, owner)) for _ in range(5)} | set(await ids(owner, API + resource.path))
     for sort in ("-createdAt", "createdAt"):
-        seen: list[str] = []
+        seen: list[dict[str, Any]] = []
         cursor = None
         while True:
             query = {"limit": 2, "sort": sort} | ({"cursor": cursor} if cursor else {})
             response = await owner.get(API + resource.path, params=query)
             assert response.status_code == 200, response.text
             page = response.json()
-            seen += [item["id"] for item in page["items"]]
+            seen += page["items"]
             cursor = page["nextCursor"]
             if cursor is None:
                 break
             if len(seen) < 4:
                 await made(service, resource, owner)
-        assert len(seen) == len(set(seen))
-        assert there <= set(seen)
-        created = [(await owner.get(f"{API}{resource.path}/{identity}")).json()["createdAt"] for identity in seen]
+        known = [item["id"] for item in seen]
+        assert len(known) == len(set(known))
+        assert there <= set(known)
+        created = [item["createdAt"] for item in seen]
         assert created == sorted(created, reverse=sort.startswith("-"))
 
 
@@ -331,7 +339,7 @@ async def test_a_list_takes_as_many_queries_however_long_it_is(
         await made(service, resource, owner)
     with counted() as statements:
         await ids(owner, API + resource.path)
-        assert statements() == for_one
+        assert statements() == for_one > 0
 
 
 @that("list")

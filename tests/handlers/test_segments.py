@@ -60,67 +60,69 @@ async def names_in(client: Client, made: Mapping[str, Any], **query: Any) -> set
 LATER, EARLIER = "2999-01-01T00:00:00+00:00", "2026-01-01T00:00:00+00:00"
 
 
-@pytest.mark.parametrize(
-    ("rule", "whom"),
-    [
-        (("firstName", "equals", "ada"), "ada"),
-        (("firstName", "equals", "Ada"), ""),
-        (("firstName", "not_equals", "ada"), "bob eve"),
-        (("firstName", "in", ["ada", "eve"]), "ada eve"),
-        (("company", "contains", "ENGINES"), "ada bob"),
-        (("company", "contains", "0% e"), "ada"),
-        (("company", "contains", "_"), ""),
-        (("company", "not_contains", "100%"), "bob eve"),
-        (("company", "starts_with", "Engines"), "bob"),
-        (("company", "ends_with", "LTD"), "bob"),
-        (("company", "is_set"), "ada bob"),
-        (("company", "is_not_set"), "eve"),
-        (("jobTitle", "not_in", ["Chief Engineer"]), "bob eve"),
-        (("email", "equals", "ada@EXAMPLE.com"), "ada"),
-        (("phone", "in", ["+1 415 555 0100"]), "bob"),
-        (("phone", "is_not_set"), "ada eve"),
-        (("status", "equals", "customer"), "ada"),
-        (("status", "not_in", ["customer", "blocked"]), "bob eve"),
-        (("ownerId", "is_set"), "ada"),
-        (("tags", "contains", "maths"), "ada bob"),
-        (("tags", "not_contains", "vip"), "bob eve"),
-        (("tags", "contains_any", ["vip", "x"]), "ada"),
-        (("tags", "contains_all", ["vip", "maths"]), "ada"),
-        (("tags", "is_not_set"), "eve"),
-        (("leadScore", "at_least", 10), "ada bob"),
-        (("leadScore", "greater_than", 10.5), "ada"),
-        (("leadScore", "less_than", 80), "bob"),
-        (("leadScore", "not_equals", 80), "bob eve"),
-        (("leadScore", "is_not_set"), "eve"),
-        (("createdAt", "within_days", 1), "ada bob eve"),
-        (("createdAt", "not_within_days", 1), ""),
-        (("createdAt", "before", LATER), "ada bob eve"),
-        (("createdAt", "after", LATER), ""),
-        (("lastContactedAt", "not_within_days", 30), "ada bob eve"),
-        (("lastContactedAt", "within_days", 30), ""),
-        (("customFields.plan", "equals", "gold"), "ada"),
-        (("customFields.plan", "not_equals", "gold"), "bob eve"),
-        (("customFields.plan", "in", ["gold", "silver", 7]), "ada bob"),
-        (("customFields.plan", "not_in", ["gold"]), "bob eve"),
-        (("customFields.plan", "starts_with", "GO"), "ada"),
-        (("customFields.plan", "is_set"), "ada bob"),
-        (("customFields.plan", "is_not_set"), "eve"),
-        (("customFields.seats", "equals", 12), "ada"),
-        (("customFields.seats", "equals", "12"), "bob"),
-        (("customFields.seats", "at_least", 12), "ada"),
-        (("customFields.trial", "equals", False), "ada"),
-        (("customFields.langs", "contains", "fr"), "ada"),
-        (("customFields.langs", "not_contains", "fr"), "bob eve"),
-        (("customFields.no'such", "is_not_set"), "ada bob eve"),
-    ],
-    ids=repr,
-)
-async def test_a_rule_means_these_contacts(owner: Client, people: Any, rule: Any, whom: str) -> None:
-    made = await segment(owner, rule)
-    assert await names_in(owner, made) == set(whom.split())
-    calculated = (await owner.post(f"{API}/segments/{made['id']}/calculation")).json()
-    assert calculated["contactCount"] == len(whom.split())
-    assert calculated["lastCalculatedAt"] is not None
+RULES = [
+    (("firstName", "equals", "ada"), "ada"),
+    (("firstName", "equals", "Ada"), ""),
+    (("firstName", "not_equals", "ada"), "bob eve"),
+    (("firstName", "in", ["ada", "eve"]), "ada eve"),
+    (("company", "contains", "ENGINES"), "ada bob"),
+    (("company", "contains", "0% e"), "ada"),
+    (("company", "contains", "_"), ""),
+    (("company", "not_contains", "100%"), "bob eve"),
+    (("company", "starts_with", "Engines"), "bob"),
+    (("company", "ends_with", "LTD"), "bob"),
+    (("company", "is_set"), "ada bob"),
+    (("company", "is_not_set"), "eve"),
+    (("jobTitle", "not_in", ["Chief Engineer"]), "bob eve"),
+    (("email", "equals", "ada@EXAMPLE.com"), "ada"),
+    (("phone", "in", ["+1 415 555 0100"]), "bob"),
+    (("phone", "is_not_set"), "ada eve"),
+    (("status", "equals", "customer"), "ada"),
+    (("status", "not_in", ["customer", "blocked"]), "bob eve"),
+    (("ownerId", "is_set"), "ada"),
+    (("tags", "contains", "maths"), "ada bob"),
+    (("tags", "not_contains", "vip"), "bob eve"),
+    (("tags", "contains_any", ["vip", "x"]), "ada"),
+    (("tags", "contains_all", ["vip", "maths"]), "ada"),
+    (("tags", "is_not_set"), "eve"),
+    (("leadScore", "at_least", 10), "ada bob"),
+    (("leadScore", "greater_than", 10.5), "ada"),
+    (("leadScore", "less_than", 80), "bob"),
+    (("leadScore", "not_equals", 80), "bob eve"),
+    (("leadScore", "is_not_set"), "eve"),
+    (("createdAt", "within_days", 1), "ada bob eve"),
+    (("createdAt", "not_within_days", 1), ""),
+    (("createdAt", "before", LATER), "ada bob eve"),
+    (("createdAt", "after", LATER), ""),
+    (("lastContactedAt", "not_within_days", 30), "ada bob eve"),
+    (("lastContactedAt", "within_days", 30), ""),
+    (("customFields.plan", "equals", "gold"), "ada"),
+    (("customFields.plan", "not_equals", "gold"), "bob eve"),
+    (("customFields.plan", "in", ["gold", "silver", 7]), "ada bob"),
+    (("customFields.plan", "not_in", ["gold"]), "bob eve"),
+    (("customFields.plan", "starts_with", "GO"), "ada"),
+    (("customFields.plan", "is_set"), "ada bob"),
+    (("customFields.plan", "is_not_set"), "eve"),
+    (("customFields.seats", "equals", 12), "ada"),
+    (("customFields.seats", "equals", "12"), "bob"),
+    (("customFields.seats", "at_least", 12), "ada"),
+    (("customFields.trial", "equals", False), "ada"),
+    (("customFields.langs", "contains", "fr"), "ada"),
+    (("customFields.langs", "not_contains", "fr"), "bob eve"),
+    (("customFields.no'such", "is_not_set"), "ada bob eve"),
+]
+
+
+async def test_a_rule_means_these_contacts(owner: Client, people: Any) -> None:
+    wrong = []
+    for rule, whom in RULES:
+        made = await segment(owner, rule)
+        if (found := await names_in(owner, made)) != set(whom.split()):
+            wrong.append(f"{rule} means {found}")
+        calculated = (await owner.post(f"{API}/segments/{made['id']}/calculation")).json()
+        if calculated["contactCount"] != len(whom.split()) or calculated["lastCalculatedAt"] is None:
+            wrong.append(f"{rule} is calculated as {calculated}")
+    assert wrong == []
 
 
 def test_every_operator_belongs_to_some_field() -> None:

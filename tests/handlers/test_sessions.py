@@ -62,7 +62,9 @@ async def test_who_is_unknown_and_who_mistypes_are_answered_alike(
     assert (await sign_in(anonymous)).status_code == 201
 
 
-async def test_a_hash_is_computed_for_the_unknown_too(service: Service, anonymous: httpx.AsyncClient) -> None:
+async def test_a_hash_is_computed_for_the_unknown_too(
+    service: Service, anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compared: list[str] = []
     hasher = Passwords(memory_kib=64)
     before = hasher._compare
@@ -71,8 +73,8 @@ async def test_a_hash_is_computed_for_the_unknown_too(service: Service, anonymou
         compared.append(kept)
         return before(kept, plain)
 
-    hasher._compare = compare  # type: ignore[method-assign]
-    service.passwords = hasher
+    hasher._compare = compare
+    monkeypatch.setattr(service, "passwords", hasher)
     assert (await sign_in(anonymous, email="nobody@acme.example")).status_code == 401
     assert len(compared) == 1
     assert compared[0].startswith("$argon2id$")
@@ -127,8 +129,10 @@ async def test_who_gets_it_right_may_mistype_again(
         assert (await sign_in(anonymous)).status_code == 201
 
 
-async def test_a_flood_of_passwords_is_sent_away(known: Client, service: Service, anonymous: httpx.AsyncClient) -> None:
-    service.passwords = Passwords(at_once=1, waiting=1)
+async def test_a_flood_of_passwords_is_sent_away(
+    known: Client, service: Service, anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "passwords", Passwords(at_once=1, waiting=1))
     answers = await asyncio.gather(*(sign_in(anonymous, email=f"{number}@x.example") for number in range(6)))
     assert {answer.status_code for answer in answers} == {401, 429}
     assert (await sign_in(anonymous)).status_code == 201

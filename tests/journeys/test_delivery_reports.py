@@ -94,7 +94,7 @@ async def test_a_report_that_misses_its_message_by_an_instant_is_joined_by_the_w
     async def none_waits() -> bool:
         return not await _parked(agent)
 
-    await until(none_waits, within=SWEPT_WITHIN)
+    await until(none_waits, within=SWEPT_WITHIN, every=0.2)
     shown = {row["id"]: row for row in await listed(agent, "conversation-messages", direction="outbound")}
     assert {id_: row["status"] for id_, row in shown.items()} == {row["id"]: "delivered" for row in messages}
     told = {row["subjectId"]: row["data"] for row in await listed(agent, "events") if row["subjectType"] == "message"}

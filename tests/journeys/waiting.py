@@ -5,12 +5,12 @@ import time
 from collections.abc import Awaitable, Callable
 
 
-async def until(holds: Callable[[], Awaitable[object]], within: float) -> None:
-    """It holds when asked, before so many seconds have passed."""
+async def until(holds: Callable[[], Awaitable[object]], within: float, *, every: float = 0.03) -> None:
+    """It holds when asked, before so many seconds have passed; to ask seldom leaves the processors to who is asked."""
     deadline = time.monotonic() + within
     while not await holds():
         assert time.monotonic() < deadline, "waited in vain"
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(every)
 
 
 def until_now(holds: Callable[[], object], within: float) -> None:

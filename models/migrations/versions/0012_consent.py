@@ -1,4 +1,4 @@
-"""Who wants to hear from us: the ledger, where each address stands, what a person has to look at; contacts' clocks."""
+"""Who wants to hear from us, where each address stands, what a person has to look at; and what sweeps have found."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -120,12 +120,42 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'open'"),
     )
-    for table in ("consents", "consent_entries", "opt_out_reviews"):
+    op.create_table(
+        "number_sweeps",
+        sa.Column("phone_number_id", sa.Uuid(), nullable=False),
+        sa.Column("swept_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("compared", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("missing", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("back_filled", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("last_back_filled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("next_sweep_at", sa.DateTime(timezone=True), nullable=False),
+        *_stamped(),
+        sa.CheckConstraint(
+            "missing >= 0 AND compared >= 0 AND back_filled >= 0", name=op.f("ck_number_sweeps_counts_range")
+        ),
+        sa.ForeignKeyConstraint(
+            ["workspace_id", "phone_number_id"],
+            ["workspace_phone_numbers.workspace_id", "workspace_phone_numbers.id"],
+            name=op.f("fk_number_sweeps_workspace_id_phone_number_id"),
+            ondelete="CASCADE",
+        ),
+        _workspace("number_sweeps"),
+        sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_number_sweeps")),
+        sa.UniqueConstraint(
+            "workspace_id", "phone_number_id", name=op.f("uq_number_sweeps_workspace_id_phone_number_id")
+        ),
+    )
+    op.create_index("ix_number_sweeps_created", "number_sweeps", ["workspace_id", "created_at", "id"], unique=False)
+    op.create_index("ix_number_sweeps_due", "number_sweeps", ["next_sweep_at"], unique=False)
+    for table in ("consents", "consent_entries", "opt_out_reviews", "number_sweeps"):
         for statement in tenancy.secured(table):
             op.execute(statement)
 
 
 def downgrade() -> None:
+    op.drop_table("number_sweeps")
     op.drop_table("opt_out_reviews")
     op.drop_table("consent_entries")
     op.drop_table("consents")

@@ -1,0 +1,202 @@
+"""A mail that is to leave: from which address of ours, to whom, in answer to what, and whether a program may.
+
+It leaves from the address last written to, else from the workspace's oldest; replies come back to that one.
+"""
+
+import html
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from comms.errors import Unsendable
+from comms.mail.texts import is_address
+from comms.outbox.intents import Intent, Route
+from comms.outbox.rows import fetch
+from models.base import new_id
+
+AUTOMATIC_REPLIES = 5
+"""So many an hour in one thread, unless a workspace's ``automaticRepliesPerHour`` says otherwise: a loop ends there."""
+
+MOST_REFERENCES = 20
+
+
+class Leaving(msgspec.Struct, frozen=True):
+    """How a mail leaves: its ``route``, and its headers as ``comms.mail.carrying`` reads them."""
+
+    route: Route
+    address_id: uuid.UUID
+    headers: Mapping[str, Any]
+
+
+_LOOK = """
+SELECT i.ord, c.subject, said.from_address AS last_address, newest.rfc_message_id, newest.reference_ids,
+    newest.automatic, a.id AS address_id, a.address, coalesce(a.inbound_address, a.address) AS reply_address,
+    a.friendly_name, a.connection_id, a.provider, p.value AS point, sent.automatic AS automatic_replies,
+    coalesce(w.settings->>'automaticRepliesPerHour', '') AS most_automatic, w.name AS workspace
+FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS i (workspace_id, conversation_id, ord)
+JOIN conversations c ON c.workspace_id = i.workspace_id AND c.id = i.conversation_id
+JOIN workspaces w ON w.id = i.workspace_id
+LEFT JOIN LATERAL (
+    SELECT m.from_address, l.mail_address_id FROM conversation_messages m
+    JOIN mails l ON l.workspace_id = m.workspace_id AND l.message_id = m.id
+    WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND m.direction = 'inbound'
+        AND m.sender_type = 'contact'
+    ORDER BY m.created_at DESC, m.id DESC LIMIT 1
+) said ON true
+LEFT JOIN LATERAL (
+    SELECT l.rfc_message_id, l.reference_ids, l.automatic FROM conversation_messages m
+    JOIN mails l ON l.workspace_id = m.workspace_id AND l.message_id = m.id
+    WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND l.rfc_message_id IS NOT NULL
+    ORDER BY m.direction = 'inbound' DESC, m.created_at DESC, m.id DESC LIMIT 1
+) newest ON true
+LEFT JOIN LATERAL (
+    SELECT a.*, k.provider FROM (
+        SELECT b.id, b.address, b.inbound_address, b.friendly_name, b.created_at, coalesce(b.connection_id, (
+            SELECT k.id FROM workspace_api_keys k
+            WHERE k.workspace_id = b.workspace_id AND k.provider IN ('sendgrid', 'smtp') AND k.is_active
+            ORDER BY k.created_at, k.id LIMIT 1)) AS connection_id
+        FROM workspace_mail_addresses b WHERE b.workspace_id = c.workspace_id AND b.status = 'active'
+    ) a
+    LEFT JOIN workspace_api_keys k ON k.workspace_id = c.workspace_id AND k.id = a.connection_id AND k.is_active
+    ORDER BY a.id IS NOT DISTINCT FROM said.mail_address_id DESC, a.created_at, a.id LIMIT 1
+) a ON true
+LEFT JOIN LATERAL (
+    SELECT p.value FROM contact_points p
+    WHERE p.workspace_id = c.workspace_id AND p.contact_id = c.contact_id AND p.kind = 'email'
+    ORDER BY p.is_primary DESC, p.created_at, p.id LIMIT 1
+) p ON true
+LEFT JOIN LATERAL (
+    SELECT count(*) AS automatic FROM conversation_messages m
+    WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND m.direction = 'outbound'
+        AND m.sender_type IN ('agent', 'system') AND m.created_at > $3::timestamptz - interval '1 hour'
+) sent ON true
+ORDER BY i.ord
+"""
+
+
+async def routes_of(db: Any, intents: Sequence[Intent], at: datetime) -> list["Leaving | Unsendable"]:
+    """How each of these mails leaves, in their order; or why it cannot."""
+    if not intents:
+        return []
+    rows = await fetch(
+        db,
+        _LOOK,
+        [intent.workspace_id for intent in intents],
+        [intent.conversation_id for intent in intents],
+        at,
+    )
+    found = {row["ord"]: row for row in rows}
+    leavings: list[Leaving | Unsendable] = []
+    for ord_, intent in enumerate(intents, start=1):
+        try:
+            leavings.append(_leaving(intent, found[ord_]))
+        except Unsendable as error:
+            leavings.append(error)
+    return leavings
+
+
+def _leaving(intent: Intent, row: Mapping[str, Any]) -> Leaving:
+    if row["address_id"] is None:
+        raise Unsendable("mail_address", "there is no active mail address of this workspace to send from", field="from")
+    if row["provider"] is None:
+        raise Unsendable("connection", f"no active connection carries the mail of {row['address']}", field="from")
+    to = intent.to or row["last_address"] or row["point"]
+    if not to:
+        raise Unsendable("address", "the contact has no e-mail address")
+    if not is_address(to):
+        raise Unsendable("address", f"{to} is no e-mail address", field="to")
+    is_automatic = intent.sender_type in ("agent", "system")
+    if is_automatic:
+        _expect_person(row)
+    said = dict(intent.details.get("mail", {}))
+    subject = str(said.get("subject") or _subject(row))
+    answered = row["rfc_message_id"]
+    headers = {
+        "workspaceId": intent.workspace_id,
+        "conversationId": intent.conversation_id,
+        "replyAddress": row["reply_address"],
+        "subject": subject,
+        "senderName": row["friendly_name"] or row["workspace"],
+        "inReplyTo": answered,
+        "references": _references(row["reference_ids"] or (), answered),
+        "isAutomatic": is_automatic,
+        "html": marked_up(intent.content),
+    }
+    route = Route(
+        provider=row["provider"], connection_id=row["connection_id"], from_address=row["address"], to_address=to
+    )
+    return Leaving(route, row["address_id"], headers)
+
+
+def _expect_person(row: Mapping[str, Any]) -> None:
+    """A program answers no program, and no person without end."""
+    if row["automatic"] is not None:
+        raise Unsendable("automatic", "the mail it would answer was written by a program: none of ours answers it")
+    said = row["most_automatic"]
+    most = int(said) if said.isdigit() and len(said) < 6 else AUTOMATIC_REPLIES
+    if row["automatic_replies"] >= most:
+        raise Unsendable("automatic_limit", f"{most} automatic mails have left in this conversation within an hour")
+
+
+def _subject(row: Mapping[str, Any]) -> str:
+    subject = row["subject"] or f"A message from {row['workspace']}"
+    if row["rfc_message_id"] is None or subject[:3].lower() == "re:":
+        return str(subject)
+    return f"Re: {subject}"
+
+
+def _references(before: Sequence[str], answered: str | None) -> list[str]:
+    """The thread so far: its beginning and its newest, where it is too long (RFC 5322, 3.6.4)."""
+    chain = list(dict.fromkeys([*before, *([answered] if answered else [])]))
+    return chain if len(chain) <= MOST_REFERENCES else [chain[0], *chain[-MOST_REFERENCES + 1 :]]
+
+
+def marked_up(text: str) -> str:
+    """Plain text as the simplest HTML that looks the same."""
+    paragraphs = [html.escape(part).replace("\n", "<br>\n") for part in text.strip().split("\n\n")]
+    return "".join(f"<p>{part}</p>\n" for part in paragraphs)
+
+
+def message_id_of(message_id: uuid.UUID, address: str) -> str:
+    """The Message-ID that a message leaves under, the same however often it is tried."""
+    return f"{message_id}@{address.rpartition('@')[2]}"
+
+
+_KEEP = """
+INSERT INTO mails (workspace_id, id, message_id, mail_address_id, rfc_message_id, in_reply_to, reference_ids, subject,
+    sender_name, sender_address, to_addresses, html, created_at, updated_at)
+SELECT workspace_id, id, message_id, address_id, rfc_message_id, in_reply_to, string_to_array(reference_ids, ' '),
+    subject, sender_name, sender_address, ARRAY[to_address], html, $12, $12
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+            $10::text[], $11::text[], $13::text[])
+    AS i (workspace_id, id, message_id, address_id, rfc_message_id, in_reply_to, reference_ids, subject, sender_name,
+          sender_address, to_address, html)
+RETURNING id
+"""
+
+
+async def keep(db: Any, leavings: Sequence[tuple[uuid.UUID, uuid.UUID, Leaving]], at: datetime) -> None:
+    """Each of these (workspace, message, how it leaves) is a mail: answers to it are known by its Message-ID."""
+    if not leavings:
+        return
+    mails = [leaving for _, _, leaving in leavings]
+    await fetch(
+        db,
+        _KEEP,
+        [workspace_id for workspace_id, _, _ in leavings],
+        [new_id() for _ in leavings],
+        [message_id for _, message_id, _ in leavings],
+        [mail.address_id for mail in mails],
+        [message_id_of(message_id, mail.route.from_address) for _, message_id, mail in leavings],
+        [mail.headers["inReplyTo"] for mail in mails],
+        [" ".join(mail.headers["references"]) for mail in mails],
+        [mail.headers["subject"] for mail in mails],
+        [mail.headers["senderName"] for mail in mails],
+        [mail.route.from_address for mail in mails],
+        [mail.route.to_address for mail in mails],
+        at,
+        [mail.headers["html"] for mail in mails],
+    )

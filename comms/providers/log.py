@@ -1,0 +1,266 @@
+"""A provider's own log, and what it does with a number: asked over REST, for webhooks may be lost.
+
+    https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources
+    https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource
+
+SignalWire's compatibility API repeats both. Its lists are newest first, so whoever reads them stops at what is old.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from email.utils import format_datetime
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from comms.providers.base import DeliveryReport, MediaItem
+from comms.providers.outgoing import Answer, Call, Unclear
+from comms.providers.parameters import MOST_MEDIA, status_of
+from comms.providers.rest import Account, document_of, expect_success, instant_of
+
+PAGE = 100
+FORM = "application/x-www-form-urlencoded"
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """One message of a provider's log; addresses are as the wire writes them."""
+
+    sid: str
+    account: str
+    sender: str
+    recipient: str
+    content: str
+    is_inbound: bool
+    reported: str
+    at: datetime | None
+    media: int = 0
+    segments: str = "1"
+    error_code: str | None = None
+    error_message: str | None = None
+    service_sid: str | None = None
+
+    def as_webhook(self, media: Sequence[MediaItem]) -> bytes:
+        """The form that a webhook of this message would have carried: read by the same dialect, now and on a replay."""
+        fields = {
+            "MessageSid": self.sid,
+            "AccountSid": self.account,
+            "From": self.sender,
+            "To": self.recipient,
+            "Body": self.content,
+            "NumSegments": self.segments,
+            "NumMedia": str(self.media),
+            **({} if self.service_sid is None else {"MessagingServiceSid": self.service_sid}),
+        }
+        for place, item in enumerate(media):
+            fields[f"MediaUrl{place}"] = item.url
+            if item.content_type is not None:
+                fields[f"MediaContentType{place}"] = item.content_type
+        return urlencode(fields).encode()
+
+    def as_report(self) -> bytes:
+        """The form that a delivery report of this message would have carried."""
+        fields = {
+            "MessageSid": self.sid,
+            "MessageStatus": self.reported,
+            "AccountSid": self.account,
+            "From": self.sender,
+            "To": self.recipient,
+            **({} if self.error_code is None else {"ErrorCode": self.error_code}),
+            **({} if self.error_message is None else {"ErrorMessage": self.error_message}),
+        }
+        return urlencode(fields).encode()
+
+    def report(self, provider: str) -> DeliveryReport:
+        """What has become of a message we sent."""
+        return DeliveryReport(
+            provider=provider,
+            provider_message_id=self.sid,
+            account=self.account,
+            reported=self.reported,
+            status=status_of(self.reported),
+            error_code=self.error_code,
+            error_message=self.error_message,
+            details={"from": self.sender, "to": self.recipient},
+        )
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some of a log, newest first, and the query of what comes after, if anything does."""
+
+    rows: list[Logged]
+    after: str | None
+
+
+def messages(account: Account, side: Literal["To", "From"], number: str, after: str | None = None) -> Call:
+    """The request for the messages to, or from, a number of ours; ``after`` is what the page before says."""
+    query = after or urlencode({side: number, "PageSize": PAGE})
+    return Call("GET", f"{account.place}/Messages.json?{query}", basic=account.basic)
+
+
+def messages_in(answer: Answer) -> Page:
+    """What its answer shows; raises as ``expect_success`` does, and ``Unclear`` for what is no list."""
+    document = _listing(answer, "messages")
+    rows = [_logged(row) for row in document["messages"] if isinstance(row, dict) and _text(row.get("sid"))]
+    return Page(rows, _after(document))
+
+
+def media(account: Account, sid: str) -> Call:
+    """The request for what is attached to a message."""
+    return Call("GET", f"{_message(account, sid)}/Media.json", basic=account.basic)
+
+
+def media_in(answer: Answer, account: Account, sid: str) -> list[MediaItem]:
+    """Where the attachments are, as its answer shows."""
+    rows = _listing(answer, "media_list")["media_list"]
+    return [
+        MediaItem(f"{_message(account, sid)}/Media/{quote(str(row['sid']), safe='')}", _text(row.get("content_type")))
+        for row in rows[:MOST_MEDIA]
+        if isinstance(row, dict) and _text(row.get("sid"))
+    ]
+
+
+class LoggedCall(msgspec.Struct, frozen=True):
+    """One call of a provider's log; ``direction`` and ``reported`` in its words."""
+
+    sid: str
+    account: str
+    sender: str
+    recipient: str
+    direction: str
+    reported: str
+    at: datetime | None
+    ended_at: datetime | None
+    seconds: str
+    parent_sid: str | None
+
+    def as_webhook(self) -> bytes:
+        """The form that its last status callback would have carried."""
+        fields = {
+            "CallSid": self.sid,
+            "AccountSid": self.account,
+            "From": self.sender,
+            "To": self.recipient,
+            "Direction": self.direction,
+            "CallStatus": self.reported,
+            "CallDuration": self.seconds,
+            **({} if self.parent_sid is None else {"ParentCallSid": self.parent_sid}),
+            **({} if self.ended_at is None else {"Timestamp": format_datetime(self.ended_at)}),
+        }
+        return urlencode(fields).encode()
+
+
+class CallPage(msgspec.Struct, frozen=True):
+    """Some of a log of calls, newest first, and the query of what comes after, if anything does."""
+
+    rows: list[LoggedCall]
+    after: str | None
+
+
+def calls(account: Account, side: Literal["To", "From"], number: str, after: str | None = None) -> Call:
+    """The request for the calls to, or from, a number of ours; ``after`` is what the page before says."""
+    query = after or urlencode({side: number, "PageSize": PAGE})
+    return Call("GET", f"{account.place}/Calls.json?{query}", basic=account.basic)
+
+
+def calls_in(answer: Answer) -> CallPage:
+    """What its answer shows; raises as ``messages_in`` does."""
+    document = _listing(answer, "calls")
+    rows = [
+        LoggedCall(
+            sid=str(row["sid"]),
+            account=_text(row.get("account_sid")) or "",
+            sender=_text(row.get("from")) or "",
+            recipient=_text(row.get("to")) or "",
+            direction=_text(row.get("direction")) or "",
+            reported=_text(row.get("status")) or "",
+            at=instant_of(row.get("start_time")) or instant_of(row.get("date_created")),
+            ended_at=instant_of(row.get("end_time")),
+            seconds=_text(row.get("duration")) or "0",
+            parent_sid=_text(row.get("parent_call_sid")),
+        )
+        for row in document["calls"]
+        if isinstance(row, dict) and _text(row.get("sid"))
+    ]
+    return CallPage(rows, _after(document))
+
+
+class Hooks(msgspec.Struct, frozen=True):
+    """What a provider does with a number of ours: its id there, and the addresses by the provider's names."""
+
+    sid: str
+    number: str
+    urls: Mapping[str, str]
+
+
+def number(account: Account, phone_number: str) -> Call:
+    """The request for one number of the account."""
+    query = urlencode({"PhoneNumber": phone_number})
+    return Call("GET", f"{account.place}/IncomingPhoneNumbers.json?{query}", basic=account.basic)
+
+
+def number_in(answer: Answer, phone_number: str) -> Hooks | None:
+    """The number as its answer shows it; None when it is not the account's."""
+    for row in _listing(answer, "incoming_phone_numbers")["incoming_phone_numbers"]:
+        if isinstance(row, dict) and row.get("phone_number") == phone_number and _text(row.get("sid")):
+            return Hooks(str(row["sid"]), phone_number, {name: str(row.get(name) or "") for name in SETTABLE})
+    return None
+
+
+def rewire(account: Account, hooks: Hooks, urls: Mapping[str, str]) -> Call:
+    """The request after which the number's webhooks go to ``urls``."""
+    form = [(SETTABLE[name], url) for name, url in urls.items()]
+    form += [(SETTABLE[name].replace("Url", "Method"), "POST") for name in urls if name.endswith("_url")]
+    place = f"{account.place}/IncomingPhoneNumbers/{quote(hooks.sid, safe='')}.json"
+    return Call("POST", place, form=form, basic=account.basic)
+
+
+SETTABLE: Mapping[str, str] = {
+    "sms_url": "SmsUrl",
+    "sms_fallback_url": "SmsFallbackUrl",
+    "voice_url": "VoiceUrl",
+    "voice_fallback_url": "VoiceFallbackUrl",
+    "status_callback": "StatusCallback",
+}
+"""A number's addresses as they are shown, and as they are set."""
+
+
+def _listing(answer: Answer, name: str) -> Mapping[str, Any]:
+    document = document_of(answer)
+    expect_success(answer, document)
+    if not isinstance(document.get(name), list):
+        raise Unclear(f"the provider answered something that has no {name}")
+    return document
+
+
+def _after(document: Mapping[str, Any]) -> str | None:
+    """The query of the next page, and no more of its address: the account's token goes only where we have asked."""
+    following = document.get("next_page_uri")
+    return (following.partition("?")[2] or None) if isinstance(following, str) else None
+
+
+def _message(account: Account, sid: str) -> str:
+    return f"{account.place}/Messages/{quote(sid, safe='')}"
+
+
+def _logged(row: Mapping[str, Any]) -> Logged:
+    media_count = _text(row.get("num_media")) or "0"
+    return Logged(
+        sid=str(row["sid"]),
+        account=_text(row.get("account_sid")) or "",
+        sender=_text(row.get("from")) or "",
+        recipient=_text(row.get("to")) or "",
+        content=_text(row.get("body")) or "",
+        is_inbound=row.get("direction") == "inbound",
+        reported=_text(row.get("status")) or "",
+        at=instant_of(row.get("date_sent")) or instant_of(row.get("date_created")),
+        media=int(media_count) if media_count.isdecimal() and len(media_count) < 4 else 0,
+        segments=_text(row.get("num_segments")) or "1",
+        error_code=_text(row.get("error_code")),
+        error_message=_text(row.get("error_message")),
+        service_sid=_text(row.get("messaging_service_sid")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None

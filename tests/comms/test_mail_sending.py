@@ -1,0 +1,129 @@
+"""Mail that leaves: its thread, its one sending, and what never answers whom."""
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from comms.directory import Connection
+from comms.errors import Unsendable
+from comms.service import Service
+from tests.handlers.webhooks import post, rows
+from tests.make import communications as make
+from tests.make.communications import OUR_MAIL
+from tests.make.mail import PostOffice, mail, post_office
+from tests.make.sending import NONE_WAITS, until
+
+
+@pytest.fixture
+async def mailbox(service: Service, workspace_id: uuid.UUID) -> Connection:
+    connection = await make.sendgrid_connection(service, workspace_id)
+    await make.mail_address(service, workspace_id, connection_id=connection.id, friendly_name="Acme Support")
+    return connection
+
+
+@pytest.fixture
+async def office(service: Service, app: Any, mailbox: Connection) -> AsyncIterator[PostOffice]:
+    async with post_office(service, app, mailbox) as office:
+        yield office
+
+
+async def received(anonymous: httpx.AsyncClient, admin: Any, request: Any) -> dict[str, Any]:
+    """The newest inbound message, once this mail is in."""
+    answer = await post(anonymous, request)
+    assert answer.status_code == 200, answer.text
+    found = await admin.fetchrow("SELECT * FROM conversation_messages WHERE direction = 'inbound' ORDER BY id DESC")
+    return dict(found)
+
+
+async def test_an_answer_stays_in_its_thread_wherever_the_next_one_comes_from(
+    anonymous: httpx.AsyncClient, office: PostOffice, mailbox: Connection, admin: Any, workspace_id: uuid.UUID
+) -> None:
+    first = await received(
+        anonymous,
+        admin,
+        mail(
+            mailbox, subject="Booking", headers={"Message-ID": "<first@example.com>", "References": "<old@example.com>"}
+        ),
+    )
+    async with office.sending():
+        view = await office.say(first["conversation_id"], "Yes, 3pm is free.\n\n<Jane> & co", sender_type="system")
+        await until(admin, NONE_WAITS)
+        await office.exchange.told()
+    (taken,) = office.exchange.taken
+    ours = f"{view.id}@inbound.example.com"
+    assert taken.recipient == "jane@example.com"
+    assert taken.document["from"] == {"email": OUR_MAIL, "name": "Acme Support"}
+    assert taken.document["subject"] == "Re: Booking"
+    assert taken.headers["Message-ID"] == f"<{ours}>"
+    assert taken.headers["In-Reply-To"] == "<first@example.com>"
+    assert taken.headers["References"] == "<old@example.com> <first@example.com>"
+    assert taken.headers["Auto-Submitted"] == "auto-replied"
+    assert [part["type"] for part in taken.document["content"]] == ["text/plain", "text/html"]
+    assert "&lt;Jane&gt; &amp; co" in taken.document["content"][1]["value"]
+    (sent,) = [row for row in await rows(admin, "conversation_messages", workspace_id) if row["id"] == view.id]
+    assert (sent["status"], sent["provider_message_id"]) == ("delivered", taken.id)
+    # By the signed address, from a program that keeps no headers; and by the headers alone.
+    reply_to = taken.document["reply_to"]["email"]
+    assert reply_to.startswith("support+")
+    assert reply_to.endswith("@inbound.example.com")
+    for to, headers in ((reply_to, {}), (OUR_MAIL, {"In-Reply-To": f"<{ours}>"})):
+        again = await received(anonymous, admin, mail(mailbox, to=to, headers=headers, text=f"Thanks {to}"))
+        assert again["conversation_id"] == first["conversation_id"]
+        by = "token" if to == reply_to else "reference"
+        assert await admin.fetchval("SELECT threaded_by FROM mails WHERE message_id = $1", again["id"]) == by
+
+
+@pytest.mark.parametrize("fault", ["lost", "broken"])
+async def test_a_mail_whose_answer_was_lost_is_known_by_its_events_and_sent_once(
+    anonymous: httpx.AsyncClient, office: PostOffice, mailbox: Connection, admin: Any, fault: Any
+) -> None:
+    first = await received(anonymous, admin, mail(mailbox))
+    office.exchange.faults.append(fault)
+    async with office.sending():
+        view = await office.say(first["conversation_id"], "Once", sender_type="system")
+        await until(admin, NONE_WAITS)
+    assert len(office.exchange.taken) == office.exchange.requests == 1
+    row = await admin.fetchrow("SELECT * FROM conversation_messages WHERE id = $1", view.id)
+    assert (row["status"], row["provider_message_id"]) == ("delivered", office.exchange.taken[0].id)
+
+
+async def test_a_mail_that_nothing_tells_of_is_not_sent_again_by_itself(
+    anonymous: httpx.AsyncClient, office: PostOffice, mailbox: Connection, admin: Any
+) -> None:
+    first = await received(anonymous, admin, mail(mailbox))
+    office.exchange.faults.append("never")
+    async with office.sending():
+        view = await office.say(first["conversation_id"], "Once", sender_type="system")
+        await until(admin, NONE_WAITS)
+    assert office.exchange.requests == 1
+    row = await admin.fetchrow("SELECT * FROM conversation_messages WHERE id = $1", view.id)
+    assert (row["status"], row["error_code"]) == ("failed", "unclear")
+
+
+async def test_what_was_busy_is_sent_later_and_what_is_refused_says_why(
+    anonymous: httpx.AsyncClient, office: PostOffice, mailbox: Connection, admin: Any
+) -> None:
+    first = await received(anonymous, admin, mail(mailbox))
+    office.exchange.faults.append("busy")
+    async with office.sending():
+        await office.say(first["conversation_id"], "Later", sender_type="system")
+        await until(admin, NONE_WAITS)
+    assert (office.exchange.requests, len(office.exchange.taken)) == (2, 1)
+
+
+async def test_a_program_answers_no_program_and_no_thread_without_end(
+    anonymous: httpx.AsyncClient, office: PostOffice, mailbox: Connection, admin: Any
+) -> None:
+    first = await received(anonymous, admin, mail(mailbox))
+    for number in range(5):
+        await office.say(first["conversation_id"], f"Answer {number}", sender_type="agent")
+    with pytest.raises(Unsendable, match="within an hour"):
+        await office.say(first["conversation_id"], "One more", sender_type="agent")
+    away = await received(
+        anonymous, admin, mail(mailbox, sender="Bob <bob@example.org>", headers={"Auto-Submitted": "auto-replied"})
+    )
+    with pytest.raises(Unsendable, match="program"):
+        await office.say(away["conversation_id"], "Hello?", sender_type="agent")

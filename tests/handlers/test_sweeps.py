@@ -1,0 +1,254 @@
+"""What providers did not manage to tell us is fetched from their own log, once."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from comms.directory import Connection
+from comms.providers.twilio import TwilioCredentials
+from comms.service import Service
+from comms.settings import ProviderSettings, Settings
+from comms.simulators import attached
+from comms.simulators import twilio as simulated
+from comms.simulators.exchange import Exchange, Taken
+from comms.simulators.server import Server
+from models.base import now
+from models.communications import WorkspacePhoneNumber
+from tests.conftest import Client
+from tests.handlers.webhooks import CUSTOMER, post, rows, text
+from tests.make import communications as make
+from tests.make.communications import OUR_NUMBER, TWILIO
+from tests.screens import serving
+
+API = "/api/v1"
+
+
+@pytest.fixture
+async def exchange() -> Exchange:
+    """Twilio, with our number."""
+    return Exchange(msgspec.convert(TWILIO, TwilioCredentials), numbers=[OUR_NUMBER])
+
+
+@pytest.fixture
+async def calls() -> list[dict[str, Any]]:
+    """The log of calls, newest first."""
+    return []
+
+
+class Twilio(Server):
+    """Twilio's server, and while it is ``down`` the status and the code it answers everything with."""
+
+    down: tuple[int, int] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.down is None:
+            await super().__call__(scope, receive, send)
+            return
+        status, code = self.down
+        body = msgspec.json.encode({"code": code, "message": "It does not work", "status": status})
+        await send(
+            {"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(body))]}
+        )
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+async def twilio(exchange: Exchange, calls: list[dict[str, Any]]) -> Twilio:
+    return Twilio([*exchange.routes, *attached.routes(exchange, calls)])
+
+
+@pytest.fixture
+async def settings(settings: Settings, twilio: Twilio) -> AsyncIterator[Settings]:
+    """Twilio is a simulator."""
+    async with serving(twilio) as url:
+        address = url.replace("ws://", "http://").removesuffix("/ws")
+        yield msgspec.structs.replace(settings, providers=ProviderSettings(twilio_url=address))
+
+
+@pytest.fixture
+async def number(service: Service, line: Connection, admin: Any) -> str:
+    """Where our number, which has been ours for two days, is compared."""
+    await admin.execute("UPDATE workspace_phone_numbers SET created_at = now() - interval '2 days'")
+    return f"{API}/workspace-phone-numbers/{await admin.fetchval('SELECT id FROM workspace_phone_numbers')}/sweep"
+
+
+def ago(minutes: float) -> datetime:
+    return (now() - timedelta(minutes=minutes)).replace(microsecond=0)
+
+
+def receive(exchange: Exchange, body: str, minutes: float, media: tuple[str, ...] = ()) -> Taken:
+    """Somebody has texted our number so many minutes ago, and we were not told."""
+    taken = exchange.receive(CUSTOMER, OUR_NUMBER, body)
+    taken.at, taken.media = ago(minutes), media
+    return taken
+
+
+def lost(exchange: Exchange, many: int, body: str = "{} minutes ago") -> list[str]:
+    """Messages whose webhooks never came, a minute apart."""
+    return [receive(exchange, body.format(minutes), minutes).sid for minutes in range(many, 0, -1)]
+
+
+async def messages(client: Client, **query: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (
+        await client.get(f"{API}/conversation-messages", params={"sort": "createdAt", "limit": 200, **query})
+    ).json()["items"]
+    return found
+
+
+async def test_ten_messages_whose_webhooks_never_came_are_here_as_if_they_had(
+    owner: Client, exchange: Exchange, twilio: Twilio, number: str, admin: Any
+) -> None:
+    sids = lost(exchange, 10)
+    assert (await owner.get(number)).status_code == 404
+    swept = await owner.post(number)
+    assert swept.status_code == 200, swept.text
+    shown = swept.json()
+    assert (shown["missing"], shown["backFilled"], shown["error"]) == (0, 10, None)
+    assert shown["checkedAt"] is not None
+    found = await messages(owner)
+    assert [message["providerMessageId"] for message in found] == sids
+    assert [message["content"] for message in found] == [f"{minutes} minutes ago" for minutes in range(10, 0, -1)]
+    assert {message["conversationId"] for message in found} == {found[0]["conversationId"]}
+    assert found[0]["metadata"]["backFilled"] is True
+    assert found[0]["createdAt"] < found[9]["createdAt"]
+    receipts = await rows(admin, "webhook_receipts", owner.workspace_id)
+    assert len(receipts) == 10
+    assert all("/2010-04-01/Accounts/" in row["url"] and "comms sweep" in row["headers"] for row in receipts)
+    told = [row["event"] for row in await rows(admin, "events", owner.workspace_id)]
+    assert told.count("message.received") == 10
+    assert told.count("number_sweep.completed") == 1
+
+    again = (await owner.post(number)).json()
+    assert (again["missing"], again["backFilled"], again["compared"]) == (0, 10, 10)
+    metrics = (await owner.get("/metrics")).text
+    assert f'comms_number_missing{{number_id="{shown["phoneNumberId"]}"}} 0.0' in metrics
+
+
+async def test_a_webhook_that_comes_late_or_at_the_same_time_makes_no_second_message(
+    owner: Client, anonymous: httpx.AsyncClient, exchange: Exchange, number: str, line: Connection, admin: Any
+) -> None:
+    sids = lost(exchange, 20)
+    hooks = [post(anonymous, text(line, sid=sid)) for sid in sids]
+    sweeps = [owner.post(number) for _ in range(3)]
+    answers = await asyncio.gather(*hooks[:10], *sweeps, *hooks[10:])
+    assert {answer.status_code for answer in answers} == {200}
+    await asyncio.gather(*(post(anonymous, text(line, sid=sid)) for sid in sids))
+    assert sorted(message["providerMessageId"] for message in await messages(owner)) == sorted(sids)
+    told = [row["event"] for row in await rows(admin, "events", owner.workspace_id)]
+    assert told.count("message.received") == 20
+    assert (await owner.get(number)).json()["missing"] == 0
+
+
+async def test_a_log_of_many_pages_is_read_to_where_it_was_compared_last(
+    owner: Client, exchange: Exchange, twilio: Twilio, number: str
+) -> None:
+    receive(exchange, "of somebody before us", 9 * 24 * 60)
+    lost(exchange, 230)
+    assert (await owner.post(number)).json()["backFilled"] == 230
+    twilio.asked.clear()
+    lost(exchange, 1)
+    assert (await owner.post(number)).json()["backFilled"] == 231
+    assert len(twilio.asked) == 6  # one page each way, by text, by WhatsApp and by telephone
+
+
+async def test_pictures_come_with_a_message_that_is_filled_in(owner: Client, exchange: Exchange, number: str) -> None:
+    receive(exchange, "", 1, media=("image/png", "image/jpeg"))
+    await owner.post(number)
+    (message,) = await messages(owner)
+    assert [item["declaredType"] for item in message["attachments"]] == ["image/png", "image/jpeg"]
+
+
+async def test_a_stop_that_was_missed_is_heeded(owner: Client, exchange: Exchange, number: str) -> None:
+    lost(exchange, 1, body="STOP")
+    await owner.post(number)
+    (stands,) = (await owner.get(f"{API}/consents")).json()["items"]
+    assert (stands["state"], stands["address"]) == ("opted_out", CUSTOMER)
+
+
+async def test_reports_that_never_came_are_read_from_the_log(
+    service: Service, owner: Client, exchange: Exchange, number: str
+) -> None:
+    await make.sent(service, owner.workspace_id, "SM1", status="sent")
+    await make.sent(service, owner.workspace_id, "SM2", status="delivered")
+    for sid, status, code in (("SM1", "undelivered", 30003), ("SM2", "sent", None)):
+        exchange.taken.append(
+            Taken(sid, OUR_NUMBER, CUSTOMER, "See you", ago(1), status=status, error_code=code),
+        )
+    await owner.post(number)
+    statuses = {one["providerMessageId"]: (one["status"], one["errorCode"]) for one in await messages(owner)}
+    assert statuses == {"SM1": ("undelivered", "30003"), "SM2": ("delivered", None)}
+
+
+def called(calls: list[dict[str, Any]], sid: str, minutes: float, status: str = "no-answer", **more: Any) -> None:
+    """A call to our number is in the log."""
+    at = {"start_time": format_datetime(ago(minutes)), "end_time": format_datetime(ago(minutes - 1))}
+    there = {"sid": sid, "account_sid": TWILIO["accountSid"], "from": CUSTOMER, "to": OUR_NUMBER, "status": status}
+    calls.insert(0, there | at | {"direction": "inbound", "duration": "60", "parent_call_sid": None} | more)
+
+
+async def test_a_call_we_never_heard_of_was_missed_and_one_that_is_over_does_not_go_on(
+    owner: Client, anonymous: httpx.AsyncClient, line: Connection, number: str, calls: list[dict[str, Any]]
+) -> None:
+    under_way = text(line, body="")
+    fields = {"CallSid": "CA1", "AccountSid": TWILIO["accountSid"], "From": CUSTOMER, "To": OUR_NUMBER}
+    rings = fields | {"CallStatus": "ringing", "Direction": "inbound"}
+    await post(anonymous, simulated.signed(under_way.url.replace("/messages", "/voice"), line.credentials, rings))
+    called(calls, "CA1", 30, "completed")
+    called(calls, "CA2", 20)
+    called(calls, "CA3", 10, "in-progress")
+    for _ in range(2):
+        shown = (await owner.post(number)).json()
+        assert (shown["missing"], shown["backFilled"], shown["error"]) == (0, 2, None)
+    found = (await owner.get(f"{API}/call-legs")).json()["items"]
+    statuses = {leg["providerCallId"]: leg["status"] for leg in found}
+    assert statuses == {"CA1": "completed", "CA2": "no_answer"}
+
+
+@pytest.mark.parametrize(
+    ("down", "says"), [((401, 20003), "credentials"), ((429, 20429), "no more"), ((500, 20500), "500")]
+)
+async def test_a_provider_that_cannot_be_asked_is_said_so_and_asked_again(
+    owner: Client, exchange: Exchange, twilio: Twilio, number: str, down: tuple[int, int], says: str
+) -> None:
+    lost(exchange, 3)
+    twilio.down = down
+    shown = (await owner.post(number)).json()
+    assert shown["checkedAt"] is None
+    assert says in shown["error"]
+    twilio.down = None
+    shown = (await owner.post(number)).json()
+    assert (shown["error"], shown["missing"], shown["backFilled"]) == (None, 0, 3)
+
+
+async def test_a_worker_compares_every_number_now_and_then_and_each_but_once(
+    service: Service, owner: Client, exchange: Exchange, twilio: Twilio, number: str, admin: Any
+) -> None:
+    lost(exchange, 5)
+    await make.number(service, owner.workspace_id, "+14155550101", status="suspended")
+    await service.sweeps.sweep_due()
+    assert twilio.asked == []  # whoever sets a number up is given a moment
+    await admin.execute("UPDATE number_sweeps SET next_sweep_at = now()")
+    await asyncio.gather(*(service.sweeps.sweep_due() for _ in range(4)))
+    assert len(twilio.asked) == 6
+    # What is younger than a minute may still be on its way.
+    assert (await owner.get(number)).json()["backFilled"] in (4, 5)
+    await service.sweeps.sweep_due()
+    assert len(twilio.asked) == 6
+
+
+async def test_only_an_active_number_of_ones_own_is_compared(
+    service: Service, owner: Client, viewer: Client, stranger: Client, number: str
+) -> None:
+    assert (await stranger.post(number)).status_code == 404
+    assert (await stranger.get(number)).status_code == 404
+    assert (await viewer.post(number)).status_code == 403
+    gone: WorkspacePhoneNumber = await make.number(service, owner.workspace_id, "+14155550101", status="released")
+    assert (await owner.post(f"{API}/workspace-phone-numbers/{gone.id}/sweep")).status_code == 409
+    assert (await owner.post(f"{API}/workspace-phone-numbers/{uuid.uuid4()}/sweep")).status_code == 404
