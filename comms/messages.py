@@ -14,6 +14,7 @@ from comms.credentials import Identity
 from comms.delivery import join_parked
 from comms.errors import Forbidden, Invalid, Missing, Refused
 from comms.media import REMOVE
+from comms.outbox.changing import withdraw
 from comms.permissions import ADMINISTRATORS
 from models.base import new_id, now
 from models.communications import (
@@ -134,6 +135,7 @@ async def remove(db: AsyncSession, asker: Identity, message: ConversationMessage
     is_own_note = message.is_internal and message.sender_user_id == asker.user_id
     if not is_own_note and asker.role not in ADMINISTRATORS:
         raise Forbidden("Only an administrator may delete this; of internal notes, their author may too.")
+    await withdraw(db, message)
     view = msgspec.convert(message, ConversationMessageView, from_attributes=True)
     events.record(db, "message.deleted", message, view)
     conversation_id = message.conversation_id

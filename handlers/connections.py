@@ -142,7 +142,7 @@ async def announce(
     )
 
 
-@post("/{row_id:uuid}/rotation", operation_id="rotate_secret", status_code=200, guards=[administrator])
+@post("/{row_id:uuid}/rotation", operation_id="rotate_secret", guards=[administrator])
 async def rotate(db: Db, service: Here, identity: Asker, row_id: RowId) -> WorkspaceApiKeyView:
     """The next secret is the current one; the one before proves nothing any more. 409 when there is no next one."""
     return await _changed(db, service, identity, row_id, lambda row: connections.rotate(row, service.vault))

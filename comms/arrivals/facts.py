@@ -106,20 +106,22 @@ async def conversations_reopened(db: Any, reopened: dict[Any, int], kept: Sequen
     for passage in kept:
         if passage.conversation_id in reopened:
             reopened[passage.conversation_id] += 1
-    return [
-        Fact(
-            workspace_id=row["workspace_id"],
-            event="conversation.reopened",
-            subject_type="conversation",
-            subject_id=row["id"],
-            conversation_id=row["id"],
-            at=row["updated_at"],
-            data=encode(
-                ConversationView(
-                    **{name: row[name] for name in ConversationView.__struct_fields__ if name != "message_count"},
-                    message_count=row["message_count"] - reopened[row["id"]],
-                )
-            ),
-        )
-        for row in await db.fetch(_REOPENED, list(reopened))
-    ]
+    return [conversation_reopened(row, reopened[row["id"]]) for row in await db.fetch(_REOPENED, list(reopened))]
+
+
+def conversation_reopened(row: Any, since: int = 0) -> Fact:
+    """Told of the conversation's row, without so many messages that it has counted since."""
+    return Fact(
+        workspace_id=row["workspace_id"],
+        event="conversation.reopened",
+        subject_type="conversation",
+        subject_id=row["id"],
+        conversation_id=row["id"],
+        at=row["updated_at"],
+        data=encode(
+            ConversationView(
+                **{name: row[name] for name in ConversationView.__struct_fields__ if name != "message_count"},
+                message_count=row["message_count"] - since,
+            )
+        ),
+    )

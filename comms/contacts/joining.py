@@ -35,6 +35,16 @@ _MOVE_MESSAGES = text(
     """
 )
 
+# They leave by the line of the conversation they are in, which has its head again within seconds (outbox.lines).
+_MOVE_LINE = text(
+    """
+    UPDATE outgoing_messages o SET conversation_id = m.conversation_id, is_head = false
+    FROM conversation_messages m
+    WHERE o.workspace_id = :workspace AND o.conversation_id = :from_id AND m.workspace_id = o.workspace_id
+        AND m.id = o.id AND m.conversation_id <> o.conversation_id
+    """
+)
+
 _TAKE_OVER = text(
     """
     UPDATE conversations k SET
@@ -102,6 +112,7 @@ async def join(db: AsyncSession, pair: Pair) -> list[dict[str, Any]]:
         keys = {"workspace": pair.workspace_id, "from_id": before["id"], "into_id": into["id"], "at": pair.at}
         moved = (await db.execute(_MOVE_MESSAGES, keys | {"ids": None})).scalars()
         messages = [str(message_id) for message_id in moved]
+        await db.execute(_MOVE_LINE, {name: keys[name] for name in ("workspace", "from_id")})
         await db.execute(_TAKE_OVER, keys)
         await db.execute(_EMPTY, {name: keys[name] for name in ("workspace", "from_id", "at")})
         joined.append({"from": before, "into": into, "messages": messages})
@@ -122,6 +133,7 @@ async def part(db: AsyncSession, pair: Pair, joined: Iterable[dict[str, Any]]) -
         )
         # Deleted ones are not counted by anybody any more.
         lost = len(entry["messages"]) - len(moved.scalars().all())
+        await db.execute(_MOVE_LINE, {"workspace": pair.workspace_id, "from_id": into["id"]})
         count = max(0, before["message_count"] - lost)
         times = {"from_at": _time(before), "into_at": _time(into)}
         await db.execute(_RETURN, keys | times | {"into_id": into["id"], "count": count})

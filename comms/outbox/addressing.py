@@ -17,6 +17,7 @@ from comms.outbox.intents import Intent, Route
 from comms.outbox.rows import fetch
 from comms.providers.addresses import read_address, region_of
 from comms.providers.base import AddressKind
+from models.communications.conversations import ConversationChannel
 
 REPLY_WITHIN = timedelta(hours=24)
 
@@ -30,7 +31,7 @@ SENT_HERE = ("sms", "whatsapp", "social")
 class Place(msgspec.Struct, frozen=True):
     """Where an intent leads: its conversation as it stands, locked, and the route."""
 
-    channel: str
+    channel: ConversationChannel
     contact_id: uuid.UUID | None
     is_reply: bool
     route: Route

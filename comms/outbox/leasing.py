@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from comms.outbox.intents import Route
+from models.communications.conversations import ConversationChannel
 
 LEASE_SECONDS = 45.0
 
@@ -61,7 +62,7 @@ class Lease(msgspec.Struct, frozen=True):
     until: float
     is_unclear: bool
     is_reply: bool
-    channel: str
+    channel: ConversationChannel
     contact_id: uuid.UUID | None
     sender_type: str
     content: str

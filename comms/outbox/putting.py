@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs
+from comms.consent import Decision, Question, decide
 from comms.errors import Invalid, Unsendable
 from comms.events import Actor, Fact, encode
 from comms.mail import leaving
@@ -55,16 +56,52 @@ async def put_all(
     at = now()
     outcomes: list[ConversationMessageView | Exception] = []
     coming: list[Coming] = []
-    for intent, place in zip(intents, await places_of(db, intents, at), strict=True):
-        wrong = place if isinstance(place, Exception) else _wrong_with(intent, place, at)
-        if wrong is None and isinstance(place, Place):
-            coming.append(Coming(intent, place, _view(intent, place, at)))
-        outcomes.append(coming[-1].view if wrong is None else wrong)
+    places = await places_of(db, intents, at)
+    decided = await _decide(db, intents, places, at)
+    for intent, place, decision in zip(intents, places, decided, strict=True):
+        if isinstance(place, Exception):
+            outcomes.append(place)
+            continue
+        wrong = _wrong_with(intent, place, at)
+        if wrong is None and decision is not None and decision.refused:
+            wrong = Unsendable(decision.code, f"nothing may be sent to {place.route.to_address}: {decision.words}")
+        if wrong is not None:
+            outcomes.append(wrong)
+            continue
+        coming.append(Coming(intent, place, _view(intent, place, decision, at)))
+        outcomes.append(coming[-1].view)
     if coming:
         await _keep(db, coming, at)
         mails = [(one.intent.workspace_id, one.view.id, one.place.mail) for one in coming if one.place.mail is not None]
         await leaving.keep(db, mails, at)
     return outcomes, [_fact(one, actor or Actor()) for one in coming]
+
+
+async def _decide(
+    db: Any, intents: Sequence[Intent], places: Sequence[Place | Exception], at: datetime
+) -> list[Decision | None]:
+    """What those who are written to want, as far as it can be said before it leaves; it is asked again then."""
+    asked = [
+        (
+            index,
+            Question(
+                workspace_id=intent.workspace_id,
+                channel=place.channel,
+                address=place.route.to_address,
+                sender=place.route.from_address,
+                is_reply=place.is_reply,
+                is_automatic=intent.sender_type != "user",
+                at=intent.scheduled_at or at,
+                message_id=intent.message_id,
+            ),
+        )
+        for index, (intent, place) in enumerate(zip(intents, places, strict=True))
+        if isinstance(place, Place)
+    ]
+    decisions: list[Decision | None] = [None] * len(intents)
+    for (index, _), decision in zip(asked, await decide(db, [question for _, question in asked]), strict=True):
+        decisions[index] = decision
+    return decisions
 
 
 def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
@@ -82,7 +119,7 @@ def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
     return None
 
 
-def _view(intent: Intent, place: Place, at: datetime) -> ConversationMessageView:
+def _view(intent: Intent, place: Place, decision: Decision | None, at: datetime) -> ConversationMessageView:
     provider: Any = place.route.provider
     return ConversationMessageView(
         id=intent.message_id or new_id(),
@@ -92,7 +129,11 @@ def _view(intent: Intent, place: Place, at: datetime) -> ConversationMessageView
         content_type=intent.content_type or ("text" if intent.content.strip() else "media"),
         sender_type=intent.sender_type,
         sender_id=intent.sender_user_id,
-        meta={**intent.metadata, **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {})},
+        meta={
+            **intent.metadata,
+            **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {}),
+            **({} if decision is None else {"consent": decision.explained(at)}),
+        },
         status="queued" if intent.scheduled_at is None else "scheduled",
         provider=provider,
         phone_number_id=place.route.number_id,

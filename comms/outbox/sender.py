@@ -22,6 +22,7 @@ import msgspec
 import structlog
 
 from comms import metrics
+from comms.consent import Decision, Question, decide
 from comms.database import Database
 from comms.directory import Connection, Directory, DirectoryUnknown
 from comms.groups import SESSION, Groups, Unavailable
@@ -125,8 +126,8 @@ class Sender:
             wait = self._pace.poll
             if free > 0:
                 leases = await leasing.lease(connection, free, self._pace.lease, loop.time())
-                for lease in leases:
-                    self._begin(lease)
+                for lease, decision in zip(leases, await _decide(connection, leases), strict=True):
+                    self._begin(lease, decision)
                 if len(leases) < free:
                     due_in = await leasing.next_in(connection)
                     wait = self._pace.poll if due_in is None else min(max(due_in, 0.0), self._pace.poll)
@@ -136,8 +137,8 @@ class Sender:
                     await self._rung.wait()
             await asyncio.sleep(self._pace.breath)  # whatever else becomes due in this instant is taken with it
 
-    def _begin(self, lease: Lease) -> None:
-        task = asyncio.create_task(self._deliver(lease))
+    def _begin(self, lease: Lease, decision: Decision) -> None:
+        task = asyncio.create_task(self._deliver(lease, decision))
         self._under_way.add(task)
         task.add_done_callback(self._ended)
 
@@ -145,9 +146,9 @@ class Sender:
         self._under_way.discard(task)
         self._rung.set()
 
-    async def _deliver(self, lease: Lease) -> None:
+    async def _deliver(self, lease: Lease, decision: Decision) -> None:
         try:
-            result = await self._try(lease)
+            result = _held_back(lease, decision) or await self._try(lease)
         except Exception as error:  # of ours: nothing is known of what the provider has
             log.error("outbox.unexpected", message_id=str(lease.id), error=str(JobFailed(error)))
             words = f"something unexpected happened ({type(error).__name__})"
@@ -244,6 +245,36 @@ class Sender:
         waited = (now() - lease.attempted_at).total_seconds() if lease.is_unclear else 0.0
         pause = next((pause for pause in self._pace.look_again if pause > waited / 2), self._pace.look_again[-1])
         return Result(lease=lease, outcome="unclear", words=words, seconds=pause * random.uniform(1, 1.2))
+
+
+async def _decide(db: Any, leases: Sequence[Lease]) -> list[Decision]:
+    """What those who are written to want, at the moment of sending."""
+    return await decide(
+        db,
+        [
+            Question(
+                workspace_id=lease.workspace_id,
+                channel=lease.channel,
+                address=lease.route.to_address,
+                sender=lease.route.from_address,
+                is_reply=lease.is_reply,
+                is_automatic=lease.sender_type != "user",
+                at=now(),
+                message_id=lease.id,
+            )
+            for lease in leases
+        ],
+    )
+
+
+def _held_back(lease: Lease, decision: Decision) -> Result | None:
+    """What comes of a message that must not leave, or not now; None when it may, or may have left already."""
+    if decision.allowed or lease.is_unclear:
+        return None
+    note = {"consent": decision.explained(now())}
+    if decision.not_before is not None:
+        return Result(lease=lease, outcome="later", until=decision.not_before, words=decision.words, note=note)
+    return Result(lease=lease, outcome="failed", code=decision.code, words=decision.words, note=note)
 
 
 def _sent(lease: Lease, accepted: Accepted) -> Result:

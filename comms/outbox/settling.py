@@ -3,13 +3,14 @@
 A result counts only while its lease is the current one: done again, or too late, it changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
-from comms import delivery, metrics
+from comms import consent, delivery, metrics
 from comms.events import Fact, Told, encode, tell
 from comms.outbox import lines
 from comms.outbox.intents import Route
@@ -71,7 +72,9 @@ gone AS (
 ),
 waits AS (
     UPDATE outgoing_messages o SET
-        state = CASE mine.outcome WHEN 'unclear' THEN 'unclear' ELSE 'queued' END,
+        -- What has to wait for its time gives way to what is said meanwhile.
+        state = CASE WHEN mine.until IS NOT NULL THEN 'scheduled' WHEN mine.outcome = 'unclear' THEN 'unclear'
+            ELSE 'queued' END,
         next_attempt_at = greatest(now() + make_interval(secs => mine.seconds), mine.until),
         line_at = greatest(o.line_at, mine.until),
         slot_at = NULL,
@@ -148,6 +151,8 @@ async def settle(db: Any, results: Sequence[Result]) -> tuple[list[Settled], Tol
     counted = {row["id"] for row in rows}
     promoted = await lines.promote(db, ended) if ended else 0
     facts = await _facts(db, [row for row in rows if row["outcome"] in ("sent", "failed")])
+    _, more = await consent.note_on(db, _opt_outs(results, counted))
+    facts += more
     left = [(row["workspace_id"], row["id"]) for row in rows if row["outcome"] == "sent"]
     if left:
         facts += await delivery.join_parked_of(db, left)
@@ -162,6 +167,25 @@ async def spoil(db: Any, result: Result, error: Exception) -> tuple[list[Settled
     words = f"its outcome could not be kept ({type(error).__name__})"
     (settled,), told = await settle(db, [Result(lease=result.lease, outcome="unclear", words=words, seconds=30.0)])
     return [settled], told
+
+
+def _opt_outs(results: Sequence[Result], counted: Collection[uuid.UUID]) -> list[consent.Word]:
+    """What providers say, by refusing to send, of people who do not want to hear from us."""
+    return [
+        consent.Word(
+            workspace_id=result.lease.workspace_id,
+            address=result.lease.route.to_address,
+            sender=result.lease.route.from_address,
+            says="stop",
+            source="carrier",
+            channel=result.lease.channel,
+            at=now(),
+            proof=f"carrier:{result.lease.route.provider}:{result.lease.id}",
+            words=delivery.OPTED_OUT,
+        )
+        for result in results
+        if result.outcome == "failed" and result.code == delivery.OPTED_OUT and result.lease.id in counted
+    ]
 
 
 def _reached(result: Result) -> str | None:

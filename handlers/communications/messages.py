@@ -67,9 +67,6 @@ messages = crud(
     change=change_message,
 )
 messages.edit = shapes.change_shape(ConversationMessage, ConversationMessageView, only=("is_read", "meta"))
-NewHere: Any = shapes.create_shape(
-    ConversationMessage, ConversationMessageView, name="NewMessageHere", without=("conversation_id",)
-)
 New: Any = messages.new
 messages.create = stories.record
 
@@ -100,7 +97,7 @@ async def create(db: Db, identity: Asker, data: JSONBody[New]) -> ConversationMe
     With `provider` and `providerMessageId` its delivery reports find it, those too that came before it.
     """
     try:
-        return await _record(db, identity, shapes.given(data))
+        return await record(db, identity, shapes.given(data))
     except ConversationMissing:
         raise _nowhere() from None
 
@@ -110,14 +107,6 @@ async def create_all(db: Db, identity: Asker, many: Many) -> Sequence[Any]:
     """Record up to 500 outbound messages that another system has sent, or notes of fact, each by itself."""
     rows = await stories.record_all(db, identity, many)
     return [_nowhere() if isinstance(row, ConversationMissing) else row for row in rows]
-
-
-@post("/{conversation_id:uuid}/messages", operation_id="create_message_of_conversation", guards=[writer])
-async def create_here(
-    db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID], data: JSONBody[NewHere]
-) -> ConversationMessageView:
-    """Record an outbound message of this conversation."""
-    return await _record(db, identity, shapes.given(data) | {"conversation_id": conversation_id})
 
 
 @delete("/{row_id:uuid}", operation_id="delete_conversation_message", guards=[writer])
@@ -134,7 +123,8 @@ async def remove(db: Db, identity: Asker, row_id: RowId) -> None:
     await stories.remove(db, identity, await messages.find(db, identity, row_id, to_change=True))
 
 
-async def _record(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> ConversationMessageView:
+async def record(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> ConversationMessageView:
+    """The message that another system has sent is in its conversation, and told."""
     row = await messages.make(db, identity, values)
     view: ConversationMessageView = await messages.tell(db, identity, _told(row), row)
     return view
@@ -182,6 +172,6 @@ def _named(file_name: str | None) -> str:
 
 routes = [
     messages.router(create, create_all, remove),
-    Router("/conversations", route_handlers=[of_conversation, create_here]),
+    Router("/conversations", route_handlers=[of_conversation]),
     attachments.router(content),
 ]

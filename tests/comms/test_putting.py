@@ -38,6 +38,7 @@ async def talk(service: Service, workspace_id: uuid.UUID, line: Connection) -> C
 
 
 def said(talk: Conversation, content: str = "See you at 7pm", **more: Any) -> Intent:
+    more = {"sender_type": "user"} | more
     return Intent(workspace_id=talk.workspace_id, conversation_id=talk.id, content=content, **more)
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from comms.directory import Connection
+from comms.outbox import Intent, put_all
 from comms.service import Service
 from comms.simulators.exchange import MAGIC, Fault, Reporting
 from tests.conftest import Client
@@ -230,8 +231,6 @@ async def test_two_workers_keep_order_double_nothing_and_lose_nothing(world: Out
     world.exchange.post = None
     world.exchange.share_of_faults = {"busy": 0.02, "lost": 0.01, "failing": 0.01, "broken": 0.01}
     talks = [await world.talk(f"+1415556{n:04}") for n in range(50)]
-    from comms.outbox import Intent, put_all
-
     for batch in range(4):
         async with world.service.database.alone() as db:
             await put_all(
@@ -241,6 +240,7 @@ async def test_two_workers_keep_order_double_nothing_and_lose_nothing(world: Out
                         workspace_id=talk.workspace_id,
                         conversation_id=talk.id,
                         content=f"{talks.index(talk)}:{batch * 10 + n}",
+                        sender_type="user",
                     )
                     for n in range(10)
                     for talk in talks

@@ -34,7 +34,7 @@ def api() -> Litestar:
 @cache
 def document() -> dict[str, Any]:
     """The document, which needs the routes and no running service."""
-    return openapi.document_of(api())
+    return openapi.document_of(create_api(to_be_described=True))
 
 
 def operations() -> list[Operation]:

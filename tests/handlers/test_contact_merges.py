@@ -125,9 +125,8 @@ async def test_undoing_gives_back_exactly_what_was(owner: Client, service: Servi
     for row_id, count in ((jane, 2), (janet, 3)):
         talk = (await owner.post(f"{API}/conversations", json={"channel": "sms", "contactId": row_id})).json()
         for _ in range(count):
-            await owner.post(
-                f"{API}/conversations/{talk['id']}/messages", json={"direction": "outbound", "content": "hello"}
-            )
+            said = {"conversationId": talk["id"], "direction": "outbound", "content": "hello"}
+            await owner.post(f"{API}/conversation-messages", json=said)
     conversations = (await owner.get(f"{API}/conversations")).json()["items"]
     messages = (await owner.get(f"{API}/conversation-messages")).json()["items"]
     before = [await contact(owner, row_id) for row_id in (jane, janet)]
@@ -151,9 +150,8 @@ async def test_two_active_conversations_of_a_channel_become_one_that_counts_righ
         for channel in channels:
             talk = (await owner.post(f"{API}/conversations", json={"channel": channel, "contactId": row_id})).json()
             talks[row_id, channel] = talk["id"]
-            await owner.post(
-                f"{API}/conversations/{talk['id']}/messages", json={"direction": "outbound", "content": row_id}
-            )
+            said = {"conversationId": talk["id"], "direction": "outbound", "content": row_id}
+            await owner.post(f"{API}/conversation-messages", json=said)
     await merged(owner, jane, janet)
     items = (await owner.get(f"{API}/conversations", params={"contactId": jane})).json()["items"]
     found = {item["id"]: item for item in items}
@@ -174,11 +172,11 @@ async def test_what_was_said_since_the_merge_stays_where_it_was_said(owner: Clie
     for row_id in (jane, janet):
         talk = (await owner.post(f"{API}/conversations", json={"channel": "sms", "contactId": row_id})).json()
         talks.append(talk["id"])
-        said = {"direction": "outbound", "content": "before"}
-        await owner.post(f"{API}/conversations/{talk['id']}/messages", json=said)
+        said = {"conversationId": talk["id"], "direction": "outbound", "content": "before"}
+        await owner.post(f"{API}/conversation-messages", json=said)
     merge = await merged(owner, jane, janet)
-    said = {"direction": "outbound", "content": "since"}
-    last = (await owner.post(f"{API}/conversations/{talks[0]}/messages", json=said)).json()
+    said = {"conversationId": talks[0], "direction": "outbound", "content": "since"}
+    last = (await owner.post(f"{API}/conversation-messages", json=said)).json()
     await owner.patch(f"{API}/contacts/{jane}", json={"lastName": "Smith", "tags": ["vip", "news", "late"]})
     assert (await undone(owner, jane, merge)).status_code == 200
     stayed = (await owner.get(f"{API}/conversations/{talks[0]}")).json()

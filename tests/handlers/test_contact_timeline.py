@@ -31,8 +31,8 @@ async def a_life(client: Client, service: Service, contact_id: str) -> list[tupl
     talk = (await client.post(f"{API}/conversations", json={"channel": "sms", "contactId": contact_id})).json()["id"]
 
     async def message() -> None:
-        body = {"direction": "outbound", "content": "hello"}
-        said = await client.post(f"{API}/conversations/{talk}/messages", json=body)
+        body = {"conversationId": talk, "direction": "outbound", "content": "hello"}
+        said = await client.post(f"{API}/conversation-messages", json=body)
         happened.append(("message", said.json()["id"]))
 
     async def made(sort: str, path: str, **body: Any) -> None:

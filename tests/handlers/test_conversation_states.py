@@ -128,7 +128,7 @@ async def test_a_state_is_entered_and_left_once(
     assert (await viewer.post(at(talk, noun))).status_code == 403
     for _ in range(2):
         answer = await owner.post(at(talk, noun))
-        assert (answer.status_code, answer.json()["status"]) == (200, status)
+        assert (answer.status_code, answer.json()["status"]) == (201, status)
     for _ in range(2):
         answer = await owner.delete(at(talk, noun))
         assert (answer.status_code, answer.json()["status"]) == (200, "active")
@@ -316,7 +316,7 @@ async def test_tags_added_and_removed_at_once_all_count(owner: Client, talk: Con
     assert {answer.status_code for answer in answers} == {200}
     assert set((await owner.get(at(talk))).json()["tags"]) == set(names)
     before = await told(owner)
-    assert (await owner.post(at(talk, "tags/tag 1"))).status_code == 200
+    assert (await owner.post(at(talk, "tags/tag 1"))).status_code == 201
     assert await told(owner) == before
     assert (await owner.post(at(talk, "tags/%00"))).status_code == 400
     assert (await owner.post(at(talk, "tags/%20"))).status_code == 400

@@ -61,6 +61,8 @@ REQUIRED_BY_CHECK = frozenset({("conversation_messages", "conversation_id")})
 def _fills_itself(column: Column[Any]) -> bool:
     if (column.table.name, column.name) in REQUIRED_BY_CHECK:
         return False
+    if column.name == "id" and referred(column) is not None:  # a row that goes by the id of another
+        return False
     has_default = column.default is not None or column.server_default is not None or column.computed is not None
     return has_default or (bool(column.nullable) and (column.table.name, column.name) not in NEEDED)
 

@@ -82,10 +82,12 @@ class Outside:
 
     async def say(self, talk: Conversation, content: str = "See you at 7pm", **more: Any) -> ConversationMessageView:
         """A message that is to leave."""
+        return await self.put(talk, content=content, **{"sender_type": "user", **more})
+
+    async def put(self, talk: Conversation, **said: Any) -> ConversationMessageView:
+        """An intent of that conversation."""
         async with self.service.database.workspace(talk.workspace_id) as db:
-            return await put(
-                db, Intent(workspace_id=talk.workspace_id, conversation_id=talk.id, content=content, **more)
-            )
+            return await put(db, Intent(workspace_id=talk.workspace_id, conversation_id=talk.id, **said))
 
 
 async def until(admin: Any, condition: str, *, within: float = 8) -> None:

@@ -1,0 +1,134 @@
+"""To whom somebody writes first: the contact behind an address, and the conversation that the threading rule gives."""
+
+import uuid
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import senders, threads
+from comms.arrivals.facts import contact_created, conversation_created, conversation_reopened
+from comms.errors import Conflict, Missing, Unsendable
+from comms.events import Actor, Fact
+from comms.outbox.rows import fetch
+from comms.providers.addresses import read_address
+from comms.providers.base import Address, AddressKind
+from models.base import now
+from models.communications.conversations import ConversationChannel
+
+_KINDS = {
+    "sms": (AddressKind.PHONE, AddressKind.SHORT_CODE),
+    "whatsapp": (AddressKind.PHONE,),
+    "social": (AddressKind.MESSENGER, AddressKind.RCS),
+}
+
+_FIND = f"""
+SELECT p.contact_id, c.id, c.status
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
+    AS i (workspace_id, kind, address, channel, at)
+LEFT JOIN LATERAL (
+    SELECT q.contact_id FROM contact_points q
+    WHERE q.workspace_id = i.workspace_id AND q.kind = i.kind AND q.value = i.address LIMIT 1
+) p ON true
+LEFT JOIN LATERAL ({threads.TAKES_THE_MESSAGE}) c ON true
+"""
+
+_CONTACT_OF = "SELECT contact_id, channel FROM conversations WHERE workspace_id = $1 AND id = $2"
+
+_WITH = f"""
+SELECT p.contact_id, c.id, c.status
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) AS i (workspace_id, contact_id, channel, at)
+CROSS JOIN LATERAL (SELECT i.contact_id) p
+LEFT JOIN LATERAL ({threads.TAKES_THE_MESSAGE}) c ON true
+"""
+
+_REOPEN = """
+UPDATE conversations SET status = 'active', snoozed_until = NULL, updated_at = $3
+WHERE workspace_id = $1 AND id = $2 AND status IN ('closed', 'archived') RETURNING *
+"""
+
+
+class _Rows:
+    """The unit of work as the threading stories ask it."""
+
+    def __init__(self, db: AsyncSession) -> None:
+        self._db = db
+
+    async def fetch(self, statement: str, *arguments: Any) -> Any:
+        return await fetch(self._db, statement, *arguments)
+
+
+async def conversation_with(
+    db: AsyncSession, workspace_id: uuid.UUID, channel: ConversationChannel, to: str
+) -> uuid.UUID:
+    """The conversation with whoever has this address: the one the threading rule gives, of a new contact if need be.
+
+    Raises ``Unsendable`` for what is no address of this channel, ``Conflict`` when the contact is marked as spam.
+    """
+    address = _address(channel, to)
+    at = now()
+    (found,) = await fetch(db, _FIND, [workspace_id], [address.kind], [address.value], [channel], [at])
+    contact_id = found["contact_id"]
+    if contact_id is None:
+        stranger = senders.Stranger(workspace_id, address, None, f"outbound_{channel}", at)
+        (met,) = await senders.meet(_Rows(db), [stranger])
+        contact_id = met.contact_id
+        if met.is_new:
+            _tell(db, contact_created(stranger, contact_id))
+    return await _opened(db, workspace_id, contact_id, channel, found["id"], found["status"])
+
+
+async def beside(
+    db: AsyncSession, workspace_id: uuid.UUID, conversation_id: uuid.UUID, channel: ConversationChannel
+) -> uuid.UUID:
+    """The same contact's conversation on that channel: this one, or the one that the threading rule gives."""
+    rows = await fetch(db, _CONTACT_OF, workspace_id, conversation_id)
+    if not rows:
+        raise Missing("There is no such conversation in this workspace.")
+    contact_id = rows[0]["contact_id"]
+    if rows[0]["channel"] == channel:
+        return conversation_id
+    if contact_id is None:
+        raise Unsendable("address", "nobody is known in this conversation: nothing can be sent on another channel")
+    (found,) = await fetch(db, _WITH, [workspace_id], [contact_id], [channel], [now()])
+    return await _opened(db, workspace_id, contact_id, channel, found["id"], found["status"])
+
+
+async def _opened(
+    db: AsyncSession,
+    workspace_id: uuid.UUID,
+    contact_id: uuid.UUID,
+    channel: ConversationChannel,
+    conversation_id: uuid.UUID | None,
+    status: str | None,
+) -> uuid.UUID:
+    at = now()
+    if status == "spam":
+        raise Conflict("this contact's conversation is marked as spam: unmark it first", conflicting_id=conversation_id)
+    if conversation_id is None:
+        opening = threads.Opening(workspace_id, contact_id, channel, None, at)
+        (opened,) = await threads.open_for(_Rows(db), [opening])
+        if opened.is_new:
+            _tell(db, conversation_created(opening, opened.id))
+        return opened.id
+    if status in ("closed", "archived"):
+        for row in await fetch(db, _REOPEN, workspace_id, conversation_id, at):
+            _tell(db, conversation_reopened(row))
+    return conversation_id
+
+
+def _address(channel: ConversationChannel, to: str) -> Address:
+    address = read_address(to.strip())
+    wanted = _KINDS.get(channel)
+    if wanted is None:
+        raise Unsendable("channel", f"nothing can be sent by {channel} to an address", field="channel")
+    if address.kind not in wanted:
+        example = "messenger:1234567890" if channel == "social" else "+14155550123"
+        raise Unsendable("address", f"{to} is no address that {channel} reaches, such as {example}")
+    return address
+
+
+def _tell(db: AsyncSession, fact: Fact) -> None:
+    """The fact is told when the unit of work commits, by whoever does it."""
+    actor: Actor = db.info.get("actor", Actor())
+    db.info.setdefault("facts", []).append(msgspec.structs.replace(fact, actor_type=actor.type, actor_id=actor.id))
