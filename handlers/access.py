@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, true
 from comms import credentials
 from comms.credentials import Identity
 from handlers.given import Asker, Db, RowId
-from handlers.guards import reader, writer
+from handlers.guards import person, reader, writer
 from handlers.resource import READ, crud
 from models.base import now
 from models.core import AccessToken, AccessTokenView, TokenScope
@@ -63,7 +63,7 @@ async def issue(db: Db, identity: Asker, data: JSONBody[NewAccessToken]) -> Issu
     return IssuedAccessToken(**msgspec.structs.asdict(view), token=plain)
 
 
-@delete("/{row_id:uuid}", operation_id="revoke_access_token", guards=[writer])
+@delete("/{row_id:uuid}", operation_id="revoke_access_token", guards=[person])
 async def revoke(db: Db, identity: Asker, row_id: RowId) -> None:
     """The token opens nothing any more; its row stays, with the time."""
     row = await tokens.find(db, identity, row_id, to_change=True)

@@ -84,6 +84,7 @@ async def db(service: Here, identity: Asker, request: LitestarRequest[Any, Any, 
         service.database.workspace(identity.workspace_id, actor) as session,
         once(session, request, identity, service.vault),
     ):
+        session.info["public_url"] = service.settings.server.public_url
         with expecting(session, request):
             yield session
 

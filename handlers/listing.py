@@ -185,7 +185,11 @@ class Listing:
                 column = _column(self.table, self._by[name])
                 holds_many = get_origin(shapes.plain(self.fields[self._by[name]].type)) is list
                 # A list that is not empty: said aloud, an index of those few rows is of use.
-                conditions += [any_(column) == value, column != text("'{}'")] if holds_many else [column == value]
+                conditions += (
+                    [any_(column) == value, column != text("'{}'")]
+                    if holds_many
+                    else [_is(self.table, self._by[name], value)]
+                )
             elif value is not None:
                 created = _column(self.table, "created_at")
                 conditions.append(created >= value if name == "createdAfter" else created < value)
@@ -279,6 +283,18 @@ def _is_ordered(annotation: Any) -> bool:
     kind = shapes.plain(annotation)
     options = set(get_args(kind)) - {NoneType} if get_args(kind) else {kind}
     return options <= {int, Decimal, datetime, date}
+
+
+def _is(table: type[Base], name: str, value: Any) -> ColumnElement[bool]:
+    """The row has this value, or one that its table takes for the same."""
+    column = _column(table, name)
+    found_by = getattr(column.expression, "info", {}).get("found_by")
+    if found_by is None or value is None:
+        plain: ColumnElement[bool] = column == value
+        return plain
+    key, ways = found_by
+    met: ColumnElement[bool] = _column(table, key).in_(ways(value))
+    return met
 
 
 def _column(table: type[Base], name: str) -> InstrumentedAttribute[Any]:

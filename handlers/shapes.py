@@ -159,6 +159,9 @@ def _bounded(table: type[Base], field: msgspec.structs.FieldInfo) -> Any:
     most = LONG_TEXT if field.name in LONG else SHORT_TEXT
 
     def bound(kind: Any) -> Any:
+        if get_origin(kind) is Annotated:
+            parts: Any = get_args(kind)
+            return Annotated[(bound(parts[0]), *parts[1:])]
         if kind is str:
             law = getattr(column.type, "normalise", None) if column is not None else None
             pattern = None if law else limits.pattern  # of what the law makes of it

@@ -105,7 +105,6 @@ class Exchange:
         self.faults: deque[Fault | None] = deque()
         self.share_of_faults: dict[Fault, float] = {}
         self.opted_out: set[tuple[str, str]] = set()
-        self.down: int | None = None
         self.retry_after = 1
         self.creates = 0
         self._chance = random.Random(seed)
@@ -128,35 +127,15 @@ class Exchange:
             Route("GET", f"{messages}.json", self._guarded(self._list)),
             Route("GET", messages, self._guarded(self._list)),
             Route("GET", f"{messages}/{{sid}}.json", self._guarded(self._fetch)),
-            Route("GET", f"{messages}/{{sid}}/Media.json", self._guarded(self._list_media)),
             Route("GET", f"{numbers}.json", self._guarded(self._list_numbers)),
             Route("GET", f"{numbers}/{{sid}}.json", self._guarded(self._fetch_number)),
             Route("POST", f"{numbers}/{{sid}}.json", self._guarded(self._change_number)),
         ]
 
-    def receive(
-        self,
-        sender: str,
-        recipient: str,
-        body: str,
-        *,
-        sid: str | None = None,
-        at: datetime | None = None,
-        media: Sequence[str] = (),
-    ) -> Taken:
-        """Somebody has texted a number of ours: the exchange's log shows it, whether a webhook told of it or not.
-
-        ``media`` are the types of what is attached.
-        """
+    def receive(self, sender: str, recipient: str, body: str, *, sid: str | None = None) -> Taken:
+        """Somebody has texted a number of ours: the exchange's log shows it, whether a webhook told of it or not."""
         taken = Taken(
-            sid or self._id("MM" if media else "SM"),
-            sender,
-            recipient,
-            body,
-            at or datetime.now(UTC),
-            direction="inbound",
-            status="received",
-            media=tuple(media),
+            sid or self._id("SM"), sender, recipient, body, datetime.now(UTC), direction="inbound", status="received"
         )
         self.taken.append(taken)
         return taken
@@ -180,8 +159,6 @@ class Exchange:
         async def guarded(asked: Asked) -> Reply | None:
             if asked.named["account"] != self.account or not is_proven(asked, *self._proofs()):
                 return _error(401, 20003, "Authenticate")
-            if self.down is not None:
-                return _error(self.down, {401: 20003, 429: 20429}.get(self.down, 20500), "It does not work")
             return await answers(asked)
 
         return guarded
@@ -292,16 +269,6 @@ class Exchange:
     async def _fetch(self, asked: Asked) -> Reply:
         found = next((taken for taken in self.taken if taken.sid == asked.named["sid"]), None)
         return _missing(asked) if found is None else Reply(200, self._document(found))
-
-    async def _list_media(self, asked: Asked) -> Reply:
-        found = next((taken for taken in self.taken if taken.sid == asked.named["sid"]), None)
-        if found is None:
-            return _missing(asked)
-        media = [
-            {"sid": f"ME{place:032x}", "parent_sid": found.sid, "content_type": kind}
-            for place, kind in enumerate(found.media)
-        ]
-        return Reply(200, {"media_list": media, "next_page_uri": None})
 
     async def _list_numbers(self, asked: Asked) -> Reply:
         wanted = asked.query.get("PhoneNumber")

@@ -323,7 +323,7 @@ OTHERWISE = {
     "/calls": 202,
     "/hang-up": 204,
 }
-"""What a POST to an address that ends so answers: how it went, that it has begun, or nothing; else it is made."""
+"""What a POST to an address that ends so answers: how it went, that it has begun, or nothing. All others make."""
 
 
 def test_whatever_is_posted_is_made() -> None:

@@ -149,3 +149,8 @@ async def test_parameters_are_named_as_they_are_sent(owner: Client) -> None:
     assert said["limit"] == "must be a whole number"
     assert said["status"].startswith("must be one of ")
     assert said["sort"].startswith("must be one of ")
+
+
+async def test_a_field_with_words_of_its_own_has_its_columns_law_all_the_same(owner: Client) -> None:
+    answer = await owner.post(f"{API}/workspace-mail-addresses", json={"address": "a@b.example", "inboundAddress": "x"})
+    assert reasons(answer) == {"inboundAddress": "is not an e-mail address, such as jane@example.com"}

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from comms.providers.twilio import TwilioCredentials
 from comms.service import Service
 from comms.settings import ProviderSettings, Settings
 from comms.simulators import attached
+from comms.simulators import twilio as simulated
 from comms.simulators.exchange import Exchange, Taken
 from comms.simulators.server import Server
 from models.base import now
@@ -32,6 +34,12 @@ API = "/api/v1"
 async def exchange() -> Exchange:
     """Twilio, with our number."""
     return Exchange(msgspec.convert(TWILIO, TwilioCredentials), numbers=[OUR_NUMBER])
+
+
+@pytest.fixture
+async def calls() -> list[dict[str, Any]]:
+    """The log of calls, newest first."""
+    return []
 
 
 class Twilio(Server):
@@ -52,8 +60,8 @@ class Twilio(Server):
 
 
 @pytest.fixture
-async def twilio(exchange: Exchange) -> Twilio:
-    return Twilio([*exchange.routes, *attached.routes(exchange)])
+async def twilio(exchange: Exchange, calls: list[dict[str, Any]]) -> Twilio:
+    return Twilio([*exchange.routes, *attached.routes(exchange, calls)])
 
 
 @pytest.fixture
@@ -147,7 +155,7 @@ async def test_a_log_of_many_pages_is_read_to_where_it_was_compared_last(
     twilio.asked.clear()
     lost(exchange, 1)
     assert (await owner.post(number)).json()["backFilled"] == 231
-    assert len(twilio.asked) == 4  # one page each way, by text and by WhatsApp
+    assert len(twilio.asked) == 6  # one page each way, by text, by WhatsApp and by telephone
 
 
 async def test_pictures_come_with_a_message_that_is_filled_in(owner: Client, exchange: Exchange, number: str) -> None:
@@ -178,6 +186,31 @@ async def test_reports_that_never_came_are_read_from_the_log(
     assert statuses == {"SM1": ("undelivered", "30003"), "SM2": ("delivered", None)}
 
 
+def called(calls: list[dict[str, Any]], sid: str, minutes: float, status: str = "no-answer", **more: Any) -> None:
+    """A call to our number is in the log."""
+    at = {"start_time": format_datetime(ago(minutes)), "end_time": format_datetime(ago(minutes - 1))}
+    there = {"sid": sid, "account_sid": TWILIO["accountSid"], "from": CUSTOMER, "to": OUR_NUMBER, "status": status}
+    calls.insert(0, there | at | {"direction": "inbound", "duration": "60", "parent_call_sid": None} | more)
+
+
+async def test_a_call_we_never_heard_of_was_missed_and_one_that_is_over_does_not_go_on(
+    owner: Client, anonymous: httpx.AsyncClient, line: Connection, number: str, calls: list[dict[str, Any]]
+) -> None:
+    under_way = text(line, body="")
+    fields = {"CallSid": "CA1", "AccountSid": TWILIO["accountSid"], "From": CUSTOMER, "To": OUR_NUMBER}
+    rings = fields | {"CallStatus": "ringing", "Direction": "inbound"}
+    await post(anonymous, simulated.signed(under_way.url.replace("/messages", "/voice"), line.credentials, rings))
+    called(calls, "CA1", 30, "completed")
+    called(calls, "CA2", 20)
+    called(calls, "CA3", 10, "in-progress")
+    for _ in range(2):
+        shown = (await owner.post(number)).json()
+        assert (shown["missing"], shown["backFilled"], shown["error"]) == (0, 2, None)
+    found = (await owner.get(f"{API}/call-legs")).json()["items"]
+    statuses = {leg["providerCallId"]: leg["status"] for leg in found}
+    assert statuses == {"CA1": "completed", "CA2": "no_answer"}
+
+
 @pytest.mark.parametrize(
     ("down", "says"), [((401, 20003), "credentials"), ((429, 20429), "no more"), ((500, 20500), "500")]
 )
@@ -203,11 +236,11 @@ async def test_a_worker_compares_every_number_now_and_then_and_each_but_once(
     assert twilio.asked == []  # whoever sets a number up is given a moment
     await admin.execute("UPDATE number_sweeps SET next_sweep_at = now()")
     await asyncio.gather(*(service.sweeps.sweep_due() for _ in range(4)))
-    assert len(twilio.asked) == 4
+    assert len(twilio.asked) == 6
     # What is younger than a minute may still be on its way.
     assert (await owner.get(number)).json()["backFilled"] in (4, 5)
     await service.sweeps.sweep_due()
-    assert len(twilio.asked) == 4
+    assert len(twilio.asked) == 6
 
 
 async def test_only_an_active_number_of_ones_own_is_compared(

@@ -10,7 +10,7 @@ import msgspec
 
 from comms.errors import Invalid
 from models.crm import ContactStatus
-from models.types import Email, Phone
+from models.types import Email, Phone, address_key
 
 FIELDS: Mapping[str, str] = {
     "firstName": "first_name",
@@ -66,7 +66,12 @@ class Row(msgspec.Struct):
 
     @property
     def addresses(self) -> list[tuple[str, str]]:
-        """What the contact would be found by: kind and value."""
+        """What the contact would be found by: kind and value, however that is written."""
+        return [(kind, address_key(kind, value)) for kind, value in self.points]
+
+    @property
+    def points(self) -> list[tuple[str, str]]:
+        """Its addresses as they are written: kind and value."""
         return [(kind, self.values[kind]) for kind in ("phone", "email") if kind in self.values]
 
 
