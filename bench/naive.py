@@ -150,7 +150,7 @@ async def _message(db: AsyncSession, workspace_id: uuid.UUID, sid: str) -> Conve
 async def _contact(db: AsyncSession, workspace_id: uuid.UUID, phone: str) -> uuid.UUID:
     point = await db.scalar(
         select(ContactPoint).where(
-            ContactPoint.workspace_id == workspace_id, ContactPoint.kind == "phone", ContactPoint.value == phone
+            ContactPoint.workspace_id == workspace_id, ContactPoint.kind == "phone", ContactPoint.value_key == phone
         )
     )
     if point is not None:

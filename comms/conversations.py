@@ -166,23 +166,25 @@ async def wake(database: Database, *, most: int = 500) -> int:
     while True:
         async with database.everywhere() as db:
             due = (
-                select(Conversation.workspace_id, Conversation.id)
+                select(Conversation.workspace_id, Conversation.id, Conversation.snoozed_until)
                 .where(Conversation.snoozed_until <= func.now())
                 .order_by(Conversation.workspace_id, Conversation.id)
                 .limit(most)
                 .with_for_update(key_share=True, skip_locked=True)
             )
+            before = {(row.workspace_id, row.id): row.snoozed_until for row in await db.execute(due)}
             rows = (
                 await db.scalars(
                     update(Conversation)
-                    .where(tuple_(Conversation.workspace_id, Conversation.id).in_(due))
+                    .where(tuple_(Conversation.workspace_id, Conversation.id).in_(list(before)))
                     .values(snoozed_until=None)
                     .returning(Conversation)
                     .execution_options(synchronize_session=False)
                 )
             ).all()
             for row in rows:
-                events.record(db, "conversation.woken", row, _view(row))
+                seen = msgspec.structs.replace(_view(row), snoozed_until=before[row.workspace_id, row.id])
+                events.record(db, "conversation.woken", row, _view(row), before=seen)
         woken += len(rows)
         if len(rows) < most:
             return woken
@@ -191,6 +193,8 @@ async def wake(database: Database, *, most: int = 500) -> int:
 def tidy(tags: Iterable[str], field: str = "tags") -> list[str]:
     """Tags as they are kept: trimmed, none empty, each once, in their order; raises ``Invalid``."""
     kept = list(dict.fromkeys(tag for tag in (written.strip() for written in tags) if tag))
+    if any(tag in (".", "..") or "/" in tag or "\ufffd" in tag for tag in kept):
+        raise Invalid({field: "must not contain / or \ufffd, nor be . or ..: a tag is part of an address"})
     if any(len(tag) > LONGEST_TAG for tag in kept):
         raise Invalid({field: f"must be at most {LONGEST_TAG} characters each"})
     if len(kept) > MOST_TAGS:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import select
@@ -66,10 +66,25 @@ def close(
         raise Invalid({"lostReason": "is required when a deal is lost"})
     if outcome == "won" and lost_reason is not None:
         raise Invalid({"lostReason": "is only for a deal that is lost"})
+    if on is not None and on > _today():
+        raise Invalid({"actualCloseDate": "is in the future: a deal is closed on the day it is won or lost"})
     stage = f"closed_{outcome}"
     _step(db, member, deal, stage, PROBABILITY[stage])
     deal.lost_reason = lost_reason
     deal.actual_close_date = on or datetime.now(UTC).date()
+
+
+def change(deal: Deal, values: Mapping[str, Any]) -> None:
+    """The deal has these values; how likely a closed one is, is settled: ``DealClosed``."""
+    if deal.stage in CLOSED and values.get("probability", deal.probability) != deal.probability:
+        raise DealClosed(deal)
+    for name, value in values.items():
+        setattr(deal, name, value)
+
+
+def _today() -> date:
+    """The latest date it is anywhere: somebody's today may be our tomorrow."""
+    return (datetime.now(UTC) + timedelta(hours=14)).date()
 
 
 async def reopen(db: AsyncSession, member: Identity, deal: Deal) -> None:

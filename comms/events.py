@@ -5,13 +5,15 @@ the transaction and released by its commit.
 """
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import inspect, text
+from sqlalchemy.event import listens_for
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import LoaderCallableStatus, Session
 
 from comms.audience import CHANNELLED
 from models.base import Base, View, noun_of, now
@@ -128,15 +130,19 @@ def record(
 ) -> None:
     """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it.
 
-    With the view as it was ``before``, the event says what has changed. The conversation it belongs to is the row's
-    own, unless another is named. A row that is no workspace's, such as a template of the catalogue, is told of in the
-    workspace the transaction is in, and a person in the one that is named.
+    The event says what has changed: since ``before``, or else since the row was read or last told of; a row that a
+    statement of its own has written needs ``before``. The conversation it belongs to is the row's own, unless another
+    is named. A row that is no workspace's, such as a template of the catalogue, is told of in the workspace the
+    transaction is in, and a person in the one that is named.
     """
     actor: Actor = db.info.get("actor", Actor())
     subject = noun_of(type(row))
     if not event.startswith(f"{subject}."):
         raise ValueError(f"an event about a {subject} begins with its noun, unlike {event}")
     identity: uuid.UUID = row.id  # type: ignore[attr-defined]  # every table that events speak of has one
+    was = db.info.get("was", {}).pop(row, {})
+    if before is None and was and not event.endswith((".created", ".deleted")):
+        before = _as_it_was(view, was)
     db.info.setdefault("facts", []).append(
         Fact(
             workspace_id=workspace_id or getattr(row, "workspace_id", None) or db.info.get("workspace_id", identity),
@@ -152,6 +158,22 @@ def record(
             changes=None if before is None else changes(before, view),
         )
     )
+
+
+def _as_it_was(view: View, was: Mapping[str, Any]) -> View:
+    types = {field.name: field.type for field in msgspec.structs.fields(view) if field.name in was}
+    old = {name: msgspec.convert(was[name], kind, from_attributes=True) for name, kind in types.items()}
+    return msgspec.structs.replace(view, **old)
+
+
+@listens_for(Session, "before_flush")
+def _see(session: Session, *_: Any) -> None:
+    """What rows were, whose changes are about to be written, is known until it is told."""
+    for row in session.dirty:
+        seen = session.info.setdefault("was", {}).setdefault(row, {})
+        for name, value in inspect(row).committed_state.items():
+            if not isinstance(value, LoaderCallableStatus):
+                seen.setdefault(name, value)
 
 
 def changes(before: View, after: View) -> bytes:

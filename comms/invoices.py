@@ -117,7 +117,9 @@ async def fall_due(database: Database) -> int:
             found = 0
             for invoice in rows:
                 found += 1
-                events.record(db, "invoice.became_overdue", invoice, _shown(invoice))
+                view = _shown(invoice)
+                seen = msgspec.structs.replace(view, status="sent")
+                events.record(db, "invoice.became_overdue", invoice, view, before=seen)
         fallen += found
         if found < AT_ONCE:
             return fallen

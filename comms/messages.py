@@ -17,7 +17,13 @@ from comms.media import REMOVE
 from comms.outbox.changing import withdraw
 from comms.permissions import ADMINISTRATORS
 from models.base import new_id, now
-from models.communications import Conversation, ConversationMessage, ConversationMessageView, MessageAttachment
+from models.communications import (
+    Conversation,
+    ConversationMessage,
+    ConversationMessageView,
+    Mail,
+    MessageAttachment,
+)
 
 EMPTIED: Mapping[str, Any] = {
     "conversation_id": None,
@@ -170,6 +176,12 @@ async def bury_all(db: AsyncSession, conversation: Conversation) -> None:
 
 
 async def _empty(db: AsyncSession, *which: ColumnElement[bool]) -> None:
+    these = select(ConversationMessage.workspace_id, ConversationMessage.id).where(*which).subquery()
+    await db.execute(
+        delete(Mail)
+        .where(Mail.workspace_id == these.c.workspace_id, Mail.message_id == these.c.id)
+        .execution_options(synchronize_session=False)
+    )
     await db.execute(
         update(ConversationMessage)
         .where(*which)

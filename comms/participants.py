@@ -73,7 +73,7 @@ async def release_owner(db: AsyncSession, conversation: Conversation, *, but: uu
         .execution_options(populate_existing=True)
     )
     for row in released:
-        _tell(db, "updated", row)
+        _tell(db, "updated", row, msgspec.structs.replace(_shown(row), role="owner"))
 
 
 class ReadState(msgspec.Struct, rename="camel"):
@@ -188,29 +188,49 @@ async def _enter(
     **at_first: Any,
 ) -> None:
     """The member takes part, with these changes if they are news; whichever of two at once came first."""
-    mine = new_id()
-    row = await db.scalar(
-        insert(ConversationParticipant)
-        .values(
-            workspace_id=conversation.workspace_id,
-            id=mine,
-            conversation_id=conversation.id,
-            user_id=user_id,
-            **at_first,
-            **changes,
-        )
-        .on_conflict_do_update(
-            index_elements=["workspace_id", "conversation_id", "user_id"],
-            set_={**changes, "updated_at": now()},
-            where=is_news,
-        )
-        .returning(ConversationParticipant)
-        .execution_options(populate_existing=True)
+    theirs = (
+        ConversationParticipant.workspace_id == conversation.workspace_id,
+        ConversationParticipant.conversation_id == conversation.id,
+        ConversationParticipant.user_id == user_id,
     )
-    if row is not None:
-        _tell(db, "created" if row.id == mine else "updated", row)
+    held = select(ConversationParticipant).where(*theirs).with_for_update(key_share=True)
+    held = held.execution_options(populate_existing=True)
+    there = await db.scalar(held)
+    if there is None:
+        made = await db.scalar(
+            insert(ConversationParticipant)
+            .values(
+                workspace_id=conversation.workspace_id,
+                id=new_id(),
+                conversation_id=conversation.id,
+                user_id=user_id,
+                **at_first,
+                **changes,
+            )
+            .on_conflict_do_nothing(index_elements=["workspace_id", "conversation_id", "user_id"])
+            .returning(ConversationParticipant)
+        )
+        if made is not None:
+            _tell(db, "created", made)
+            return
+        there = (await db.scalars(held)).one()
+    before = _shown(there)
+    changed = await db.scalar(
+        update(ConversationParticipant)
+        .where(*theirs, is_news)
+        .values(**changes)
+        .returning(ConversationParticipant)
+        .execution_options(populate_existing=True, synchronize_session=False)
+    )
+    if changed is not None:
+        _tell(db, "updated", changed, before)
 
 
-def _tell(db: AsyncSession, what: str, row: ConversationParticipant) -> None:
-    view = msgspec.convert(row, ConversationParticipantView, from_attributes=True)
-    events.record(db, f"conversation_participant.{what}", row, view)
+def _tell(
+    db: AsyncSession, what: str, row: ConversationParticipant, before: ConversationParticipantView | None = None
+) -> None:
+    events.record(db, f"conversation_participant.{what}", row, _shown(row), before=before)
+
+
+def _shown(row: ConversationParticipant) -> ConversationParticipantView:
+    return msgspec.convert(row, ConversationParticipantView, from_attributes=True)

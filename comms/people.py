@@ -38,21 +38,26 @@ async def change(database: Database, identity: Identity, values: Mapping[str, An
         if "preferences" in wanted:
             wanted["preferences"] = {**user.preferences, **wanted["preferences"]}
         if wanted != {name: getattr(user, name) for name in wanted}:
+            before = _shown(user)
             for name, value in wanted.items():
                 setattr(user, name, value)
             await db.flush()
-            await _tell(db, user)
+            await _tell(db, user, before)
         return user
 
 
-async def _tell(db: AsyncSession, user: User) -> None:
+async def _tell(db: AsyncSession, user: User, before: UserView) -> None:
     """Whoever sees this person knows that they have changed."""
-    view = msgspec.convert(user, UserView, from_attributes=True)
+    view = _shown(user)
     places = await db.scalars(
         select(WorkspaceMember.workspace_id).where(WorkspaceMember.user_id == user.id, WorkspaceMember.is_active)
     )
     for workspace_id in places:
-        events.record(db, "user.updated", user, view, workspace_id=workspace_id)
+        events.record(db, "user.updated", user, view, before=before, workspace_id=workspace_id)
+
+
+def _shown(user: User) -> UserView:
+    return msgspec.convert(user, UserView, from_attributes=True)
 
 
 async def change_password(
@@ -87,9 +92,10 @@ async def link_clerk(database: Database, clerk: Clerk | None, identity: Identity
             raise Forbidden("An access token of one workspace opens no others: sign in for that.")
         user = await db.get_one(User, identity.user_id, with_for_update={"key_share": True})
         if user.clerk_user_id != claims["sub"]:
+            before = _shown(user)
             user.clerk_user_id = claims["sub"]
             await db.flush()
-            await _tell(db, user)
+            await _tell(db, user, before)
         return user
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import deals
-from comms.errors import Conflict
+from comms.errors import Conflict, Invalid
 from models.base import new_id, now
 from models.business import Customer
 from models.crm import Contact, Deal, Prospect
@@ -23,6 +23,8 @@ PROBABILITY: Mapping[str, int] = {
 }
 """What a prospect's chance is taken to be at a stage, until somebody knows better."""
 
+DECIDED = ("won", "lost")
+
 _DEAL_STAGE: Mapping[str, str] = {"proposal": "proposal", "negotiation": "negotiation", "won": "negotiation"}
 
 
@@ -37,9 +39,20 @@ class ProspectConverted(Conflict):
 def begin(workspace_id: uuid.UUID, values: Mapping[str, Any]) -> Prospect:
     """A prospect, as likely as its stage is unless its probability is given."""
     given = dict(values)
+    stage = given.get("stage", "new")
     if given.get("probability") is None:
-        given["probability"] = PROBABILITY[given.get("stage", "new")]
+        given["probability"] = PROBABILITY[stage]
+    elif stage in DECIDED and given["probability"] != PROBABILITY[stage]:
+        raise Invalid({"probability": f"is {PROBABILITY[stage]} when a prospect is {stage}"})
     return Prospect(workspace_id=workspace_id, id=new_id(), **given)
+
+
+def change(prospect: Prospect, values: Mapping[str, Any]) -> None:
+    """The prospect has these values; how likely a won or lost one is, is settled: ``Conflict``."""
+    if prospect.stage in DECIDED and values.get("probability", prospect.probability) != prospect.probability:
+        raise Conflict(f"this prospect is {prospect.stage}: move it to another stage first, if it can be")
+    for name, value in values.items():
+        setattr(prospect, name, value)
 
 
 def move(prospect: Prospect, stage: str) -> bool:

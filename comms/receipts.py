@@ -32,7 +32,7 @@ ONCE = """
 ON CONFLICT (workspace_id, connection_id, kind, identity) DO UPDATE SET
     state = excluded.state, reason = excluded.reason, next_attempt_at = excluded.next_attempt_at,
     message_id = coalesce(excluded.message_id, kept.message_id),
-    attempts = kept.attempts + 1, updated_at = excluded.updated_at
+    attempts = kept.attempts + 1, updated_at = now()
 WHERE kept.state <> 'processed'
 """
 """A repeated webhook changes its receipt, known as ``kept``, only as long as nothing had come of it."""

@@ -80,15 +80,19 @@ async def score_all(database: Database, workspace_id: uuid.UUID, actor: Actor) -
 async def _write(
     db: AsyncSession, workspace_id: uuid.UUID, ids: Sequence[uuid.UUID], worth: ColumnElement[int]
 ) -> None:
+    these = (Contact.workspace_id == workspace_id, Contact.id.in_(ids))
+    before = dict((await db.execute(select(Contact.id, Contact.lead_score).where(*these))).tuples().all())
     rows = await db.scalars(
         update(Contact)
-        .where(Contact.workspace_id == workspace_id, Contact.id.in_(ids))
+        .where(*these)
         .values(lead_score=worth)
         .returning(Contact)
         .execution_options(synchronize_session=False)
     )
     for contact in rows:
-        events.record(db, "contact.updated", contact, msgspec.convert(contact, ContactView, from_attributes=True))
+        view = msgspec.convert(contact, ContactView, from_attributes=True)
+        seen = msgspec.structs.replace(view, lead_score=before[contact.id])
+        events.record(db, "contact.updated", contact, view, before=seen)
 
 
 async def _active(db: AsyncSession) -> Sequence[LeadScoringRule]:

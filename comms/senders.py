@@ -9,8 +9,9 @@ import msgspec
 
 from comms.providers.base import Address, AddressKind
 from models.base import new_id
+from models.types import address_key_sql
 
-_MEET = """
+_MEET = f"""
 WITH n AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
                          $8::text[], $9::timestamptz[], $10::text[])
@@ -18,8 +19,9 @@ WITH n AS (
 ),
 won AS (
     INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, is_primary, created_at, updated_at)
-    SELECT workspace_id, point_id, contact_id, kind, value, true, at, at FROM n ORDER BY workspace_id, kind, value
-    ON CONFLICT (workspace_id, kind, value) DO NOTHING
+    SELECT workspace_id, point_id, contact_id, kind, value, true, at, at
+    FROM n ORDER BY workspace_id, kind, {address_key_sql("kind", "value")}
+    ON CONFLICT (workspace_id, kind, value_key) DO NOTHING
     RETURNING workspace_id, contact_id
 )
 INSERT INTO contacts (workspace_id, id, phone, email, first_name, source, created_at, updated_at)
@@ -28,10 +30,11 @@ FROM n JOIN won USING (workspace_id, contact_id)
 RETURNING id
 """
 
-_KNOWN = """
+_KNOWN = f"""
 SELECT n.workspace_id, n.kind, n.value, p.contact_id
 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS n (workspace_id, kind, value)
-JOIN contact_points p USING (workspace_id, kind, value)
+JOIN contact_points p ON p.workspace_id = n.workspace_id AND p.kind = n.kind
+    AND p.value_key = {address_key_sql("n.kind", "n.value")}
 """
 
 

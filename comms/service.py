@@ -66,7 +66,7 @@ class Service:
             delivery.KIND, self.database, delivery.note, delivery.spoil
         )
         self.calls = Calls(self.database, settings.server.public_url)
-        self.sweeps = Sweeps(self.database, self.directory, settings.providers, self.arrivals, self.reports)
+        self.sweeps = Sweeps(self.database, self.directory, settings.providers, self.arrivals, self.reports, self.calls)
         self.media = Media(self.database, self.directory, settings.media)
         mail = Story(Tokens(settings.security))
         self.mails: Groups[passage.Arrived, passage.Received] = Groups(
@@ -90,7 +90,6 @@ class Service:
         self.clerk = None if settings.clerk is None else Clerk(settings.clerk)
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
-        self.hub.on_closed = lambda code: metrics.CLOSED.labels(str(code)).inc()
         self.dialler = Dialler(self.database, self.directory, settings)
         duties_here = duties.of(
             self.database,

@@ -3,14 +3,17 @@
 import base64
 import binascii
 import hmac
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 T = TypeVar("T")
+
+_PLAIN = re.compile(r"[!-~]+")
 
 
 class Misconfigured(Exception):
@@ -219,10 +222,15 @@ def read(environ: Mapping[str, str]) -> Settings:
         embedded_worker=take("COMMS_WORKER", _choice("embedded", "separate"), "embedded") == "embedded",
     )
     for name, value in environ.items():
-        if name.startswith("COMMS_") and name not in VARIABLES and not name.startswith("COMMS_TEST_"):
+        is_ours = name.startswith(("COMMS_", "DATABASE_")) and not name.startswith("COMMS_TEST_")
+        if is_ours and name not in VARIABLES:
             problems.append(f"{name} is not a setting of comms{' (it is empty)' if not value else ''}")
-    if settings.database.url and not settings.security.keys:
+    # By what is said, not by what could be read of it: a wrong address hides no other mistake.
+    said = {name for name, value in environ.items() if value.strip()}
+    if "DATABASE_URL" in said and "COMMS_SECRET_KEY" not in said:
         problems.append(f"COMMS_SECRET_KEY is missing ({VARIABLES['COMMS_SECRET_KEY']})")
+    if "DATABASE_URL" not in said and (roles := sorted({"DATABASE_WEB_URL", "DATABASE_WORKER_URL"} & said)):
+        problems.append(f"DATABASE_URL is missing, which {' and '.join(roles)} need ({VARIABLES['DATABASE_URL']})")
     if problems:
         raise Misconfigured(problems)
     return settings
@@ -263,10 +271,7 @@ def _smtp_url(text: str) -> Secret:
     parts = urlsplit(text)
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
         raise ValueError("must begin with smtp:// (or smtps://) and a host")
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError("names a port that is no number from 0 to 65535") from None
+    _check_port(parts)
     return Secret(text)
 
 
@@ -281,10 +286,7 @@ def _database_url(text: str) -> Secret:
     parts = urlsplit(text)
     if parts.scheme not in ("postgresql", "postgres"):
         raise ValueError("must begin with postgresql://")
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError("names a port that is no number from 0 to 65535") from None
+    _check_port(parts)
     if not parts.path.strip("/"):
         raise ValueError("must name a database after the host")
     return Secret(text)
@@ -294,15 +296,35 @@ def _public_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must begin with https:// (or http://) and a host")
+    if not _PLAIN.fullmatch(text):
+        raise ValueError("must be ASCII without spaces")
+    if "@" in parts.netloc:
+        raise ValueError("must not name a user or a password")
+    _check_port(parts)
     if parts.query or parts.fragment:
         raise ValueError("must not have a query or fragment")
     return text.rstrip("/")
 
 
 def _media_url(text: str) -> str:
-    if urlsplit(text).scheme not in ("file", "s3", "gs", "az"):
+    parts = urlsplit(text)
+    if parts.scheme not in ("file", "s3", "gs", "az") or not text.startswith(f"{parts.scheme}://"):
         raise ValueError("must begin with file://, s3://, gs:// or az://")
+    if parts.scheme == "file" and not parts.path.strip("/"):
+        raise ValueError("must name a folder after file://")
+    if parts.scheme != "file" and not parts.netloc:
+        raise ValueError(f"must name a bucket after {parts.scheme}://")
     return text
+
+
+def _check_port(parts: SplitResult) -> None:
+    """``ValueError`` when the address names a port that there is not."""
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError("names a port that is no number from 1 to 65535")
 
 
 def _keys(text: str) -> tuple[tuple[str, bytes], ...]:

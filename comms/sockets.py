@@ -14,6 +14,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.http11 import Request
 
+from comms import metrics
+
 EXTENSION = "comms.wire"
 INBOUND_BYTES = 16 * 1024
 WAITING_BYTES = 1024 * 1024  # in our own buffer; the kernel's holds SEND_BUFFER_BYTES more
@@ -75,6 +77,7 @@ class Wire(WebSocketsSansIOProtocol):
         """The connection closes after what was written; a peer that does not take it is cut off after 5 s."""
         if not self.is_open:
             return
+        metrics.CLOSED.labels(str(code)).inc()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
@@ -85,6 +88,8 @@ class Wire(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(GRACE_SECONDS, self.transport.abort)
 
     def shutdown(self) -> None:
+        if self.is_open:
+            metrics.CLOSED.labels("1012").inc()
         super().shutdown()
         self._cut_off_later()
 

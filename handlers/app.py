@@ -22,6 +22,7 @@ from handlers import (
     events,
     finance,
     health,
+    invitations,
     live,
     marketing,
     me,
@@ -86,6 +87,7 @@ def create_api(*, to_be_described: bool = False) -> Litestar:
     return Litestar(
         route_handlers=[
             health.routes,
+            invitations.page,
             media.routes,
             *serving.routes(),
             live.live,

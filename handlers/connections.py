@@ -8,6 +8,7 @@ import msgspec
 from litestar import Router, delete, get, patch, post, put
 from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import object_session
 
 from comms import checks, connections
 from comms.credentials import Identity
@@ -68,6 +69,17 @@ keys = crud(
 keys.new, keys.edit = NewWorkspaceApiKey, WorkspaceApiKeyChange
 
 
+def shown(row: WorkspaceApiKey) -> WorkspaceApiKeyView:
+    """The connection with the addresses to give its provider, in its events as in its GET."""
+    view = msgspec.convert(row, WorkspaceApiKeyView, from_attributes=True)
+    session = object_session(row)
+    assert session is not None
+    return connections.with_addresses(view, session.info["public_url"])
+
+
+keys.shown = shown  # type: ignore[method-assign]  # as the other parts of a resource are
+
+
 @listed(keys)
 async def index(request: Request, db: Db, service: Here, asked: Any) -> Page[WorkspaceApiKeyView]:
     """The workspace's connections, without their secrets."""
@@ -77,10 +89,10 @@ async def index(request: Request, db: Db, service: Here, asked: Any) -> Page[Wor
 
 
 @get("/{row_id:uuid}", operation_id="get_workspace_api_key", guards=[administrator])
-async def read(db: Db, identity: Asker, service: Here, row_id: RowId) -> WorkspaceApiKeyView:
+async def read(db: Db, identity: Asker, row_id: RowId) -> WorkspaceApiKeyView:
     """A connection, with the addresses to give its provider."""
-    view = keys.shown(await keys.find(db, identity, row_id))
-    return connections.with_addresses(view, service.settings.server.public_url)
+    view: WorkspaceApiKeyView = keys.shown(await keys.find(db, identity, row_id))
+    return view
 
 
 # The directory of webhooks reads a write again once it is committed.
@@ -99,9 +111,9 @@ async def create(db: Db, service: Here, identity: Asker, data: JSONBody[NewWorks
         created_by=identity.user_id,
     )
     row.is_active = data.is_active
-    view = await keys.tell(db, identity, "created", row)
+    view: WorkspaceApiKeyView = await keys.tell(db, identity, "created", row)
     afterwards(db, service.directory.stale)
-    return connections.with_addresses(view, service.settings.server.public_url)
+    return view
 
 
 @patch("/{row_id:uuid}", operation_id="change_workspace_api_key", guards=[administrator])
@@ -117,9 +129,9 @@ async def change(
         setattr(row, name, value)
     if secret is not None:
         connections.seal(row, service.vault, secret)
-    view = await keys.settle(db, identity, row, before)
+    view: WorkspaceApiKeyView = await keys.settle(db, identity, row, before)
     afterwards(db, service.directory.stale)
-    return connections.with_addresses(view, service.settings.server.public_url)
+    return view
 
 
 @delete("/{row_id:uuid}", operation_id="delete_workspace_api_key", guards=[administrator])
@@ -142,7 +154,7 @@ async def announce(
     )
 
 
-@post("/{row_id:uuid}/rotation", operation_id="rotate_secret", status_code=200, guards=[administrator])
+@post("/{row_id:uuid}/rotation", operation_id="rotate_secret", guards=[administrator])
 async def rotate(db: Db, service: Here, identity: Asker, row_id: RowId) -> WorkspaceApiKeyView:
     """The next secret is the current one; the one before proves nothing any more. 409 when there is no next one."""
     return await _changed(db, service, identity, row_id, lambda row: connections.rotate(row, service.vault))
@@ -163,6 +175,7 @@ async def check(service: Here, identity: Asker, row_id: RowId) -> CheckView:
         credentials = connections.opened(asked, service.vault)
     found = await checks.ask(service.settings.providers, asked.provider, credentials)
     async with service.database.workspace(identity.workspace_id, actor) as db:
+        db.info["public_url"] = service.settings.server.public_url
         row = await keys.find(db, identity, row_id, to_change=True)
         if row.iv == asked.iv:  # else the answer is about a secret that is gone
             row.checked_at, row.check_passed, row.check_detail = now(), found.ok, found.detail
@@ -176,9 +189,9 @@ async def _changed(
     row = await keys.find(db, identity, row_id, to_change=True)
     before = keys.shown(row)
     turn(row)
-    view = await keys.settle(db, identity, row, before)
+    view: WorkspaceApiKeyView = await keys.settle(db, identity, row, before)
     afterwards(db, service.directory.stale)
-    return connections.with_addresses(view, service.settings.server.public_url)
+    return view
 
 
 routes = Router(

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms.audience import ADMINISTRATIVE, ADMINISTRATORS, AGENTS, CHANNELLED, LEFT, NEEDS, OWNED, PERSONAL, lacks_of
 from comms.credentials import Identity
 from comms.errors import Invalid
+from comms.reasons import NEEDS_ZONE
 from comms.team import closed_to
 from handlers.given import Asker, Db, Request
 from handlers.guards import reader
@@ -131,7 +132,7 @@ def _times(since: datetime | None, until: datetime | None) -> list[ColumnElement
     given = {"from": since, "until": until}
     naive = {name for name, at in given.items() if at is not None and at.tzinfo is None}
     if naive:
-        raise Invalid(dict.fromkeys(naive, "needs a time zone, such as 2026-01-31T12:00:00Z"))
+        raise Invalid(dict.fromkeys(naive, NEEDS_ZONE))
     conditions = [] if since is None else [Event.at >= since]
     return conditions if until is None else [*conditions, Event.at < until]
 

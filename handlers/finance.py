@@ -31,7 +31,7 @@ class InvoiceDraftView(InvoiceView, kw_only=True):
 class Payment(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """That an invoice was paid, now unless ``paidAt`` says since when."""
 
-    paid_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    paid_at: datetime | None = None
 
 
 class Cancellation(msgspec.Struct, rename="camel", forbid_unknown_fields=True):

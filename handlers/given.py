@@ -29,10 +29,14 @@ RowId = FromPath[uuid.UUID]
 class Request(LitestarRequest[Identity, str, Any]):
     """A request whose JSON body has the shape its handler declares, or is refused naming everything that is wrong."""
 
+    async def body(self) -> bytes:
+        """The bytes that were sent; none at all is an object without a field, where an object is declared."""
+        return await super().body() or (b"{}" if self._declared is not None else b"")
+
     async def json(self) -> Any:
         """The body as a value of the type of the handler's ``data``; read strictly, unlike Litestar's own way."""
-        declared = self.route_handler.parsed_fn_signature.parameters.get("data")
-        if declared is not None:
+        declared = self._declared
+        if declared is not None and await super().body():
             _expect_json(self.headers.get("content-type"))
         try:
             sent = await super().json()
@@ -41,6 +45,10 @@ class Request(LitestarRequest[Identity, str, Any]):
         except UnicodeDecodeError:
             raise Invalid({"": "the body is not UTF-8"}) from None
         return sent if declared is None else shapes.read(declared.annotation, sent)
+
+    @property
+    def _declared(self) -> Any:
+        return self.route_handler.parsed_fn_signature.parameters.get("data")
 
 
 def _expect_json(content_type: str | None) -> None:
@@ -76,6 +84,7 @@ async def db(service: Here, identity: Asker, request: LitestarRequest[Any, Any, 
         service.database.workspace(identity.workspace_id, actor) as session,
         once(session, request, identity, service.vault),
     ):
+        session.info["public_url"] = service.settings.server.public_url
         with expecting(session, request):
             yield session
 

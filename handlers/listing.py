@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
-from comms import search
+from comms import reading, search
 from comms.errors import Invalid
+from comms.reasons import NEEDS_ZONE
 from handlers import shapes
 from handlers.given import Request
 from models.base import Base, View
@@ -142,7 +143,7 @@ class Listing:
         if len(rows) <= limit:
             return Page(items)
         last: Any = rows[limit - 1]
-        return Page(items, _cursor([getattr(last, name), last.id], bound_to))
+        return Page(items, bookmark([getattr(last, name), last.id], bound_to))
 
     def _checked(self, request: Request, asked: Mapping[str, Any]) -> dict[str, Any]:
         """What was asked, by names in the URL; only what was there, and the defaults."""
@@ -156,9 +157,9 @@ class Listing:
         errors = {}
         for name, value in wanted.items():
             try:
-                shapes.refuse_unstorable(value)
+                reading.refuse_unstorable(value)
                 if isinstance(value, datetime) and value.tzinfo is None:
-                    raise ValueError("needs a time zone, such as 2026-01-31T12:00:00Z")
+                    raise ValueError(NEEDS_ZONE)
                 column = shapes.column_of(self.table, self._by[name]) if name in self._by else None
                 if column is not None and isinstance(value, str) and hasattr(column.type, "normalise"):
                     wanted[name] = column.type.normalise(value)
@@ -184,7 +185,11 @@ class Listing:
                 column = _column(self.table, self._by[name])
                 holds_many = get_origin(shapes.plain(self.fields[self._by[name]].type)) is list
                 # A list that is not empty: said aloud, an index of those few rows is of use.
-                conditions += [any_(column) == value, column != text("'{}'")] if holds_many else [column == value]
+                conditions += (
+                    [any_(column) == value, column != text("'{}'")]
+                    if holds_many
+                    else [_is(self.table, self._by[name], value)]
+                )
             elif value is not None:
                 created = _column(self.table, "created_at")
                 conditions.append(created >= value if name == "createdAfter" else created < value)
@@ -202,15 +207,8 @@ class Listing:
 
     def _position(self, cursor: str, name: str, bound_to: bytes) -> tuple[Any, Any]:
         """The sort value and id of the last row seen."""
-        try:
-            packed = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-            if packed[:8] != _digest(packed[8:], bound_to) or _pack(packed[8:], bound_to) != cursor:
-                raise ValueError
-            value, identity = msgspec.json.decode(packed[8:])
-            kind = self.fields[name.removesuffix(_KEY)].type
-            return msgspec.convert(value, kind), msgspec.convert(identity, self.fields["id"].type)
-        except (ValueError, msgspec.MsgspecError):
-            raise Invalid({"cursor": "is not the nextCursor of a list with these filters and this sort"}) from None
+        place: Any = tuple[self.fields[name.removesuffix(_KEY)].type, self.fields["id"].type]  # type: ignore[misc]  # known at run time
+        return bookmarked(cursor, bound_to, place)  # type: ignore[no-any-return]  # likewise
 
 
 def refuse_unknown(request: Request, known: Mapping[str, Any]) -> None:
@@ -242,9 +240,9 @@ def _is_nullable(key: InstrumentedAttribute[Any]) -> bool:
     return bool(getattr(key.expression, "nullable", True))
 
 
-def bookmark(position: list[Any], bound_to: bytes) -> str:
-    """The cursor of a list that is written by hand: its last row's place, for the question ``bound_to`` alone."""
-    return _cursor(position, bound_to)
+def bookmark(place: Any, bound_to: bytes) -> str:
+    """The cursor of a list: the place of the last row shown, for the question ``bound_to`` alone."""
+    return _pack(msgspec.json.encode(place), bound_to)
 
 
 def bookmarked(cursor: str, bound_to: bytes, place: type[T]) -> T:
@@ -255,11 +253,7 @@ def bookmarked(cursor: str, bound_to: bytes, place: type[T]) -> T:
             raise ValueError
         return msgspec.json.decode(packed[8:], type=place)
     except (ValueError, msgspec.MsgspecError):
-        raise Invalid({"cursor": "is not the nextCursor of a list with these filters"}) from None
-
-
-def _cursor(position: list[Any], bound_to: bytes) -> str:
-    return _pack(msgspec.json.encode(position), bound_to)
+        raise Invalid({"cursor": "is not the nextCursor of a list with the same filters and sort"}) from None
 
 
 def _pack(payload: bytes, bound_to: bytes) -> str:
@@ -289,6 +283,18 @@ def _is_ordered(annotation: Any) -> bool:
     kind = shapes.plain(annotation)
     options = set(get_args(kind)) - {NoneType} if get_args(kind) else {kind}
     return options <= {int, Decimal, datetime, date}
+
+
+def _is(table: type[Base], name: str, value: Any) -> ColumnElement[bool]:
+    """The row has this value, or one that its table takes for the same."""
+    column = _column(table, name)
+    found_by = getattr(column.expression, "info", {}).get("found_by")
+    if found_by is None or value is None:
+        plain: ColumnElement[bool] = column == value
+        return plain
+    key, ways = found_by
+    met: ColumnElement[bool] = _column(table, key).in_(ways(value))
+    return met
 
 
 def _column(table: type[Base], name: str) -> InstrumentedAttribute[Any]:

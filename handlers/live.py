@@ -40,7 +40,7 @@ class Wishes(msgspec.Struct):
     topics: list[str] | None = None
 
 
-class Auth(Wishes, tag_field="type", tag="auth", kw_only=True):
+class Auth(msgspec.Struct, tag_field="type", tag="auth"):
     """The first frame of a client without a ticket."""
 
     token: str
@@ -97,21 +97,15 @@ async def _listen(
 
 async def _who(service: Any, query: dict[str, str], frames: Frames) -> tuple[Identity, Wishes]:
     """Who it is, by a ticket in the address or a token in the first frame, and what they wish."""
-    try:
-        wishes = msgspec.convert(
-            {name: value.split(",") if name == "topics" else value for name, value in query.items()},
-            Wishes,
-            strict=False,
-        )
-    except msgspec.ValidationError as error:
-        raise Refused(1008, str(error)[:100]) from None
+    named = {name: value.split(",") if name == "topics" else value for name, value in query.items()}
+    wishes = _wishes(lambda: msgspec.convert(named, Wishes, strict=False))
     try:
         if "ticket" in query:
             identity = await credentials.redeem_ticket(service.database, query["ticket"])
             if identity is None:
                 raise Unauthenticated("this ticket is spent or too old")
             return identity, wishes
-        auth = await _first_frame(frames)
+        auth, further = await _first_frame(frames)
         identity = await credentials.identify(service.database, auth.token, service.clerk)
     except Unauthenticated:
         raise Refused(4401, "we do not know who you are") from None
@@ -123,17 +117,25 @@ async def _who(service: Any, query: dict[str, str], frames: Frames) -> tuple[Ide
         log.warning("live.no_database", error=type(error).__name__)
         raise Refused(1013, "try again later") from None
     return identity, Wishes(
-        after=wishes.after if auth.after is None else auth.after,
-        topics=wishes.topics if auth.topics is None else auth.topics,
+        after=wishes.after if further.after is None else further.after,
+        topics=wishes.topics if further.topics is None else further.topics,
     )
 
 
-async def _first_frame(frames: Frames) -> Auth:
-    message = await frames()
+async def _first_frame(frames: Frames) -> tuple[Auth, Wishes]:
+    text = (await frames()).get("text") or ""
     try:
-        return msgspec.json.decode(message.get("text") or "", type=Auth)
+        auth = msgspec.json.decode(text, type=Auth)
     except msgspec.MsgspecError:
         raise Refused(4401, 'the first frame must be {"type":"auth","token":"…"}') from None
+    return auth, _wishes(lambda: msgspec.json.decode(text, type=Wishes))
+
+
+def _wishes(read: Callable[[], Wishes]) -> Wishes:
+    try:
+        return read()
+    except msgspec.ValidationError as error:
+        raise Refused(1008, str(error)[:100]) from None
 
 
 def _query(scope: Scope) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Every error as ``application/problem+json`` (RFC 9457): what is wrong and where, never how we are built."""
 
 import logging
+import re
 import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -11,6 +12,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import ParameterKwarg
 from sqlalchemy import Table, exc
 from sqlalchemy.dialects import postgresql
 
@@ -27,6 +29,7 @@ from comms.errors import (
     Unavailable,
     Unsendable,
 )
+from comms.reasons import reason_of
 from handlers.shapes import msgspec_camel
 from models.base import Base
 
@@ -35,6 +38,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
 MOST_ERRORS = 50
+_MISSING = re.compile(r"Missing required \w+ parameter '(.*?)' for path ", re.DOTALL)
 
 
 class FieldError(msgspec.Struct):
@@ -72,13 +76,18 @@ def described(*statuses: int) -> dict[int, ResponseSpec]:
 
 TRIES = described(429)
 """What a route may answer besides that takes a password."""
-SIGNING_IN = described(401, 429)
-"""The same where the password is the only proof: a wrong one is no valid credential."""
+SIGNING_IN = described(401, 403, 429)
+"""The same where the password is the only proof: a wrong one is no valid credential, a right one may open nothing."""
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The response to whatever was raised."""
+    if isinstance(error, ValidationException):
+        error = Invalid(_of_litestar(error, request.route_handler))
     problem, headers = problem_of(error, request.method)
+    if problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        most = request.route_handler.resolve_request_max_body_size()
+        problem.detail = f"The body is too large: send {most // 1024**2 if most else 0} MiB at most."
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         problem.request_id = str(request.scope.get("comms.request_id") or uuid.uuid4().hex)
         log.error("request %s failed", problem.request_id, exc_info=error)
@@ -125,8 +134,6 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
         case Refused():
             named = [FieldError(field, reason) for field, reason in error.named]
             return Problem(_REFUSED[_known(error)], detail=error.detail, errors=named), {}
-        case ValidationException():
-            return _invalid(_of_litestar(error)), {}
         case HTTPException():
             detail = "" if error.status_code >= 500 else error.detail
             return Problem(error.status_code, detail=detail), dict(error.headers or {})
@@ -156,11 +163,21 @@ def _invalid(errors: Mapping[str, str]) -> Problem:
     return Problem(400, detail=detail, errors=[error for error in named if error.field])
 
 
-def _of_litestar(error: ValidationException) -> dict[str, str]:
+def _of_litestar(error: ValidationException, handler: Any) -> dict[str, str]:
+    """What is wrong with parameters of the address, by their names there."""
+    if missing := _MISSING.match(error.detail):
+        return {missing[1]: "is required"}
     errors: dict[str, str] = {}
     for item in error.extra if isinstance(error.extra, list) else []:
-        key = msgspec_camel(str(item.get("key", "")).removeprefix("by_"))
-        errors["" if key == "data" else key] = str(item.get("message", ""))
+        key = str(item.get("key", ""))
+        declared = handler.parsed_fn_signature.parameters.get(key)
+        parameter = None if declared is None else declared.kwarg_definition
+        if isinstance(parameter, ParameterKwarg):
+            kind: Any = Annotated[declared.annotation, msgspec.Meta(ge=parameter.ge, le=parameter.le)]
+            _, reason = reason_of(str(item.get("message", "")), kind)
+            errors[parameter.name or key] = reason.removesuffix(" or null")  # said by leaving it out
+        else:
+            errors[key] = str(item.get("message", ""))
     return errors or {"": error.detail}
 
 

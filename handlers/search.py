@@ -1,30 +1,28 @@
 """One search over messages, conversations and contacts."""
 
 import uuid
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Router, get
-from litestar.params import FromQuery, QueryParameter
+from litestar.params import QueryParameter
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import search
+from comms import reading, search
 from comms.credentials import Identity
 from comms.errors import Forbidden, Invalid
 from comms.search import KINDS, Found, Kind, Place, Question, Texts
-from handlers import shapes
 from handlers.given import Asker, Db, Request
 from handlers.guards import reader
-from handlers.listing import Page, refuse_unknown
+from handlers.listing import LIMIT, MOST, Page, bookmark, bookmarked, refuse_unknown
 from handlers.resource import RESOURCES, Resource
 
 ResultType = Literal["message", "conversation", "contact"]
 TYPES: tuple[ResultType, ...] = ("message", "conversation", "contact")
-LIMIT, MOST, LONGEST = 20, 100, 500
+LONGEST = 500
 _KNOWN = dict.fromkeys(("q", "types", "limit", "cursor"))
 
 
@@ -57,8 +55,10 @@ async def find(
     types: Annotated[
         str | None, QueryParameter(description="Some of message, conversation, contact; by comma.")
     ] = None,
-    limit: Annotated[int, QueryParameter(ge=1, le=MOST)] = LIMIT,
-    cursor: FromQuery[str | None] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=MOST, description="How many at most.")] = LIMIT,
+    cursor: Annotated[
+        str | None, QueryParameter(description="The `nextCursor` of the page before, with the same `q` and `types`.")
+    ] = None,
 ) -> Page[SearchResult]:
     """Messages, conversations (by their subjects) and contacts in which all the words are, the latest first.
 
@@ -69,19 +69,20 @@ async def find(
     refuse_unknown(request, _KNOWN)
     wanted = _types(types)
     try:
-        shapes.refuse_unstorable(q)
+        reading.refuse_unstorable(q)
     except ValueError as error:
         raise Invalid({"q": str(error)}) from None
     resources: dict[str, Resource] = {kind: _resource(KINDS[kind], identity) for kind in wanted}
     question = search.read(q)
     if question is None:
         return Page([])
-    after = None if cursor is None else _place(cursor)
+    bound_to = msgspec.json.encode([q, wanted])
+    after = None if cursor is None else bookmarked(cursor, bound_to, Place)
     found, rest = await search.find(db, question, wanted, limit, after)
     hidden = await _hidden(db, identity, resources, found)
     texts = await search.texts_of(db, [row for row in found if row.id not in hidden])
     items = [_shown(row, texts[row.id], question) for row in found if row.id in texts]
-    return Page(items, None if rest is None else _cursor(rest))
+    return Page(items, None if rest is None else bookmark(rest, bound_to))
 
 
 def _types(types: str | None) -> list[ResultType]:
@@ -122,23 +123,6 @@ def _shown(row: Found, texts: Texts, question: Question) -> SearchResult:
         marked.pop("contactPoints", None)  # they are among them
     highlights = [Highlight(field, html) for field, html in marked.items() if html]
     return SearchResult(kind, row.id, texts.conversation_id, texts.at, highlights)
-
-
-def _cursor(place: Place) -> str:
-    return urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()
-
-
-def _place(cursor: str) -> Place:
-    try:
-        packed = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        place = msgspec.json.decode(packed, type=Place)
-        if not 0 <= place.bucket < 2**31 or (place.at is None) != (place.id is None):
-            raise ValueError
-        if place.at is not None and place.at.tzinfo is None:
-            raise ValueError
-    except (ValueError, msgspec.MsgspecError):
-        raise Invalid({"cursor": "is not the nextCursor of a search"}) from None
-    return place
 
 
 routes = Router("/", tags=["search"], route_handlers=[find])

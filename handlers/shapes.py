@@ -1,15 +1,16 @@
 """Request bodies: derived from a resource's view, bounded by its columns, and read so that every mistake is named."""
 
-from collections.abc import Callable, Collection, Iterator
-from datetime import datetime
+import re
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Integer, Numeric
+from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, Numeric, Table
 from sqlalchemy import inspect as mapping_of
 
+from comms import reading
 from comms.errors import Invalid
 from models.base import Base, View
 
@@ -23,35 +24,10 @@ BATCH = 500
 
 
 def read(shape: type[S], sent: Any) -> S:
-    """``sent`` (decoded JSON) as a ``shape``; raises ``Invalid`` naming every unknown, read-only or wrong field."""
-    if not isinstance(sent, dict):
-        raise Invalid({"": "the body must be a JSON object"})
-    fields = {field.encode_name: field for field in msgspec.structs.fields(shape)}
-    fixed: frozenset[str] = getattr(shape, "read_only", frozenset())
-    if getattr(shape, "row_by_row", False):
+    """A request's body as the ``shape`` that its handler declares; raises ``Invalid`` naming all that is wrong."""
+    if getattr(shape, "row_by_row", False) and isinstance(sent, dict):
         return shape(items=_rows(sent))
-    errors: dict[str, str] = {}
-    values: dict[str, Any] = {}
-    for name, value in sent.items():
-        if name not in fields:
-            errors[name] = "is read-only" if name in fixed else "is not a field here"
-            continue
-        try:
-            refuse_unstorable(value)
-            refuse_float_money(fields[name].type, value)
-            converted = msgspec.convert(value, fields[name].type, strict=True)
-            if isinstance(converted, datetime) and converted.tzinfo is None:
-                raise ValueError("needs a time zone, such as 2026-01-31T12:00:00Z")
-            values[fields[name].name] = _lawful(fields[name].type, converted)
-        except msgspec.ValidationError as error:
-            reason, _, place = str(error).partition(" - at `$")
-            errors[name + place.rstrip("`")] = reason
-        except ValueError as error:
-            errors[name] = str(error)
-    errors |= {name: "is required" for name, field in fields.items() if field.required and name not in sent}
-    if errors:
-        raise Invalid(errors)
-    return shape(**values)
+    return reading.read(shape, sent)
 
 
 def _rows(sent: dict[str, Any]) -> list[Any]:
@@ -120,51 +96,6 @@ def column_of(table: type[Base], name: str) -> Column[Any] | None:
     return found if isinstance(found, Column) else None
 
 
-def refuse_unstorable(value: Any) -> None:
-    """``ValueError`` when PostgreSQL could not keep this value: NUL, or half of a surrogate pair."""
-    for text in _texts(value):
-        if "\x00" in text:
-            raise ValueError("must not contain NUL")
-        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise ValueError("must be Unicode text")
-
-
-def refuse_float_money(annotation: Any, value: Any) -> None:
-    """``ValueError`` when a decimal came as a binary fraction, in which cents get lost."""
-    match value:
-        case float():
-            if Decimal in _options(annotation):
-                raise ValueError('must be a decimal string, such as "12.50", or a whole number')
-        case list():
-            for option in _options(annotation):
-                for inner in value if get_origin(option) is list else ():
-                    refuse_float_money(get_args(option)[0], inner)
-        case dict():
-            for option in _options(annotation):
-                is_struct = isinstance(option, type) and issubclass(option, msgspec.Struct)
-                for field in msgspec.structs.fields(option) if is_struct else ():
-                    refuse_float_money(field.type, value.get(field.encode_name))
-
-
-def _options(annotation: Any) -> tuple[Any, ...]:
-    """What a value may be, without what ``Annotated`` says of it."""
-    kind = plain(annotation)
-    return tuple(plain(option) for option in get_args(kind)) if get_origin(kind) in (Union, UnionType) else (kind,)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case dict():
-            for key, inner in value.items():
-                yield key
-                yield from _texts(inner)
-        case list():
-            for inner in value:
-                yield from _texts(inner)
-
-
 def _shape(view: type[View], name: str, fields: list[tuple[str, Any, Any]]) -> type[msgspec.Struct]:
     known = frozenset(field.encode_name for field in msgspec.structs.fields(view))
     return msgspec.defstruct(
@@ -196,22 +127,52 @@ def msgspec_camel(name: str) -> str:
     return first + "".join(other.title() for other in others)
 
 
+class Limits(NamedTuple):
+    """What the CHECKs of a table say of one column by itself."""
+
+    ge: int | None = None
+    gt: int | None = None
+    le: int | None = None
+    pattern: str | None = None
+
+
+def limits_of(column: Column[Any]) -> Limits:
+    """The limits of a column's values, where a CHECK states them plainly; the others only PostgreSQL knows."""
+    number, name = r"(-?\d+)", column.name
+    limits = Limits()
+    for constraint in column.table.constraints if isinstance(column.table, Table) else ():
+        law = str(constraint.sqltext) if isinstance(constraint, CheckConstraint) else ""
+        if found := re.fullmatch(rf"{name} BETWEEN {number} AND {number}", law):
+            limits = limits._replace(ge=int(found[1]), le=int(found[2]))
+        elif found := re.fullmatch(rf"{name} (>=|>) {number}(?: AND \(.+\))?", law):
+            least = int(found[2])
+            limits = limits._replace(ge=least) if found[1] == ">=" else limits._replace(gt=least)
+        elif found := re.fullmatch(rf"{name} ~ '([^']+)'", law):
+            limits = limits._replace(pattern=found[1])
+    return limits
+
+
 def _bounded(table: type[Base], field: msgspec.structs.FieldInfo) -> Any:
     """The field's type with its column's limits, so that the API refuses by name what the table would not keep."""
     column = column_of(table, field.name)
+    limits = Limits() if column is None else limits_of(column)
     most = LONG_TEXT if field.name in LONG else SHORT_TEXT
 
     def bound(kind: Any) -> Any:
+        if get_origin(kind) is Annotated:
+            parts: Any = get_args(kind)
+            return Annotated[(bound(parts[0]), *parts[1:])]
         if kind is str:
             law = getattr(column.type, "normalise", None) if column is not None else None
-            return Annotated[str, msgspec.Meta(max_length=most, extra={"law": law} if law else None)]
-        if kind is datetime:
-            return Annotated[datetime, msgspec.Meta(tz=True)]
+            pattern = None if law else limits.pattern  # of what the law makes of it
+            return Annotated[str, msgspec.Meta(max_length=most, pattern=pattern, extra={"law": law} if law else None)]
         if kind is int and column is not None and isinstance(column.type, Integer):
-            bits = 63 if isinstance(column.type, BigInteger) else 31
-            return Annotated[int, msgspec.Meta(ge=-(2**bits), le=2**bits - 1)]
+            size = 2 ** (63 if isinstance(column.type, BigInteger) else 31)
+            least = -size if limits.ge is None else limits.ge
+            least = least if limits.gt is None else limits.gt + 1
+            return Annotated[int, msgspec.Meta(ge=least, le=size - 1 if limits.le is None else limits.le)]
         if kind is Decimal and column is not None and isinstance(column.type, Numeric):
-            return Annotated[Decimal, msgspec.Meta(extra={"law": _money(column.type)})]
+            return Annotated[Decimal, msgspec.Meta(extra={"law": _money(column.type, limits)})]
         if get_origin(kind) is list:
             inner: Any = bound(get_args(kind)[0])
             return Annotated[list[inner], msgspec.Meta(max_length=MANY)]
@@ -223,28 +184,21 @@ def _bounded(table: type[Base], field: msgspec.structs.FieldInfo) -> Any:
     return bound(kind)
 
 
-def _money(column: Numeric[Any]) -> Callable[[Decimal], Decimal]:
+def _money(column: Numeric[Any], limits: Limits) -> Callable[[Decimal], Decimal]:
     scale = column.scale or 0
     largest = Decimal(10) ** ((column.precision or 14) - scale)
 
     def law(value: Decimal) -> Decimal:
         if not value.is_finite() or abs(value) >= largest:
             raise ValueError(f"must be a number below {largest:f}")
+        if limits.ge is not None and value < limits.ge:
+            raise ValueError(f"must be at least {limits.ge}")
+        if limits.gt is not None and value <= limits.gt:
+            raise ValueError(f"must be more than {limits.gt}")
+        if limits.le is not None and value > limits.le:
+            raise ValueError(f"must be at most {limits.le}")
         if value != value.quantize(Decimal(1).scaleb(-scale)):
             raise ValueError(f"must have at most {scale} decimals")
         return value
 
     return law
-
-
-def _lawful(annotation: Any, value: Any) -> Any:
-    """``value`` as its column type normalises it; ``ValueError`` says what is wrong with it."""
-    if value is None:
-        return None
-    for option in (annotation, *get_args(annotation)):
-        if get_origin(option) is Annotated:
-            for meta in get_args(option)[1:]:
-                law = (meta.extra or {}).get("law") if isinstance(meta, msgspec.Meta) else None
-                if law is not None:
-                    return law(value)
-    return value

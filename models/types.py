@@ -146,6 +146,22 @@ class Currency(_Normalised):
         return code
 
 
+_SMALL = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+
+
+def address_key(kind: str, value: str) -> str:
+    """What all ways to write an address of this kind have in common: an e-mail address in small letters."""
+    return value.translate(_SMALL) if kind == "email" else value
+
+
+def address_key_sql(kind: str, value: str) -> str:
+    """The same in SQL. The letters of ASCII only, so that it is the same in every database and in Python.
+
+    Row security keeps it from being used with an index: as ``comms_web``, compare with what ``address_key`` has made.
+    """
+    return f"CASE {kind} WHEN 'email'::text THEN lower(({value} COLLATE \"C\")) ELSE {value} END"
+
+
 def is_currency(column: str) -> CheckConstraint:
     """The column holds a currency's code, whoever writes it."""
     return CheckConstraint(f"{column} ~ '^[A-Z]{{3}}$'", name=f"{column}_code")

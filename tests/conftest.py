@@ -82,8 +82,11 @@ class Ground:
         await self._desk.reset()
         return self._desk
 
-    async def empty(self) -> None:
-        """No table has a row, and nobody is at work: whoever a test has left behind is sent away."""
+    async def empty(self, *, is_served: bool) -> None:
+        """No table has a row, and nobody is at work: whoever a test has left behind is sent away.
+
+        Where the program was at work, every update has said what it has changed.
+        """
         if self._desk is not None and not self._desk.is_closed():
             await self._desk.reset()
         # A connection of its own: whoever changes the role of a session makes PostgreSQL forget every plan of it.
@@ -96,8 +99,10 @@ class Ground:
             # The names are the catalogue's own.
             self._find_rows = " UNION ALL ".join(f"SELECT '{n}' AS name WHERE EXISTS (SELECT FROM {n})" for n in tables)
         written = await self._broom.fetch(self._find_rows)
+        untold = [row["event"] for row in await self._broom.fetch(UNTOLD)] if is_served else []
         if written:
             await self._broom.execute(";".join(f"DELETE FROM {row['name']}" for row in written))
+        assert not untold, f"these events do not say what has changed: {untold}"
 
     async def close(self) -> None:
         for connection in (self._desk, self._broom):
@@ -142,9 +147,10 @@ async def ground(
         async with _ground(postgres, is_shared=False) as ground:
             yield ground
         return
-    ground = served_ground if "service" in request.fixturenames else other_ground
+    is_served = "service" in request.fixturenames
+    ground = served_ground if is_served else other_ground
     yield ground
-    await ground.empty()
+    await ground.empty(is_served=is_served)
 
 
 @pytest.fixture
@@ -171,6 +177,7 @@ SELECT count(CASE WHEN application_name <> $1 THEN pg_terminate_backend(pid) ELS
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 AND (application_name <> $1 OR state <> 'idle')
 """
+UNTOLD = "SELECT DISTINCT event FROM events WHERE event LIKE '%.updated' AND changes IS NULL"
 TABLES = """
 SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
 WHERE schemaname IN ('public', 'jobs') AND tablename <> 'alembic_version'

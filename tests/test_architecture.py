@@ -1,6 +1,7 @@
 """The rules of the house that a newcomer could break without noticing."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,9 @@ ALLOWED = {
     "handlers": {"handlers", "comms", "models"},
 }
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "util.py", "misc.py"}
-FORBIDDEN_SUFFIXES = ("Manager", "Helper", "Util", "Utils", "Processor", "Handler")
+FORBIDDEN_SUFFIXES = ("Manager", "Helper", "Service", "Util", "Utils", "Processor", "Handler")
+# The service is the process itself, as `comms serve` and every operator call it: not a layer in front of something.
+EXCEPTED = {("comms/service.py", "Service")}
 
 
 @cache
@@ -91,32 +94,44 @@ def test_only_the_database_module_and_the_groups_commit() -> None:
     assert not _breaches(others, commits)
 
 
-DOMAINS = [
-    ROOT / "handlers" / f"{name}.py"
-    for name in (
-        "access",
-        "business",
-        "connections",
-        "core",
-        "events",
-        "finance",
-        "health",
-        "live",
-        "me",
-        "members",
-        "sessions",
-    )
-]
+HANDLERS = ROOT / "handlers"
+# What all domains are made of; whatever else is in the folder is a domain, and new ones are without being named.
+MACHINERY = {
+    "app",
+    "batches",
+    "conflicts",
+    "given",
+    "guards",
+    "idempotency",
+    "listing",
+    "methods",
+    "openapi",
+    "preconditions",
+    "problems",
+    "resource",
+    "shapes",
+    "signatures",
+}
+
+
+def _domain(path: Path) -> str:
+    return path.relative_to(HANDLERS).parts[0].removesuffix(".py")
+
+
+DOMAINS = [path for path in MODULES if HANDLERS in path.parents and _domain(path) not in MACHINERY | {"__init__"}]
 
 
 def test_handlers_of_a_domain_do_not_know_those_of_another() -> None:
-    others = {f"handlers.{other.stem}" for other in DOMAINS} | {
-        "handlers.communications",
-        "handlers.crm",
-        "handlers.marketing",
-        "handlers.webhooks",
-    }
-    assert not _breaches(DOMAINS, lambda path: others & set(_imports(path)))
+    domains = {_domain(path) for path in DOMAINS}
+    assert {"agents", "communications", "crm", "live", "marketing", "orchestration", "search", "webhooks"} <= domains
+    assert all((HANDLERS / f"{name}.py").is_file() or (HANDLERS / name).is_dir() for name in MACHINERY)
+
+    def others(path: Path) -> set[str]:
+        ours = [name.split(".")[1] for name in _imports(path) if name.startswith("handlers.")]
+        return set(ours) & domains - {_domain(path)}
+
+    machinery = [path for path in MODULES if HANDLERS in path.parents and _domain(path) in MACHINERY - {"app"}]
+    assert not _breaches([*DOMAINS, *machinery], others)
 
 
 def test_nothing_in_models_awaits() -> None:
@@ -146,7 +161,8 @@ def test_a_module_is_a_screenful_or_a_few() -> None:
 def test_names_say_what_a_thing_is() -> None:
     def named_badly(path: Path) -> list[str]:
         classes = [node.name for node in _nodes(path) if isinstance(node, ast.ClassDef)]
-        return [path.name] * (path.name in FORBIDDEN_NAMES) + [n for n in classes if n.endswith(FORBIDDEN_SUFFIXES)]
+        badly = [name for name in classes if name.endswith(FORBIDDEN_SUFFIXES) and (_name(path), name) not in EXCEPTED]
+        return [path.name] * (path.name in FORBIDDEN_NAMES) + badly
 
     assert not _breaches(MODULES, named_badly)
 
@@ -173,3 +189,19 @@ def test_no_registry_address_and_no_path_of_this_machine_is_in_the_tree() -> Non
 def test_importing_the_webhook_path_is_quick() -> None:
     heavy = "import sys, comms.arrivals; sys.exit(any(m in sys.modules for m in ('litestar', 'signalwire')))"
     assert subprocess.run([sys.executable, "-c", heavy], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_readme_has_a_place_for_every_module_of_the_trade() -> None:
+    table = (ROOT / "README.md").read_text().partition("## Map of the code")[2].partition("\n## ")[0]
+    table = "\n".join(line for line in table.splitlines() if line.startswith("|"))
+    named = {part.removeprefix("comms/").rstrip("/") for part in re.findall(r"`([a-z_/]+(?:\.py|/))`", table)}
+    there = {
+        path.name for path in (ROOT / "comms").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    there -= {"__init__.py"}
+    assert not there - named, "README's map of the code does not say what these are for"
+    assert (
+        not {name for name in named if name.endswith(".py")}
+        - there
+        - {path.name for path in MODULES if _layer(path) != "comms"}
+    ), "README's map of the code names what is not there"

@@ -15,7 +15,7 @@ from sqlalchemy import or_, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.agents import documents
+from comms import reading
 from comms.agents.states import tell
 from comms.credentials import Identity
 from comms.errors import Conflict, Invalid, Missing
@@ -115,7 +115,7 @@ async def install_pack(db: AsyncSession, asker: Identity, pack_id: uuid.UUID) ->
             is_custom=False,
             created_by=asker.user_id,
         )
-        for item in documents.read_all(PackedAgent, pack.agent_templates, "agentTemplates")
+        for item in reading.read_all(PackedAgent, pack.agent_templates, "agentTemplates")
     ]
     db.add_all(agents)
     await tell(db, "installed", pack, AgentPackView, workspace_id=asker.workspace_id)
@@ -142,8 +142,8 @@ def check_packed(values: Mapping[str, Any]) -> dict[str, Any]:
         sent = values["agent_templates"]
         if len(sent) > MOST_AGENTS:
             raise Invalid({"agentTemplates": f"must be {MOST_AGENTS} agents at most"})
-        packed = documents.read_all(PackedAgent, sent, "agentTemplates")
-        checked["agent_templates"] = [documents.written(item) for item in packed]
+        packed = reading.read_all(PackedAgent, sent, "agentTemplates")
+        checked["agent_templates"] = [reading.written(item) for item in packed]
     return checked
 
 

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.agents import documents
+from comms import reading
 from comms.errors import Invalid
 from models.base import new_id
 from models.orchestration import AgentMessage
@@ -27,7 +27,7 @@ async def write(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, 
     """The message is pending, in the thread of the one it answers or first of its own."""
     if values.get("to_agent_id") is None and values.get("team_id") is None:
         raise Invalid({"toAgentId": "is required unless teamId is given"})
-    content = documents.written(documents.read(Content, values.get("content", {}), "content"))
+    content = reading.written(reading.read(Content, values.get("content", {}), "content"))
     row = AgentMessage(workspace_id=workspace_id, id=new_id(), **{**values, "content": content})
     row.thread_id = row.id
     if row.parent_message_id is not None:

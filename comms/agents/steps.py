@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from comms.agents import documents
+from comms import reading
 from comms.errors import Invalid
 from models.types import Cron, TimeZone
 
@@ -71,7 +71,7 @@ Edge = tuple[int, int, str]
 
 def read_trigger(trigger_type: str, config: Any) -> dict[str, Any]:
     """``triggerConfig`` as it is kept; raises ``Invalid``."""
-    trigger = documents.read(_TRIGGERS[trigger_type], config, "triggerConfig")
+    trigger = reading.read(_TRIGGERS[trigger_type], config, "triggerConfig")
     if isinstance(trigger, OnSchedule):
         errors = {}
         try:
@@ -84,14 +84,14 @@ def read_trigger(trigger_type: str, config: Any) -> dict[str, Any]:
             errors["triggerConfig.timezone"] = str(error)
         if errors:
             raise Invalid(errors)
-    return documents.written(trigger)
+    return reading.written(trigger)
 
 
 def read_steps(sent: Sequence[Any]) -> list[Step]:
     """The steps: their ids unique, what they refer to there, and none waiting for itself; raises ``Invalid``."""
     if len(sent) > MOST_STEPS:
         raise Invalid({"steps": f"must be {MOST_STEPS} at most"})
-    steps = documents.read_all(Step, sent, "steps")
+    steps = reading.read_all(Step, sent, "steps")
     places: dict[str, int] = {}
     errors: dict[str, str] = {}
     for position, step in enumerate(steps):
@@ -114,7 +114,7 @@ def read_steps(sent: Sequence[Any]) -> list[Step]:
 
 def first_of(steps: Sequence[Mapping[str, Any]]) -> int:
     """The position of the step to begin with: the first that comes after no other."""
-    read = documents.read_all(Step, steps, "steps")
+    read = reading.read_all(Step, steps, "steps")
     places = {step.id: position for position, step in enumerate(read)}
     later = set()
     for position, step in enumerate(read):

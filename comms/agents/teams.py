@@ -184,6 +184,7 @@ async def reorder(
     there = set(await db.scalars(select(AgentTeamMember.id).where(*of_team)))
     if len(member_ids) != len(there) or set(member_ids) != there:
         raise Invalid({"memberIds": f"must name each of the team's {len(there)} members once"})
+    before = {row.id: _member_shown(row) for row in await db.scalars(select(AgentTeamMember).where(*of_team))}
     place = func.array_position(array(list(member_ids), type_=Uuid), AgentTeamMember.id)
     changed = (
         set(
@@ -208,9 +209,12 @@ async def reorder(
     ).all()
     for row in rows:
         if row.id in changed:
-            view = msgspec.convert(row, AgentTeamMemberView, from_attributes=True)
-            events.record(db, "agent_team_member.updated", row, view)
+            events.record(db, "agent_team_member.updated", row, _member_shown(row), before=before[row.id])
     return list(rows)
+
+
+def _member_shown(row: AgentTeamMember) -> AgentTeamMemberView:
+    return msgspec.convert(row, AgentTeamMemberView, from_attributes=True)
 
 
 async def _held(db: AsyncSession, workspace_id: uuid.UUID, team_id: uuid.UUID) -> AgentTeam | None:

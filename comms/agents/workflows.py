@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.agents import documents, states
+from comms import reading
+from comms.agents import states
 from comms.agents.clock import next_run
 from comms.agents.steps import Step, read_steps, read_trigger
 from comms.errors import Conflict, Invalid
@@ -61,7 +62,7 @@ async def _check(db: AsyncSession, row: AgentWorkflow) -> None:
     try:
         steps = read_steps(row.steps)
         await _expect_agents(db, row.workspace_id, steps)
-        row.steps = [documents.written(step) for step in steps]
+        row.steps = [reading.written(step) for step in steps]
     except Invalid as error:
         errors |= error.errors
     if errors:

@@ -14,6 +14,7 @@ from comms.arrivals.keeping import COUNTED, messages_of
 from comms.arrivals.passage import Arrival, Passage, Received
 from comms.events import NUMBERS, Told, encode
 from models.base import new_id
+from models.types import address_key_sql
 
 # ``held`` carries everything on, and the kept are looked up by a hashed subplan (that is what IS TRUE is for): joins
 # between the parts of a statement are planned for one row and would be quadratic.
@@ -23,7 +24,8 @@ WITH held AS MATERIALIZED (
     FROM {incoming(told_1="text", told_2="text", told_3="text", told_4="text")}
     JOIN workspace_phone_numbers n
         ON n.workspace_id = i.workspace_id AND n.phone_number = i.line AND n.status <> 'released'
-    JOIN contact_points p ON p.workspace_id = i.workspace_id AND p.kind = i.kind AND p.value = i.address
+    JOIN contact_points p ON p.workspace_id = i.workspace_id AND p.kind = i.kind
+        AND p.value_key = {address_key_sql("i.kind", "i.address")}
     JOIN conversations c ON c.workspace_id = i.workspace_id AND c.contact_id = p.contact_id
         AND c.channel = i.channel AND c.status = 'active'
     ORDER BY c.workspace_id, c.id, i.ord

@@ -13,6 +13,7 @@ from comms.consent.keywords import said_in
 from comms.events import Fact, Told, tell
 from comms.providers.base import AddressKind, Channel
 from models.base import new_id
+from models.types import address_key_sql
 
 
 async def receive(db: Any, arrivals: Sequence[Arrival]) -> tuple[list[Received], Told]:
@@ -55,7 +56,8 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text
     WITH ORDINALITY AS i (workspace_id, line, kind, address, channel, provider, identity, at, ord)
 LEFT JOIN LATERAL (
     SELECT q.contact_id FROM contact_points q
-    WHERE q.workspace_id = i.workspace_id AND q.kind = i.kind AND q.value = i.address LIMIT 1
+    WHERE q.workspace_id = i.workspace_id AND q.kind = i.kind
+            AND q.value_key = {address_key_sql("i.kind", "i.address")} LIMIT 1
 ) p ON true
 LEFT JOIN LATERAL ({threads.TAKES_THE_MESSAGE}) c ON true
 ORDER BY i.ord

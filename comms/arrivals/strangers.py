@@ -17,6 +17,7 @@ from comms.arrivals.keeping import messages_of
 from comms.arrivals.passage import Arrival, Passage, Received
 from comms.events import NUMBERS, Told
 from models.base import new_id
+from models.types import address_key_sql
 
 _FURTHER = {
     "contact_id": "uuid",
@@ -32,23 +33,25 @@ _FURTHER = {
     "message_2": "text",
 }
 
+_KEY = address_key_sql("i.kind", "i.address")
+
 # Messages are inserted without ON CONFLICT, after the points have been won: should there be one with the same id after
 # all, nothing of the group is kept, and the story takes it.
 _RECEIVE = f"""
 WITH new AS MATERIALIZED (
-    SELECT DISTINCT ON (i.workspace_id, i.kind, i.address) i.*, n.id AS number_id
+    SELECT DISTINCT ON (i.workspace_id, i.kind, {_KEY}) i.*, n.id AS number_id
     FROM {incoming(**_FURTHER)}
     JOIN workspace_phone_numbers n
         ON n.workspace_id = i.workspace_id AND n.phone_number = i.line AND n.status <> 'released'
     WHERE NOT EXISTS (SELECT FROM conversation_messages m WHERE m.workspace_id = i.workspace_id
         AND m.provider = i.provider AND m.provider_message_id = i.identity)
-    ORDER BY i.workspace_id, i.kind, i.address, i.ord
+    ORDER BY i.workspace_id, i.kind, {_KEY}, i.ord
 ),
 won AS (
     INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, is_primary, created_at, updated_at)
     SELECT workspace_id, point_id, contact_id, kind, address, true, at, at
-    FROM new ORDER BY workspace_id, kind, address
-    ON CONFLICT (workspace_id, kind, value) DO NOTHING
+    FROM new i ORDER BY workspace_id, kind, {_KEY}
+    ON CONFLICT (workspace_id, kind, value_key) DO NOTHING
     RETURNING contact_id
 ),
 met AS MATERIALIZED (SELECT * FROM new WHERE (contact_id IN (SELECT contact_id FROM won)) IS TRUE),

@@ -70,7 +70,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 _FIND = """
 SELECT c.id AS consent_id, c.entry_id, c.state, c.source, c.since, c.sender, w.settings,
     (SELECT k.timezone FROM contact_points p JOIN contacts k ON k.workspace_id = p.workspace_id AND k.id = p.contact_id
-        WHERE p.workspace_id = i.workspace_id AND p.value = i.address
+        WHERE p.workspace_id = i.workspace_id AND p.value_key = i.address
             AND p.kind = CASE WHEN i.address LIKE '%@%' THEN 'email' ELSE 'phone' END) AS timezone,
     (SELECT r.created_at FROM opt_out_reviews r
         WHERE r.workspace_id = i.workspace_id AND r.address = i.address AND r.state = 'open'

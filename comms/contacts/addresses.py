@@ -10,7 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
-from comms.contacts.claims import Claim, claim, owners
+from comms.contacts import telling
+from comms.contacts.claims import Claim, claim, found_by, owners
 from comms.errors import Conflict, Invalid, Refused
 from models.base import new_id, now
 from models.crm import Contact, ContactPoint, ContactView
@@ -56,40 +57,49 @@ async def create_all(
     """
     contacts = [Contact(workspace_id=workspace_id, id=new_id(), **values) for values in many]
     own = {contact.id: [(kind, getattr(contact, kind)) for kind in PRIMARY] for contact in contacts}
-    own = {row_id: [address for address in addresses if address[1] is not None] for row_id, addresses in own.items()}
-    taken = await owners(db, workspace_id, [address for addresses in own.values() for address in addresses])
+    own = {row_id: [point for point in points if point[1] is not None] for row_id, points in own.items()}
+    taken = await owners(db, workspace_id, [found_by(*point) for points in own.values() for point in points])
     outcome: list[Contact | AddressTaken] = []
     claims = []
     for contact in contacts:
-        there = next((address for address in own[contact.id] if address in taken), None)
+        there = next((point for point in own[contact.id] if found_by(*point) in taken), None)
         if there is not None:
-            outcome.append(AddressTaken(*there, taken[there]))
+            outcome.append(AddressTaken(*there, taken[found_by(*there)]))
             continue
-        taken |= dict.fromkeys(own[contact.id], contact.id)
-        claims += [Claim(contact.id, *address) for address in own[contact.id]]
+        mine = [Claim(contact.id, *point) for point in own[contact.id]]
+        taken |= {one.address: contact.id for one in mine}
+        claims += mine
         outcome.append(contact)
     await _win(db, workspace_id, claims)
     db.add_all(contact for contact in outcome if isinstance(contact, Contact))
     await db.flush()
+    if claims:
+        points = await telling.points_of(db, workspace_id, {one.contact_id for one in claims})
+        telling.tell_points(db, workspace_id, {}, points)
     return outcome
 
 
 async def change(db: AsyncSession, contact: Contact, values: Mapping[str, Any]) -> None:
     """The contact has the new values, and is found by its new addresses instead of its old ones."""
-    for kind in PRIMARY:
-        if kind in values and values[kind] != getattr(contact, kind):
-            await _make_primary(db, contact, kind, values[kind])
+    moved = [kind for kind in PRIMARY if kind in values and values[kind] != getattr(contact, kind)]
+    before = await telling.points_of(db, contact.workspace_id, [contact.id]) if moved else {}
+    for kind in moved:
+        await _make_primary(db, contact, kind, values[kind])
     for name, value in values.items():
         setattr(contact, name, value)
     await db.flush()
+    if moved:
+        after = await telling.points_of(db, contact.workspace_id, [contact.id])
+        telling.tell_points(db, contact.workspace_id, before, after)
 
 
 async def _make_primary(db: AsyncSession, contact: Contact, kind: str, value: str | None) -> None:
     """``value`` is the contact's primary address of its kind; the one before it is free for others again."""
     own = (ContactPoint.workspace_id == contact.workspace_id, ContactPoint.contact_id == contact.id)
+    key = None if value is None else found_by(kind, value)[1]
     await db.execute(
         delete(ContactPoint).where(
-            *own, ContactPoint.kind == kind, ContactPoint.is_primary, ContactPoint.value.is_distinct_from(value)
+            *own, ContactPoint.kind == kind, ContactPoint.is_primary, ContactPoint.value_key.is_distinct_from(key)
         )
     )
     if value is None:
@@ -108,15 +118,16 @@ async def _make_primary(db: AsyncSession, contact: Contact, kind: str, value: st
             updated_at=at,
         )
         .on_conflict_do_update(
-            index_elements=["workspace_id", "kind", "value"],
-            set_={"is_primary": True, "updated_at": at},
+            index_elements=["workspace_id", "kind", "value_key"],
+            set_={"value": value, "is_primary": True, "updated_at": at},
             where=ContactPoint.contact_id == contact.id,
         )
         .returning(ContactPoint.id)
     )
     if await db.scalar(claimed) is None:
-        there = await owners(db, contact.workspace_id, [(kind, value)])
-        raise AddressTaken(kind, value, there.get((kind, value)))
+        address = found_by(kind, value)
+        there = await owners(db, contact.workspace_id, [address])
+        raise AddressTaken(kind, value, there.get(address))
 
 
 async def add_points(
@@ -159,7 +170,7 @@ def _wanted(values: Mapping[str, Any], contacts: Mapping[uuid.UUID, Contact]) ->
 
 def _refusal(one: Claim, there: uuid.UUID) -> Conflict:
     if there != one.contact_id:
-        return AddressTaken(*one.address, there)
+        return AddressTaken(one.kind, one.value, there)
     return Conflict(f"this contact already has the {one.kind} {one.value}", conflicting_id=there)
 
 
@@ -178,7 +189,7 @@ async def _win(db: AsyncSession, workspace_id: uuid.UUID, claims: Sequence[Claim
     lost = next((one for one in claims if one.id not in won), None)
     if lost is not None:
         there = await owners(db, workspace_id, [lost.address])
-        raise AddressTaken(*lost.address, there.get(lost.address))
+        raise AddressTaken(lost.kind, lost.value, there.get(lost.address))
 
 
 async def _follow_all(

@@ -8,9 +8,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.base import new_id, now
+from models.types import address_key
 
 Address = tuple[str, str]
-"""The kind and the value, as the table keeps it."""
+"""The kind and what an address of it is found by, however it is written."""
+
+
+def found_by(kind: str, value: str) -> Address:
+    """The address that this value is one way to write."""
+    return (kind, address_key(kind, value))
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -24,14 +30,14 @@ class Claim(msgspec.Struct, frozen=True):
 
     @property
     def address(self) -> Address:
-        return (self.kind, self.value)
+        return found_by(self.kind, self.value)
 
 
 _OWNERS = text(
     """
-    SELECT p.kind, p.value, p.contact_id
-    FROM unnest(CAST(:kinds AS text[]), CAST(:values AS text[])) AS i (kind, value)
-    JOIN contact_points p ON p.workspace_id = :workspace AND p.kind = i.kind AND p.value = i.value
+    SELECT p.kind, p.value_key, p.contact_id
+    FROM unnest(CAST(:kinds AS text[]), CAST(:keys AS text[])) AS i (kind, key)
+    JOIN contact_points p ON p.workspace_id = :workspace AND p.kind = i.kind AND p.value_key = i.key
     """
 )
 
@@ -44,9 +50,9 @@ _CLAIM = text(
             AND q.kind = p.kind AND q.is_primary
     ), :at, :at
     FROM jsonb_to_recordset(CAST(:points AS jsonb))
-        AS p (id uuid, contact_id uuid, kind text, value text, label text, is_first boolean)
-    ORDER BY p.kind, p.value
-    ON CONFLICT (workspace_id, kind, value) DO NOTHING
+        AS p (id uuid, contact_id uuid, kind text, value text, key text, label text, is_first boolean)
+    ORDER BY p.kind, p.key COLLATE "C"
+    ON CONFLICT (workspace_id, kind, value_key) DO NOTHING
     RETURNING id
     """
 )
@@ -57,9 +63,9 @@ async def owners(db: AsyncSession, workspace_id: uuid.UUID, addresses: Iterable[
     asked = list(addresses)
     if not asked:
         return {}
-    kinds, values = [kind for kind, _ in asked], [value for _, value in asked]
-    found = await db.execute(_OWNERS, {"workspace": workspace_id, "kinds": kinds, "values": values})
-    return {(row.kind, row.value): row.contact_id for row in found}
+    kinds, keys = [kind for kind, _ in asked], [key for _, key in asked]
+    found = await db.execute(_OWNERS, {"workspace": workspace_id, "kinds": kinds, "keys": keys})
+    return {(row.kind, row.value_key): row.contact_id for row in found}
 
 
 async def claim(db: AsyncSession, workspace_id: uuid.UUID, claims: Sequence[Claim]) -> set[uuid.UUID]:
@@ -74,6 +80,6 @@ async def claim(db: AsyncSession, workspace_id: uuid.UUID, claims: Sequence[Clai
     for one in claims:
         is_first = (one.contact_id, one.kind) not in seen
         seen.add((one.contact_id, one.kind))
-        rows.append(msgspec.structs.asdict(one) | {"is_first": is_first})
+        rows.append(msgspec.structs.asdict(one) | {"key": one.address[1], "is_first": is_first})
     points = msgspec.json.encode(rows).decode()
     return set(await db.scalars(_CLAIM, {"workspace": workspace_id, "points": points, "at": now()}))

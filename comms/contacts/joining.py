@@ -5,14 +5,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import events
 from comms.contacts.references import Pair
-from models.communications import Conversation, ConversationView
+from models.communications import Conversation
 
 _RIVALS = text(
     """
@@ -138,19 +136,6 @@ async def part(db: AsyncSession, pair: Pair, joined: Iterable[dict[str, Any]]) -
         times = {"from_at": _time(before), "into_at": _time(into)}
         await db.execute(_RETURN, keys | times | {"into_id": into["id"], "count": count})
         await db.execute(_REFILL, keys | {"from_at": times["from_at"], "count": count})
-
-
-async def tell(db: AsyncSession, conversation_ids: Iterable[str]) -> None:
-    """``conversation.updated`` is told of each."""
-    rows = await db.scalars(
-        select(Conversation)
-        .where(Conversation.id.in_([uuid.UUID(row_id) for row_id in conversation_ids]))
-        .order_by(Conversation.id)
-        .execution_options(populate_existing=True)
-    )
-    for row in rows:
-        view = msgspec.convert(row, ConversationView, from_attributes=True)
-        events.record(db, "conversation.updated", row, view)
 
 
 def _time(row: dict[str, Any]) -> datetime | None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
-from comms.contacts import fields, joining, references
+from comms.contacts import fields, joining, references, telling
 from comms.contacts.references import Pair
 from comms.credentials import Identity
 from comms.errors import Conflict, Invalid, Missing
@@ -39,6 +39,7 @@ async def merge(db: AsyncSession, member: Identity, contact_id: uuid.UUID, other
     kept, other = await _hold(db, pair)
     before, merged = await fields.snapshot(db, kept), await fields.snapshot(db, other)
     other_view = _shown(other)
+    seen = await _seen(db, pair)
     joined = await joining.join(db, pair)
     moved, removed = await _move_all(db, pair)
     await db.execute(delete(Contact).where(Contact.workspace_id == pair.workspace_id, Contact.id == other_id))
@@ -61,7 +62,7 @@ async def merge(db: AsyncSession, member: Identity, contact_id: uuid.UUID, other
     )
     db.add(row)
     await db.flush()
-    await joining.tell(db, {*moved.get("conversations.contact_id", []), *(entry["into"]["id"] for entry in joined)})
+    await _tell_theirs(db, pair, seen)
     events.record(db, "contact.deleted", other, other_view)
     await _tell(db, kept, view)
     events.record(db, "contact_merge.created", row, _merge_shown(row))
@@ -84,6 +85,7 @@ async def part(db: AsyncSession, member: Identity, contact_id: uuid.UUID, merge_
             f"a merge can be undone for {UNDOABLE.days} days: this one could until {row.expires_at:%Y-%m-%d}"
         )
     view = _shown(kept)
+    seen = await _seen(db, pair)
     try:
         await references.put_back(db, "contacts", [row.merged])
         await _give_back_all(db, pair, row)
@@ -96,8 +98,7 @@ async def part(db: AsyncSession, member: Identity, contact_id: uuid.UUID, merge_
     row.undone_at = pair.at
     await db.flush()
     restored = await db.get_one(Contact, (pair.workspace_id, pair.target), populate_existing=True)
-    touched = {*row.moved.get("conversations.contact_id", []), *(entry["into"]["id"] for entry in row.joined)}
-    await joining.tell(db, touched)
+    await _tell_theirs(db, pair, seen)
     events.record(db, "contact.restored", restored, _shown(restored))
     await _tell(db, kept, view)
     await db.refresh(row)
@@ -178,11 +179,24 @@ async def _give_back_all(db: AsyncSession, pair: Pair, row: ContactMerge) -> Non
     await fields.restore_primary(db, pair, row.moved.get(POINTS, []))
 
 
+async def _seen(db: AsyncSession, pair: Pair) -> tuple[telling.Seen, telling.Seen]:
+    """The conversations and the addresses of both contacts."""
+    both = (pair.source, pair.target)
+    conversations = await telling.conversations_of(db, pair.workspace_id, both)
+    return conversations, await telling.points_of(db, pair.workspace_id, both)
+
+
+async def _tell_theirs(db: AsyncSession, pair: Pair, seen: tuple[telling.Seen, telling.Seen]) -> None:
+    conversations, points = await _seen(db, pair)
+    telling.tell_conversations(db, pair.workspace_id, seen[0], conversations)
+    telling.tell_points(db, pair.workspace_id, seen[1], points)
+
+
 async def _tell(db: AsyncSession, contact: Contact, before: ContactView) -> None:
     await db.refresh(contact)
     after = _shown(contact)
     if after != before:
-        events.record(db, "contact.updated", contact, after)
+        events.record(db, "contact.updated", contact, after, before=before)
 
 
 def _shown(contact: Contact) -> ContactView:

@@ -12,17 +12,17 @@ from comms.providers import read_credentials
 from comms.providers.base import Request
 from comms.settings import Settings
 from comms.simulators.accounts import AccountServer
-from comms.simulators.exchange import Exchange
+from comms.simulators.exchange import Exchange, Reporting
+from comms.simulators.mail_exchange import MailExchange
 from comms.simulators.media import media_server
 from comms.simulators.server import Server
-from comms.simulators.traffic import Reporting
 
 STEP_SECONDS = 0.7
 """Between what the demo's carriers report: long enough to be seen on a screen."""
 
 
 def simulators(made: Demo, settings: Settings) -> Server:
-    """What answers below ``/simulators``: accounts, texts and numbers, and the media of simulated messages."""
+    """What answers below ``/simulators``: accounts, texts, numbers and mail, and the media of simulated messages."""
     secret = made.connection("twilio").secret
     media = media_server(
         secret["accountSid"],
@@ -34,6 +34,7 @@ def simulators(made: Demo, settings: Settings) -> Server:
     accounts = AccountServer(secrets_of, prefix=SIMULATORS, otherwise=media)
     post = poster(made.base_url)
     routes = [route for provider in ("twilio", "signalwire") for route in exchange(made, provider, post).routes]
+    routes += mail_exchange(made, post).routes
     return Server(routes, prefix=SIMULATORS, otherwise=accounts, remember=0)
 
 
@@ -42,6 +43,13 @@ def exchange(made: Demo, provider: str, post: Callable[[Request], Awaitable[int]
     line = made.connection(provider)
     credentials: Any = read_credentials(provider, msgspec.json.encode(line.secret))
     return Exchange(credentials, numbers=[str(line.phone_number)], post=post, reporting=Reporting(seconds=STEP_SECONDS))
+
+
+def mail_exchange(made: Demo, post: Callable[[Request], Awaitable[int]]) -> MailExchange:
+    """The demo's account at SendGrid."""
+    line = made.connection("sendgrid")
+    credentials: Any = read_credentials("sendgrid", msgspec.json.encode(line.secret))
+    return MailExchange(credentials, events_url=f"{made.public_url}/webhooks/sendgrid/{line.id}/events", post=post)
 
 
 def poster(base_url: str) -> Callable[[Request], Awaitable[int]]:

@@ -67,7 +67,7 @@ async def _hire(database: Database, workspace_id: uuid.UUID) -> None:
 async def _refuse_again(db: Any, workspace_id: uuid.UUID) -> None:
     # Held to the end: of two that fill the same workspace at once, the second finds it full.
     await db.execute("SELECT FROM workspaces WHERE id = $1 FOR UPDATE", workspace_id)
-    full = "SELECT true FROM contact_points WHERE workspace_id = $1 AND kind = 'email' AND value = $2"
+    full = "SELECT true FROM contact_points WHERE workspace_id = $1 AND kind = 'email' AND value_key = $2"
     if await db.fetchval(full, workspace_id, FIRST):
         raise CannotRun("this workspace has been filled already: take another --data-dir, or another workspace")
 

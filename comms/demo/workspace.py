@@ -18,7 +18,7 @@ from comms.settings import MediaSettings, ProviderSettings, Settings
 from comms.simulators import sendgrid, wire
 from comms.vault import Vault
 from models.base import now
-from models.communications import Conversation, ConversationMessage, WorkspacePhoneNumber
+from models.communications import Conversation, ConversationMessage, WorkspaceMailAddress, WorkspacePhoneNumber
 from models.core import Workspace, WorkspaceApiKey, WorkspaceMember
 
 SLUG = "demo"
@@ -26,6 +26,7 @@ EMAIL = "owner@demo.example"
 NUMBERS = {"twilio": "+14155550100", "signalwire": "+14155550101"}
 EMAIL_ADDRESS = "support@demo.example"
 CUSTOMER = "+14155550199"
+CORRESPONDENT = "Jane Doe <jane@customer.example>"
 SIMULATORS = "/simulators"
 
 
@@ -165,6 +166,15 @@ async def _begin(db: AsyncSession, vault: Vault) -> Demo:
 
 async def _line(db: AsyncSession, row: WorkspaceApiKey, provider: str, secret: dict[str, Any]) -> DemoConnection:
     if provider not in NUMBERS:
+        db.add(
+            WorkspaceMailAddress(
+                workspace_id=row.workspace_id,
+                connection_id=row.id,
+                address=EMAIL_ADDRESS,
+                friendly_name="Demo Support",
+            )
+        )
+        await db.flush()
         return DemoConnection(row.id, provider, secret, email_address=EMAIL_ADDRESS)
     number = WorkspacePhoneNumber(
         workspace_id=row.workspace_id,

@@ -34,8 +34,7 @@ class Hub:
     """The live side of one process.
 
     Correct without any wake-up: every ``poll_seconds`` the counters of all workspaces that have sockets are compared
-    with what was written. ``on_delivered`` is called with the seconds from hearing of a commit to having written it,
-    ``on_closed`` with the code whenever we close a socket.
+    with what was written. ``on_delivered`` is called with the seconds from hearing of a commit to having written it.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class Hub:
         self._poll_seconds = poll_seconds
         self.wakeups = wakeups or PostgresWakeups(database)
         self.on_delivered: Callable[[float], None] = lambda seconds: None
-        self.on_closed: Callable[[int], None] = lambda code: None
         self._log = Log(database)
         self._rooms: dict[uuid.UUID, Room] = {}
         self._sockets: dict[Socket, asyncio.Task[None]] = {}
@@ -164,7 +162,6 @@ class Hub:
         """The client is told why it has to go."""
         if socket.wire.is_open:
             socket.wire.shut(code, reason)
-            self.on_closed(code)
 
     def leave(self, socket: Socket) -> None:
         """The client is gone."""
@@ -268,7 +265,6 @@ class Hub:
             for wires, data in fanout.shares(room, page):
                 async for slow in fanout.write(wires, data):
                     slow.shut(4409, f"too slow: resync from seq {before}")
-                    self.on_closed(4409)
             more = len(page) == PAGE
             self.on_delivered(room.delivered(more=more))
             if more or room.cursor < room.known:

@@ -11,6 +11,7 @@ BLOCKED = "blocked:"
 """Stands before the address of a remote image; to show it, take it away."""
 
 _DEEPEST = 500
+_MOST_TAGS = 50_000
 _LONGEST_TAG = 2_000  # without its quoted values: the parser compares each attribute with all before it
 
 
@@ -58,8 +59,11 @@ class Cleaned(msgspec.Struct, frozen=True):
     has_remote_images: bool = False
 
 
-def cleaned(html: str) -> Cleaned:
-    """The harmless part of ``html``: no scripts, forms, frames or styles from elsewhere, remote images blocked."""
+def cleaned(html: str, *, load_remote: bool = False) -> Cleaned:
+    """The harmless part of ``html``: no scripts, forms, frames or styles from elsewhere, remote images blocked.
+
+    Unless it is our own, and they are meant: ``load_remote``.
+    """
     if len(html) > MOST_CHARACTERS or _is_tangled(html):
         return Cleaned(None)
     remote = False
@@ -73,7 +77,7 @@ def cleaned(html: str) -> Cleaned:
                 return value
             if scheme in ("http", "https"):
                 remote = True
-                return BLOCKED + value
+                return value if load_remote else BLOCKED + value
             return None
         if attribute == "href" and value.lower().startswith(("data:", "cid:")):
             return None
@@ -100,6 +104,8 @@ _VOID = _names("area base br col embed hr img input link meta param source track
 
 def _is_tangled(html: str) -> bool:
     """Whether a parser would take minutes: tags open within each other by the thousand, or attributes without end."""
+    if html.count("<") > _MOST_TAGS:
+        return True
     depth: dict[str, int] = {}
     total = 0
     for piece in html.split("<")[1:]:

@@ -47,8 +47,9 @@ class Part(msgspec.Struct, frozen=True):
 
     @property
     def content_type(self) -> str:
-        """``type/subtype`` in lower case, as the part claims."""
-        return self.headers.get_content_type()
+        """``type/subtype`` in lower case, as the part claims; a multipart without parts is text."""
+        claimed = self.headers.get_content_type()
+        return "text/plain" if claimed.startswith("multipart/") else claimed
 
 
 def form_parts(file: BinaryIO, boundary: bytes, size: int) -> Iterator[Part]:

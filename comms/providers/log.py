@@ -1,4 +1,4 @@
-"""A provider's own log of messages, and what it does with a number: asked over REST, where webhooks may be lost.
+"""A provider's own log, and what it does with a number: asked over REST, for webhooks may be lost.
 
     https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources
     https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource
@@ -8,6 +8,7 @@ SignalWire's compatibility API repeats both. Its lists are newest first, so whoe
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from email.utils import format_datetime
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
@@ -100,11 +101,8 @@ def messages(account: Account, side: Literal["To", "From"], number: str, after: 
 def messages_in(answer: Answer) -> Page:
     """What its answer shows; raises as ``expect_success`` does, and ``Unclear`` for what is no list."""
     document = _listing(answer, "messages")
-    following = document.get("next_page_uri")
-    # Only the query is taken: the account's token goes to no other place than where we have asked.
-    query = following.partition("?")[2] if isinstance(following, str) else ""
     rows = [_logged(row) for row in document["messages"] if isinstance(row, dict) and _text(row.get("sid"))]
-    return Page(rows, query or None)
+    return Page(rows, _after(document))
 
 
 def media(account: Account, sid: str) -> Call:
@@ -120,6 +118,71 @@ def media_in(answer: Answer, account: Account, sid: str) -> list[MediaItem]:
         for row in rows[:MOST_MEDIA]
         if isinstance(row, dict) and _text(row.get("sid"))
     ]
+
+
+class LoggedCall(msgspec.Struct, frozen=True):
+    """One call of a provider's log; ``direction`` and ``reported`` in its words."""
+
+    sid: str
+    account: str
+    sender: str
+    recipient: str
+    direction: str
+    reported: str
+    at: datetime | None
+    ended_at: datetime | None
+    seconds: str
+    parent_sid: str | None
+
+    def as_webhook(self) -> bytes:
+        """The form that its last status callback would have carried."""
+        fields = {
+            "CallSid": self.sid,
+            "AccountSid": self.account,
+            "From": self.sender,
+            "To": self.recipient,
+            "Direction": self.direction,
+            "CallStatus": self.reported,
+            "CallDuration": self.seconds,
+            **({} if self.parent_sid is None else {"ParentCallSid": self.parent_sid}),
+            **({} if self.ended_at is None else {"Timestamp": format_datetime(self.ended_at)}),
+        }
+        return urlencode(fields).encode()
+
+
+class CallPage(msgspec.Struct, frozen=True):
+    """Some of a log of calls, newest first, and the query of what comes after, if anything does."""
+
+    rows: list[LoggedCall]
+    after: str | None
+
+
+def calls(account: Account, side: Literal["To", "From"], number: str, after: str | None = None) -> Call:
+    """The request for the calls to, or from, a number of ours; ``after`` is what the page before says."""
+    query = after or urlencode({side: number, "PageSize": PAGE})
+    return Call("GET", f"{account.place}/Calls.json?{query}", basic=account.basic)
+
+
+def calls_in(answer: Answer) -> CallPage:
+    """What its answer shows; raises as ``messages_in`` does."""
+    document = _listing(answer, "calls")
+    rows = [
+        LoggedCall(
+            sid=str(row["sid"]),
+            account=_text(row.get("account_sid")) or "",
+            sender=_text(row.get("from")) or "",
+            recipient=_text(row.get("to")) or "",
+            direction=_text(row.get("direction")) or "",
+            reported=_text(row.get("status")) or "",
+            at=instant_of(row.get("start_time")) or instant_of(row.get("date_created")),
+            ended_at=instant_of(row.get("end_time")),
+            seconds=_text(row.get("duration")) or "0",
+            parent_sid=_text(row.get("parent_call_sid")),
+        )
+        for row in document["calls"]
+        if isinstance(row, dict) and _text(row.get("sid"))
+    ]
+    return CallPage(rows, _after(document))
 
 
 class Hooks(msgspec.Struct, frozen=True):
@@ -168,6 +231,12 @@ def _listing(answer: Answer, name: str) -> Mapping[str, Any]:
     if not isinstance(document.get(name), list):
         raise Unclear(f"the provider answered something that has no {name}")
     return document
+
+
+def _after(document: Mapping[str, Any]) -> str | None:
+    """The query of the next page, and no more of its address: the account's token goes only where we have asked."""
+    following = document.get("next_page_uri")
+    return (following.partition("?")[2] or None) if isinstance(following, str) else None
 
 
 def _message(account: Account, sid: str) -> str:

@@ -26,9 +26,9 @@ from models.base import now
 
 SKEW_SECONDS = 60
 RETRIES: Mapping[str, Mapping[str, str]] = {
-    # By default Twilio tries again only when it cannot connect, once. A refusal (4xx) would be one again.
+    # By default Twilio tries again only when it cannot connect, once.
     # https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
-    "twilio": {"sms_url": "#rc=3&rp=5xx,ct,rt", "voice_url": "#rc=1&rp=5xx,ct"},
+    "twilio": {"sms_url": "#rc=3&rp=4xx,5xx,ct,rt", "voice_url": "#rc=1&rp=5xx,ct"},
 }
 PLACES = {
     "sms_url": "messages",

@@ -29,6 +29,7 @@ class Task(msgspec.Struct, frozen=True):
     provider: str
     connection_id: uuid.UUID | None
     swept_until: datetime
+    has_voice: bool
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,4 +153,5 @@ async def _task(db: AsyncSession, row: NumberSweep) -> Task | None:
         provider=number.provider,
         connection_id=number.connection_id,
         swept_until=row.swept_until,
+        has_voice=number.phone_number.startswith("+") and number.capabilities.get("voice") is not False,
     )

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from comms import arrivals, delivery
+from comms.calls.taking import Calls
 from comms.database import Database
 from comms.directory import Connection, Directory
 from comms.groups import Groups, Unavailable
@@ -21,7 +22,7 @@ from comms.providers.base import MediaItem, Request, WebhookRefused
 from comms.providers.log import Logged
 from comms.providers.outgoing import Busy, Refused, Unclear
 from comms.providers.rest import Account
-from comms.repair import records
+from comms.repair import calls, records
 from comms.repair.asking import Providers, Unanswered
 from comms.repair.records import Result, Task
 from comms.settings import ProviderSettings
@@ -56,11 +57,13 @@ class Sweeps:
         settings: ProviderSettings,
         messages: Groups[arrivals.Arrival, arrivals.Received],
         reports: Groups[delivery.Reported, delivery.Noted],
+        story_of_calls: Calls,
     ) -> None:
         self._database = database
         self._directory = directory
         self._messages = messages
         self._reports = reports
+        self._calls = story_of_calls
         self._providers = Providers(settings)
 
     async def sweep_due(self) -> None:
@@ -104,10 +107,23 @@ class Sweeps:
         filled = await self._fill_in(connection, account, _oldest_first(lacking))
         reported = await self._report(connection, account, _oldest_first(late))
         missing = len({row.sid for row in lacking}) - sum(outcome.message_id is not None for outcome in filled)
-        new = sum(outcome.is_new for outcome in filled) + reported
+        called = await self._compare_calls(connection, account, task, until)
+        new = sum(outcome.is_new for outcome in filled) + reported + called.news
         if new:
-            logger.warning("sweep.back_filled", number_id=str(task.number_id), messages=new)
-        return Result(until=until, compared=compared, missing=missing, back_filled=new)
+            logger.warning("sweep.back_filled", number_id=str(task.number_id), back_filled=new)
+        return Result(
+            until=until, compared=compared + called.compared, missing=missing + called.missing, back_filled=new
+        )
+
+    async def _compare_calls(
+        self, connection: Connection, account: Account, task: Task, until: datetime
+    ) -> calls.Compared:
+        if not task.has_voice:
+            return calls.Compared()
+        since = task.swept_until - OVERLAP
+        return await calls.compare(
+            self._database, self._providers, self._calls, connection, account, task, since, until, AGENT
+        )
 
     async def _log(self, account: Account, task: Task, until: datetime) -> Any:
         """What the provider has of the number since it was compared last, page by page, newest first."""

@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from comms.providers.base import Channel, Request
 from comms.providers.segments import measure
@@ -19,19 +21,63 @@ from comms.providers.signalwire import SignalWireCredentials
 from comms.providers.twilio import TwilioCredentials
 from comms.simulators import signalwire, twilio, wire
 from comms.simulators.server import Asked, Reply, Route, basic, is_proven
-from comms.simulators.traffic import (
-    MAGIC,
-    UNDELIVERABLE,
-    Fault,
-    Number,
-    Post,
-    Reporting,
-    Taken,
-    error,
-    is_dated,
-    missing,
-    number_shown,
-)
+
+Post = Callable[[Request], Awaitable[int]]
+"""Posts a webhook, and says how it was answered."""
+
+Fault = Literal["busy", "failing", "lost", "broken", "overloaded", "never"]
+"""What may go wrong with a create. ``busy``: 429, not taken. ``failing``: 500, not taken. ``lost``: taken, and the
+answer never comes. ``broken``: taken, and the connection breaks in the answer. ``overloaded``: 503, and taken all the
+same. ``never``: not taken, and no answer comes.
+"""
+TAKEN = ("lost", "broken", "overloaded")
+
+MAGIC = {
+    "+15005550001": (21211, "Invalid 'To' Phone Number"),
+    "+15005550002": (21612, "The 'To' phone number is not currently reachable via SMS"),
+    "+15005550003": (21408, "Permission to send an SMS has not been enabled for the region"),
+    "+15005550004": (21610, "Attempt to send to unsubscribed recipient"),
+    "+15005550009": (21614, "'To' number is not a valid mobile number"),
+}
+UNDELIVERABLE = {"+15005550013": 30003, "+15005550015": 30005, "+15005550016": 30006, "+15005550017": 30007}
+"""Numbers whose messages are taken, and then not delivered for this reason. Ours, in Twilio's manner."""
+
+
+class Taken(msgspec.Struct):
+    """A message that the exchange has, as its own log shows it."""
+
+    sid: str
+    sender: str
+    recipient: str
+    body: str
+    at: datetime
+    direction: str = "outbound-api"
+    status: str = "queued"
+    media: tuple[str, ...] = ()
+    callback: str | None = None
+    error_code: int | None = None
+
+
+class Reporting(msgspec.Struct):
+    """How the exchange tells what became of a message; ``seconds`` is how long each step takes."""
+
+    statuses: Sequence[str] = ("sent", "delivered")
+    seconds: float = 0.3
+    doubled: bool = False
+    shuffled: bool = False
+    before_answer: bool = False
+
+
+class Number(msgspec.Struct):
+    """A number of the account, and where it posts what comes in."""
+
+    sid: str
+    phone_number: str
+    sms_url: str = ""
+    sms_fallback_url: str = ""
+    voice_url: str = ""
+    voice_fallback_url: str = ""
+    status_callback: str = ""
 
 
 class Exchange:
@@ -59,7 +105,6 @@ class Exchange:
         self.faults: deque[Fault | None] = deque()
         self.share_of_faults: dict[Fault, float] = {}
         self.opted_out: set[tuple[str, str]] = set()
-        self.down: int | None = None
         self.retry_after = 1
         self.creates = 0
         self._chance = random.Random(seed)
@@ -82,35 +127,15 @@ class Exchange:
             Route("GET", f"{messages}.json", self._guarded(self._list)),
             Route("GET", messages, self._guarded(self._list)),
             Route("GET", f"{messages}/{{sid}}.json", self._guarded(self._fetch)),
-            Route("GET", f"{messages}/{{sid}}/Media.json", self._guarded(self._list_media)),
             Route("GET", f"{numbers}.json", self._guarded(self._list_numbers)),
             Route("GET", f"{numbers}/{{sid}}.json", self._guarded(self._fetch_number)),
             Route("POST", f"{numbers}/{{sid}}.json", self._guarded(self._change_number)),
         ]
 
-    def receive(
-        self,
-        sender: str,
-        recipient: str,
-        body: str,
-        *,
-        sid: str | None = None,
-        at: datetime | None = None,
-        media: Sequence[str] = (),
-    ) -> Taken:
-        """Somebody has texted a number of ours: the exchange's log shows it, whether a webhook told of it or not.
-
-        ``media`` are the types of what is attached.
-        """
+    def receive(self, sender: str, recipient: str, body: str, *, sid: str | None = None) -> Taken:
+        """Somebody has texted a number of ours: the exchange's log shows it, whether a webhook told of it or not."""
         taken = Taken(
-            sid or self._id("MM" if media else "SM"),
-            sender,
-            recipient,
-            body,
-            at or datetime.now(UTC),
-            direction="inbound",
-            status="received",
-            media=tuple(media),
+            sid or self._id("SM"), sender, recipient, body, datetime.now(UTC), direction="inbound", status="received"
         )
         self.taken.append(taken)
         return taken
@@ -133,9 +158,7 @@ class Exchange:
     ) -> Callable[[Asked], Awaitable[Reply | None]]:
         async def guarded(asked: Asked) -> Reply | None:
             if asked.named["account"] != self.account or not is_proven(asked, *self._proofs()):
-                return error(401, 20003, "Authenticate")
-            if self.down is not None:
-                return error(self.down, {401: 20003, 429: 20429}.get(self.down, 20500), "It does not work")
+                return _error(401, 20003, "Authenticate")
             return await answers(asked)
 
         return guarded
@@ -153,9 +176,9 @@ class Exchange:
         self.creates += 1
         fault = self._fault()
         if fault == "busy":
-            return error(429, 20429, "Too Many Requests", retry_after=str(self.retry_after))
+            return _error(429, 20429, "Too Many Requests", retry_after=str(self.retry_after))
         if fault == "failing":
-            return error(500, 20500, "Internal Server Error")
+            return _error(500, 20500, "Internal Server Error")
         if fault == "never":
             return None
         refused = self._refusal(asked)
@@ -173,7 +196,7 @@ class Exchange:
             case "lost":
                 return None
             case "overloaded":
-                return error(503, 20503, "Service Unavailable")
+                return _error(503, 20503, "Service Unavailable")
             case "broken":
                 return Reply(201, document, broken=True)
         return Reply(201, document)
@@ -190,19 +213,19 @@ class Exchange:
         sender, recipient = asked.form.get("From", ""), asked.form.get("To", "")
         media = [value for name, value in asked.pairs if name == "MediaUrl"]
         if not recipient:
-            return error(400, 21604, "A 'To' phone number is required.")
+            return _error(400, 21604, "A 'To' phone number is required.")
         if not asked.form.get("Body") and not media:
-            return error(400, 21602, "Message body is required.")
+            return _error(400, 21602, "Message body is required.")
         if len(asked.form.get("Body", "")) > 1600:
-            return error(400, 21617, "The concatenated message body exceeds the 1600 character limit")
+            return _error(400, 21617, "The concatenated message body exceeds the 1600 character limit")
         if len(media) > 10:
-            return error(400, 21623, "Number of media files exceeds allowed limit")
+            return _error(400, 21623, "Number of media files exceeds allowed limit")
         if self.numbers and sender.partition(":")[2 if ":" in sender else 0] not in self.numbers:
-            return error(400, 21606, f"The 'From' phone number {sender} is not a valid, SMS-capable number")
+            return _error(400, 21606, f"The 'From' phone number {sender} is not a valid, SMS-capable number")
         if recipient in MAGIC:
-            return error(400, *MAGIC[recipient])
+            return _error(400, *MAGIC[recipient])
         if (recipient, sender) in self.opted_out:
-            return error(400, *MAGIC["+15005550004"])
+            return _error(400, *MAGIC["+15005550004"])
         return None
 
     def _take(self, asked: Asked) -> Taken:
@@ -226,7 +249,7 @@ class Exchange:
             for taken in reversed(self.taken)
             if query.get("To", taken.recipient) == taken.recipient
             and query.get("From", taken.sender) == taken.sender
-            and is_dated(taken, query)
+            and _is_dated(taken, query)
         ]
         size, page = int(query.get("PageSize", "50")), int(query.get("Page", "0"))
         shown = rows[page * size : (page + 1) * size]
@@ -245,36 +268,26 @@ class Exchange:
 
     async def _fetch(self, asked: Asked) -> Reply:
         found = next((taken for taken in self.taken if taken.sid == asked.named["sid"]), None)
-        return missing(asked) if found is None else Reply(200, self._document(found))
-
-    async def _list_media(self, asked: Asked) -> Reply:
-        found = next((taken for taken in self.taken if taken.sid == asked.named["sid"]), None)
-        if found is None:
-            return missing(asked)
-        media = [
-            {"sid": f"ME{place:032x}", "parent_sid": found.sid, "content_type": kind}
-            for place, kind in enumerate(found.media)
-        ]
-        return Reply(200, {"media_list": media, "next_page_uri": None})
+        return _missing(asked) if found is None else Reply(200, self._document(found))
 
     async def _list_numbers(self, asked: Asked) -> Reply:
         wanted = asked.query.get("PhoneNumber")
-        rows = [number_shown(number) for number in self.numbers.values() if wanted in (None, number.phone_number)]
+        rows = [_number(number) for number in self.numbers.values() if wanted in (None, number.phone_number)]
         return Reply(200, {"incoming_phone_numbers": rows, "next_page_uri": None})
 
     async def _fetch_number(self, asked: Asked) -> Reply:
         found = self._number(asked)
-        return missing(asked) if found is None else Reply(200, number_shown(found))
+        return _missing(asked) if found is None else Reply(200, _number(found))
 
     async def _change_number(self, asked: Asked) -> Reply:
         found = self._number(asked)
         if found is None:
-            return missing(asked)
+            return _missing(asked)
         for name, value in asked.form.items():
             field = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
             if field in Number.__struct_fields__ and field not in ("sid", "phone_number"):
                 setattr(found, field, value)
-        return Reply(200, number_shown(found))
+        return Reply(200, _number(found))
 
     def _number(self, asked: Asked) -> Number | None:
         return next((number for number in self.numbers.values() if number.sid == asked.named["sid"]), None)
@@ -354,3 +367,32 @@ class Exchange:
             body=taken.body,
             error_code=code,
         )
+
+
+def _error(status: int, code: int, message: str, **headers: str) -> Reply:
+    document = {
+        "code": code,
+        "message": message,
+        "more_info": f"https://www.twilio.com/docs/errors/{code}",
+        "status": status,
+    }
+    return Reply(status, document, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def _missing(asked: Asked) -> Reply:
+    return _error(404, 20404, f"The requested resource {asked.path} was not found")
+
+
+def _number(number: Number) -> dict[str, Any]:
+    return msgspec.structs.asdict(number) | {"capabilities": {"voice": True, "sms": True, "mms": True}}
+
+
+def _is_dated(taken: Taken, query: Any) -> bool:
+    """Whether it was sent within ``DateSent>`` and ``DateSent<``, as the listing takes them: days or instants."""
+    since, until = query.get("DateSent>"), query.get("DateSent<")
+    return (since is None or taken.at >= _instant(since)) and (until is None or taken.at <= _instant(until))
+
+
+def _instant(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -29,9 +29,6 @@ class NewAgentExecution(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     input: dict[str, Any] = {}
 
 
-NO_INPUT = NewAgentExecution()
-
-
 async def create_agent(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> Agent:
     """A draft of the member who asks for it."""
     row = Agent(workspace_id=identity.workspace_id, created_by=identity.user_id, **values)
@@ -78,9 +75,7 @@ async def of_agent(request: Request, db: Db, identity: Asker, agent_id: RowId, a
 
 
 @post("/{agent_id:uuid}/executions", operation_id="request_agent_execution", guards=[writes("agents")])
-async def execute(
-    db: Db, identity: Asker, agent_id: RowId, data: JSONBody[NewAgentExecution] = NO_INPUT
-) -> AgentExecutionView:
+async def execute(db: Db, identity: Asker, agent_id: RowId, data: JSONBody[NewAgentExecution]) -> AgentExecutionView:
     """Ask an agent to work: an execution is pending. Drafts may be tried, the paused and archived do not run."""
     row = await runs.request(db, identity.workspace_id, agent_id, data.input, identity.user_id)
     view: AgentExecutionView = await executions.tell(db, identity, "created", row)

@@ -68,7 +68,7 @@ packs = crud(
 )
 
 
-@post("/{row_id:uuid}/publication", operation_id="publish_agent_template", status_code=200, guards=[writes("packs")])
+@post("/{row_id:uuid}/publication", operation_id="publish_agent_template", guards=[writes("packs")])
 async def publish_template(db: Db, identity: Asker, row_id: RowId) -> AgentTemplateView:
     """Offer your template to every workspace."""
     view: AgentTemplateView = await _publish(templates, db, identity, row_id)
@@ -81,7 +81,7 @@ async def withdraw_template(db: Db, identity: Asker, row_id: RowId) -> None:
     await _withdraw(templates, db, identity, row_id)
 
 
-@post("/{row_id:uuid}/publication", operation_id="publish_agent_pack", status_code=200, guards=[writes("packs")])
+@post("/{row_id:uuid}/publication", operation_id="publish_agent_pack", guards=[writes("packs")])
 async def publish_pack(db: Db, identity: Asker, row_id: RowId) -> AgentPackView:
     """Offer your pack to every workspace."""
     view: AgentPackView = await _publish(packs, db, identity, row_id)

@@ -29,7 +29,7 @@ logs = crud(
 )
 
 
-@post("/{row_id:uuid}/cancellation", operation_id="cancel_agent_execution", status_code=200, guards=[writes("agents")])
+@post("/{row_id:uuid}/cancellation", operation_id="cancel_agent_execution", guards=[writes("agents")])
 async def cancel(db: Db, identity: Asker, row_id: RowId) -> AgentExecutionView:
     """Nobody waits for this execution any more. One that is over is over."""
     row = await executions.find(db, identity, row_id, to_change=True)

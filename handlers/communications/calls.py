@@ -134,7 +134,7 @@ async def transfer(
     return view
 
 
-@post("/{call_id:uuid}/transfer-completion", operation_id="complete_call_transfer", status_code=200, guards=[writer])
+@post("/{call_id:uuid}/transfer-completion", operation_id="complete_call_transfer", guards=[writer])
 async def complete(db: Db, identity: Asker, call_id: FromPath[uuid.UUID]) -> CallTransferView:
     """Leave the call to whoever is consulted: the contact joins them, and your line ends."""
     row = await transfers.complete(db, await held(db, identity, call_id))
@@ -150,7 +150,7 @@ async def cancel(db: Db, identity: Asker, call_id: FromPath[uuid.UUID]) -> CallT
     return view
 
 
-@post("/{call_id:uuid}/recording-pause", operation_id="pause_call_recording", status_code=200, guards=[writer])
+@post("/{call_id:uuid}/recording-pause", operation_id="pause_call_recording", guards=[writer])
 async def pause(service: Here, identity: Asker, call_id: FromPath[uuid.UUID]) -> RecordingView:
     """What is said from now on is not recorded, such as the number of a card. 409 when nothing is recorded."""
     return await pausing.pause(service.database, service.dialler, identity, call_id, paused=True)

@@ -96,7 +96,7 @@ async def enter(db: Db, identity: Asker, data: JSONBody[NewConsentEntry]) -> Con
     return view
 
 
-@post("/{row_id:uuid}/confirmation", operation_id="confirm_opt_out", status_code=200, guards=[writer])
+@post("/{row_id:uuid}/confirmation", operation_id="confirm_opt_out", guards=[writer])
 async def confirm(db: Db, identity: Asker, row_id: RowId) -> OptOutReviewView:
     """They did ask us to stop: nothing more is sent to them from the number they wrote to."""
     row = await reviews.find(db, identity, row_id, to_change=True)
@@ -108,7 +108,6 @@ async def confirm(db: Db, identity: Asker, row_id: RowId) -> OptOutReviewView:
 @post(
     "/{row_id:uuid}/dismissal",
     operation_id="dismiss_opt_out",
-    status_code=200,
     guards=[writer],
     problems={409: "It is confirmed already, and the ledger says so."},
 )

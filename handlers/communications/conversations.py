@@ -146,7 +146,6 @@ def state_routes(state: stories.State, entering: str, leaving: str, is_told: str
         operation_id=entering,
         summary=entering.replace("_", " ").capitalize(),
         description=f"The conversation is {state.status}, and no longer snoozed. {is_told}",
-        status_code=200,
         guards=[writer],
     )
     async def enter(db: Db, identity: Asker, row_id: RowId) -> ConversationView:
@@ -193,7 +192,7 @@ states = [
 class Snooze(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """Until when a conversation is put off."""
 
-    until: Annotated[datetime, msgspec.Meta(tz=True)]
+    until: datetime
 
 
 @put("/{row_id:uuid}/snooze", operation_id="snooze_conversation", guards=[writer])
@@ -231,7 +230,7 @@ async def replace_tags(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Ta
     return view
 
 
-@post("/{row_id:uuid}/tags/{tag:str}", operation_id="add_conversation_tag", status_code=200, guards=[writer])
+@post("/{row_id:uuid}/tags/{tag:str}", operation_id="add_conversation_tag", guards=[writer])
 async def add_tag(db: Db, identity: Asker, row_id: RowId, tag: FromPath[str]) -> ConversationView:
     """The conversation has this tag too. Two who add one each at once both succeed."""
     row = await held(db, identity, row_id)

@@ -65,7 +65,7 @@ class VoiceFlowTrial(msgspec.Struct, rename="camel", forbid_unknown_fields=True)
     at: (
         Annotated[
             datetime,
-            msgspec.Meta(tz=True, description="When the call comes; without it the hours of every day are told."),
+            msgspec.Meta(description="When the call comes; without it the hours of every day are told."),
         ]
         | None
     ) = None

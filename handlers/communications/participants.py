@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import Router, delete, get, post, put
@@ -103,7 +103,7 @@ class Read(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """How far one has read: up to a message, or a time."""
 
     last_read_message_id: uuid.UUID | None = None
-    at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    at: datetime | None = None
 
 
 @get("/{conversation_id:uuid}/read-state", operation_id="get_read_state", guards=[reader])

@@ -40,6 +40,11 @@ async def create_deal(db: AsyncSession, identity: Identity, values: dict[str, An
     return deal
 
 
+async def change_deal(db: AsyncSession, identity: Identity, row: Deal, values: dict[str, Any]) -> None:
+    """As likely as it turned out, once it is closed."""
+    stories.change(row, values)
+
+
 deals = crud(
     "/deals",
     Deal,
@@ -47,6 +52,7 @@ deals = crud(
     search=("name", "notes"),
     filters=("contact_id", "stage", "priority", "owner_id", "currency", "source", "expected_close_date"),
     create=create_deal,
+    change=change_deal,
 )
 deals.edit = shapes.change_shape(Deal, DealView, without=("stage",))
 changes = crud(

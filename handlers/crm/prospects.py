@@ -39,6 +39,11 @@ async def create_prospect(db: AsyncSession, identity: Identity, values: dict[str
     return prospect
 
 
+async def change_prospect(db: AsyncSession, identity: Identity, row: Prospect, values: dict[str, Any]) -> None:
+    """As likely as it turned out, once it is won or lost."""
+    stories.change(row, values)
+
+
 prospects = crud(
     "/prospects",
     Prospect,
@@ -46,6 +51,7 @@ prospects = crud(
     search=("notes", "source"),
     filters=("contact_id", "stage", "owner_id", "source", "currency", "deal_id", "customer_id"),
     create=create_prospect,
+    change=change_prospect,
 )
 prospects.edit = shapes.change_shape(Prospect, ProspectView, without=("stage",))
 

@@ -24,7 +24,7 @@ from models.marketing import Campaign, CampaignRecipient, CampaignRecipientView,
 class Schedule(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """When a campaign is to start, in the future."""
 
-    scheduled_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    scheduled_at: datetime
 
 
 class Recipients(msgspec.Struct, rename="camel", forbid_unknown_fields=True):

@@ -86,4 +86,4 @@ def document_of(api: Litestar) -> dict[str, Any]:
 
 def config() -> OpenAPIConfig:
     """What Litestar is told, to look at its routes. Where it would serve what it sees is nobody's: we serve ours."""
-    return OpenAPIConfig(title="comms", version="0.1.0", path="/described", use_handler_docstrings=True)
+    return OpenAPIConfig(title="comms", version="0.1.0", path="/schema/raw", use_handler_docstrings=True)

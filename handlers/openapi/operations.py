@@ -187,7 +187,8 @@ def _body(handler: HTTPRouteHandler, schemas: Schemas) -> Schema | None:
     if declared is not None:
         schema = schemas.of(declared.annotation)
         example = handler.opt.get("example", schemas.example_of(schema))
-        return {"required": True, "content": {JSON: {"schema": schema, "example": example}}}
+        is_required = any(field.required for field in msgspec.structs.fields(declared.annotation))
+        return {"required": is_required, "content": {JSON: {"schema": schema, "example": example}}}
     if consumes := handler.opt.get("consumes"):
         example = handler.opt.get("example", "")
         return {"required": True, "content": {consumes: {"schema": {"type": "string"}, "example": example}}}
@@ -239,8 +240,10 @@ def _refusals(
         yield from (413, 415)
     if "path" in places:
         yield 404
+    if right is not None:
+        yield 503
     if secured:
-        yield from (401, 503)
+        yield 401
         if (
             not isinstance(right, Right)
             or right.scope != "read"

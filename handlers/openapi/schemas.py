@@ -1,6 +1,5 @@
 """Types as JSON Schema 2020-12, the dialect of OpenAPI 3.1: what may be sent, and what is answered."""
 
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
@@ -9,7 +8,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
-from sqlalchemy import CheckConstraint, Column, Numeric, Table
+from sqlalchemy import Column, Numeric
 
 from handlers import shapes
 from handlers.listing import Page
@@ -252,24 +251,14 @@ def _of_column(schema: Schema, column: Column[Any] | None) -> Schema:
         scale = column.type.scale or 0
         whole = (column.type.precision or 14) - scale
         schema["pattern"] = rf"^-?\d{{1,{whole}}}(\.\d{{1,{scale}}})?$" if scale else rf"^-?\d{{1,{whole}}}$"
-    if isinstance(column.table, Table):
-        for constraint in column.table.constraints:
-            if isinstance(constraint, CheckConstraint):
-                schema |= _checked(str(constraint.sqltext), column.name, schema)
-    return schema
-
-
-def _checked(law: str, name: str, schema: Schema) -> Schema:
-    """What a CHECK says of one column, where it says it plainly."""
-    number = r"(-?\d+)"
+    limits = shapes.limits_of(column)
     if schema.get("type") == "integer":
-        if found := re.fullmatch(rf"{name} BETWEEN {number} AND {number}", law):
-            return {"minimum": int(found[1]), "maximum": int(found[2])}
-        if found := re.fullmatch(rf"{name} (>=|>) {number}", law):
-            return {"minimum": int(found[2]) + (found[1] == ">")}
-    if schema.get("type") == "string" and (found := re.fullmatch(rf"{name} ~ '([^']+)'", law)):
-        return {"pattern": found[1]}
-    return {}
+        least = limits.ge if limits.gt is None else limits.gt + 1
+        schema |= {} if least is None else {"minimum": least}
+        schema |= {} if limits.le is None else {"maximum": limits.le}
+    if schema.get("type") == "string" and limits.pattern is not None and schema.get("format") != "decimal":
+        schema["pattern"] = limits.pattern
+    return schema
 
 
 def _type_of_values(values: tuple[Any, ...]) -> str:

@@ -26,16 +26,10 @@ class Approval(msgspec.Struct, rename="camel", forbid_unknown_fields=True, froze
     details: dict[str, Any] | None = None
 
 
-AS_ASKED = Approval()
-
-
 class ActionRejection(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
     """A refusal, and why."""
 
     reason: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
-
-
-WITHOUT_REASON = ActionRejection()
 
 
 async def ask(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentPendingAction:
@@ -67,12 +61,8 @@ audit = crud(
 )
 
 
-@post(
-    "/{row_id:uuid}/approval", operation_id="approve_agent_pending_action", status_code=200, guards=[writes("agents")]
-)
-async def approve(
-    db: Db, identity: Asker, row_id: RowId, data: JSONBody[Approval] = AS_ASKED
-) -> AgentPendingActionView:
+@post("/{row_id:uuid}/approval", operation_id="approve_agent_pending_action", guards=[writes("agents")])
+async def approve(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Approval]) -> AgentPendingActionView:
     """Let an agent act, as it asked or with edited `details`.
 
     The member who made the agent may not, unless nobody else could. An action is decided once and before it expires.
@@ -83,12 +73,8 @@ async def approve(
     return view
 
 
-@post(
-    "/{row_id:uuid}/rejection", operation_id="reject_agent_pending_action", status_code=200, guards=[writes("agents")]
-)
-async def reject(
-    db: Db, identity: Asker, row_id: RowId, data: JSONBody[ActionRejection] = WITHOUT_REASON
-) -> AgentPendingActionView:
+@post("/{row_id:uuid}/rejection", operation_id="reject_agent_pending_action", guards=[writes("agents")])
+async def reject(db: Db, identity: Asker, row_id: RowId, data: JSONBody[ActionRejection]) -> AgentPendingActionView:
     """Forbid an agent what it asked for. An action is decided once and before it expires."""
     row = await pending.find(db, identity, row_id, to_change=True)
     stories.reject(row, identity, data.reason)

@@ -37,9 +37,6 @@ class NewAgentWorkflowExecution(msgspec.Struct, rename="camel", forbid_unknown_f
     context: dict[str, Any] = {}
 
 
-ABOUT_NOTHING = NewAgentWorkflowExecution()
-
-
 async def create_workflow(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentWorkflow:
     """A draft whose steps and trigger are sound."""
     return await stories.create(db, identity.workspace_id, values)
@@ -95,7 +92,7 @@ async def of_workflow(
 
 @post("/{workflow_id:uuid}/executions", operation_id="begin_agent_workflow_execution", guards=[writes("agents")])
 async def execute(
-    db: Db, identity: Asker, workflow_id: RowId, data: JSONBody[NewAgentWorkflowExecution] = ABOUT_NOTHING
+    db: Db, identity: Asker, workflow_id: RowId, data: JSONBody[NewAgentWorkflowExecution]
 ) -> AgentWorkflowExecutionView:
     """Begin an active workflow: it runs by the steps it has now, whatever becomes of them."""
     row = await runs.begin(
@@ -110,7 +107,7 @@ async def execute(
     return view
 
 
-@post("/{row_id:uuid}/pause", operation_id="pause_agent_workflow_execution", status_code=200, guards=[writes("agents")])
+@post("/{row_id:uuid}/pause", operation_id="pause_agent_workflow_execution", guards=[writes("agents")])
 async def pause(db: Db, identity: Asker, row_id: RowId) -> AgentWorkflowExecutionView:
     """No further step of this run begins until it is resumed."""
     return await _moved(db, identity, row_id, runs.pause, "paused")
@@ -119,7 +116,6 @@ async def pause(db: Db, identity: Asker, row_id: RowId) -> AgentWorkflowExecutio
 @post(
     "/{row_id:uuid}/resumption",
     operation_id="resume_agent_workflow_execution",
-    status_code=200,
     guards=[writes("agents")],
 )
 async def resume(db: Db, identity: Asker, row_id: RowId) -> AgentWorkflowExecutionView:
@@ -130,7 +126,6 @@ async def resume(db: Db, identity: Asker, row_id: RowId) -> AgentWorkflowExecuti
 @post(
     "/{row_id:uuid}/cancellation",
     operation_id="cancel_agent_workflow_execution",
-    status_code=200,
     guards=[writes("agents")],
 )
 async def cancel(db: Db, identity: Asker, row_id: RowId) -> AgentWorkflowExecutionView:

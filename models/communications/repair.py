@@ -53,16 +53,18 @@ class NumberSweepView(View, kw_only=True):
         ]
     ]
     compared: ReadOnly[
-        Annotated[int, msgspec.Meta(description="How many messages the last sweep compared.", examples=[40])]
+        Annotated[int, msgspec.Meta(description="How many messages and calls the last sweep compared.", examples=[40])]
     ] = 0
     missing: ReadOnly[
         Annotated[
-            int, msgspec.Meta(description="How many messages the provider has and we, even now, do not.", examples=[0])
+            int,
+            msgspec.Meta(description="How many messages and calls only the provider has, even now.", examples=[0]),
         ]
     ] = 0
     back_filled: ReadOnly[
         Annotated[
-            int, msgspec.Meta(description="How many messages and reports sweeps have ever filled in.", examples=[10])
+            int,
+            msgspec.Meta(description="How many messages, reports and calls were ever filled in.", examples=[10]),
         ]
     ] = 0
     last_back_filled_at: ReadOnly[datetime | None] = None

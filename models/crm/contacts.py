@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers_to_member, tenant_table
-from models.types import Email, Phone, TimeZone
+from models.types import Email, Phone, TimeZone, address_key, address_key_sql
 
 ContactStatus = Literal["lead", "active", "inactive", "customer", "blocked"]
 ContactPointKind = Literal["phone", "email", "short_code", "alphanumeric", "messenger", "rcs"]
@@ -25,6 +25,11 @@ _MATCH_KEY = (
     " WHEN 'email'::text THEN lower(replace(split_part(split_part(value, '@'::text, 1), '+'::text, 1),"
     " '.'::text, ''::text)) ELSE NULL::text END"
 )
+
+
+def _ways(value: str) -> tuple[str, str]:
+    """The keys that an address of an unknown kind may be found by."""
+    return (value, address_key("email", value))
 
 
 class Contact(TenantRow, Base):
@@ -97,7 +102,7 @@ class ContactPoint(TenantRow, Base):
     large = True
     __tablename__ = "contact_points"
     __table_args__ = tenant_table(
-        UniqueConstraint("workspace_id", "kind", "value"),
+        UniqueConstraint("workspace_id", "kind", "value_key"),
         # Deferred: whoever wins the address writes the contact after it, in the same statement.
         ForeignKeyConstraint(
             ["workspace_id", "contact_id"],
@@ -122,10 +127,14 @@ class ContactPoint(TenantRow, Base):
 
     contact_id: Mapped[uuid.UUID]
     kind: Mapped[str]
-    value: Mapped[str]
+    value: Mapped[str] = mapped_column(info={"found_by": ("value_key", _ways)})
     label: Mapped[str | None]
     is_primary: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
-    # What the ways to write one address have in common: a phone number's end, a mailbox without dots and plus.
+    # By what an address is found and nobody else can have it: an e-mail address however it is capitalised.
+    value_key: Mapped[str] = mapped_column(
+        Text(collation="C"), Computed(address_key_sql("kind", "value"), persisted=True), deferred=True
+    )
+    # What addresses that may be one person's have in common: a phone number's end, a mailbox without dots and plus.
     match_key: Mapped[str | None] = mapped_column(Computed(_MATCH_KEY, persisted=True), deferred=True)
 
 

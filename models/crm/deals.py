@@ -29,6 +29,10 @@ class Deal(TenantRow, Base):
         is_currency("currency"),
         CheckConstraint("probability BETWEEN 0 AND 100", name="probability_range"),
         CheckConstraint(
+            "CASE stage WHEN 'closed_won' THEN probability = 100 WHEN 'closed_lost' THEN probability = 0 ELSE true END",
+            name="probability_certain",
+        ),
+        CheckConstraint(
             "(stage IN ('closed_won', 'closed_lost')) = (actual_close_date IS NOT NULL)",
             name="actual_close_date_closed",
         ),

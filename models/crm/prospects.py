@@ -27,6 +27,10 @@ class Prospect(TenantRow, Base):
         CheckConstraint("value >= 0", name="value_range"),
         is_currency("currency"),
         CheckConstraint("probability BETWEEN 0 AND 100", name="probability_range"),
+        CheckConstraint(
+            "CASE stage WHEN 'won' THEN probability = 100 WHEN 'lost' THEN probability = 0 ELSE true END",
+            name="probability_certain",
+        ),
         Index("ix_prospects_created", "workspace_id", "created_at", "id"),
         Index("ix_prospects_contact", "workspace_id", "contact_id", "created_at", "id"),
         Index("ix_prospects_stage", "workspace_id", "stage", "created_at", "id"),

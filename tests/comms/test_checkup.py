@@ -64,7 +64,7 @@ async def test_a_number_that_posts_elsewhere_is_said_so_and_mended_when_asked(
     mended = await looked(service, fix=True)
     assert all(healthy for healthy, _ in mended)
     here = f"{PUBLIC_URL}/webhooks/twilio/{line.id}"
-    assert number.sms_url == f"{here}/messages#rc=3&rp=5xx,ct,rt"
+    assert number.sms_url == f"{here}/messages#rc=3&rp=4xx,5xx,ct,rt"
     assert number.sms_fallback_url == f"{here}/messages"
     assert (number.voice_url, number.voice_fallback_url) == (f"{here}/voice#rc=1&rp=5xx,ct", f"{here}/voice-fallback")
     assert number.status_callback == f"{here}/voice-status"

@@ -90,3 +90,42 @@ def test_clerk_is_believed_when_its_issuer_is_named() -> None:
 def test_a_wrong_address_is_named(name: str, value: str) -> None:
     with pytest.raises(Misconfigured, match=name):
         settings.read({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PUBLIC_URL", "https://x:99999"),
+        ("PUBLIC_URL", "https://x:abc"),
+        ("PUBLIC_URL", "https://x:0"),
+        ("PUBLIC_URL", "https://user:pw@x"),
+        ("PUBLIC_URL", "https://x/ y"),
+        ("PUBLIC_URL", "https://x\ty"),
+        ("COMMS_MEDIA_URL", "s3://"),
+        ("COMMS_MEDIA_URL", "s3:bucket"),
+        ("COMMS_MEDIA_URL", "file://"),
+        ("DATABASE_URLL", "postgresql://owner@db/comms"),
+    ],
+)
+def test_what_is_half_wrong_is_named(name: str, value: str) -> None:
+    with pytest.raises(Misconfigured, match=name) as refused:
+        settings.read({name: value})
+    assert len(refused.value.problems) == 1
+
+
+@pytest.mark.parametrize("name", ["DATABASE_WEB_URL", "DATABASE_WORKER_URL"])
+def test_an_address_of_a_role_needs_the_owners(name: str) -> None:
+    with pytest.raises(Misconfigured, match=f"DATABASE_URL is missing, which {name} need"):
+        settings.read({name: "postgresql://role@db/comms"})
+    assert settings.read(ENOUGH | {name: "postgresql://role@db/comms"}).database.url is not None
+
+
+def test_a_wrong_address_of_a_database_does_not_hide_that_the_key_is_missing() -> None:
+    with pytest.raises(Misconfigured) as refused:
+        settings.read({"DATABASE_URL": "mysql://x/y"})
+    assert [problem.split()[0] for problem in refused.value.problems] == ["DATABASE_URL", "COMMS_SECRET_KEY"]
+
+
+@pytest.mark.parametrize("value", ["https://x", "https://x:8443/comms", "http://[::1]:8000"])
+def test_an_address_that_is_right_is_taken(value: str) -> None:
+    assert settings.read({"PUBLIC_URL": value}).server.public_url == value

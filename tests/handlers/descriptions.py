@@ -27,14 +27,14 @@ class Operation(NamedTuple):
 
 @cache
 def api() -> Litestar:
-    """The API's routes: they are the same in every test, and to make them takes a second."""
-    return create_api()
+    """The API's routes, served and described: they are the same in every test, and to make them takes a second."""
+    return create_api(to_be_described=True)
 
 
 @cache
 def document() -> dict[str, Any]:
     """The document, which needs the routes and no running service."""
-    return openapi.document_of(api())
+    return openapi.document_of(create_api(to_be_described=True))
 
 
 def operations() -> list[Operation]:

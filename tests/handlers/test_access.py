@@ -179,3 +179,14 @@ async def test_who_a_token_is_of_is_known_only_by_it(owner: Client, service: Ser
     for wrong in (owner.token[:-1], owner.token + "x", owner.token.upper(), credentials.PREFIX):
         with pytest.raises(Unauthenticated):
             await identify(service.database, wrong)
+
+
+async def test_who_has_become_a_viewer_can_still_revoke_their_own_tokens(
+    member: Client, owner: Client, admin: Any
+) -> None:
+    mine = (await member.post(f"{API}/access-tokens", json={"name": "script"})).json()
+    others = (await owner.post(f"{API}/access-tokens", json={"name": "script"})).json()
+    await admin.execute("UPDATE workspace_members SET role = 'viewer' WHERE user_id = $1", member.user_id)
+    assert (await member.post(f"{API}/access-tokens", json={"name": "more"})).status_code == 403
+    assert (await member.delete(f"{API}/access-tokens/{others['id']}")).status_code == 404
+    assert (await member.delete(f"{API}/access-tokens/{mine['id']}")).status_code == 204

@@ -36,7 +36,7 @@ async def test_another_member_approves_what_was_asked(owner: Client, member: Cli
     action = await asked(owner)
     assert action["status"] == "pending"
     answer = await member.post(path(action))
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 201, answer.text
     approved = answer.json()
     assert (approved["status"], approved["reviewedBy"]) == ("approved", str(member.user_id))
     assert approved["reviewedAt"] is not None
@@ -59,7 +59,7 @@ async def test_a_refusal_has_a_reason(owner: Client, member: Client) -> None:
 
 async def test_whose_agent_it_is_does_not_approve_unless_alone(owner: Client, viewer: Client, admin: Any) -> None:
     first, second = await asked(owner), await asked(owner)
-    assert (await owner.post(path(first))).status_code == 200  # a viewer could not
+    assert (await owner.post(path(first))).status_code == 201  # a viewer could not
     await admin.execute(
         "UPDATE workspace_members SET permissions = $1 WHERE user_id = $2", '{"agents": "write"}', viewer.user_id
     )
@@ -67,18 +67,18 @@ async def test_whose_agent_it_is_does_not_approve_unless_alone(owner: Client, vi
     assert answer.status_code == 403
     assert "another member" in answer.json()["detail"]
     await admin.execute("UPDATE workspace_members SET is_active = false WHERE user_id = $1", viewer.user_id)
-    assert (await owner.post(path(second))).status_code == 200
+    assert (await owner.post(path(second))).status_code == 201
 
 
 async def test_whose_agent_it_is_may_stop_it(owner: Client, member: Client) -> None:
     action = await asked(member)
     assert (await member.post(path(action))).status_code == 403
-    assert (await member.post(path(action, "rejection"))).status_code == 200
+    assert (await member.post(path(action, "rejection"))).status_code == 201
 
 
 async def test_an_action_is_decided_once(owner: Client, member: Client) -> None:
     action = await asked(owner)
-    assert (await member.post(path(action))).status_code == 200
+    assert (await member.post(path(action))).status_code == 201
     for noun in ("approval", "rejection"):
         answer = await member.post(path(action, noun))
         assert answer.status_code == 409
@@ -93,7 +93,7 @@ async def test_of_two_who_decide_at_once_one_does(owner: Client, member: Client,
             admin_member.post(path(action, "rejection")),
             member.post(path(action), json={"details": {"to": "john"}}),
         )
-        assert sorted(answer.status_code for answer in answers) == [200, 409, 409]
+        assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
         assert len(await told(owner, action["id"])) == 2
 
 
@@ -110,7 +110,7 @@ async def test_the_sweep_expires_what_nobody_decided_in_time(
     owner: Client, member: Client, admin: Any, service: Service
 ) -> None:
     late, decided, open_ended = await asked(owner), await asked(owner), await asked(owner)
-    assert (await member.post(path(decided))).status_code == 200
+    assert (await member.post(path(decided))).status_code == 201
     for action in (late, decided):
         await overdue(admin, action)
     assert await until_done(service.database, approvals.expire_overdue) == 1

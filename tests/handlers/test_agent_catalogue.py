@@ -40,7 +40,7 @@ async def pack(client: Client, slug: str = "starter", **body: Any) -> dict[str, 
 
 async def publish(client: Client, kind: str, row: dict[str, Any]) -> dict[str, Any]:
     answer = await client.post(f"{API}/agent-{kind}/{row['id']}/publication")
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 201, answer.text
     published: dict[str, Any] = answer.json()
     return published
 

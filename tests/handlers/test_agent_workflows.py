@@ -30,7 +30,7 @@ async def test_every_mistake_in_steps_is_named_by_its_place(owner: Client, stran
     assert await refused(owner, steps=[{"id": "a"}, step(ada, "b b"), {**step(ada, "c"), "colour": 1}, 7]) == {
         "steps[0].agentId": "is required",
         "steps[0].action": "is required",
-        "steps[1].id": "Expected `str` matching regex '^[A-Za-z0-9_-]{1,64}\\\\Z'",
+        "steps[1].id": "must match ^[A-Za-z0-9_-]{1,64}\\Z",
         "steps[2].colour": "is not a field here",
         "steps[3]": "must be a JSON object",
     }
@@ -144,7 +144,7 @@ async def test_a_run_is_paused_resumed_and_cancelled(owner: Client, viewer: Clie
         ("cancellation", "cancelled"),
     ):
         answer = await owner.post(f"{path}/{noun}")
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 201, answer.text
         assert answer.json()["status"] == status
     for noun in ("pause", "resumption"):
         answer = await owner.post(f"{path}/{noun}")

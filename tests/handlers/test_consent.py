@@ -214,7 +214,7 @@ async def test_plain_words_wait_for_a_person_and_hold_what_is_automatic(
     assert await asked(service, owner.workspace_id, is_automatic=True) == "in_review"
 
     decided = await owner.post(f"{API}/opt-out-reviews/{review['id']}/confirmation")
-    assert (decided.status_code, decided.json()["state"]) == (200, "confirmed")
+    assert (decided.status_code, decided.json()["state"]) == (201, "confirmed")
     assert decided.json()["decidedBy"] == str(owner.user_id)
     assert (await owner.post(f"{API}/opt-out-reviews/{review['id']}/confirmation")).json() == decided.json()
     (entry,) = await items(owner, "consent-entries")

@@ -128,7 +128,7 @@ async def test_a_state_is_entered_and_left_once(
     assert (await viewer.post(at(talk, noun))).status_code == 403
     for _ in range(2):
         answer = await owner.post(at(talk, noun))
-        assert (answer.status_code, answer.json()["status"]) == (200, status)
+        assert (answer.status_code, answer.json()["status"]) == (201, status)
     for _ in range(2):
         answer = await owner.delete(at(talk, noun))
         assert (answer.status_code, answer.json()["status"]) == (200, "active")
@@ -199,7 +199,7 @@ async def test_what_arrives_while_somebody_closes_is_in_one_thread_and_none_is_l
         answers = await asyncio.gather(
             texts[0], owner.post(f"{address}/closure"), texts[1], owner.delete(f"{address}/closure"), *texts[2:]
         )
-        assert [answer.status_code for answer in answers] == [200] * len(answers)
+        assert [answer.status_code for answer in answers] == [200, 201, 200, 200, 200, 200]
     await owner.post(f"{address}/closure")
     await post(anonymous, text(line, sid="LAST"))
     (after,) = await rows(admin, "conversations", workspace_id)
@@ -313,10 +313,10 @@ async def test_tags_added_and_removed_at_once_all_count(owner: Client, talk: Con
     answers = await asyncio.gather(
         *(owner.post(at(talk, f"tags/{name}")) for name in names), owner.delete(at(talk, "tags/old"))
     )
-    assert {answer.status_code for answer in answers} == {200}
+    assert [answer.status_code for answer in answers] == [201] * 8 + [200]
     assert set((await owner.get(at(talk))).json()["tags"]) == set(names)
     before = await told(owner)
-    assert (await owner.post(at(talk, "tags/tag 1"))).status_code == 200
+    assert (await owner.post(at(talk, "tags/tag 1"))).status_code == 201
     assert await told(owner) == before
     assert (await owner.post(at(talk, "tags/%00"))).status_code == 400
     assert (await owner.post(at(talk, "tags/%20"))).status_code == 400
@@ -331,3 +331,13 @@ async def test_the_conversations_of_a_contact(
     assert [item["id"] for item in (await owner.get(address)).json()["items"]] == [str(talk.id)]
     assert (await owner.get(address, params={"status": "closed"})).json()["items"] == []
     assert (await stranger.get(address)).status_code == 404
+
+
+@pytest.mark.parametrize("wrong", ["vip/gold", "/", "..", ".", "late \ufffd"])
+async def test_a_tag_that_could_not_be_taken_off_is_not_put_on(owner: Client, talk: Conversation, wrong: str) -> None:
+    for method, path in (("PUT", at(talk, "tags")), ("PATCH", at(talk))):
+        answer = await owner.request(method, path, json={"tags": ["vip", wrong]})
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["errors"][0]["field"] == "tags"
+    made = await owner.post(f"{API}/conversations", json={"channel": "sms", "tags": [wrong]})
+    assert made.status_code == 400

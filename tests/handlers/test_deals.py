@@ -4,6 +4,9 @@ import asyncio
 import uuid
 from typing import Any
 
+import asyncpg
+import pytest
+
 from tests.conftest import Client
 
 API = "/api/v1"
@@ -236,3 +239,34 @@ async def test_a_completed_outbound_interaction_moves_the_last_contact_forward(o
     assert len(found) == 1
     wrong = await owner.post(f"{API}/crm-interactions", json=about | {"duration": -1, "type": "fax"})
     assert wrong.status_code == 400
+
+
+async def test_how_likely_a_closed_deal_is_has_been_settled(owner: Client) -> None:
+    deal = await made(owner, "/deals", name="Teapots")
+    future = {"outcome": "won", "actualCloseDate": "2999-01-01"}
+    refused = await owner.post(f"{API}/deals/{deal['id']}/closure", json=future)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "actualCloseDate")
+    won = await owner.post(f"{API}/deals/{deal['id']}/closure", json={"outcome": "won"})
+    assert won.status_code in (200, 201), won.text
+    refused = await owner.patch(f"{API}/deals/{deal['id']}", json={"probability": 3})
+    assert refused.status_code == 409, refused.text
+    assert "closure" in refused.json()["detail"]
+    kept = await owner.patch(f"{API}/deals/{deal['id']}", json={"probability": 100, "notes": "paid"})
+    assert (kept.status_code, kept.json()["notes"]) == (200, "paid")
+
+
+async def test_how_likely_a_won_prospect_is_has_been_settled(owner: Client) -> None:
+    refused = await owner.post(f"{API}/prospects", json={"stage": "lost", "probability": 3})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "probability")
+    prospect = await made(owner, "/prospects", stage="won")
+    refused = await owner.patch(f"{API}/prospects/{prospect['id']}", json={"probability": 3})
+    assert refused.status_code == 409, refused.text
+    assert (await moved(owner, f"/prospects/{prospect['id']}", "qualified")).json()["probability"] == 25
+
+
+@pytest.mark.parametrize("table", ["deals", "prospects"])
+async def test_the_database_keeps_what_is_decided_certain(owner: Client, admin: Any, table: str) -> None:
+    row = await made(owner, f"/{table}", **({"name": "Teapots"} if table == "deals" else {}))
+    stage, close = ("closed_won", ", actual_close_date = now()") if table == "deals" else ("won", "")
+    with pytest.raises(asyncpg.CheckViolationError, match="probability_certain"):
+        await admin.execute(f"UPDATE {table} SET stage = $2, probability = 3{close} WHERE id = $1", row["id"], stage)

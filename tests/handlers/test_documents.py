@@ -311,3 +311,29 @@ async def test_the_docs_page_needs_no_other_server(anonymous: httpx.AsyncClient)
     for asset in ("/assets/docs/swagger-ui-bundle.js", "/assets/docs/swagger-ui.css"):
         assert asset in page
         assert (await anonymous.get(asset)).status_code == 200
+
+
+OTHERWISE = {
+    "/batch": 200,
+    "/check": 200,
+    "/replay": 200,
+    "/sweep": 200,
+    "/voice-flow-preview": 200,
+    "/contact-imports/{row_id}/start": 202,
+    "/calls": 202,
+    "/hang-up": 204,
+}
+"""What a POST to an address that ends so answers: how it went, that it has begun, or nothing. All others make."""
+
+
+def test_whatever_is_posted_is_made() -> None:
+    for operation in operations():
+        if operation.method == "post":
+            expected = next((code for end, code in OTHERWISE.items() if operation.path.endswith(end)), 201)
+            assert [code for code in operation.said["responses"] if code < "300"] == [str(expected)], operation.path
+
+
+def test_what_can_be_refused_without_a_credential_is_said() -> None:
+    said = {operation.name: set(operation.said["responses"]) for operation in operations()}
+    assert {"401", "403", "429", "503"} <= said["create_session"] & said["accept_invitation"]
+    assert "503" in said["read_invitation"]

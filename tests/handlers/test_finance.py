@@ -85,7 +85,7 @@ async def test_lines_that_do_not_add_up_are_refused_with_the_right_figure(owner:
         ({"unitPrice": "-1"}, "lineItems"),
         ({"quantity": "999999999", "unitPrice": "9999999999"}, "lineItems"),
         ({"description": ""}, "lineItems[0].description"),
-        ({"price": "1"}, "lineItems[0]"),
+        ({"price": "1"}, "lineItems[0].price"),
     ],
 )
 async def test_a_line_that_makes_no_sense_is_named(
@@ -100,7 +100,7 @@ async def test_an_amount_without_lines_stands_for_itself(owner: Client, customer
     assert (made["amount"], made["tax"]) == ("119.00", "19.00")
     address = f"{API}/invoices/{made['id']}"
     assert set(errors(await owner.patch(address, json={"tax": "119.01"}))) == {"tax"}
-    assert set(errors(await owner.patch(address, json={"amount": "-1"}))) == {"amount", "tax"}
+    assert set(errors(await owner.patch(address, json={"amount": "-1"}))) == {"amount"}
 
 
 async def test_changing_the_lines_of_a_draft_adds_it_up_again(owner: Client, customer: str) -> None:

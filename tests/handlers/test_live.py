@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select, update
 
-from comms import credentials
+from comms import credentials, metrics
 from comms.database import Database
 from comms.hub import Hub
 from comms.service import Service
@@ -64,6 +64,40 @@ async def test_anything_but_auth_first_is_turned_away(url: str, first: str | byt
     async with screen(url, None) as silent:
         await silent.connection.send(first)
         assert (await silent.closed())[0] == 4401
+
+
+@pytest.mark.parametrize(
+    ("further", "why"),
+    [
+        ('"after":-1', "Expected `int` >= 0"),
+        ('"after":"x"', "Expected `int | null`"),
+        ('"topics":7', "Expected `array"),
+    ],
+)
+async def test_a_wish_that_is_none_is_named_in_the_first_frame_too(
+    url: str, acme: Office, further: str, why: str
+) -> None:
+    async with screen(url, None) as wishful:
+        await wishful.connection.send(f'{{"type":"auth","token":"{acme.token}",{further}}}')
+        code, reason = await wishful.closed()
+        assert code == 1008
+        assert reason.startswith(why)
+
+
+async def test_whoever_we_close_on_is_counted_by_the_code(url: str, acme: Office) -> None:
+    def counted(code: int) -> float:
+        return metrics.CLOSED.labels(str(code))._value.get()
+
+    before = {code: counted(code) for code in (1008, 4401)}
+    async with screen(url, "ck_nobody") as forged:
+        await forged.closed()
+    async with screen(f"{url}?topics=nonsense", acme.token) as unknown:
+        await unknown.closed()
+    async with watching(url, acme.token) as chatty:
+        for _ in range(20):
+            await chatty.connection.send("{")
+        await chatty.closed()
+    assert {code: counted(code) - before[code] for code in before} == {1008: 2, 4401: 1}
 
 
 async def test_who_says_nothing_is_turned_away(url: str) -> None:

@@ -56,7 +56,7 @@ async def test_who_is_in_two_workspaces_changes_in_both(viewer: Client, stranger
         ({"preferences": {"theme": "pink"}}, "preferences.theme"),
         ({"preferences": {"timezone": "Mars/Olympus"}}, "preferences.timezone"),
         ({"preferences": {"notifications": {"sound": "loud"}}}, "preferences.notifications.sound"),
-        ({"preferences": {"colour": "pink"}}, "preferences"),
+        ({"preferences": {"colour": "pink"}}, "preferences.colour"),
     ],
 )
 async def test_a_profile_that_makes_no_sense_is_refused_by_name(

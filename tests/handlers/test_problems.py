@@ -142,7 +142,7 @@ async def test_a_wrong_address_is_a_problem_too(owner: Client, method: str, path
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"", 400),
+        (b"", 201),
         (b"{", 400),
         (b"[]", 400),
         (b"null", 400),

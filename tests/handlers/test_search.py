@@ -176,6 +176,21 @@ async def test_pages_go_through_all_buckets_and_meet_everything_once(
     assert times == sorted(times, reverse=True)
 
 
+async def test_a_page_holds_as_many_as_any_lists_and_goes_on_for_the_same_question_only(
+    service: Service, owner: Client
+) -> None:
+    await _many(service, owner, 55)
+    await keep_up(service.database)
+    page = (await owner.get(f"{API}/search", params={"q": "needle"})).json()
+    assert len(page["items"]) == 50
+    cursor = page["nextCursor"]
+    same = (await owner.get(f"{API}/search", params={"q": "needle", "cursor": cursor})).json()
+    assert len(same["items"]) == 5
+    for other in ({"q": "needl"}, {"q": "needle", "types": "message"}):
+        answer = await owner.get(f"{API}/search", params={**other, "cursor": cursor})
+        assert (answer.status_code, named(answer)) == (400, {"cursor"}), other
+
+
 async def _buckets(service: Service) -> set[int]:
     async with service.database.everywhere() as db:
         return set(await db.scalars(select(SearchDocument.bucket)))
@@ -248,7 +263,7 @@ async def test_nobody_searches_without_a_token_and_a_viewer_may(anonymous: httpx
         ("q=a&types=deal", "types"),
         ("q=a&types=", "types"),
         ("q=a&limit=0", "limit"),
-        ("q=a&limit=101", "limit"),
+        ("q=a&limit=201", "limit"),
         ("q=a&cursor=x", "cursor"),
         ("q=a&cursor=WzEsMiwzXQ", "cursor"),
         ("q=a&sort=at", "sort"),

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -14,7 +15,8 @@ from comms.directory import Connection
 from comms.providers.twilio import TwilioCredentials
 from comms.service import Service
 from comms.settings import ProviderSettings, Settings
-from comms.simulators.accounts import AccountServer
+from comms.simulators import attached
+from comms.simulators import twilio as simulated
 from comms.simulators.exchange import Exchange, Taken
 from comms.simulators.server import Server
 from models.base import now
@@ -35,12 +37,35 @@ async def exchange() -> Exchange:
 
 
 @pytest.fixture
-async def twilio(exchange: Exchange) -> Server:
-    return Server(exchange.routes, otherwise=AccountServer({"twilio": TWILIO}))
+async def calls() -> list[dict[str, Any]]:
+    """The log of calls, newest first."""
+    return []
+
+
+class Twilio(Server):
+    """Twilio's server, and while it is ``down`` the status and the code it answers everything with."""
+
+    down: tuple[int, int] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.down is None:
+            await super().__call__(scope, receive, send)
+            return
+        status, code = self.down
+        body = msgspec.json.encode({"code": code, "message": "It does not work", "status": status})
+        await send(
+            {"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(body))]}
+        )
+        await send({"type": "http.response.body", "body": body})
 
 
 @pytest.fixture
-async def settings(settings: Settings, twilio: Server) -> AsyncIterator[Settings]:
+async def twilio(exchange: Exchange, calls: list[dict[str, Any]]) -> Twilio:
+    return Twilio([*exchange.routes, *attached.routes(exchange, calls)])
+
+
+@pytest.fixture
+async def settings(settings: Settings, twilio: Twilio) -> AsyncIterator[Settings]:
     """Twilio is a simulator."""
     async with serving(twilio) as url:
         address = url.replace("ws://", "http://").removesuffix("/ws")
@@ -58,12 +83,16 @@ def ago(minutes: float) -> datetime:
     return (now() - timedelta(minutes=minutes)).replace(microsecond=0)
 
 
+def receive(exchange: Exchange, body: str, minutes: float, media: tuple[str, ...] = ()) -> Taken:
+    """Somebody has texted our number so many minutes ago, and we were not told."""
+    taken = exchange.receive(CUSTOMER, OUR_NUMBER, body)
+    taken.at, taken.media = ago(minutes), media
+    return taken
+
+
 def lost(exchange: Exchange, many: int, body: str = "{} minutes ago") -> list[str]:
     """Messages whose webhooks never came, a minute apart."""
-    return [
-        exchange.receive(CUSTOMER, OUR_NUMBER, body.format(minutes), at=ago(minutes)).sid
-        for minutes in range(many, 0, -1)
-    ]
+    return [receive(exchange, body.format(minutes), minutes).sid for minutes in range(many, 0, -1)]
 
 
 async def messages(client: Client, **query: Any) -> list[dict[str, Any]]:
@@ -74,7 +103,7 @@ async def messages(client: Client, **query: Any) -> list[dict[str, Any]]:
 
 
 async def test_ten_messages_whose_webhooks_never_came_are_here_as_if_they_had(
-    owner: Client, exchange: Exchange, twilio: Server, number: str, admin: Any
+    owner: Client, exchange: Exchange, twilio: Twilio, number: str, admin: Any
 ) -> None:
     sids = lost(exchange, 10)
     assert (await owner.get(number)).status_code == 404
@@ -118,19 +147,19 @@ async def test_a_webhook_that_comes_late_or_at_the_same_time_makes_no_second_mes
 
 
 async def test_a_log_of_many_pages_is_read_to_where_it_was_compared_last(
-    owner: Client, exchange: Exchange, twilio: Server, number: str
+    owner: Client, exchange: Exchange, twilio: Twilio, number: str
 ) -> None:
-    exchange.receive(CUSTOMER, OUR_NUMBER, "of somebody before us", at=ago(9 * 24 * 60))
+    receive(exchange, "of somebody before us", 9 * 24 * 60)
     lost(exchange, 230)
     assert (await owner.post(number)).json()["backFilled"] == 230
     twilio.asked.clear()
     lost(exchange, 1)
     assert (await owner.post(number)).json()["backFilled"] == 231
-    assert len(twilio.asked) == 4  # one page each way, by text and by WhatsApp
+    assert len(twilio.asked) == 6  # one page each way, by text, by WhatsApp and by telephone
 
 
 async def test_pictures_come_with_a_message_that_is_filled_in(owner: Client, exchange: Exchange, number: str) -> None:
-    exchange.receive(CUSTOMER, OUR_NUMBER, "", at=ago(1), media=["image/png", "image/jpeg"])
+    receive(exchange, "", 1, media=("image/png", "image/jpeg"))
     await owner.post(number)
     (message,) = await messages(owner)
     assert [item["declaredType"] for item in message["attachments"]] == ["image/png", "image/jpeg"]
@@ -157,22 +186,49 @@ async def test_reports_that_never_came_are_read_from_the_log(
     assert statuses == {"SM1": ("undelivered", "30003"), "SM2": ("delivered", None)}
 
 
-@pytest.mark.parametrize(("failing", "says"), [(401, "credentials"), (429, "no more"), (500, "500")])
+def called(calls: list[dict[str, Any]], sid: str, minutes: float, status: str = "no-answer", **more: Any) -> None:
+    """A call to our number is in the log."""
+    at = {"start_time": format_datetime(ago(minutes)), "end_time": format_datetime(ago(minutes - 1))}
+    there = {"sid": sid, "account_sid": TWILIO["accountSid"], "from": CUSTOMER, "to": OUR_NUMBER, "status": status}
+    calls.insert(0, there | at | {"direction": "inbound", "duration": "60", "parent_call_sid": None} | more)
+
+
+async def test_a_call_we_never_heard_of_was_missed_and_one_that_is_over_does_not_go_on(
+    owner: Client, anonymous: httpx.AsyncClient, line: Connection, number: str, calls: list[dict[str, Any]]
+) -> None:
+    under_way = text(line, body="")
+    fields = {"CallSid": "CA1", "AccountSid": TWILIO["accountSid"], "From": CUSTOMER, "To": OUR_NUMBER}
+    rings = fields | {"CallStatus": "ringing", "Direction": "inbound"}
+    await post(anonymous, simulated.signed(under_way.url.replace("/messages", "/voice"), line.credentials, rings))
+    called(calls, "CA1", 30, "completed")
+    called(calls, "CA2", 20)
+    called(calls, "CA3", 10, "in-progress")
+    for _ in range(2):
+        shown = (await owner.post(number)).json()
+        assert (shown["missing"], shown["backFilled"], shown["error"]) == (0, 2, None)
+    found = (await owner.get(f"{API}/call-legs")).json()["items"]
+    statuses = {leg["providerCallId"]: leg["status"] for leg in found}
+    assert statuses == {"CA1": "completed", "CA2": "no_answer"}
+
+
+@pytest.mark.parametrize(
+    ("down", "says"), [((401, 20003), "credentials"), ((429, 20429), "no more"), ((500, 20500), "500")]
+)
 async def test_a_provider_that_cannot_be_asked_is_said_so_and_asked_again(
-    owner: Client, exchange: Exchange, number: str, failing: int, says: str
+    owner: Client, exchange: Exchange, twilio: Twilio, number: str, down: tuple[int, int], says: str
 ) -> None:
     lost(exchange, 3)
-    exchange.down = failing
+    twilio.down = down
     shown = (await owner.post(number)).json()
     assert shown["checkedAt"] is None
     assert says in shown["error"]
-    exchange.down = None
+    twilio.down = None
     shown = (await owner.post(number)).json()
     assert (shown["error"], shown["missing"], shown["backFilled"]) == (None, 0, 3)
 
 
 async def test_a_worker_compares_every_number_now_and_then_and_each_but_once(
-    service: Service, owner: Client, exchange: Exchange, twilio: Server, number: str, admin: Any
+    service: Service, owner: Client, exchange: Exchange, twilio: Twilio, number: str, admin: Any
 ) -> None:
     lost(exchange, 5)
     await make.number(service, owner.workspace_id, "+14155550101", status="suspended")
@@ -180,11 +236,11 @@ async def test_a_worker_compares_every_number_now_and_then_and_each_but_once(
     assert twilio.asked == []  # whoever sets a number up is given a moment
     await admin.execute("UPDATE number_sweeps SET next_sweep_at = now()")
     await asyncio.gather(*(service.sweeps.sweep_due() for _ in range(4)))
-    assert len(twilio.asked) == 4
+    assert len(twilio.asked) == 6
     # What is younger than a minute may still be on its way.
     assert (await owner.get(number)).json()["backFilled"] in (4, 5)
     await service.sweeps.sweep_due()
-    assert len(twilio.asked) == 4
+    assert len(twilio.asked) == 6
 
 
 async def test_only_an_active_number_of_ones_own_is_compared(

@@ -302,8 +302,10 @@ async def test_an_unknown_number_is_kept_with_its_reason_and_can_be_replayed(
     assert (still["state"], still["attempts"]) == ("unmapped", 2)
     number = {"phoneNumber": "+14155550177", "provider": "twilio"}
     assert (await owner.post("/api/v1/workspace-phone-numbers", json=number)).status_code == 201
+    assert still["updatedAt"] > receipt["updatedAt"]
     replayed = await owner.post(f"/api/v1/webhook-receipts/{receipt['id']}/replay")
     assert replayed.json()["state"] == "processed"
+    assert replayed.json()["updatedAt"] > still["updatedAt"]
     (message,) = (await owner.get("/api/v1/conversation-messages")).json()["items"]
     assert message["id"] == replayed.json()["messageId"]
     await owner.post(f"/api/v1/webhook-receipts/{receipt['id']}/replay")

@@ -114,7 +114,7 @@ async def _a_history(pair: Pair, desk: Desk, agent: httpx.AsyncClient) -> list[s
     conversations = await listed(agent, "conversations")
     for conversation in conversations[:10]:
         closing = await agent.post(f"/api/v1/conversations/{conversation['id']}/closure")
-        assert closing.status_code == 200, closing.text
+        assert closing.status_code == 201, closing.text
     sids = [wire.sid("SM") for _ in range(10)]
     for conversation, sid in zip(conversations[10:], sids, strict=True):
         body = {"direction": "outbound", "content": "See you at 7pm", "provider": "twilio", "providerMessageId": sid}

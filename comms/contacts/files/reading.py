@@ -10,7 +10,7 @@ import msgspec
 
 from comms.errors import Invalid
 from models.crm import ContactStatus
-from models.types import Email, Phone
+from models.types import Email, Phone, address_key
 
 FIELDS: Mapping[str, str] = {
     "firstName": "first_name",
@@ -44,6 +44,7 @@ _ALIASES: Mapping[str, Sequence[str]] = {
 _STATUSES: Sequence[str] = get_args(ContactStatus)
 _DISARMED = re.compile(r"'[=+\-@\t\r]")
 MOST_COLUMNS = 200
+MOST_ROWS, MOST_CELLS = 200_000, 2_000_000  # each costs memory, however little is in it: some 300 MB for all
 MOST_TAGS = 100
 LONGEST = 1_000
 
@@ -65,7 +66,12 @@ class Row(msgspec.Struct):
 
     @property
     def addresses(self) -> list[tuple[str, str]]:
-        """What the contact would be found by: kind and value."""
+        """What the contact would be found by: kind and value, however that is written."""
+        return [(kind, address_key(kind, value)) for kind, value in self.points]
+
+    @property
+    def points(self) -> list[tuple[str, str]]:
+        """Its addresses as they are written: kind and value."""
         return [(kind, self.values[kind]) for kind in ("phone", "email") if kind in self.values]
 
 
@@ -85,7 +91,14 @@ def sheet_of(text: str) -> Sheet:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     try:
         columns = [cell.strip() for cell in next(reader, [])]
-        rows = [(number, cells) for number, cells in enumerate(reader, start=2) if any(cell.strip() for cell in cells)]
+        rows, count = [], 0
+        for number, cells in enumerate(reader, start=2):
+            count += len(cells)
+            if number > MOST_ROWS + 1 or count > MOST_CELLS:
+                most = f"{MOST_ROWS:,} rows or {MOST_CELLS:,} cells"
+                raise Invalid({"": f"the file has more than {most}: divide it, or leave columns out"})
+            if any(cell.strip() for cell in cells):
+                rows.append((number, cells))
     except csv.Error as error:
         raise Invalid({"": f"the file is not CSV: line {reader.line_num}: {error}"}) from None
     while columns and not columns[-1]:

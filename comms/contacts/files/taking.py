@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
-from comms.contacts import claims
+from comms.contacts import claims, telling
 from comms.contacts.claims import Address, Claim
 from comms.contacts.files.reading import Row
 from models.base import new_id, now
@@ -110,8 +110,11 @@ async def _create(db: AsyncSession, workspace_id: uuid.UUID, rows: Sequence[Row]
     empty |= {"source": SOURCE, "status": "lead", "tags": [], "custom_fields": {}}
     made = [empty | row.values | {"id": new_id()} for row in rows]
     pairs = zip(made, rows, strict=True)
-    await _claim(db, workspace_id, [(values["id"], address) for values, row in pairs for address in row.addresses])
+    await _claim(db, workspace_id, [(values["id"], point) for values, row in pairs for point in row.points])
     await db.execute(_CREATE, {"workspace": workspace_id, "rows": _json(made), "at": at})
+    telling.tell_points(
+        db, workspace_id, {}, await telling.points_of(db, workspace_id, [values["id"] for values in made])
+    )
     for values in made:
         view = ContactView(**values, created_at=at, updated_at=at)
         events.record(db, "contact.created", Contact(workspace_id=workspace_id, id=values["id"]), view)
@@ -136,13 +139,16 @@ async def _change(
     before = {contact.id: _shown(contact) for contact in contacts}
     written = [_changed(contact, changes[contact.id], found) for contact in contacts]
     further = [
-        (contact_id, address)
+        (contact_id, point)
         for contact_id, rows in changes.items()
-        for address in dict.fromkeys(address for row in rows for address in row.addresses)
+        for row in rows
+        for address, point in zip(row.addresses, row.points, strict=True)
         if address not in found
     ]
     if further:
+        found_already = await telling.points_of(db, workspace_id, changes)
         await _claim(db, workspace_id, further)
+        telling.tell_points(db, workspace_id, found_already, await telling.points_of(db, workspace_id, changes))
     different = [
         values for values in written if any(values[name] != getattr(before[values["id"]], name) for name in _COLUMNS)
     ]
@@ -150,7 +156,7 @@ async def _change(
         return
     await db.execute(_CHANGE, {"workspace": workspace_id, "rows": _json(different), "at": now()})
     for contact in await db.scalars(query.where(Contact.id.in_([values["id"] for values in different]))):
-        events.record(db, "contact.updated", contact, _shown(contact))
+        events.record(db, "contact.updated", contact, _shown(contact), before=before[contact.id])
 
 
 def _changed(contact: Contact, rows: Sequence[Row], found: dict[Address, uuid.UUID]) -> dict[str, Any]:
@@ -163,7 +169,7 @@ def _changed(contact: Contact, rows: Sequence[Row], found: dict[Address, uuid.UU
                 case "custom_fields":
                     values["custom_fields"] = values["custom_fields"] | said
                 case "phone" | "email":
-                    if (name, said) not in found:
+                    if claims.found_by(name, said) not in found:
                         values[name] = values[name] or said
                 case _:
                     values[name] = said

@@ -1,0 +1,151 @@
+"""JSON that somebody sent, read as the shape it should have, so that every mistake in it is named by its place."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+from comms.errors import Invalid
+from comms.reasons import NEEDS_ZONE, options_of, reason_of
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+MOST_MISTAKES = 50
+
+
+def read(shape: type[S], sent: Any, place: str = "") -> S:
+    """``sent`` (decoded JSON) as a ``shape``; raises ``Invalid`` naming every unknown, read-only or wrong field.
+
+    They are named by where they are below ``place``: ``lineItems[0].quantity``.
+    """
+    if not isinstance(sent, dict):
+        raise Invalid({place: "must be a JSON object" if place else "the body must be a JSON object"})
+    errors: dict[str, str] = {}
+    made: S = _struct(shape, sent, place, errors)
+    if errors:
+        raise Invalid(errors)
+    return made
+
+
+def read_all(shape: type[S], sent: Sequence[Any], place: str) -> list[S]:
+    """Every item of ``sent`` as a ``shape``; raises ``Invalid`` with the mistakes of all of them."""
+    errors: dict[str, str] = {}
+    items: list[S] = []
+    for position, item in enumerate(sent):
+        try:
+            items.append(read(shape, item, f"{place}[{position}]"))
+        except Invalid as error:
+            errors |= error.errors
+    if errors:
+        raise Invalid(errors)
+    return items
+
+
+def written(item: msgspec.Struct) -> dict[str, Any]:
+    """The item as a column keeps it: JSON, without what was left out."""
+    plain: dict[str, Any] = msgspec.to_builtins(item)
+    return plain
+
+
+def refuse_unstorable(value: Any) -> None:
+    """``ValueError`` when PostgreSQL could not keep this value: NUL, or half of a surrogate pair."""
+    for text in _texts(value):
+        if "\x00" in text:
+            raise ValueError("must not contain NUL")
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError("must be Unicode text")
+
+
+def _struct(shape: type[Any], sent: dict[str, Any], place: str, errors: dict[str, str]) -> Any:
+    """``sent`` as a ``shape``; None, and the mistakes among the ``errors``, if there are some."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(shape)}
+    fixed: frozenset[str] = getattr(shape, "read_only", frozenset())
+    before = len(errors)
+    values: dict[str, Any] = {}
+    for name, value in sent.items():
+        here = f"{place}.{name}" if place else name
+        if name in fields:
+            values[fields[name].name] = _value(fields[name].type, value, here, errors)
+        else:
+            errors[here] = "is read-only" if name in fixed else "is not a field here"
+    for name, field in fields.items():
+        if field.required and name not in sent:
+            errors[f"{place}.{name}" if place else name] = "is required"
+    return None if len(errors) > before else shape(**values)
+
+
+def _value(kind: Any, sent: Any, place: str, errors: dict[str, str]) -> Any:
+    """``sent`` as a ``kind``; what is inside it is read first, each by itself."""
+    options = list(options_of(kind))
+    structs = [option for option, _ in options if _is_struct(option)]
+    if isinstance(sent, dict) and len(structs) == 1:
+        return _struct(structs[0], sent, place, errors)
+    before = len(errors)
+    for option, metas in options:
+        origin, arguments = get_origin(option), get_args(option)
+        if isinstance(sent, list) and origin is list:
+            _converted(Annotated[(list[Any], *metas)] if metas else list[Any], sent, place, errors)
+            items = []
+            for position, item in enumerate(sent):
+                if len(errors) - before >= (1 if place in errors else MOST_MISTAKES):
+                    break
+                items.append(_value(arguments[0], item, f"{place}[{position}]", errors))
+            return items
+        if isinstance(sent, dict) and origin is dict and arguments[1] not in (Any, object):
+            inner = {name: _value(arguments[1], value, f"{place}.{name}", errors) for name, value in sent.items()}
+            return None if len(errors) > before else _leaf(kind, inner, place, errors)
+    return _leaf(kind, sent, place, errors)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__struct_config__.tag_field is None
+
+
+def _leaf(kind: Any, sent: Any, place: str, errors: dict[str, str]) -> Any:
+    try:
+        refuse_unstorable(sent)
+        if isinstance(sent, float) and any(option is Decimal for option, _ in options_of(kind)):
+            raise ValueError('must be a decimal string, such as "12.50", or a whole number')
+        value = _converted(kind, sent, place, errors)
+        if isinstance(value, datetime) and value.tzinfo is None:
+            raise ValueError(NEEDS_ZONE)
+        return _lawful(kind, value)
+    except ValueError as error:
+        errors[place] = str(error)
+    return None
+
+
+def _converted(kind: Any, sent: Any, place: str, errors: dict[str, str]) -> Any:
+    try:
+        return msgspec.convert(sent, kind, strict=True)
+    except msgspec.ValidationError as error:
+        inner, reason = reason_of(error, kind)
+        errors[place + inner] = reason
+    return None
+
+
+def _lawful(kind: Any, value: Any) -> Any:
+    """``value`` as its column type normalises it; ``ValueError`` says what is wrong with it."""
+    if value is None:
+        return None
+    for _, metas in options_of(kind):
+        for meta in metas:
+            law = (meta.extra or {}).get("law") if isinstance(meta, msgspec.Meta) else None
+            if law is not None:
+                return law(value)
+    return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for key, inner in value.items():
+                yield key
+                yield from _texts(inner)
+        case list():
+            for inner in value:
+                yield from _texts(inner)
