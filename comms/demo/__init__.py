@@ -1,7 +1,9 @@
 """Something to try comms with: a small workspace, and as many contacts and messages in it as one likes."""
 
+from comms.demo.outside import simulators
 from comms.demo.scale import fill
 from comms.demo.workspace import (
+    CORRESPONDENT,
     CUSTOMER,
     SIMULATORS,
     Demo,
@@ -11,11 +13,11 @@ from comms.demo.workspace import (
     make,
     path_in,
     read,
-    simulators,
     with_simulators,
 )
 
 __all__ = [
+    "CORRESPONDENT",
     "CUSTOMER",
     "SIMULATORS",
     "Demo",

@@ -16,11 +16,9 @@ from comms import connections, contacts, credentials, workspaces
 from comms.database import Database
 from comms.settings import MediaSettings, ProviderSettings, Settings
 from comms.simulators import sendgrid, wire
-from comms.simulators.accounts import AccountServer
-from comms.simulators.media import media_server
 from comms.vault import Vault
 from models.base import now
-from models.communications import Conversation, ConversationMessage, WorkspacePhoneNumber
+from models.communications import Conversation, ConversationMessage, WorkspaceMailAddress, WorkspacePhoneNumber
 from models.core import Workspace, WorkspaceApiKey, WorkspaceMember
 
 SLUG = "demo"
@@ -28,6 +26,7 @@ EMAIL = "owner@demo.example"
 NUMBERS = {"twilio": "+14155550100", "signalwire": "+14155550101"}
 EMAIL_ADDRESS = "support@demo.example"
 CUSTOMER = "+14155550199"
+CORRESPONDENT = "Jane Doe <jane@customer.example>"
 SIMULATORS = "/simulators"
 
 
@@ -104,21 +103,8 @@ def with_simulators(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, media=media, providers=providers)
 
 
-def simulators(made: Demo, settings: Settings) -> AccountServer:
-    """What answers below ``/simulators``: the demo's accounts, and the media of simulated messages behind them."""
-    secret = made.connection("twilio").secret
-    media = media_server(
-        secret["accountSid"],
-        secret["authToken"],
-        cdn_base=f"http://localhost:{settings.server.port}{SIMULATORS}",
-        prefix=SIMULATORS,
-    )
-    secrets_of = {connection.provider: connection.secret for connection in made.connections}
-    return AccountServer(secrets_of, prefix=SIMULATORS, otherwise=media)
-
-
 def introduction(made: Demo, settings: Settings) -> str:
-    """Three things to try next."""
+    """Three things to try next, and how to answer."""
     program = os.path.relpath(Path(sys.executable).parent / "comms")
     folder = "" if settings.data_dir == Path(".comms").absolute() else f" --data-dir {settings.data_dir}"
     token = f'$(sed -n \'s/.*"accessToken": "\\(.*\\)",/\\1/p\' {os.path.relpath(path_in(settings.data_dir))})'
@@ -127,6 +113,9 @@ def introduction(made: Demo, settings: Settings) -> str:
         f'  1. {program} simulate sms{folder} --body "Is the 3pm slot still open?"\n'
         f'  2. curl -H "Authorization: Bearer {token}" {made.base_url}/api/v1/conversations\n'
         f"  3. open {made.base_url}/schema in a browser: the whole API\n"
+        f"And answer it; a moment later it is delivered:\n"
+        f'  curl -H "Authorization: Bearer {token}" -H "Content-Type: application/json" \\\n'
+        f'    -d \'{{"to": "{CUSTOMER}", "content": "Yes, it is!"}}\' {made.base_url}/api/v1/messages\n'
     )
 
 
@@ -177,6 +166,15 @@ async def _begin(db: AsyncSession, vault: Vault) -> Demo:
 
 async def _line(db: AsyncSession, row: WorkspaceApiKey, provider: str, secret: dict[str, Any]) -> DemoConnection:
     if provider not in NUMBERS:
+        db.add(
+            WorkspaceMailAddress(
+                workspace_id=row.workspace_id,
+                connection_id=row.id,
+                address=EMAIL_ADDRESS,
+                friendly_name="Demo Support",
+            )
+        )
+        await db.flush()
         return DemoConnection(row.id, provider, secret, email_address=EMAIL_ADDRESS)
     number = WorkspacePhoneNumber(
         workspace_id=row.workspace_id,
