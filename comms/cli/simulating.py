@@ -2,6 +2,9 @@
 
 import argparse
 from collections.abc import Callable
+from datetime import UTC, datetime
+from mimetypes import guess_type
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +16,7 @@ from comms.errors import CannotRun
 from comms.providers import read_credentials
 from comms.providers.base import Channel, Request
 from comms.settings import Settings
-from comms.simulators import signalwire, twilio, wire
+from comms.simulators import sendgrid, signalwire, twilio, wire
 
 
 def message(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -49,6 +52,54 @@ def message(settings: Settings, chosen: argparse.Namespace) -> int:
     return 0
 
 
+def email(settings: Settings, chosen: argparse.Namespace) -> int:
+    """A customer's mail has been posted as SendGrid would, and what came of it is said."""
+    made = _demo(settings)
+    line = made.connection("sendgrid")
+    answered = _last_mail(made) if chosen.reply else {}
+    headers = {"Message-ID": f"<{chosen.id or wire.uuid()}@simulated.example>"}
+    if answered:
+        headers["In-Reply-To"] = f"<{answered['rfcMessageId']}>"
+    if chosen.automatic:
+        headers["Auto-Submitted"] = "auto-replied"
+    request = sendgrid.inbound(
+        f"{made.public_url}/webhooks/sendgrid/{line.id}/inbound",
+        _credentials(line, forged=chosen.forged),
+        datetime.now(UTC),
+        sender=chosen.sender or (answered["toAddresses"][0] if answered else demo.CORRESPONDENT),
+        recipients=[chosen.to or str(line.email_address)],
+        subject=chosen.subject or (answered["subject"] if answered else "Booking"),
+        text=chosen.body,
+        html=chosen.html,
+        headers=headers,
+        attachments=[_attached(path) for path in chosen.attach],
+        **({"dkim": "none", "spf": "fail"} if chosen.unverified else {}),
+    )
+    if not _post(made, request):
+        return 1
+    kept = _get(made, "mails", rfcMessageId=headers["Message-ID"].strip("<>"))["items"]
+    if kept:
+        message = _get(made, f"conversation-messages/{kept[0]['messageId']}")
+        print(f"the message is {message['id']} in conversation {message['conversationId']}")
+    else:
+        print(f"no message came of it; see {made.base_url}/api/v1/webhook-receipts for the reason")
+    return 0
+
+
+def _attached(path: Path) -> sendgrid.Attachment:
+    try:
+        return path.name, guess_type(path.name)[0] or "application/octet-stream", path.read_bytes()
+    except OSError as error:
+        raise CannotRun(f"cannot read {path}: {error.strerror}") from None
+
+
+def _last_mail(made: Demo) -> Any:
+    sent = _get(made, "conversation-messages", direction="outbound", provider="sendgrid", limit="1")["items"]
+    if not sent:
+        raise CannotRun("no mail was sent yet: answer one first, or leave out --reply")
+    return _get(made, "mails", messageId=sent[0]["id"])["items"][0]
+
+
 def status(settings: Settings, chosen: argparse.Namespace) -> int:
     """A delivery report has been posted, and what came of it is said."""
     made = demo_of(settings)
@@ -78,7 +129,13 @@ def credentials_of(line: demo.DemoConnection, *, forged: bool) -> Any:
     """The connection's secrets, or ``forged`` ones that prove nothing."""
     secret = dict(line.secret)
     if forged:
-        secret["authToken" if line.provider == "twilio" else "signingKey"] = "somebody-elses"
+        match line.provider:
+            case "sendgrid":
+                secret["parsePrivateKey"] = sendgrid.new_keys()[1]
+            case "twilio":
+                secret["authToken"] = "somebody-elses"
+            case _:
+                secret["signingKey"] = "somebody-elses"
     return read_credentials(line.provider, msgspec.json.encode(secret))
 
 

@@ -2,6 +2,7 @@
 
 from comms.demo.scale import fill
 from comms.demo.workspace import (
+    CORRESPONDENT,
     CUSTOMER,
     SIMULATORS,
     Demo,
@@ -16,6 +17,7 @@ from comms.demo.workspace import (
 )
 
 __all__ = [
+    "CORRESPONDENT",
     "CUSTOMER",
     "SIMULATORS",
     "Demo",

@@ -8,19 +8,24 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import connections, contacts, credentials, workspaces
 from comms.database import Database
+from comms.providers import read_credentials
+from comms.providers.base import Request
 from comms.settings import MediaSettings, ProviderSettings, Settings
 from comms.simulators import sendgrid, wire
 from comms.simulators.accounts import AccountServer
+from comms.simulators.mail_exchange import MailExchange
 from comms.simulators.media import media_server
+from comms.simulators.server import Application, Server
 from comms.vault import Vault
 from models.base import now
-from models.communications import Conversation, ConversationMessage, WorkspacePhoneNumber
+from models.communications import Conversation, ConversationMessage, WorkspaceMailAddress, WorkspacePhoneNumber
 from models.core import Workspace, WorkspaceApiKey, WorkspaceMember
 
 SLUG = "demo"
@@ -28,6 +33,7 @@ EMAIL = "owner@demo.example"
 NUMBERS = {"twilio": "+14155550100", "signalwire": "+14155550101"}
 EMAIL_ADDRESS = "support@demo.example"
 CUSTOMER = "+14155550199"
+CORRESPONDENT = "Jane Doe <jane@customer.example>"
 SIMULATORS = "/simulators"
 
 
@@ -104,7 +110,7 @@ def with_simulators(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, media=media, providers=providers)
 
 
-def simulators(made: Demo, settings: Settings) -> AccountServer:
+def simulators(made: Demo, settings: Settings) -> Application:
     """What answers below ``/simulators``: the demo's accounts, and the media of simulated messages behind them."""
     secret = made.connection("twilio").secret
     media = media_server(
@@ -114,7 +120,23 @@ def simulators(made: Demo, settings: Settings) -> AccountServer:
         prefix=SIMULATORS,
     )
     secrets_of = {connection.provider: connection.secret for connection in made.connections}
-    return AccountServer(secrets_of, prefix=SIMULATORS, otherwise=media)
+    accounts = AccountServer(secrets_of, prefix=SIMULATORS, otherwise=media)
+    return Server(_post_office(made).routes, prefix=SIMULATORS, otherwise=accounts)
+
+
+def _post_office(made: Demo) -> MailExchange:
+    """SendGrid for the demo's connection: its events come back to us as they would from outside."""
+    line = made.connection("sendgrid")
+
+    async def post(request: Request) -> int:
+        url = made.base_url + request.url.removeprefix(made.public_url)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.post(url, content=request.body, headers=dict(request.headers))
+        return answer.status_code
+
+    events_url = f"{made.public_url}/webhooks/sendgrid/{line.id}/events"
+    credentials: Any = read_credentials("sendgrid", msgspec.json.encode(line.secret))
+    return MailExchange(credentials, events_url=events_url, post=post)
 
 
 def introduction(made: Demo, settings: Settings) -> str:
@@ -177,6 +199,15 @@ async def _begin(db: AsyncSession, vault: Vault) -> Demo:
 
 async def _line(db: AsyncSession, row: WorkspaceApiKey, provider: str, secret: dict[str, Any]) -> DemoConnection:
     if provider not in NUMBERS:
+        db.add(
+            WorkspaceMailAddress(
+                workspace_id=row.workspace_id,
+                connection_id=row.id,
+                address=EMAIL_ADDRESS,
+                friendly_name="Demo Support",
+            )
+        )
+        await db.flush()
         return DemoConnection(row.id, provider, secret, email_address=EMAIL_ADDRESS)
     number = WorkspacePhoneNumber(
         workspace_id=row.workspace_id,

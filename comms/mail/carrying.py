@@ -43,6 +43,7 @@ class Written(msgspec.Struct, frozen=True, rename="camel"):
     references: tuple[str, ...] = ()
     is_automatic: bool = False
     html: str | None = None
+    text: str | None = None
 
 
 class _Carrier:
@@ -67,6 +68,7 @@ class _Carrier:
             references=written.references,
             is_automatic=written.is_automatic,
             html=written.html,
+            text=written.text,
         )
 
     async def _files(self, outgoing: Outgoing) -> list[Enclosed]:

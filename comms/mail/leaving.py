@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from comms.errors import Unsendable
+from comms.mail.markup import cleaned, text_of
 from comms.mail.texts import is_address
 from comms.outbox.intents import Intent, Route
 from comms.outbox.rows import fetch
@@ -125,6 +126,9 @@ def _leaving(intent: Intent, row: Mapping[str, Any]) -> Leaving:
         "isAutomatic": is_automatic,
         "html": marked_up(intent.content),
     }
+    if intent.content_type == "html":
+        shown = cleaned(intent.content, load_remote=True).html
+        headers |= {"html": shown, "text": text_of(intent.content)}
     route = Route(
         provider=row["provider"], connection_id=row["connection_id"], from_address=row["address"], to_address=to
     )

@@ -59,8 +59,11 @@ class Cleaned(msgspec.Struct, frozen=True):
     has_remote_images: bool = False
 
 
-def cleaned(html: str) -> Cleaned:
-    """The harmless part of ``html``: no scripts, forms, frames or styles from elsewhere, remote images blocked."""
+def cleaned(html: str, *, load_remote: bool = False) -> Cleaned:
+    """The harmless part of ``html``: no scripts, forms, frames or styles from elsewhere, remote images blocked.
+
+    Unless it is our own, and they are meant: ``load_remote``.
+    """
     if len(html) > MOST_CHARACTERS or _is_tangled(html):
         return Cleaned(None)
     remote = False
@@ -74,7 +77,7 @@ def cleaned(html: str) -> Cleaned:
                 return value
             if scheme in ("http", "https"):
                 remote = True
-                return BLOCKED + value
+                return value if load_remote else BLOCKED + value
             return None
         if attribute == "href" and value.lower().startswith(("data:", "cid:")):
             return None

@@ -11,7 +11,7 @@ from comms.arrivals.facts import contact_created, conversation_created, conversa
 from comms.errors import Conflict, Missing, Unsendable
 from comms.events import Actor, Fact
 from comms.outbox.rows import fetch
-from comms.providers.addresses import read_address
+from comms.providers.addresses import email_address, read_address
 from comms.providers.base import Address, AddressKind
 from models.base import now
 from models.communications.conversations import ConversationChannel
@@ -20,15 +20,23 @@ _KINDS = {
     "sms": (AddressKind.PHONE, AddressKind.SHORT_CODE),
     "whatsapp": (AddressKind.PHONE,),
     "social": (AddressKind.MESSENGER, AddressKind.RCS),
+    "email": (AddressKind.EMAIL,),
 }
 
+_EXAMPLES = {"social": "messenger:1234567890", "email": "jane@example.com"}
+
+# A mail address is the same whatever its letters' case; the index of match keys is for all ways to write one.
 _FIND = f"""
 SELECT p.contact_id, c.id, c.status
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
     AS i (workspace_id, kind, address, channel, at)
 LEFT JOIN LATERAL (
     SELECT q.contact_id FROM contact_points q
-    WHERE q.workspace_id = i.workspace_id AND q.kind = i.kind AND q.value = i.address LIMIT 1
+    WHERE q.workspace_id = i.workspace_id AND q.kind = i.kind AND CASE i.kind WHEN 'email' THEN
+        lower(q.value) = lower(i.address)
+        AND q.match_key = lower(replace(split_part(split_part(i.address, '@', 1), '+', 1), '.', ''))
+        ELSE q.value = i.address END
+    ORDER BY q.created_at, q.id LIMIT 1
 ) p ON true
 LEFT JOIN LATERAL ({threads.TAKES_THE_MESSAGE}) c ON true
 """
@@ -59,7 +67,7 @@ class _Rows:
 
 
 async def conversation_with(
-    db: AsyncSession, workspace_id: uuid.UUID, channel: ConversationChannel, to: str
+    db: AsyncSession, workspace_id: uuid.UUID, channel: ConversationChannel, to: str, subject: str | None = None
 ) -> uuid.UUID:
     """The conversation with whoever has this address: the one the threading rule gives, of a new contact if need be.
 
@@ -75,7 +83,7 @@ async def conversation_with(
         contact_id = met.contact_id
         if met.is_new:
             _tell(db, contact_created(stranger, contact_id))
-    return await _opened(db, workspace_id, contact_id, channel, found["id"], found["status"])
+    return await _opened(db, workspace_id, contact_id, channel, found["id"], found["status"], subject)
 
 
 async def beside(
@@ -101,12 +109,13 @@ async def _opened(
     channel: ConversationChannel,
     conversation_id: uuid.UUID | None,
     status: str | None,
+    subject: str | None = None,
 ) -> uuid.UUID:
     at = now()
     if status == "spam":
         raise Conflict("this contact's conversation is marked as spam: unmark it first", conflicting_id=conversation_id)
     if conversation_id is None:
-        opening = threads.Opening(workspace_id, contact_id, channel, None, at)
+        opening = threads.Opening(workspace_id, contact_id, channel, None, at, subject)
         (opened,) = await threads.open_for(_Rows(db), [opening])
         if opened.is_new:
             _tell(db, conversation_created(opening, opened.id))
@@ -118,12 +127,12 @@ async def _opened(
 
 
 def _address(channel: ConversationChannel, to: str) -> Address:
-    address = read_address(to.strip())
+    address = email_address(to) if channel == "email" else read_address(to.strip())
     wanted = _KINDS.get(channel)
     if wanted is None:
         raise Unsendable("channel", f"nothing can be sent by {channel} to an address", field="channel")
     if address.kind not in wanted:
-        example = "messenger:1234567890" if channel == "social" else "+14155550123"
+        example = _EXAMPLES.get(channel, "+14155550123")
         raise Unsendable("address", f"{to} is no address that {channel} reaches, such as {example}")
     return address
 

@@ -112,6 +112,10 @@ def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
         return Invalid({"content": f"must be at most {segments.LONGEST} characters"})
     if intent.media > MOST_MEDIA:
         return Invalid({"media": f"must be at most {MOST_MEDIA} items"})
+    if place.channel != "email" and "mail" in intent.details:
+        return Invalid({"subject": "is for mails"})
+    if place.channel == "email" and intent.media_urls:
+        return Invalid({"mediaUrls": "mail carries files that are stored here: send attachmentIds"})
     if intent.scheduled_at is not None and intent.scheduled_at <= at:
         return Invalid({"scheduledAt": "must be in the future"})
     if place.route.from_address == place.route.to_address:

@@ -27,7 +27,10 @@ class Enclosed(msgspec.Struct, frozen=True):
 
 
 class Headers(msgspec.Struct, frozen=True, rename="camel"):
-    """What only mail knows of an ``Outgoing``: its ``mail``. ``references`` are Message-IDs without brackets."""
+    """What only mail knows of an ``Outgoing``: its ``mail``. ``references`` are Message-IDs without brackets.
+
+    ``text`` is the plain text of a message whose content is HTML.
+    """
 
     message_id: str
     subject: str = ""
@@ -37,6 +40,7 @@ class Headers(msgspec.Struct, frozen=True, rename="camel"):
     references: tuple[str, ...] = ()
     is_automatic: bool = False
     html: str | None = None
+    text: str | None = None
 
 
 def threading_of(headers: Headers) -> dict[str, str]:
@@ -57,7 +61,7 @@ def send(
     """The request that sends the mail; ``Refused`` when these credentials cannot."""
     if credentials.api_key is None or not credentials.api_key.isascii():
         raise Refused(None, "The connection to SendGrid has no apiKey to send with.", of_connection=True)
-    content = [{"type": "text/plain", "value": outgoing.content or " "}]
+    content = [{"type": "text/plain", "value": headers.text or outgoing.content or " "}]
     if headers.html:
         content.append({"type": "text/html", "value": headers.html})
     sender = {"email": outgoing.sender} | ({"name": headers.sender_name} if headers.sender_name else {})

@@ -36,7 +36,7 @@ def composed(outgoing: Outgoing, headers: Headers, files: Sequence[Enclosed]) ->
         mail["Reply-To"] = Address(addr_spec=headers.reply_to)
     for name, value in threading_of(headers).items():
         mail[name] = value
-    mail.set_content(outgoing.content)
+    mail.set_content(headers.text or outgoing.content)
     if headers.html:
         mail.add_alternative(headers.html, subtype="html")
     for file in files:

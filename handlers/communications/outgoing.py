@@ -59,6 +59,10 @@ class Said(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=T
         Annotated[datetime, msgspec.Meta(tz=True)] | None,
         msgspec.Meta(description="When it is to leave; null is as soon as it can.", examples=["2027-03-01T09:00:00Z"]),
     ] = None
+    subject: Annotated[
+        Annotated[str, msgspec.Meta(max_length=500)] | None,
+        msgspec.Meta(description="Of a mail; null is its conversation's.", examples=["Your booking"]),
+    ] = None
     metadata: dict[str, Any] = {}
 
 
@@ -87,7 +91,8 @@ class SaidTo(Said, kw_only=True):
     """A message to an address, whoever has it."""
 
     to: Annotated[
-        TheirAddress, msgspec.Meta(description="Their address: a number in E.164.", examples=["+14155550199"])
+        TheirAddress,
+        msgspec.Meta(description="Their address: a number in E.164, or a mail address.", examples=["+14155550199"]),
     ]
     channel: ConversationChannel = "sms"
 
@@ -118,7 +123,7 @@ async def send(db: Db, identity: Asker, data: JSONBody[SaidTo]) -> ConversationM
     Whoever has the address is its contact, a new one if nobody has; an active conversation takes the message, one
     that ended a short while ago is reopened, else a new one begins.
     """
-    conversation_id = await beginning.conversation_with(db, identity.workspace_id, data.channel, data.to)
+    conversation_id = await beginning.conversation_with(db, identity.workspace_id, data.channel, data.to, data.subject)
     return await put(db, _intent(identity, conversation_id, data, data.to, None))
 
 
@@ -140,12 +145,15 @@ def _intent(
         media_urls=said.media_urls,
         scheduled_at=said.scheduled_at,
         metadata=said.metadata,
+        details={"mail": {"subject": said.subject}} if said.subject else {},
     )
 
 
 def _recorded(said: SaidHere, conversation_id: uuid.UUID) -> dict[str, Any]:
     unknown = [
-        name for name in ("media_urls", "attachment_ids", "scheduled_at", "to", "channel") if getattr(said, name)
+        name
+        for name in ("media_urls", "attachment_ids", "scheduled_at", "to", "channel", "subject")
+        if getattr(said, name)
     ]
     if unknown:
         raise Invalid(

@@ -1,0 +1,174 @@
+"""Mail by a workspace's own mail server: what it is given, and what its answers mean."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from typing import Any, cast
+
+import httpx
+import msgspec
+import pytest
+from aiosmtpd.smtp import SMTP, Envelope
+
+from comms import checks
+from comms.directory import Connection
+from comms.mail.smtp import hand_over
+from comms.providers.outgoing import Busy, Refused, Unclear
+from comms.providers.smtp import SmtpCredentials
+from comms.service import Service
+from comms.settings import ProviderSettings, Settings
+from tests.handlers.webhooks import post
+from tests.make import communications as make
+from tests.make.mail import mail, post_office
+from tests.make.sending import NONE_WAITS, until
+
+
+class Letterbox:
+    """A mail server that keeps what it is given, or answers as it is told."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.letters: list[EmailMessage] = []
+        self.rcpt: list[str] = []
+        self.data: list[str | None] = []
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self, server: Any, session: Any, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.rcpt:
+            return self.rcpt.pop(0)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        answer = self.data.pop(0) if self.data else "250 OK"
+        if answer is None:
+            server.transport.abort()
+            return "250 OK"
+        assert isinstance(envelope.content, bytes)
+        if answer.startswith("250"):
+            self.letters.append(cast(EmailMessage, message_from_bytes(envelope.content, policy=default)))
+        return answer
+
+    @property
+    def credentials(self) -> SmtpCredentials:
+        return SmtpCredentials("127.0.0.1", self.port, security="offered")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (f"127.0.0.1:{self.port}",)
+
+
+@pytest.fixture
+async def letterbox() -> AsyncIterator[Letterbox]:
+    loop = asyncio.get_running_loop()
+    letterbox = Letterbox()
+    server = await loop.create_server(lambda: SMTP(letterbox, loop=loop), "127.0.0.1", 0)
+    letterbox.port = server.sockets[0].getsockname()[1]
+    yield letterbox
+    server.close()
+
+
+@pytest.fixture
+def settings(settings: Settings, letterbox: Letterbox) -> Settings:
+    return msgspec.structs.replace(settings, providers=ProviderSettings(smtp_hosts=letterbox.hosts))
+
+
+async def give(letterbox: Letterbox, hosts: Any = "own") -> None:
+    message = EmailMessage()
+    message.set_content("Hello")
+    known = letterbox.hosts if hosts == "own" else hosts
+    await hand_over(letterbox.credentials, message, "us@acme.example", "jane@example.com", hosts=known)
+
+
+async def test_what_a_server_answers_is_refused_busy_or_unclear(letterbox: Letterbox) -> None:
+    letterbox.rcpt = ["550 no such user", "450 greylisted"]
+    with pytest.raises(Refused, match="no such user"):
+        await give(letterbox)
+    with pytest.raises(Busy, match="greylisted"):
+        await give(letterbox)
+    letterbox.data = ["554 spam", "452 full", None]
+    with pytest.raises(Refused):
+        await give(letterbox)
+    with pytest.raises(Busy):
+        await give(letterbox)
+    with pytest.raises(Unclear):
+        await give(letterbox)
+    assert letterbox.letters == []
+    await give(letterbox)
+    assert len(letterbox.letters) == 1
+
+
+async def test_a_server_in_our_own_network_is_only_used_where_the_operator_says_so(letterbox: Letterbox) -> None:
+    with pytest.raises(Refused, match="private network"):
+        await give(letterbox, hosts=())
+    settings = ProviderSettings(smtp_hosts=letterbox.hosts)
+    assert (await checks.ask(settings, "smtp", letterbox.credentials)).ok
+    asked = await checks.ask(ProviderSettings(), "smtp", letterbox.credentials)
+    assert (asked.ok, asked.detail) == (False, "127.0.0.1 lies in a private network.")
+
+
+async def test_nobody_there_is_busy_and_nothing_was_sent() -> None:
+    nobody = SmtpCredentials("127.0.0.1", 1, security="none")
+    with pytest.raises(Busy, match="cannot be reached"):
+        await hand_over(nobody, EmailMessage(), "a@acme.example", "b@example.com", hosts=None)
+
+
+async def test_an_answer_by_smtp_has_its_thread_its_files_and_both_texts(
+    anonymous: httpx.AsyncClient,
+    service: Service,
+    app: Any,
+    workspace_id: uuid.UUID,
+    letterbox: Letterbox,
+    admin: Any,
+) -> None:
+    line = await make.sendgrid_connection(service, workspace_id)
+    secret = {"host": "127.0.0.1", "port": letterbox.port, "security": "offered"}
+    server: Connection = await make.connection(service, workspace_id, "smtp", secret)
+    await make.mail_address(service, workspace_id, "support@acme.example", connection_id=server.id,
+                            inbound_address="support@inbound.example.com")  # fmt: skip
+    files = [("Plän.pdf", "application/pdf", b"%PDF-1.4 plan")]
+    assert (
+        await post(anonymous, mail(line, attachments=files, headers={"Message-ID": "<a@example.com>"}))
+    ).status_code == 200
+    attachment = await admin.fetchval("SELECT id FROM message_attachments")
+    await service.media.fetch(workspace_id, attachment)
+    conversation_id = await admin.fetchval("SELECT id FROM conversations")
+    async with post_office(service, app, line) as office, office.sending():
+        view = await office.say(conversation_id, "Grüße\nAcme", attachment_ids=[attachment])
+        await until(admin, NONE_WAITS)
+    (letter,) = letterbox.letters
+    assert (letter["From"], letter["To"]) == ("Acme <support@acme.example>", "jane@example.com")
+    assert (letter["In-Reply-To"], letter["References"]) == ("<a@example.com>", "<a@example.com>")
+    assert letter["Message-ID"] == f"<{view.id}@acme.example>"
+    assert letter["Reply-To"].startswith("support+")
+    assert letter["Reply-To"].endswith("@inbound.example.com")
+    plain, html = letter.get_body(("plain",)), letter.get_body(("html",))
+    assert plain is not None
+    assert html is not None
+    assert plain.get_content().split() == ["Grüße", "Acme"]
+    assert "Grüße<br>" in html.get_content()
+    (file,) = letter.iter_attachments()
+    assert (file.get_filename(), file.get_content()) == ("Plän.pdf", b"%PDF-1.4 plan")
+    assert await admin.fetchval("SELECT status FROM conversation_messages WHERE id = $1", view.id) == "sent"
+
+
+async def test_a_lost_answer_of_a_server_is_not_tried_again(
+    anonymous: httpx.AsyncClient, service: Service, app: Any, workspace_id: uuid.UUID, letterbox: Letterbox, admin: Any
+) -> None:
+    line = await make.sendgrid_connection(service, workspace_id)
+    secret = {"host": "127.0.0.1", "port": letterbox.port, "security": "none"}
+    server = await make.connection(service, workspace_id, "smtp", secret)
+    await make.mail_address(service, workspace_id, connection_id=server.id)
+    assert (await post(anonymous, mail(line))).status_code == 200
+    conversation_id = await admin.fetchval("SELECT id FROM conversations")
+    letterbox.data = [None]
+    async with post_office(service, app, line) as office, office.sending():
+        view = await office.say(conversation_id, "Once")
+        await until(admin, NONE_WAITS)
+    row = await admin.fetchrow("SELECT * FROM conversation_messages WHERE id = $1", view.id)
+    assert (row["status"], row["error_code"]) == ("failed", "unclear")
+    assert letterbox.letters == []
