@@ -54,7 +54,7 @@ def message(settings: Settings, chosen: argparse.Namespace) -> int:
 
 def email(settings: Settings, chosen: argparse.Namespace) -> int:
     """A customer's mail has been posted as SendGrid would, and what came of it is said."""
-    made = _demo(settings)
+    made = demo_of(settings)
     line = made.connection("sendgrid")
     answered = _last_mail(made) if chosen.reply else {}
     headers = {"Message-ID": f"<{chosen.id or wire.uuid()}@simulated.example>"}
@@ -64,7 +64,7 @@ def email(settings: Settings, chosen: argparse.Namespace) -> int:
         headers["Auto-Submitted"] = "auto-replied"
     request = sendgrid.inbound(
         f"{made.public_url}/webhooks/sendgrid/{line.id}/inbound",
-        _credentials(line, forged=chosen.forged),
+        credentials_of(line, forged=chosen.forged),
         datetime.now(UTC),
         sender=chosen.sender or (answered["toAddresses"][0] if answered else demo.CORRESPONDENT),
         recipients=[chosen.to or str(line.email_address)],
