@@ -72,6 +72,7 @@ class Network:
             replays=here.replays,
             sender=here.sender,
             dialler=self.dialler,
+            repair=here.sweeps,
         )
         worker = Worker(here.database, done)
         await worker.start()

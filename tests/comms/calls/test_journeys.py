@@ -179,7 +179,7 @@ async def test_a_call_is_handed_over_after_a_word(
         await eventually(lambda: len(net.switchboard.rooms.get(room, [])) == 2)
         assert caller in net.switchboard.rooms[f"hold-{call['id']}"]
         done = await owner.post(f"{path}/transfer-completion")
-        assert done.status_code == 200, done.text
+        assert done.status_code == 201, done.text
         await eventually(lambda: {one.to for one in net.switchboard.rooms[room]} == {caller.to, MEMBER})
         assert not caller.is_over
         net.switchboard.hang_up(caller)
