@@ -8,9 +8,12 @@ import httpx
 import msgspec
 
 from comms.demo.workspace import SIMULATORS, Demo
+from comms.directory import Connection
 from comms.providers import read_credentials
 from comms.providers.base import Request
+from comms.repair.checkup import Ours, addresses
 from comms.settings import Settings
+from comms.simulators import attached
 from comms.simulators.accounts import AccountServer
 from comms.simulators.exchange import Exchange, Reporting
 from comms.simulators.mail_exchange import MailExchange
@@ -33,16 +36,22 @@ def simulators(made: Demo, settings: Settings) -> Server:
     secrets_of = {connection.provider: connection.secret for connection in made.connections}
     accounts = AccountServer(secrets_of, prefix=SIMULATORS, otherwise=media)
     post = poster(made.base_url)
-    routes = [route for provider in ("twilio", "signalwire") for route in exchange(made, provider, post).routes]
+    exchanges = [exchange(made, provider, post) for provider in ("twilio", "signalwire")]
+    routes = [route for one in exchanges for route in (*one.routes, *attached.routes(one))]
     routes += mail_exchange(made, post).routes
     return Server(routes, prefix=SIMULATORS, otherwise=accounts, remember=0)
 
 
 def exchange(made: Demo, provider: str, post: Callable[[Request], Awaitable[int]]) -> Exchange:
-    """The demo's account at a provider of texts."""
+    """The demo's account at a provider of texts, whose number posts to the demo."""
     line = made.connection(provider)
     credentials: Any = read_credentials(provider, msgspec.json.encode(line.secret))
-    return Exchange(credentials, numbers=[str(line.phone_number)], post=post, reporting=Reporting(seconds=STEP_SECONDS))
+    number = str(line.phone_number)
+    made_here = Exchange(credentials, numbers=[number], post=post, reporting=Reporting(seconds=STEP_SECONDS))
+    ours = Connection(id=line.id, workspace_id=made.workspace_id, provider=provider, credentials=credentials)
+    for name, url in addresses(ours, Ours(number), made.public_url).items():
+        setattr(made_here.numbers[number], name, url)
+    return made_here
 
 
 def mail_exchange(made: Demo, post: Callable[[Request], Awaitable[int]]) -> MailExchange:

@@ -100,7 +100,7 @@ class Checkup:
     async def _hooks(
         self, connection: Connection, account: Account, ours: Ours, hooks: log.Hooks
     ) -> AsyncIterator[Finding]:
-        wanted = self._wanted(connection, ours)
+        wanted = addresses(connection, ours, self._public_url)
         wrong = {name: url for name, url in wanted.items() if hooks.urls[name] != url}
         if wrong and self._fix:
             answer = await self._providers.ask(log.rewire(account, hooks, wrong))
@@ -108,27 +108,29 @@ class Checkup:
             yield Finding(True, f"{ours.number}: {', '.join(wrong)} now set at {connection.provider}")
             wrong = {}
         for name in wrong:
-            place = _shown(hooks.urls[name])
-            yield Finding(False, f"{ours.number}: {name} is {place}, not ours: run `comms doctor --fix`")
+            place = f"{_shown(hooks.urls[name])}, not ours" if hooks.urls[name] else "not set"
+            yield Finding(False, f"{ours.number}: {name} is {place}: run `comms doctor --fix`")
         if wanted and not wrong:
-            yield Finding(True, f"{ours.number} posts to {self._public_url} and tries again when that fails")
+            yield Finding(True, f"{ours.number} posts to {self._public_url}, and there once more when that fails")
         if ours.messaging_service_sid is not None:
             yield Finding(
                 True,
                 f"{ours.number} is in messaging service {ours.messaging_service_sid}: unless that leaves messages to"
-                f" its senders' webhooks, set its inbound URL to {self._place(connection, 'messages')}",
+                " its senders' webhooks, its inbound URL must be the number's sms_url",
             )
 
-    def _wanted(self, connection: Connection, ours: Ours) -> dict[str, str]:
-        """Where the number should post, by the provider's names."""
-        used = [name for name in PLACES if (ours.sms if name.startswith("sms") else ours.voice)]
-        retries = RETRIES.get(connection.provider, {})
-        return {name: self._place(connection, PLACES[name]) + retries.get(name, "") for name in used}
 
-    def _place(self, connection: Connection, kind: str) -> str:
-        url = f"{self._public_url}/webhooks/{connection.provider}/{connection.id}/{kind}"
-        credentials = connection.credentials
-        return with_password(url, credentials) if isinstance(credentials, SignalWireCredentials) else url
+def addresses(connection: Connection, ours: Ours, public_url: str) -> dict[str, str]:
+    """Where a number should post, by the provider's names."""
+    retries = RETRIES.get(connection.provider, {})
+    used = [name for name in PLACES if (ours.sms if name.startswith("sms") else ours.voice)]
+    urls = {}
+    for name in used:
+        url = f"{public_url}/webhooks/{connection.provider}/{connection.id}/{PLACES[name]}"
+        if isinstance(connection.credentials, SignalWireCredentials):
+            url = with_password(url, connection.credentials)
+        urls[name] = url + retries.get(name, "")
+    return urls
 
 
 async def reaches(public_url: str) -> Finding:
@@ -157,8 +159,6 @@ def _clock(connection: Connection, answer: Answer) -> Finding | None:
 
 def _shown(url: str) -> str:
     """An address without the password in it; another system's may hold one."""
-    if not url:
-        return "not set"
     scheme, separator, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path.partition('?')[0]}"

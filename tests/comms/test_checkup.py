@@ -57,6 +57,7 @@ async def test_a_number_that_posts_elsewhere_is_said_so_and_mended_when_asked(
     said = await looked(service)
     wrong = [sentence for healthy, sentence in said if not healthy]
     assert f"{OUR_NUMBER}: sms_url is https://elsewhere.example/sms, not ours: run `comms doctor --fix`" in wrong
+    assert f"{OUR_NUMBER}: voice_url is not set: run `comms doctor --fix`" in wrong
     assert len(wrong) == 5
     assert "secret" not in str(said)
     assert number.sms_fallback_url == ""  # it was only looked at
@@ -69,7 +70,7 @@ async def test_a_number_that_posts_elsewhere_is_said_so_and_mended_when_asked(
     assert (number.voice_url, number.voice_fallback_url) == (f"{here}/voice#rc=1&rp=5xx,ct", f"{here}/voice-fallback")
     assert number.status_callback == f"{here}/voice-status"
     again = await looked(service)
-    assert (True, f"{OUR_NUMBER} posts to {PUBLIC_URL} and tries again when that fails") in again
+    assert (True, f"{OUR_NUMBER} posts to {PUBLIC_URL}, and there once more when that fails") in again
     assert all(healthy for healthy, _ in again)
     assert any("clock" in sentence for _, sentence in again)
 
