@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import msgspec
 
 from comms.directory import Connection
 from comms.mail.carrying import ByApi, BySmtp
 from comms.mail.tokens import Tokens
 from comms.outbox import Intent, put
 from comms.outbox.packing import Packing
-from comms.outbox.sender import Sender
+from comms.outbox.sender import Pace, Sender
 from comms.providers.base import Request
 from comms.service import Service
 from comms.simulators import sendgrid
@@ -25,6 +26,9 @@ from tests.handlers.webhooks import url_of
 from tests.make.communications import OUR_MAIL
 from tests.make.sending import HURRY
 from tests.screens import serving
+
+PATIENT = msgspec.structs.replace(HURRY, send=5.0, lease=12.0)
+"""As quick, where no answer is ever lost: a busy machine takes its time."""
 
 JANE = "Jane Doe <jane@example.com>"
 
@@ -48,11 +52,11 @@ class PostOffice:
         self.by_smtp = BySmtp(service.settings.providers.smtp_hosts, self.tokens, read)
 
     @asynccontextmanager
-    async def sending(self) -> AsyncIterator[None]:
+    async def sending(self, pace: Pace = PATIENT) -> AsyncIterator[None]:
         """What is due is sent."""
         packing = Packing(self.service.database, self.service.publishing, self.service.settings.server.public_url)
         known = {"sendgrid": self.by_api, "smtp": self.by_smtp}
-        sender = Sender(self.service.database, self.service.directory, known, packing, pace=HURRY)
+        sender = Sender(self.service.database, self.service.directory, known, packing, pace=pace)
         await sender.start()
         try:
             yield
