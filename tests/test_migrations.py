@@ -1,6 +1,9 @@
 """The schema's way up and down."""
 
 import asyncio
+import importlib
+import uuid
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -13,6 +16,7 @@ from comms import migrations
 from comms.database import Database, Urls
 from comms.migrations import SchemaUnusable
 from models import Base
+from models.migrations import versions
 
 pytestmark = pytest.mark.alters_the_schema
 
@@ -54,3 +58,38 @@ async def test_a_schema_of_a_newer_comms_is_refused_in_a_sentence(urls: Urls, ad
     await admin.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaUnusable, match="newer comms"):
         await migrations.upgrade(urls)
+
+
+async def test_an_address_written_in_two_ways_goes_to_who_had_it_first(urls: Urls, admin: Any) -> None:
+    [found] = Path(versions.__file__).parent.glob("*_one_address.py")  # whatever its number is by now
+    migration = importlib.import_module(f"{versions.__name__}.{found.stem}")
+    await migrations.downgrade(urls, migration.down_revision)
+    workspace, first, second = (uuid.uuid4() for _ in range(3))
+    at = "2026-01-01T00:00:00Z"
+    await admin.execute(
+        "INSERT INTO workspaces (id, name, slug, created_at, updated_at)"
+        f" VALUES ('{workspace}', 'A', 'a', '{at}', '{at}')"
+    )
+    for place, (contact, email) in enumerate([(first, "Jane@x.example"), (second, "jane@x.example")]):
+        await admin.execute(
+            "INSERT INTO contacts (workspace_id, id, email, created_at, updated_at)"
+            f" VALUES ('{workspace}', '{contact}', '{email}', '{at}', '{at}')"
+        )
+        for value, is_primary in ((email, True), (f"second{place}@x.example", False)):
+            await admin.execute(
+                "INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, is_primary, created_at,"
+                f" updated_at) VALUES ('{workspace}', '{uuid.uuid4()}', '{contact}', 'email', '{value}', {is_primary},"
+                f" '{at}'::timestamptz + interval '{place} hours', '{at}')"
+            )
+    await migrations.upgrade(urls)
+    kept = await admin.fetch("SELECT id, email, custom_fields->>'duplicateEmail' AS was FROM contacts")
+    assert {tuple(row) for row in kept} == {
+        (first, "Jane@x.example", None),
+        (second, "second1@x.example", "jane@x.example"),
+    }
+    points = await admin.fetch("SELECT contact_id, value, is_primary FROM contact_points")
+    assert {tuple(row) for row in points} == {
+        (first, "Jane@x.example", True),
+        (first, "second0@x.example", False),
+        (second, "second1@x.example", True),
+    }

@@ -69,7 +69,7 @@ async def _line(db: AsyncSession, told: Told, query: Mapping[str, str]) -> tuple
     leg = await rows.leg_of(db, leg_id)
     if leg is None or leg.provider_call_id not in (None, told.call_id):
         return None, None
-    call = await rows.held(db, leg.call_id)
+    call = await rows.held_by(db, leg)
     if call is not None:
         await callbacks.know(db, call, leg, told.call_id)
     return call, leg

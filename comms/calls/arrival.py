@@ -40,7 +40,7 @@ async def begin(db: AsyncSession, connection: Connection, request: Request, told
         connection_id=connection.id,
         provider=provider,
         direction="inbound",
-        status=told.status or "ringing",
+        status="ringing",
         from_address=caller.value if caller.is_identity else caller.raw,
         to_address=number.phone_number,
         caller_name=told.caller_name,

@@ -24,7 +24,7 @@ async def take_status(
     if leg is None and told.direction == "inbound" and told.status in ENDED and told.parent_call_id is None:
         call = await call_of(db, connection, request, told)
         leg = None if call is None else await rows.leg_called(db, told.provider, told.call_id)
-    call = None if leg is None else await rows.held(db, leg.call_id)
+    call = None if leg is None else await rows.held_by(db, leg)
     await progress.take_report(db, call, leg, told)
     if call is not None and leg is not None and leg.role == "consulted" and leg.ended_at is not None:
         transfer = await transfers.open_one(db, call)
@@ -54,7 +54,7 @@ async def take_transcript(db: AsyncSession, told: Told) -> bool:
 async def take_detection(db: AsyncSession, told: Told, query: Mapping[str, str]) -> bool:
     """Who or what has picked up is known; False when the line is not."""
     leg = await _leg(db, told, query)
-    call = None if leg is None else await rows.held(db, leg.call_id)
+    call = None if leg is None else await rows.held_by(db, leg)
     if leg is None or call is None or told.detected is None:
         return False
     before = rows.view_of(leg)
@@ -80,7 +80,7 @@ async def _leg(db: AsyncSession, told: Told, query: Mapping[str, str]) -> CallLe
     leg = None if leg_id is None else await rows.leg_of(db, leg_id)
     if leg is None or leg.provider_call_id not in (None, told.call_id):
         return None
-    call = await rows.held(db, leg.call_id)
+    call = await rows.held_by(db, leg)
     if call is not None:
         await know(db, call, leg, told.call_id)
     return leg
@@ -98,7 +98,7 @@ async def know(db: AsyncSession, call: Call, leg: CallLeg, provider_call_id: str
 
 async def _call(db: AsyncSession, told: Told) -> Call | None:
     leg = await rows.leg_called(db, told.provider, told.call_id)
-    return None if leg is None else await rows.held(db, leg.call_id)
+    return None if leg is None else await rows.held_by(db, leg)
 
 
 def _uuid(text: str) -> uuid.UUID | None:

@@ -54,7 +54,15 @@ class Dialled(msgspec.Struct, frozen=True):
 class Dialler:
     """Speaks to the providers about lines."""
 
-    def __init__(self, database: Database, directory: Directory, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        directory: Directory,
+        settings: Settings,
+        *,
+        look_again_seconds: float = LOOK_AGAIN_SECONDS,
+        http: Rest | None = None,
+    ) -> None:
         self._database = database
         self._directory = directory
         self._bases: Mapping[str, str | None] = {
@@ -62,7 +70,8 @@ class Dialler:
             "signalwire": settings.providers.signalwire_url,
         }
         self._public_url = settings.server.public_url
-        self._http = Rest(rest.Messages(twilio.account_at), None)
+        self._look_again_seconds = look_again_seconds
+        self._http = http or Rest(rest.Messages(twilio.account_at), None)
 
     async def close(self) -> None:
         """No connection is open any more."""
@@ -88,9 +97,9 @@ class Dialler:
                 )
                 known = calling.placed(await self._http.ask(asked))
         except Busy as error:
-            await self._again(workspace_id, leg_id, error.retry_after or LOOK_AGAIN_SECONDS, was_dialled=False)
+            await self._again(workspace_id, leg_id, error.retry_after or self._look_again_seconds, was_dialled=False)
         except Unclear:
-            await self._again(workspace_id, leg_id, LOOK_AGAIN_SECONDS, was_dialled=True)
+            await self._again(workspace_id, leg_id, self._look_again_seconds, was_dialled=True)
         except Refused as error:
             log.warning("calls.refused", leg_id=str(leg_id), code=error.code)
             await self._fail(workspace_id, leg_id, error.code or "refused")
@@ -218,6 +227,4 @@ async def _held(db: AsyncSession, leg_id: uuid.UUID) -> tuple[Call | None, CallL
     leg = await rows.leg_of(db, leg_id)
     if leg is None:
         return None, None
-    call = await rows.held(db, leg.call_id)
-    await db.refresh(leg)
-    return call, leg
+    return await rows.held_by(db, leg), leg

@@ -67,7 +67,9 @@ async def answer(
 async def meanwhile(db: AsyncSession, line: Line, told: Told) -> str:
     """What somebody who waits hears: their place, and music."""
     leg = await rows.leg_called(db, told.provider, told.call_id)
-    call = None if leg is None else await rows.held(db, leg.call_id)
+    call = None if leg is None else await rows.held_by(db, leg)
+    if call is not None and call.queue is None and call.answered_at is not None and call.ended_at is None:
+        return written(line, [v.Pause(2)])  # somebody has accepted, and is about to be put through
     if call is None or call.queue is None or call.waiting_since is None:
         return written(line, [v.Leave()])
     flow = flows.recall(call.flow)
@@ -91,8 +93,8 @@ async def call_of(db: AsyncSession, connection: Connection, request: Request, to
             return None
         leg = (await rows.legs_of(db, call.id))[0]
         await progress.join_parked(db, call, leg)
-        return call
-    call = await rows.held(db, leg.call_id)
+    else:
+        call = await rows.held_by(db, leg)
     if call is not None and told.status is not None:
         await progress.move(db, call, leg, Report(told.status, duration_seconds=told.duration_seconds))
     return call
@@ -125,12 +127,14 @@ async def _turn(db: AsyncSession, kind: str, call: Call, told: Told) -> Turn | N
 async def _rang(db: AsyncSession, call: Call, told: Told, *, is_gone: bool) -> Rang:
     if told.recording is not None and told.recording.url:
         await recordings.take_recording(db, call, "call", told.recording)
-    offer = await offers.latest(db, call)
+    offer = await offers.latest(db, call, "ring")
     if offer is None:
         return Rang(was_put_through=told.was_bridged is True, is_gone=is_gone)
     accepted = offer.state == "accepted"
     spoke = told.was_bridged if told.was_bridged is not None else told.dial_status in ("completed", "in_progress")
-    unreached = await offers.end_rung(db, call, offer)
+    is_meeting = await transfers.open_one(db, call) is not None  # whoever accepted was taken elsewhere, and goes on
+    but = rows.state_of(call).accepted_leg if is_meeting else None
+    unreached = await offers.end_rung(db, call, offer, but=but)
     if offer.state == "offered":
         await offers.expire(db, call, offer)
     if accepted and not spoke:

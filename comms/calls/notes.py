@@ -94,7 +94,7 @@ async def note_end(db: AsyncSession, call: Call) -> None:
     if call.outcome == "answered" and call.duration_seconds:
         minutes, seconds = divmod(call.duration_seconds, 60)
         said += f", {minutes}:{seconds:02} min"
-    await note(db, call, f"{call.id}/end", said, at=call.ended_at)
+    await note(db, call, f"{call.id}/end", said)
 
 
 async def reword(db: AsyncSession, message: ConversationMessage, content: str) -> None:

@@ -146,16 +146,17 @@ async def accept(db: AsyncSession, call: Call, leg: CallLeg, token: str) -> Call
         return None
     state = state_of(call)
     if offer.state == "accepted":
-        return offer if state.accepted_leg == leg.id else None
+        return offer if state.accepted_leg == leg.id or offer.origin == "transfer" else None
     if offer.state != "offered" or call.ended_at is not None or offer.expires_at < now():
         return None
     before, call_before = rows.view_of(offer), rows.view_of(call)
     offer.state, offer.accepted_by, offer.accepted_at = "accepted", leg.user_id, now()
     await rows.tell(db, offer, before, "accepted", call=call)
-    state.accepted_leg = leg.id
-    keep_state(call, state)
     if offer.origin != "transfer":
+        state.accepted_leg = leg.id
+        keep_state(call, state)
         call.answered_by, call.answered_at = leg.user_id, call.answered_at or offer.accepted_at
+        call.queue = call.waiting_since = None
         await rows.tell(db, call, call_before, "answered")
     await end_legs(db, offer, but=leg.id)
     return offer
@@ -171,20 +172,21 @@ async def expire(db: AsyncSession, call: Call, offer: CallOffer) -> None:
     await end_legs(db, offer)
 
 
-async def latest(db: AsyncSession, call: Call) -> CallOffer | None:
-    """The last offer of a call."""
-    query = select(CallOffer).where(CallOffer.call_id == call.id).order_by(CallOffer.created_at.desc()).limit(1)
-    found: CallOffer | None = await db.scalar(query.with_for_update().execution_options(populate_existing=True))
+async def latest(db: AsyncSession, call: Call, origin: str) -> CallOffer | None:
+    """The last offer of a call that was made for this."""
+    query = select(CallOffer).where(CallOffer.call_id == call.id, CallOffer.origin == origin)
+    query = query.order_by(CallOffer.created_at.desc()).limit(1).with_for_update()
+    found: CallOffer | None = await db.scalar(query.execution_options(populate_existing=True))
     return found
 
 
-async def end_rung(db: AsyncSession, call: Call, offer: CallOffer) -> Sequence[str]:
+async def end_rung(db: AsyncSession, call: Call, offer: CallOffer, *, but: uuid.UUID | None = None) -> Sequence[str]:
     """The lines of an offer whose <Dial> is over have ended; the phones that were cut short by another's picking up."""
     legs = list(await db.scalars(select(CallLeg).where(CallLeg.offer_id == offer.id).order_by(CallLeg.created_at)))
     picked_up = [leg for leg in legs if leg.answered_at is not None]
     was_cut_short = bool(picked_up) and now() < offer.expires_at - GRACE - timedelta(seconds=2)
     for leg in legs:
-        if leg.ended_at is None:
+        if leg.ended_at is None and leg.id != but:
             before = rows.view_of(leg)
             leg.status = "completed" if leg.answered_at is not None else "no_answer"
             leg.ended_at = now()

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs, senders
 from comms.arrivals.facts import contact_created
-from comms.calls import callbacks, notes, offers, rows, texts, transfers
+from comms.calls import callbacks, notes, offers, queueing, rows, texts, transfers
 from comms.calls import flow as flows
 from comms.calls import verbs as v
 from comms.calls.accepting import YES, who
@@ -75,6 +75,8 @@ async def finish(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
         return written(_speaking(line, call), transfers.meeting(transfer, leg))
     if call.direction == "outbound" and leg.role == "agent":
         await _over(db, call, told)
+    elif told.dial_status not in (None, "completed", "in_progress"):
+        await queueing.put_back(db, call, leg)
     return written(line, [v.Hangup()])
 
 
@@ -188,7 +190,7 @@ async def _line(db: AsyncSession, told: Told, query: Mapping[str, str]) -> tuple
     leg = await rows.leg_of(db, leg_id)
     if leg is None or leg.provider_call_id not in (None, told.call_id):
         return None, None
-    call = await rows.held(db, leg.call_id)
+    call = await rows.held_by(db, leg)
     if call is not None:
         await callbacks.know(db, call, leg, told.call_id)
         if told.status is not None:

@@ -100,11 +100,11 @@ async def move(db: AsyncSession, call: Call, leg: CallLeg, report: Report) -> No
     before = rows.view_of(leg)
     if moves(leg.status, leg.sequence, report):
         leg.status = report.status
-        at = report.at or now()
+        at = max(report.at or now(), leg.created_at)
         if report.status == "in_progress" or (report.status == "completed" and leg.answered_at is None):
             leg.answered_at = leg.answered_at or at
         if report.status in ENDED:
-            leg.ended_at = at
+            leg.ended_at = max(at, leg.answered_at or leg.created_at)  # the provider tells whole seconds
             leg.error_code = report.error_code
     if report.status == leg.status and report.duration_seconds is not None:
         leg.duration_seconds = report.duration_seconds
@@ -120,6 +120,8 @@ async def move(db: AsyncSession, call: Call, leg: CallLeg, report: Report) -> No
 async def _follow(db: AsyncSession, call: Call, leg: CallLeg) -> None:
     """The call stands where the contact's line does; with it, it ends."""
     if leg.ended_at is not None:
+        if call.direction == "outbound" and leg.answered_at is not None:
+            call.answered_at = call.answered_at or leg.answered_at  # that it was answered may be told late, or never
         await end(db, call, leg.status, leg.ended_at, leg.duration_seconds)
         return
     before = rows.view_of(call)

@@ -9,10 +9,10 @@ from comms import jobs
 from comms.calls import flow as flows
 from comms.calls import offers, rows
 from comms.calls.core import offer_of
-from comms.calls.progress import DIAL
+from comms.calls.progress import DIAL, RING
 from comms.database import Database
 from models.base import now
-from models.communications import Call, CallOffer
+from models.communications import Call, CallLeg, CallOffer
 
 
 async def ring(database: Database, workspace_id: uuid.UUID, call_id: uuid.UUID) -> None:
@@ -40,6 +40,21 @@ async def ring(database: Database, workspace_id: uuid.UUID, call_id: uuid.UUID) 
         await jobs.enqueue(
             db, DIAL, [{"workspaceId": workspace_id, "legId": target.leg_id} for target in offer.targets]
         )
+
+
+async def put_back(db: AsyncSession, call: Call, leg: CallLeg) -> None:
+    """Whoever accepted was gone before they could be put through: the caller waits as before. ``call`` is held."""
+    state = rows.state_of(call)
+    step = flows.recall(call.flow).steps.get(state.step)
+    if call.ended_at is not None or state.accepted_leg != leg.id or not isinstance(step, flows.Queue):
+        return
+    before = rows.view_of(call)
+    state.accepted_leg = None
+    rows.keep_state(call, state)
+    call.answered_at = call.answered_by = None
+    call.queue, call.waiting_since = state.step, call.created_at  # as long as they have waited, they come first
+    await rows.tell(db, call, before)
+    await jobs.enqueue(db, RING, [{"workspaceId": call.workspace_id, "callId": call.id}])
 
 
 async def ring_waiting(database: Database, *, most: int = 200) -> None:
@@ -80,7 +95,7 @@ async def expire_offers(database: Database, *, most: int = 200) -> None:
 
 async def _is_offered(db: AsyncSession, call: Call) -> bool:
     """Whether people are rung for this call; an offer whose time is over does not count."""
-    offer = await offers.latest(db, call)
+    offer = await offers.latest(db, call, "queue")
     if offer is None or offer.state != "offered":
         return False
     if offer.expires_at > now():

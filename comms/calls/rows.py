@@ -66,6 +66,14 @@ async def held(db: AsyncSession, call_id: uuid.UUID) -> Call | None:
     return found
 
 
+async def held_by(db: AsyncSession, leg: CallLeg) -> Call | None:
+    """The call of a line, held; and the line as it is by now: others may have moved it on while we waited."""
+    call = await held(db, leg.call_id)
+    await db.flush()
+    await db.refresh(leg)
+    return call
+
+
 async def leg_called(db: AsyncSession, provider: str, provider_call_id: str) -> CallLeg | None:
     """The line of that name."""
     found: CallLeg | None = await db.scalar(

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 Query = Mapping[str, str]
 
 PATIENCE_SECONDS = 3.5  # SignalWire waits 5 s for an answer, and the caller meanwhile hears nothing
-TRIES = 3
+TRIES = 5
 NOTHING = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 CALLER = frozenset(

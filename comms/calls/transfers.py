@@ -78,6 +78,14 @@ async def complete(db: AsyncSession, call: Call) -> CallTransfer:
     before, call_before = rows.view_of(transfer), rows.view_of(call)
     transfer.state, transfer.ended_at = "completed", now()
     call.answered_by = transfer.to_user_id
+    state = rows.state_of(call)
+    state.accepted_leg = await db.scalar(
+        select(CallLeg.id)
+        .where(CallLeg.call_id == call.id, CallLeg.role == "consulted", CallLeg.ended_at.is_(None))
+        .order_by(CallLeg.created_at.desc())
+        .limit(1)
+    )
+    rows.keep_state(call, state)
     await rows.tell(db, transfer, before, "completed", call=call)
     await rows.tell(db, call, call_before)
     if contact is not None:
@@ -181,7 +189,9 @@ async def lines(db: AsyncSession, call: Call) -> tuple[CallLeg | None, CallLeg |
     there = [leg for leg in await rows.legs_of(db, call.id) if leg.provider_call_id and leg.ended_at is None]
     contact = next((leg for leg in there if leg.role in progress.CONTACTS_LINE), None)
     accepted = rows.state_of(call).accepted_leg
-    members = [leg for leg in there if leg.role == "agent" and (call.direction == "outbound" or leg.id == accepted)]
+    members = [leg for leg in there if leg.id == accepted]
+    if accepted is None and call.direction == "outbound":
+        members = [leg for leg in there if leg.role == "agent"]
     return contact, members[0] if members else None
 
 

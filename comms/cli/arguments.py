@@ -116,7 +116,15 @@ def _simulate(commands: Any) -> None:
     status.add_argument("--error-code", help="such as 30003")
     status.set_defaults(run="simulating:status")
 
-    for kind in (sms, mms, status):
+    call = kinds.add_parser("call", help="a customer calls the demo number")
+    call.add_argument("--from", dest="sender", metavar="NUMBER", help="who calls (default: the demo's customer)")
+    call.add_argument("--to", metavar="NUMBER", help="which of our numbers (default: the provider's demo number)")
+    call.add_argument("--press", default="", metavar="KEYS", help="the keys they press, one each time they are asked")
+    call.add_argument("--voicemail", metavar="TEXT", help="the message they leave when they are asked for one")
+    call.add_argument("--patience", type=float, metavar="SECONDS", help="after how many seconds they hang up")
+    call.set_defaults(run="calling:call")
+
+    for kind in (sms, mms, status, call):
         kind.add_argument("--provider", choices=("twilio", "signalwire"), default="twilio")
         kind.add_argument("--forged", action="store_true", help="sign with a wrong secret, to see it refused")
         _data(kind)

@@ -21,13 +21,13 @@ from comms.simulators import sendgrid, signalwire, twilio, wire
 
 def message(settings: Settings, chosen: argparse.Namespace) -> int:
     """A customer's text has been posted, and what came of it is said."""
-    made = _demo(settings)
+    made = demo_of(settings)
     line = made.connection(chosen.provider)
     url = f"{made.public_url}/webhooks/{chosen.provider}/{line.id}/messages"
     if chosen.whatsapp and chosen.provider != "twilio":
         raise CannotRun("only the Twilio simulator speaks WhatsApp")
     sid = chosen.sid or (wire.sid("SM") if chosen.provider == "twilio" else wire.uuid())
-    credentials = _credentials(line, forged=chosen.forged)
+    credentials = credentials_of(line, forged=chosen.forged)
     said: dict[str, Any] = {
         "sender": chosen.sender or demo.CUSTOMER,
         "recipient": chosen.to or line.phone_number,
@@ -54,7 +54,7 @@ def message(settings: Settings, chosen: argparse.Namespace) -> int:
 
 def email(settings: Settings, chosen: argparse.Namespace) -> int:
     """A customer's mail has been posted as SendGrid would, and what came of it is said."""
-    made = _demo(settings)
+    made = demo_of(settings)
     line = made.connection("sendgrid")
     answered = _last_mail(made) if chosen.reply else {}
     headers = {"Message-ID": f"<{chosen.id or wire.uuid()}@simulated.example>"}
@@ -64,7 +64,7 @@ def email(settings: Settings, chosen: argparse.Namespace) -> int:
         headers["Auto-Submitted"] = "auto-replied"
     request = sendgrid.inbound(
         f"{made.public_url}/webhooks/sendgrid/{line.id}/inbound",
-        _credentials(line, forged=chosen.forged),
+        credentials_of(line, forged=chosen.forged),
         datetime.now(UTC),
         sender=chosen.sender or (answered["toAddresses"][0] if answered else demo.CORRESPONDENT),
         recipients=[chosen.to or str(line.email_address)],
@@ -102,11 +102,11 @@ def _last_mail(made: Demo) -> Any:
 
 def status(settings: Settings, chosen: argparse.Namespace) -> int:
     """A delivery report has been posted, and what came of it is said."""
-    made = _demo(settings)
+    made = demo_of(settings)
     line = made.connection(chosen.provider)
     sid = chosen.sid or _last_sent(made)
     url = f"{made.public_url}/webhooks/{chosen.provider}/{line.id}/message-status"
-    credentials = _credentials(line, forged=chosen.forged)
+    credentials = credentials_of(line, forged=chosen.forged)
     speak = twilio.report if chosen.provider == "twilio" else signalwire.report
     if not _post(made, speak(url, credentials, sid=sid, status=chosen.status, error_code=chosen.error_code)):
         return 1
@@ -115,7 +115,8 @@ def status(settings: Settings, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _demo(settings: Settings) -> Demo:
+def demo_of(settings: Settings) -> Demo:
+    """The demo that was made; raises ``CannotRun`` when there is none."""
     made = demo.read(settings.data_dir)
     if made is None:
         raise CannotRun(
@@ -124,7 +125,8 @@ def _demo(settings: Settings) -> Demo:
     return made
 
 
-def _credentials(line: demo.DemoConnection, *, forged: bool) -> Any:
+def credentials_of(line: demo.DemoConnection, *, forged: bool) -> Any:
+    """The connection's secrets, or ``forged`` ones that prove nothing."""
     secret = dict(line.secret)
     if forged:
         match line.provider:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from comms.simulators.wire import png
+from comms.simulators.wire import png, wav
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -88,6 +88,10 @@ class MediaServer:
                 if self._is_missing(media_id):
                     return 404, [], None
                 return 307, [(b"location", f"{self.cdn_base}/cdn/{media_id}".encode())], None
+            case ["2010-04-01", "Accounts", account, "Recordings", recording_id]:
+                if account != self.account_sid or not hmac.compare_digest(authorization or b"", self.password):
+                    return 401, [(b"www-authenticate", b'Basic realm="Twilio API"')], None
+                return self._serve(recording_id, Kept(wav(), "audio/x-wav"))
             case ["cdn", _] if authorization is not None:
                 return 400, [], None  # as the storage behind Twilio answers a password that was carried over
             case ["cdn", media_id]:
@@ -104,8 +108,8 @@ class MediaServer:
         media.missing -= 1
         return True
 
-    def _serve(self, media_id: str) -> tuple[int, list[tuple[bytes, bytes]], Kept]:
-        media = self.kept.get(media_id) or Kept()
+    def _serve(self, media_id: str, usual: Kept | None = None) -> tuple[int, list[tuple[bytes, bytes]], Kept]:
+        media = self.kept.get(media_id) or usual or Kept()
         return 200, [(b"content-type", media.content_type.encode())], media
 
 

@@ -1,6 +1,9 @@
 """What the simulated providers share: identifiers, queries, and a picture to send."""
 
+import io
+import math
 import struct
+import wave
 import zlib
 from collections.abc import Mapping, Sequence
 from secrets import token_hex
@@ -59,3 +62,15 @@ def png(width: int = 8, height: int = 8) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
+
+
+def wav(seconds: float = 0.5, hertz: int = 440) -> bytes:
+    """A short valid sound, as telephones hear: one tone, 8,000 samples a second."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8_000)
+        samples = (int(12_000 * math.sin(2 * math.pi * hertz * n / 8_000)) for n in range(int(seconds * 8_000)))
+        sound.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
+    return file.getvalue()

@@ -1,5 +1,7 @@
 """Voice webhooks as the providers post them: what a caller hears, and what is kept."""
 
+import asyncio
+import json
 from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
@@ -8,8 +10,12 @@ import httpx
 
 from comms.directory import Connection
 from comms.providers.base import Request
+from comms.service import Service
 from comms.simulators import signalwire, twilio, wire
+from tests.comms.calls.flows import document
+from tests.conftest import Client
 from tests.handlers.webhooks import CUSTOMER, post, rows, url_of
+from tests.make import calls
 from tests.make.communications import OUR_NUMBER
 
 
@@ -57,3 +63,116 @@ async def test_a_caller_of_a_number_without_a_flow_leaves_a_message(
     assert said == ["Incoming call", "Voicemail, 0:12 min", "Missed call, with a message"]
     [attachment] = await rows(admin, "message_attachments", line.workspace_id)
     assert attachment["source_url"] == f"{sound}.mp3"
+
+
+async def test_a_repeated_turn_is_answered_as_before_and_decided_once(
+    line: Connection, service: Service, anonymous: httpx.AsyncClient, admin: Any
+) -> None:
+    menu = {"type": "menu", "text": "?", "choices": [{"digit": "1", "next": "bye"}], "tries": 3, "next": "bye"}
+    await calls.flow(service, line, document(hello=menu))
+    sid = wire.sid("CA")
+    await post(anonymous, spoken(line, "voice", sid=sid))
+    wrong = spoken(line, "voice-step", sid=sid, query={"turn": 1}, Digits="9", CallStatus="in-progress")
+    first, again = await post(anonymous, wrong), await post(anonymous, wrong)
+    assert (verbs(first), again.text) == (["Say", "Gather", "Redirect"], first.text)
+    at_once = await asyncio.gather(*(post(anonymous, spoken(line, "voice", sid=wire.sid("CA"))) for _ in range(4)))
+    assert {answer.status_code for answer in at_once} == {200}
+    [call] = [row for row in await rows(admin, "calls", line.workspace_id) if json.loads(row["state"])["tries"] == 2]
+    assert call["turn"] == 2
+
+
+async def test_the_same_call_told_many_times_at_once_is_one(
+    line: Connection, anonymous: httpx.AsyncClient, admin: Any
+) -> None:
+    request = spoken(line, "voice", sid=wire.sid("CA"))
+    answers = await asyncio.gather(*(post(anonymous, request) for _ in range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert len(await rows(admin, "calls", line.workspace_id)) == 1
+    assert len(await rows(admin, "conversation_messages", line.workspace_id)) == 1
+
+
+async def test_two_who_press_the_key_at_once_are_not_both_put_through(
+    line: Connection, service: Service, owner: Client, member: Client, anonymous: httpx.AsyncClient, admin: Any
+) -> None:
+    for client, number in ((owner, "+14155550111"), (member, "+14155550112")):
+        await calls.phone(service, line.workspace_id, client.user_id, number)
+    ring = {"type": "ring", "users": [str(owner.user_id), str(member.user_id)], "next": "message"}
+    await calls.flow(service, line, document(hello=ring))
+    await post(anonymous, spoken(line, "voice", sid=wire.sid("CA")))
+    [offer] = await rows(admin, "call_offers", line.workspace_id)
+    legs = [leg for leg in await rows(admin, "call_legs", line.workspace_id) if leg["offer_id"]]
+    pressed = [
+        spoken(
+            line,
+            "voice-accepted",
+            sid=wire.sid("CA"),
+            query={"leg": leg["id"], "token": offer["token"]},
+            Digits="1",
+            CallStatus="in-progress",
+            Direction="outbound-dial",
+        )
+        for leg in legs
+    ]
+    answers = await asyncio.gather(*(post(anonymous, request) for request in pressed))
+    assert sorted(verbs(answer) for answer in answers) == [[], ["Say", "Hangup"]]
+    wrong = spoken(line, "voice-accepted", sid=wire.sid("CA"), query={"leg": legs[0]["id"], "token": "x"}, Digits="1")
+    assert verbs(await post(anonymous, wrong)) == ["Hangup"]
+    [offer] = await rows(admin, "call_offers", line.workspace_id)
+    assert offer["state"] == "accepted"
+
+
+async def test_an_error_of_ours_leaves_the_caller_with_a_voicemail_and_the_webhook_kept(
+    line: Connection, anonymous: httpx.AsyncClient, admin: Any
+) -> None:
+    await admin.execute("ALTER TABLE calls ADD CONSTRAINT broken CHECK (false) NOT VALID")
+    try:
+        answer = await post(anonymous, spoken(line, "voice", sid=wire.sid("CA")))
+    finally:
+        await admin.execute("ALTER TABLE calls DROP CONSTRAINT broken")
+    assert verbs(answer) == ["Say", "Record"]
+    [receipt] = await rows(admin, "webhook_receipts", line.workspace_id)
+    assert (receipt["kind"], receipt["state"]) == ("voice", "failed")
+    assert await rows(admin, "calls", line.workspace_id) == []
+
+
+async def test_a_call_that_only_its_end_was_told_of_is_a_missed_one(
+    line: Connection, anonymous: httpx.AsyncClient, admin: Any
+) -> None:
+    ended = spoken(line, "voice-status", sid=wire.sid("CA"), CallStatus="completed", SequenceNumber="0")
+    assert [(await post(anonymous, ended)).status_code for _ in range(2)] == [204, 204]
+    [call] = await rows(admin, "calls", line.workspace_id)
+    assert (call["outcome"], call["ended_at"] is not None) == ("missed", True)
+
+
+async def test_a_flow_is_refused_with_the_path_of_its_fault_and_previewed_in_words(
+    line: Connection, owner: Client, viewer: Client
+) -> None:
+    [number] = (await owner.get("/api/v1/workspace-phone-numbers")).json()["items"]
+    path = f"/api/v1/workspace-phone-numbers/{number['id']}"
+    refused = await owner.patch(path, json={"voiceFlow": document(hello={"type": "say", "text": "Hi", "next": "x"})})
+    assert refused.status_code == 400
+    assert [error["field"] for error in refused.json()["errors"]] == ["voiceFlow.steps.hello.next"]
+    stranger = {"type": "ring", "users": ["0198c0de-5000-7fb0-9a6f-6d2c3f1e8b11"], "next": "bye"}
+    refused = await owner.patch(path, json={"voiceFlow": document(hello=stranger)})
+    assert [error["field"] for error in refused.json()["errors"]] == ["voiceFlow.steps.hello.users[0]"]
+    kept = await owner.patch(path, json={"voiceFlow": document(hello={"type": "say", "text": "Hi", "next": "bye"})})
+    assert kept.status_code == 200, kept.text
+    heard = await viewer.post(f"{path}/voice-flow-preview", json={})
+    assert heard.json()["lines"] == ["“Hi”", "“Goodbye.”", "the call ends"]
+
+
+async def test_whoever_has_no_phone_cannot_call_and_says_which_is_theirs(line: Connection, owner: Client) -> None:
+    refused = await owner.post("/api/v1/calls", json={"to": CUSTOMER})
+    assert refused.status_code == 409
+    assert "/me/phone" in refused.json()["detail"]
+    assert (await owner.put("/api/v1/me/phone", json={"phone": "415"})).status_code == 400
+    kept = await owner.put("/api/v1/me/phone", json={"phone": "+1 415 555 0111"})
+    assert kept.json()["phone"] == "+14155550111"
+    placed = await owner.post("/api/v1/calls", json={"to": CUSTOMER}, headers={"Idempotency-Key": "one"})
+    again = await owner.post("/api/v1/calls", json={"to": CUSTOMER}, headers={"Idempotency-Key": "one"})
+    assert (placed.status_code, again.json()["id"]) == (202, placed.json()["id"])
+    assert (await owner.post(f"/api/v1/calls/{placed.json()['id']}/transfer-completion")).status_code == 409
+    assert (await owner.post(f"/api/v1/calls/{placed.json()['id']}/recording-pause")).status_code == 409
+    assert (await owner.post(f"/api/v1/calls/{placed.json()['id']}/hang-up")).status_code == 204
+    assert (await owner.get(f"/api/v1/calls/{placed.json()['id']}")).json()["status"] == "canceled"
