@@ -94,6 +94,7 @@ async def test_a_mail_that_nothing_tells_of_is_not_sent_again_by_itself(
     anonymous: httpx.AsyncClient, office: PostOffice, mailbox: Connection, admin: Any
 ) -> None:
     first = await received(anonymous, admin, mail(mailbox))
+    office.expect_events_within(1)
     office.exchange.faults.append("never")
     async with office.sending(HURRY):
         view = await office.say(first["conversation_id"], "Once", sender_type="system")

@@ -48,8 +48,14 @@ class PostOffice:
         self.exchange = exchange
         self.tokens = Tokens(service.settings.security)
         read = service.media.read
-        self.by_api = ByApi(url, self.tokens, read, tells_within=timedelta(seconds=2))
+        self.url = url
+        self.expect_events_within(20)
         self.by_smtp = BySmtp(service.settings.providers.smtp_hosts, self.tokens, read)
+
+    def expect_events_within(self, seconds: float) -> None:
+        """A mail that no event has told of by then is not known to be sent."""
+        within = timedelta(seconds=seconds)
+        self.by_api = ByApi(self.url, self.tokens, self.service.media.read, tells_within=within)
 
     @asynccontextmanager
     async def sending(self, pace: Pace = PATIENT) -> AsyncIterator[None]:
