@@ -14,7 +14,7 @@ from tests.handlers.webhooks import post, rows
 from tests.make import communications as make
 from tests.make.communications import OUR_MAIL
 from tests.make.mail import PostOffice, mail, post_office
-from tests.make.sending import NONE_WAITS, until
+from tests.make.sending import HURRY, NONE_WAITS, until
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ async def test_a_mail_whose_answer_was_lost_is_known_by_its_events_and_sent_once
 ) -> None:
     first = await received(anonymous, admin, mail(mailbox))
     office.exchange.faults.append(fault)
-    async with office.sending():
+    async with office.sending(HURRY):
         view = await office.say(first["conversation_id"], "Once", sender_type="system")
         await until(admin, NONE_WAITS)
     assert len(office.exchange.taken) == office.exchange.requests == 1
@@ -94,8 +94,9 @@ async def test_a_mail_that_nothing_tells_of_is_not_sent_again_by_itself(
     anonymous: httpx.AsyncClient, office: PostOffice, mailbox: Connection, admin: Any
 ) -> None:
     first = await received(anonymous, admin, mail(mailbox))
+    office.expect_events_within(1)
     office.exchange.faults.append("never")
-    async with office.sending():
+    async with office.sending(HURRY):
         view = await office.say(first["conversation_id"], "Once", sender_type="system")
         await until(admin, NONE_WAITS)
     assert office.exchange.requests == 1

@@ -140,6 +140,8 @@ async def test_an_answer_by_smtp_has_its_thread_its_files_and_both_texts(
     async with post_office(service, app, line) as office, office.sending():
         view = await office.say(conversation_id, "Grüße\nAcme", attachment_ids=[attachment])
         await until(admin, NONE_WAITS)
+    row = await admin.fetchrow("SELECT * FROM conversation_messages WHERE id = $1", view.id)
+    assert (row["status"], row["error_message"]) == ("sent", None)
     (letter,) = letterbox.letters
     assert (letter["From"], letter["To"]) == ("Acme <support@acme.example>", "jane@example.com")
     assert (letter["In-Reply-To"], letter["References"]) == ("<a@example.com>", "<a@example.com>")
@@ -153,7 +155,6 @@ async def test_an_answer_by_smtp_has_its_thread_its_files_and_both_texts(
     assert "Grüße<br>" in html.get_content()
     (file,) = letter.iter_attachments()
     assert (file.get_filename(), file.get_content()) == ("Plän.pdf", b"%PDF-1.4 plan")
-    assert await admin.fetchval("SELECT status FROM conversation_messages WHERE id = $1", view.id) == "sent"
 
 
 async def test_a_lost_answer_of_a_server_is_not_tried_again(

@@ -426,3 +426,19 @@ async def test_of_a_deleted_mail_nothing_is_left_and_no_webhook_brings_it_back(
     assert await rows(admin, "mails", mailbox.workspace_id) == []
     (left,) = await rows(admin, "conversation_messages", mailbox.workspace_id)
     assert (left["content"], left["conversation_id"]) == ("", None)
+
+
+@pytest.mark.alters_the_schema
+async def test_a_mail_whose_story_fails_is_kept_and_done_again(
+    anonymous: httpx.AsyncClient, mailbox: Connection, admin: Any, owner: Client, service: Service
+) -> None:
+    await admin.execute("ALTER TABLE mails ADD CONSTRAINT broken CHECK (false) NOT VALID")
+    assert (await post(anonymous, mail(mailbox, text="After all"))).status_code == 200
+    (receipt,) = (await owner.get("/api/v1/webhook-receipts")).json()["items"]
+    assert receipt["state"] == "failed"
+    assert await rows(admin, "conversation_messages", mailbox.workspace_id) == []
+    await admin.execute("ALTER TABLE mails DROP CONSTRAINT broken")
+    replayed = await owner.post(f"/api/v1/webhook-receipts/{receipt['id']}/replay")
+    assert replayed.json()["state"] == "processed", replayed.text
+    (message,) = await rows(admin, "conversation_messages", mailbox.workspace_id)
+    assert message["content"] == "After all"
