@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import ledger, lists, live, machine, mail, memory, report, throughput
+from bench import calls, ledger, lists, live, machine, mail, memory, report, throughput
 from bench.report import Results
 from bench.stage import Stage, stage
 
-PARTS = ("messages", "reports", "live", "memory", "mail", "lists")
+PARTS = ("messages", "reports", "live", "memory", "mail", "voice", "lists")
 
 
 def main() -> None:
@@ -28,7 +28,9 @@ def main() -> None:
     with (
         asyncio.Runner() as runner,
         stage(
-            runner, {**throughput.TOWNS, live.TOWN: 1, mail.TOWN: 1, lists.TOWN: 1, lists.NEIGHBOUR: 1}, chosen.folder
+            runner,
+            {**throughput.TOWNS, live.TOWN: 1, mail.TOWN: 1, calls.TOWN: 1, lists.TOWN: 1, lists.NEIGHBOUR: 1},
+            chosen.folder,
         ) as built,
     ):
         command = " ".join(["python -m bench", *sys.argv[1:]])
@@ -60,6 +62,12 @@ def _measure(
     if "mail" in parts:
         say("a mail as large as they come")
         results.mails = runner.run(mail.measure(built))
+    if "voice" in parts:
+        say("from a call to the first word")
+        with built.service() as server:
+            results.calls = runner.run(
+                calls.measure(built, server, calls.Plan(seconds=4) if chosen.quick else calls.Plan())
+            )
     if "live" in parts:
         say("from webhook to websocket")
         plan = live.Plan(seconds=4) if chosen.quick else live.Plan()
