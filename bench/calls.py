@@ -103,5 +103,5 @@ async def _call(client: httpx.AsyncClient, line: Line, index: int) -> float:
     )
     seconds = time.monotonic() - began
     if answer.status_code != 200 or "<Gather" not in answer.text:
-        raise ledger.Miscounted(f"a call was answered {answer.status_code}, without a menu")
+        raise ledger.Miscounted(f"a call was answered {answer.status_code}: {answer.text[:300]}")
     return seconds
