@@ -81,13 +81,20 @@ def _sender(one: Heard) -> str:
 
 
 _LEARN = """
-UPDATE workspace_phone_numbers n SET messaging_service_sid = i.service, updated_at = $4
-FROM (
-    SELECT DISTINCT ON (workspace_id, id) *
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS i (workspace_id, id, service)
-) AS i
-WHERE n.workspace_id = i.workspace_id AND n.id = i.id AND n.messaging_service_sid IS DISTINCT FROM i.service
-RETURNING n.*
+WITH held AS MATERIALIZED (
+    SELECT n.workspace_id, n.id, n.messaging_service_sid AS service_before, i.service
+    FROM (
+        SELECT DISTINCT ON (workspace_id, id) *
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS i (workspace_id, id, service)
+    ) AS i
+    JOIN workspace_phone_numbers n ON n.workspace_id = i.workspace_id AND n.id = i.id
+        AND n.messaging_service_sid IS DISTINCT FROM i.service
+    ORDER BY n.workspace_id, n.id
+    FOR NO KEY UPDATE OF n
+)
+UPDATE workspace_phone_numbers n SET messaging_service_sid = held.service, updated_at = $4
+FROM held WHERE n.workspace_id = held.workspace_id AND n.id = held.id
+RETURNING n.*, held.service_before
 """
 
 
@@ -111,6 +118,9 @@ async def _learn_services(db: Any, speaking: Sequence[Heard]) -> list[Fact]:
             subject_id=row["id"],
             at=row["updated_at"],
             data=encode(_number(row)),
+            changes=encode(
+                {"messagingServiceSid": {"before": row["service_before"], "after": row["messaging_service_sid"]}}
+            ),
         )
         for row in rows
     ]

@@ -1,5 +1,6 @@
 """Something to try comms with: a small workspace, and as many contacts and messages in it as one likes."""
 
+from comms.demo.outside import simulators
 from comms.demo.scale import fill
 from comms.demo.workspace import (
     CORRESPONDENT,
@@ -12,7 +13,6 @@ from comms.demo.workspace import (
     make,
     path_in,
     read,
-    simulators,
     with_simulators,
 )
 

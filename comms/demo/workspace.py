@@ -8,21 +8,14 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import connections, contacts, credentials, workspaces
 from comms.database import Database
-from comms.providers import read_credentials
-from comms.providers.base import Request
 from comms.settings import MediaSettings, ProviderSettings, Settings
 from comms.simulators import sendgrid, wire
-from comms.simulators.accounts import AccountServer
-from comms.simulators.mail_exchange import MailExchange
-from comms.simulators.media import media_server
-from comms.simulators.server import Application, Server
 from comms.vault import Vault
 from models.base import now
 from models.communications import Conversation, ConversationMessage, WorkspaceMailAddress, WorkspacePhoneNumber
@@ -110,37 +103,8 @@ def with_simulators(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, media=media, providers=providers)
 
 
-def simulators(made: Demo, settings: Settings) -> Application:
-    """What answers below ``/simulators``: the demo's accounts, and the media of simulated messages behind them."""
-    secret = made.connection("twilio").secret
-    media = media_server(
-        secret["accountSid"],
-        secret["authToken"],
-        cdn_base=f"http://localhost:{settings.server.port}{SIMULATORS}",
-        prefix=SIMULATORS,
-    )
-    secrets_of = {connection.provider: connection.secret for connection in made.connections}
-    accounts = AccountServer(secrets_of, prefix=SIMULATORS, otherwise=media)
-    return Server(_post_office(made).routes, prefix=SIMULATORS, otherwise=accounts)
-
-
-def _post_office(made: Demo) -> MailExchange:
-    """SendGrid for the demo's connection: its events come back to us as they would from outside."""
-    line = made.connection("sendgrid")
-
-    async def post(request: Request) -> int:
-        url = made.base_url + request.url.removeprefix(made.public_url)
-        async with httpx.AsyncClient(trust_env=False) as client:
-            answer = await client.post(url, content=request.body, headers=dict(request.headers))
-        return answer.status_code
-
-    events_url = f"{made.public_url}/webhooks/sendgrid/{line.id}/events"
-    credentials: Any = read_credentials("sendgrid", msgspec.json.encode(line.secret))
-    return MailExchange(credentials, events_url=events_url, post=post)
-
-
 def introduction(made: Demo, settings: Settings) -> str:
-    """Three things to try next."""
+    """Three things to try next, and how to answer."""
     program = os.path.relpath(Path(sys.executable).parent / "comms")
     folder = "" if settings.data_dir == Path(".comms").absolute() else f" --data-dir {settings.data_dir}"
     token = f'$(sed -n \'s/.*"accessToken": "\\(.*\\)",/\\1/p\' {os.path.relpath(path_in(settings.data_dir))})'
@@ -149,6 +113,9 @@ def introduction(made: Demo, settings: Settings) -> str:
         f'  1. {program} simulate sms{folder} --body "Is the 3pm slot still open?"\n'
         f'  2. curl -H "Authorization: Bearer {token}" {made.base_url}/api/v1/conversations\n'
         f"  3. open {made.base_url}/schema in a browser: the whole API\n"
+        f"And answer it; a moment later it is delivered:\n"
+        f'  curl -H "Authorization: Bearer {token}" -H "Content-Type: application/json" \\\n'
+        f'    -d \'{{"to": "{CUSTOMER}", "content": "Yes, it is!"}}\' {made.base_url}/api/v1/messages\n'
     )
 
 

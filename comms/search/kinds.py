@@ -10,7 +10,7 @@ from models.crm import Contact, ContactPoint
 
 TEXT = "CASE t.content_type WHEN 'html' THEN regexp_replace(t.content, '<[^>]*>', ' ', 'g') ELSE t.content END"
 ADDRESSES = (
-    "(SELECT string_agg(p.value, ' ') FROM contact_points p"
+    "(SELECT string_agg(p.value, ', ' ORDER BY p.kind, p.value) FROM contact_points p"
     " WHERE p.workspace_id = t.workspace_id AND p.contact_id = t.id)"
 )
 

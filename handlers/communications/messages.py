@@ -34,11 +34,20 @@ from models.communications import (
 async def change_message(
     db: AsyncSession, identity: Identity, row: ConversationMessage, values: dict[str, Any]
 ) -> None:
-    """Read or unread, with the time it was read."""
+    """Read or unread, with the time it was read; what was decided about it stays in its metadata."""
+    if "meta" in values:
+        values = {**values, "meta": _with_our_own(row.meta, values["meta"])}
     if "is_read" in values and values["is_read"] != row.is_read:
         row.read_at = now() if values["is_read"] else None
     for name, value in values.items():
         setattr(row, name, value)
+
+
+def _with_our_own(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """``metadata.consent`` says what we have read or decided: clients see it, and cannot set it."""
+    if "consent" in after and after["consent"] != before.get("consent"):
+        raise Invalid({"metadata.consent": "is read-only"})
+    return {**after, **({"consent": before["consent"]} if "consent" in before else {})}
 
 
 def there(identity: Identity) -> ColumnElement[bool]:

@@ -27,8 +27,8 @@ class Operation(NamedTuple):
 
 @cache
 def api() -> Litestar:
-    """The API's routes, served and described: they are the same in every test, and to make them takes a second."""
-    return create_api(to_be_described=True)
+    """The API as it is served: it is the same in every test, and to make it takes a second."""
+    return create_api()
 
 
 @cache

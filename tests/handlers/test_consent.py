@@ -273,6 +273,18 @@ async def test_the_ledger_is_only_added_to(service: Service, owner: Client) -> N
             await (await db.connection()).exec_driver_sql("DELETE FROM consent_entries")
 
 
+async def test_what_was_read_in_a_message_is_not_for_clients_to_change(
+    anonymous: httpx.AsyncClient, owner: Client, line: Connection
+) -> None:
+    await post(anonymous, text(line, body="STOP", sid="SM1"))
+    (message,) = await items(owner, "conversation-messages", providerMessageId="SM1")
+    address = f"{API}/conversation-messages/{message['id']}"
+    refused = await owner.patch(address, json={"metadata": {"consent": {"says": "start"}}})
+    assert [error["field"] for error in refused.json()["errors"]] == ["metadata.consent"]
+    changed = await owner.patch(address, json={"metadata": {"colour": "red"}})
+    assert changed.json()["metadata"] == {"colour": "red", "consent": message["metadata"]["consent"]}
+
+
 async def test_settings_of_consent_are_checked(owner: Client) -> None:
     path = f"{API}/workspaces/{owner.workspace_id}"
     wrong = {"quietHours": {"start": "9pm", "end": "08:00"}, "keywordAnswers": {"stop": ""}}

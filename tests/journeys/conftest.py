@@ -62,7 +62,7 @@ async def pair(postgres: Embedded, folder: Path) -> AsyncIterator[Pair]:
     await admin.execute(f"CREATE DATABASE journeys TEMPLATE {TEMPLATE}")
     await admin.close()
     database = Database(urls_of(postgres, "journeys"), pool_size=2)
-    desks = [await _desk(database, index) for index in range(DESKS)]
+    desks = [await found_desk(database, index) for index in range(DESKS)]
     await database.close()
     variables = {
         "DATABASE_URL": database.urls.owner.plain,
@@ -81,7 +81,8 @@ async def pair(postgres: Embedded, folder: Path) -> AsyncIterator[Pair]:
             process.end()
 
 
-async def _desk(database: Database, index: int) -> Desk:
+async def found_desk(database: Database, index: int) -> Desk:
+    """A workspace with a Twilio connection and two numbers."""
     async with database.everywhere() as db:
         workspace, member = await workspaces.found(
             db, name=f"Desk {index}", slug=f"desk-{index}", email=f"owner@desk{index}.example"

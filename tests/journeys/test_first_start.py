@@ -29,6 +29,7 @@ def test_the_first_start_makes_a_demo_that_works_and_the_second_uses_it_again(pl
         _asked(tries[1])
         assert httpx.get(tries[2].split()[1]).status_code == 200
         _pictures_and_reports_arrive(data_dir, first)
+        _an_answer_is_delivered(first)
     assert process.child.returncode == 0
     assert processes.processes_over(data_dir) == []
 
@@ -36,7 +37,7 @@ def test_the_first_start_makes_a_demo_that_works_and_the_second_uses_it_again(pl
         second = _demo_of(data_dir, process)
         assert second == first | {"baseUrl": process.url, "publicUrl": process.url}
         (conversation,) = _get(second, "conversations")
-        assert conversation["messageCount"] == 3
+        assert conversation["messageCount"] == 4
         process.ask_to_stop(signal.SIGINT)  # Ctrl-C is as good
         assert process.stopped() == 0
     assert processes.processes_over(data_dir) == []
@@ -147,6 +148,18 @@ def _pictures_and_reports_arrive(data_dir: Path, made: dict[str, Any]) -> None:
     assert report.result().stdout.splitlines()[-1] == "the message is now delivered"
     (sent,) = _get(made, "conversation-messages", direction="outbound")
     assert sent["status"] == "delivered"
+
+
+def _an_answer_is_delivered(made: dict[str, Any]) -> None:
+    """Without any account: the demo's provider takes it, and reports on it."""
+    (talk,) = _get(made, "conversations")
+    answer = httpx.post(
+        f"{made['baseUrl']}/api/v1/conversations/{talk['id']}/messages",
+        json={"content": "Yes, it is!"},
+        headers={"Authorization": f"Bearer {made['accessToken']}"},
+    )
+    assert (answer.status_code, answer.json()["status"]) == (201, "queued"), answer.text
+    until_now(lambda: _get(made, "conversation-messages", q="Yes, it is!", status="delivered"), within=10)
 
 
 def _get(made: dict[str, Any], resource: str, **query: str) -> list[dict[str, Any]]:

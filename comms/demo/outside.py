@@ -1,0 +1,69 @@
+"""The other side of the demo's wire: each provider as far as it is simulated, in one server below ``/simulators``."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from comms.demo.workspace import SIMULATORS, Demo
+from comms.providers import read_credentials
+from comms.providers.base import Request
+from comms.settings import Settings
+from comms.simulators.accounts import AccountServer
+from comms.simulators.exchange import Exchange, Reporting
+from comms.simulators.mail_exchange import MailExchange
+from comms.simulators.media import media_server
+from comms.simulators.server import Server
+
+STEP_SECONDS = 0.7
+"""Between what the demo's carriers report: long enough to be seen on a screen."""
+
+
+def simulators(made: Demo, settings: Settings) -> Server:
+    """What answers below ``/simulators``: accounts, texts, numbers and mail, and the media of simulated messages."""
+    secret = made.connection("twilio").secret
+    media = media_server(
+        secret["accountSid"],
+        secret["authToken"],
+        cdn_base=f"http://localhost:{settings.server.port}{SIMULATORS}",
+        prefix=SIMULATORS,
+    )
+    secrets_of = {connection.provider: connection.secret for connection in made.connections}
+    accounts = AccountServer(secrets_of, prefix=SIMULATORS, otherwise=media)
+    post = poster(made.base_url)
+    routes = [route for provider in ("twilio", "signalwire") for route in exchange(made, provider, post).routes]
+    routes += mail_exchange(made, post).routes
+    return Server(routes, prefix=SIMULATORS, otherwise=accounts, remember=0)
+
+
+def exchange(made: Demo, provider: str, post: Callable[[Request], Awaitable[int]]) -> Exchange:
+    """The demo's account at a provider of texts."""
+    line = made.connection(provider)
+    credentials: Any = read_credentials(provider, msgspec.json.encode(line.secret))
+    return Exchange(credentials, numbers=[str(line.phone_number)], post=post, reporting=Reporting(seconds=STEP_SECONDS))
+
+
+def mail_exchange(made: Demo, post: Callable[[Request], Awaitable[int]]) -> MailExchange:
+    """The demo's account at SendGrid."""
+    line = made.connection("sendgrid")
+    credentials: Any = read_credentials("sendgrid", msgspec.json.encode(line.secret))
+    return MailExchange(credentials, events_url=f"{made.public_url}/webhooks/sendgrid/{line.id}/events", post=post)
+
+
+def poster(base_url: str) -> Callable[[Request], Awaitable[int]]:
+    """Posts webhooks to the process at ``base_url``, whatever address the world knows it by."""
+
+    async def post(request: Request) -> int:
+        parts = urlsplit(request.url)
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        headers = {**request.headers, "host": parts.netloc.rpartition("@")[2]}
+        try:
+            async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+                answer = await client.request(request.method, base_url + path, content=request.body, headers=headers)
+        except httpx.TransportError as error:
+            raise ConnectionError(str(error)) from error
+        return answer.status_code
+
+    return post
