@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import ledger, lists, live, machine, mail, memory, report, sends, throughput
+from bench import calls, ledger, lists, live, machine, mail, memory, report, sends, throughput
 from bench.report import Results
 from bench.stage import Stage, stage
 
-PARTS = ("messages", "reports", "live", "memory", "mail", "sends", "lists")
+PARTS = ("messages", "reports", "live", "memory", "mail", "sends", "voice", "lists")
 
 
 def main() -> None:
@@ -29,7 +29,8 @@ def main() -> None:
         asyncio.Runner() as runner,
         stage(
             runner,
-            {**throughput.TOWNS, live.TOWN: 1, mail.TOWN: 1, sends.TOWN: 1, lists.TOWN: 1, lists.NEIGHBOUR: 1},
+            {**throughput.TOWNS, **dict.fromkeys((live.TOWN, mail.TOWN, sends.TOWN, calls.TOWN), 1)}
+            | dict.fromkeys((lists.TOWN, lists.NEIGHBOUR), 1),
             chosen.folder,
         ) as built,
     ):
@@ -65,6 +66,12 @@ def _measure(
     if "sends" in parts:
         say("messages that leave")
         results.sends = runner.run(sends.measure(built, sends.Plan(100, 20) if chosen.quick else sends.Plan()))
+    if "voice" in parts:
+        say("from a call to the first word")
+        with built.service() as server:
+            results.calls = runner.run(
+                calls.measure(built, server, calls.Plan(seconds=4) if chosen.quick else calls.Plan())
+            )
     if "live" in parts:
         say("from webhook to websocket")
         plan = live.Plan(seconds=4) if chosen.quick else live.Plan()

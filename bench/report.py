@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.calls import Answered
 from bench.lists import LIMIT_SECONDS, Asked, Lists
 from bench.live import Latency
 from bench.mail import Mail
@@ -18,6 +19,7 @@ README = Path(__file__).with_name("README.md")
 BEGINS, ENDS = "<!-- the last run -->", "<!-- end of the last run -->"
 SENDS = 300
 MAIL_MIB = 80
+CALL_MS = 50
 AT = 64  # connections at which the competitors are compared
 
 
@@ -39,6 +41,7 @@ class Results(msgspec.Struct):
     lists: Lists | None = None
     mails: Sequence[Mail] = ()
     sends: Sends | None = None
+    calls: Answered | None = None
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -77,6 +80,12 @@ def rendered(results: Results) -> str:
         parts.append(
             f"**Memory** of a fresh web process: {results.memory.idle / 2**20:.0f} MiB, and "
             f"{results.memory.each / 1024:.1f} KiB for each idle socket ({results.memory.sockets:,} of them)."
+        )
+    if (calls := results.calls) is not None:
+        parts.append(
+            f"**A call**, {calls.plan.rate} begun a second: {calls.p50 * 1e3:.0f} ms to the document at the median,"
+            f" {calls.p99 * 1e3:.0f} ms at the 99th percentile, {calls.worst * 1e3:.0f} ms at worst,"
+            f" {calls.answers} answers; {calls.stolen:.0%} of the machine was not to be had."
         )
     for mail in results.mails:
         parts.append(
@@ -133,6 +142,10 @@ def targets(results: Results) -> Iterator[Target]:
                 yield _at_most(f"{name}: p50 at 1 connection", 0.002, comparison.of("comms", 1).p50)
     if results.latency:
         yield _at_most("webhook to websocket: p99", 0.05, results.latency.p99)
+    if (calls := results.calls) is not None:
+        reached = f"{calls.p99 * 1e3:.0f} ms"
+        what = f"a call's next document at {calls.plan.rate} calls a second, 99th percentile"
+        yield Target(what, f"≤ {CALL_MS} ms", reached, calls.p99 * 1e3 <= CALL_MS)
     for mail in results.mails:
         reached = f"{mail.above_idle / 2**20:.0f} MiB"
         what = f"a mail of {mail.size / 2**20:.0f} MiB, {mail.mode}: memory above idle"

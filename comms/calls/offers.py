@@ -42,7 +42,11 @@ async def world_of(
             belonging.setdefault(channel_id, []).append(user_id)
     everybody = users.union(*belonging.values(), besides)
     phones = await phones_of(db, everybody)
-    settings = await db.scalar(select(Workspace.settings).where(Workspace.id == call.workspace_id))
+    # Every look costs the caller a moment of silence: only what the flow asks for.
+    asks_zone = flow.timezone is None and any(isinstance(step, flows.Hours) for step in flow.steps.values())
+    settings = None
+    if asks_zone:
+        settings = await db.scalar(select(Workspace.settings).where(Workspace.id == call.workspace_id))
     waiting = (
         await waiting_before(db, call) if any(isinstance(step, flows.Queue) for step in flow.steps.values()) else 0
     )
