@@ -212,8 +212,8 @@ async def test_reading_on_several_screens_at_once_keeps_the_furthest(
 async def test_what_one_said_oneself_and_notes_are_not_unread(
     owner: Client, member: Client, talk: Conversation
 ) -> None:
-    body = {"direction": "outbound", "content": "Hello"}
-    assert (await owner.post(at(talk, "messages"), json=body)).status_code == 201
+    body = {"conversationId": str(talk.id), "direction": "outbound", "content": "Hello"}
+    assert (await owner.post(f"{API}/conversation-messages", json=body)).status_code == 201
     await _noted(owner, talk)
     for client, unread in ((owner, 0), (member, 1)):
         assert (await client.get(at(talk, "read-state"))).json()["unreadCount"] == unread
