@@ -91,7 +91,7 @@ SENSITIVE: dict[str, tuple[Role, ...]] = {
     "revoke_workspace_invitation": ADMINISTRATORS,
     "get_webhook_receipt_body": ADMINISTRATORS,
     "create_access_token": WRITERS,
-    "revoke_access_token": ("owner", "admin", "member", "viewer"),
+    "revoke_access_token": EVERYBODY,
     "create_contact": WRITERS,
     "delete_contact": WRITERS,
     "list_workspace_members": EVERYBODY,
