@@ -71,6 +71,8 @@ class Directory:
         if self._stale.is_set() or (found is None and self._may_look_again()):
             # A database that does not answer must not make the unknown wait.
             await asyncio.wait([self._look()], timeout=LOOK_SECONDS)
+            if self._stale.is_set():  # that look had begun before what made it stale
+                await asyncio.wait([self._look()], timeout=LOOK_SECONDS)
             found = self._connections.get(connection_id)
         if found is None and not self._is_known():
             raise DirectoryUnknown
