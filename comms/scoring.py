@@ -81,7 +81,7 @@ async def _write(
     db: AsyncSession, workspace_id: uuid.UUID, ids: Sequence[uuid.UUID], worth: ColumnElement[int]
 ) -> None:
     these = (Contact.workspace_id == workspace_id, Contact.id.in_(ids))
-    before = dict((await db.execute(select(Contact.id, Contact.lead_score).where(*these))).tuples().all())
+    before = {row.id: row.lead_score for row in await db.execute(select(Contact.id, Contact.lead_score).where(*these))}
     rows = await db.scalars(
         update(Contact)
         .where(*these)

@@ -1,12 +1,12 @@
 """The command line: ``comms --help`` for people; ``arguments`` has the words, a module each what they do."""
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from comms import settings
 from comms.cli import arguments
+from comms.cli.imports import imported
 from comms.embedded import EmbeddedUnavailable
 from comms.errors import CannotRun
 from comms.settings import Misconfigured
@@ -22,8 +22,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         configured = settings.read(environ)
         # Imported only now: a command should not wait for what the others need, nor what is wrong for anything.
-        module, _, command = chosen.run.partition(":")
-        sys.exit(getattr(importlib.import_module(f"comms.cli.{module}"), command)(configured, chosen))
+        sys.exit(imported(f"comms.cli.{chosen.run}")(configured, chosen))
     except Misconfigured as error:
         print("comms cannot run with this configuration:", file=sys.stderr)
         for problem in error.problems:

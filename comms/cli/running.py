@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 import uvicorn
 import uvloop
-from uvicorn.importer import import_from_string
 
 from comms import demo, logs, migrations, sockets
+from comms.cli.imports import imported
 from comms.database import Database, Urls, as_role, urls_of
 from comms.embedded import Embedded
 from comms.errors import CannotRun
@@ -84,7 +84,7 @@ def _serve(service: Service, listener: socket.socket, introduction: str) -> int:
     settings = service.settings
     logs.configure(settings.log_level)
     config = uvicorn.Config(
-        import_from_string(_APPLICATION)(service),
+        imported(_APPLICATION)(service),
         loop="uvloop",
         http="httptools",
         lifespan="on",

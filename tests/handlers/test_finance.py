@@ -17,7 +17,6 @@ LINES = [
     {"description": "Messages", "quantity": "333", "unitPrice": "0.0075"},
     {"description": "Discount", "quantity": "1", "unitPrice": "-10.00", "taxRate": "19"},
 ]
-TODAY = now().date()
 
 
 @pytest.fixture
@@ -216,8 +215,9 @@ async def test_of_payment_and_cancellation_at_once_one_happens(owner: Client, cu
 async def test_what_is_past_its_due_date_becomes_overdue_once_and_can_be_paid(
     service: Service, owner: Client, customer: str
 ) -> None:
-    late = await sent(owner, customer, dueDate=str(TODAY - timedelta(days=1)))
-    await sent(owner, customer, dueDate=str(TODAY))
+    today = now().date()
+    late = await sent(owner, customer, dueDate=str(today - timedelta(days=1)))
+    await sent(owner, customer, dueDate=str(today))
     await sent(owner, customer)
     await draft(owner, customer, dueDate="2020-01-01")
     assert await invoices.fall_due(service.database) == 1
