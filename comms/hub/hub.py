@@ -14,6 +14,7 @@ from comms.database import Database
 from comms.events import Told
 from comms.hub import fanout, frames, replay, rights, speech, topics, whispers
 from comms.hub.log import PAGE, Log, unbroken
+from comms.hub.protocol import Heartbeat
 from comms.hub.rooms import DOUBTS, Room, Socket
 from comms.hub.topics import Topics
 from comms.hub.whispers import Whisper
@@ -366,7 +367,7 @@ class Hub:
                     if socket.is_live and socket.room and socket.slot == second % self._heartbeat_seconds:
                         beats.setdefault(socket.room.cursor, []).append(socket.wire)
                 for seq, wires in beats.items():
-                    async for _slow in fanout.write(wires, frames.frame("heartbeat", seq=seq)):
+                    async for _slow in fanout.write(wires, frames.frame(Heartbeat(seq))):
                         pass  # the next event says so
             if self._sockets and (self._rights_in_doubt or second % self._heartbeat_seconds == 0):
                 try:

@@ -6,6 +6,7 @@ import uuid
 from comms.audience import Listener, listener_of
 from comms.credentials import Identity
 from comms.hub import frames
+from comms.hub.protocol import Said
 from comms.hub.topics import Topics
 from comms.sockets import Wire
 
@@ -92,9 +93,9 @@ class Socket:
         self.whispers_left = 0.0
         self.refilled_at = 0.0
 
-    def say(self, kind: str, **fields: object) -> None:
+    def say(self, said: Said) -> None:
         """A frame for this client alone."""
-        self.wire.write(frames.frame(kind, **fields))
+        self.wire.write(frames.frame(said))
 
     def go_live(self) -> None:
         """From now on every event after the room's cursor is written to it."""

@@ -1,13 +1,12 @@
 """What clients say. A mistake is answered and forgiven; twenty are not, nor is a flood."""
 
 import time
-import uuid
 from collections.abc import Callable
-from typing import Literal
 
 import msgspec
 
-from comms.hub import frames, topics
+from comms.hub import frames, protocol, topics
+from comms.hub.protocol import Listening, Ping, Presence, PresenceSeen, Subscribe, Typing, TypingSeen, Unsubscribe
 from comms.hub.rooms import Socket
 
 MISTAKES = 20
@@ -18,34 +17,9 @@ Relay = Callable[[Socket, tuple[str, ...], bytes], None]
 """Takes the sender, the topics, and the JSON that the others get."""
 
 
-class _Frame(msgspec.Struct, rename="camel", tag_field="type", tag=str.lower):
-    pass
-
-
-class Subscribe(_Frame):
-    topics: list[str]
-
-
-class Unsubscribe(_Frame):
-    topics: list[str]
-
-
-class Typing(_Frame):
-    conversation_id: uuid.UUID
-    typing: bool = True
-
-
-class Presence(_Frame):
-    status: Literal["online", "away", "busy", "offline"]
-
-
-class Ping(_Frame):
-    pass
-
-
-_decode = msgspec.json.Decoder(Subscribe | Unsubscribe | Typing | Presence | Ping).decode
+_decode = msgspec.json.Decoder(protocol.Heard).decode
 _encode = msgspec.json.Encoder().encode
-_PONG = frames.frame("pong")
+_PONG = frames.frame(protocol.Pong())
 
 
 def heard(socket: Socket, text: str | bytes | None, relay: Relay) -> None:
@@ -62,15 +36,15 @@ def heard(socket: Socket, text: str | bytes | None, relay: Relay) -> None:
                 socket.wire.write(_PONG)
             case Subscribe(names):
                 socket.listen(topics.more(socket.topics, names))
-                socket.say("topics", topics=topics.listed(socket.topics))
+                socket.say(Listening(topics.listed(socket.topics)))
             case Unsubscribe(names):
                 socket.listen(topics.fewer(socket.topics, names))
-                socket.say("topics", topics=topics.listed(socket.topics))
+                socket.say(Listening(topics.listed(socket.topics)))
             case Typing() | Presence():
                 _whisper(socket, said, relay)
     except (msgspec.MsgspecError, topics.UnknownTopic, UnicodeError) as error:
         socket.mistakes += 1
-        socket.say("error", detail=str(error))
+        socket.say(protocol.Error(str(error)))
         if socket.mistakes >= MISTAKES:
             socket.wire.shut(1008, "too many malformed frames")
 
@@ -80,15 +54,12 @@ def _whisper(socket: Socket, said: Typing | Presence, relay: Relay) -> None:
     if socket.whispers_left < 1:
         return
     socket.whispers_left -= 1
-    user = {"userId": socket.member.user_id}
+    user_id = socket.member.user_id
     if isinstance(said, Typing):
-        relay(
-            socket,
-            (topics.INBOX, f"conversation:{said.conversation_id}"),
-            _encode({"type": "typing", "conversationId": said.conversation_id, **user, "typing": said.typing}),
-        )
+        about: tuple[str, ...] = (topics.INBOX, f"conversation:{said.conversation_id}")
+        relay(socket, about, _encode(TypingSeen(said.conversation_id, user_id, said.typing)))
     else:
-        relay(socket, (topics.PRESENCE,), _encode({"type": "presence", **user, "status": said.status}))
+        relay(socket, (topics.PRESENCE,), _encode(PresenceSeen(user_id, said.status)))
 
 
 def _allows_another(socket: Socket) -> bool:
