@@ -61,7 +61,7 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             async with asyncio.timeout(hub.auth_seconds):
                 identity, wishes = await _who(service, _query(scope), frames)
-            listening = None if wishes.topics is None else topics.more(None, wishes.topics)
+            listening = topics.EVERYTHING if wishes.topics is None else topics.more(topics.EVERYTHING, wishes.topics)
         except TimeoutError:
             wire.shut(4401, "no auth frame in time")
         except topics.UnknownTopic as unknown:

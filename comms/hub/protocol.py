@@ -16,6 +16,7 @@ VERSION = 1
 Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1, description="A place in the workspace's log.")]
 Topics = Annotated[list[str], msgspec.Meta(description="What to hear of.", examples=[["inbox", "contacts"]])]
 Status = Literal["online", "away", "busy", "offline"]
+Shown = Literal["online", "away", "busy", "on_call", "offline"]
 
 
 class Frame(msgspec.Struct, rename="camel", tag_field="type", tag=str.lower):
@@ -65,7 +66,7 @@ class Typing(Frame):
 
 
 class Presence(Frame):
-    """How this user is here."""
+    """How this user is here, on this device; who has said nothing is ``online``."""
 
     status: Status
 
@@ -125,10 +126,16 @@ class TypingSeen(Frame, tag="typing"):
 
 
 class PresenceSeen(Frame, tag="presence"):
-    """How somebody else is here."""
+    """Somebody is here in another way than before: the most present of all their devices."""
 
     user_id: uuid.UUID
-    status: Status
+    status: Shown
+
+
+class Here(Frame):
+    """Who is here, told once to who begins to listen to ``presence``; whoever is missing is offline."""
+
+    users: list[PresenceSeen]
 
 
 class Pong(Frame):
@@ -144,7 +151,7 @@ class Error(Frame):
 Heard = Subscribe | Unsubscribe | Typing | Presence | Ping
 """What a client that has been let in may say."""
 
-Said = Ready | Event | Heartbeat | Listening | TypingSeen | PresenceSeen | Pong | Error
+Said = Ready | Event | Heartbeat | Listening | TypingSeen | PresenceSeen | Here | Pong | Error
 """What the server says."""
 
 CLOSING: Mapping[int, str] = {

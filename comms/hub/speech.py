@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from comms.hub import frames, protocol, topics
-from comms.hub.protocol import Listening, Ping, Presence, PresenceSeen, Subscribe, Typing, TypingSeen, Unsubscribe
+from comms.hub.protocol import Listening, Ping, Presence, Status, Subscribe, Typing, TypingSeen, Unsubscribe
 from comms.hub.rooms import Socket
 
 MISTAKES = 20
@@ -16,13 +16,16 @@ WHISPERS_PER_SECOND, WHISPERS_AT_ONCE = 5.0, 10.0
 Relay = Callable[[Socket, tuple[str, ...], bytes], None]
 """Takes the sender, the topics, and the JSON that the others get."""
 
+Appear = Callable[[Socket, Status], None]
+"""Takes the sender, and how its user is there."""
+
 
 _decode = msgspec.json.Decoder(protocol.Heard).decode
 _encode = msgspec.json.Encoder().encode
 _PONG = frames.frame(protocol.Pong())
 
 
-def heard(socket: Socket, text: str | bytes | None, relay: Relay) -> None:
+def heard(socket: Socket, text: str | bytes | None, relay: Relay, appear: Appear) -> None:
     """A frame has come from a client: it has had its effect, or the client knows what is wrong with it."""
     if not _allows_another(socket):
         socket.wire.shut(1008, "too many frames")
@@ -35,13 +38,11 @@ def heard(socket: Socket, text: str | bytes | None, relay: Relay) -> None:
             case Ping():
                 socket.wire.write(_PONG)
             case Subscribe(names):
-                socket.listen(topics.more(socket.topics, names))
-                socket.say(Listening(topics.listed(socket.topics)))
+                _listen(socket, topics.more(socket.topics, names))
             case Unsubscribe(names):
-                socket.listen(topics.fewer(socket.topics, names))
-                socket.say(Listening(topics.listed(socket.topics)))
+                _listen(socket, topics.fewer(socket.topics, names))
             case Typing() | Presence():
-                _whisper(socket, said, relay)
+                _whisper(socket, said, relay, appear)
     except (msgspec.MsgspecError, topics.UnknownTopic, UnicodeError) as error:
         socket.mistakes += 1
         socket.say(protocol.Error(str(error)))
@@ -49,17 +50,24 @@ def heard(socket: Socket, text: str | bytes | None, relay: Relay) -> None:
             socket.wire.shut(1008, "too many malformed frames")
 
 
-def _whisper(socket: Socket, said: Typing | Presence, relay: Relay) -> None:
-    """Relayed to the others; what is said too often is dropped, for it is only worth the moment."""
+def _listen(socket: Socket, listening: topics.Topics) -> None:
+    is_new = topics.PRESENCE in listening - socket.topics
+    socket.listen(listening)
+    socket.say(Listening(sorted(listening)))
+    if is_new:
+        socket.say_who_is_here()
+
+
+def _whisper(socket: Socket, said: Typing | Presence, relay: Relay, appear: Appear) -> None:
+    """Told to the others; what is said too often is dropped, for it is only worth the moment."""
     if socket.whispers_left < 1:
         return
     socket.whispers_left -= 1
-    user_id = socket.member.user_id
     if isinstance(said, Typing):
-        about: tuple[str, ...] = (topics.INBOX, f"conversation:{said.conversation_id}")
-        relay(socket, about, _encode(TypingSeen(said.conversation_id, user_id, said.typing)))
+        about = (topics.INBOX, f"conversation:{said.conversation_id}")
+        relay(socket, about, _encode(TypingSeen(said.conversation_id, socket.member.user_id, said.typing)))
     else:
-        relay(socket, (topics.PRESENCE,), _encode(PresenceSeen(user_id, said.status)))
+        appear(socket, said.status)
 
 
 def _allows_another(socket: Socket) -> bool:

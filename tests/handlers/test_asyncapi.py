@@ -77,11 +77,11 @@ async def test_what_is_heard_is_what_it_says(service: Service, owner: Client, me
         await owner.delete(f"{API}/contacts/{contact['id']}")
         await screen.say(type="ping")
         await screen.say(type="fish")
-        await screen.say(type="subscribe", topics=["workspace"])
+        await screen.say(type="subscribe", topics=["workspace", "presence"])
         await other.say(type="typing", conversationId=conversation["id"], typing=True)
         await other.say(type="presence", status="away")
         of = {frame.__struct_config__.tag: frame.__name__ for frame in get_args(protocol.Said)}
-        while not {"Event", "Pong", "Error", "Listening", "TypingSeen", "PresenceSeen"} <= heard.keys():
+        while not {"Event", "Pong", "Error", "Listening", "TypingSeen", "PresenceSeen", "Here"} <= heard.keys():
             frame = await screen.next()
             heard.setdefault(of[frame["type"]], []).append(frame)
     assert {"contact.created", "contact.updated", "conversation.created"} <= {e["event"] for e in heard["Event"]}

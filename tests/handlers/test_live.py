@@ -253,7 +253,7 @@ async def test_a_position_that_is_none_is_refused(url: str, acme: Office, after:
         assert (await confused.closed())[0] == 1008
 
 
-# Typing and presence
+# Typing
 
 
 async def test_typing_is_shown_to_the_others_and_kept_nowhere(
@@ -270,12 +270,6 @@ async def test_typing_is_shown_to_the_others_and_kept_nowhere(
         await writer.say(type="typing", conversationId=conversation)
         who = {"conversationId": conversation, "userId": str(acme.user_id)}
         assert await reader.next() == {"type": "typing", **who, "typing": True}
-        await writer.say(type="presence", status="away")
-        assert await reader.next("presence") == {
-            "type": "presence",
-            "userId": str(acme.user_id),
-            "status": "away",
-        }
         await acme.happens()
         await rival.happens()
         for other in (writer, stranger):
