@@ -186,6 +186,27 @@ async def test_topics_narrow_what_is_heard(url: str, acme: Office) -> None:
         assert await one.seqs(1) == [7]
 
 
+async def test_a_channel_a_call_and_a_member_are_topics_of_their_own(url: str, acme: Office) -> None:
+    channel, call, user = str(new_id()), str(new_id()), str(new_id())
+    told = [
+        ("team_message.created", {"channelId": channel}),
+        ("team_message.created", {"channelId": str(new_id())}),
+        ("call_leg.updated", {"callId": call, "userId": user}),
+        ("call_offer.created", {"callId": str(new_id()), "userIds": [str(new_id()), user]}),
+        ("conversation.assigned", {"assignedTo": user}),
+        ("conversation.assigned", {"assignedTo": None}),
+    ]
+    async with (
+        watching(url, acme.token, topics=[f"channel:{channel}"]) as of_channel,
+        watching(url, acme.token, topics=[f"call:{call}"]) as of_call,
+        watching(url, acme.token, topics=[f"user:{user}"]) as of_user,
+    ):
+        seqs = [await acme.happens(event, **data) for event, data in told]
+        assert await of_channel.seqs(1) == [seqs[0]]
+        assert await of_call.seqs(1) == [seqs[2]]
+        assert await of_user.seqs(3) == seqs[2:5]
+
+
 async def test_a_resumed_client_is_told_only_of_its_topics(url: str, acme: Office) -> None:
     for event in ("team_message.created", "contact.created", "team_message.updated"):
         await acme.happens(event)
