@@ -50,7 +50,8 @@ class Attached(msgspec.Struct, frozen=True):
 
 class Lease(msgspec.Struct, frozen=True):
     """A message that is ours to send. ``attempt`` tells this lease from others; ``until`` is when it runs out, by the
-    loop's clock. ``is_unclear`` says that somebody may have sent it already.
+    loop's clock. ``is_unclear`` says that somebody may have sent it already; ``number_status`` is how its number stands
+    now, None when it leaves by no number of ours.
     """
 
     workspace_id: uuid.UUID
@@ -69,21 +70,25 @@ class Lease(msgspec.Struct, frozen=True):
     subject: str | None
     route: Route
     fallback: Route | None
+    number_status: str | None
     segments: int
     details: Mapping[str, Any]
     attachments: tuple[Attached, ...]
 
 
-# What is due is taken where nobody else is at it. A slot of its number is reserved for each; whose slot is not now
-# comes back at that time. What is unclear is looked up, which takes no slot.
+# What is due is taken where nobody else is at it, of each workspace at most its share. A slot of its number is reserved
+# for each; whose slot is not now comes back at that time. What is unclear is looked up, which takes no slot.
 _LEASE = f"""
 WITH due AS MATERIALIZED (
-    SELECT o.workspace_id, o.id, o.state, o.phone_number_id, o.segments, o.next_attempt_at,
-        o.state = 'queued' AND o.slot_at IS NULL AND o.phone_number_id IS NOT NULL AS wants_slot
-    FROM outgoing_messages o
-    WHERE o.is_head AND o.next_attempt_at <= now()
-    ORDER BY o.next_attempt_at LIMIT $1
-    FOR NO KEY UPDATE OF o SKIP LOCKED
+    SELECT o.* FROM unnest($1::uuid[], $2::int[]) AS share (workspace_id, most)
+    CROSS JOIN LATERAL (
+        SELECT o.workspace_id, o.id, o.state, o.phone_number_id, o.segments, o.next_attempt_at,
+            o.state = 'queued' AND o.slot_at IS NULL AND o.phone_number_id IS NOT NULL AS wants_slot
+        FROM outgoing_messages o
+        WHERE o.workspace_id = share.workspace_id AND o.is_head AND o.next_attempt_at <= now()
+        ORDER BY o.next_attempt_at LIMIT share.most
+        FOR NO KEY UPDATE OF o SKIP LOCKED
+    ) o
 ),
 numbers AS MATERIALIZED (
     SELECT n.workspace_id, n.id, greatest(n.paced_until, now()) AS free_at,
@@ -116,7 +121,7 @@ taken AS (
         state = CASE WHEN is_now AND o.state = 'queued' THEN 'sending' WHEN is_now THEN 'unclear' ELSE o.state END,
         attempts = CASE WHEN is_now THEN o.attempts + 1 ELSE o.attempts END,
         attempted_at = CASE WHEN is_now AND o.state = 'queued' THEN clock_timestamp() ELSE o.attempted_at END,
-        next_attempt_at = CASE WHEN is_now THEN now() + make_interval(secs => $2) ELSE slots.slot_at END
+        next_attempt_at = CASE WHEN is_now THEN now() + make_interval(secs => $3) ELSE slots.slot_at END
     FROM due LEFT JOIN slots USING (workspace_id, id)
         CROSS JOIN LATERAL (
             SELECT coalesce(slots.slot_at <= now() + interval '20 milliseconds', true) AS is_now
@@ -127,7 +132,7 @@ taken AS (
 SELECT t.workspace_id, t.id, t.conversation_id, t.attempts AS attempt, t.attempted_at, t.line_at,
     t.state = 'unclear' AS is_unclear, t.is_reply, t.segments, t.details::text AS details,
     t.provider, t.connection_id, t.phone_number_id AS number_id,
-    c.channel, c.contact_id, c.subject, m.sender_type, m.content, m.from_address, m.to_address,
+    n.status AS number_status, c.channel, c.contact_id, c.subject, m.sender_type, m.content, m.from_address, m.to_address,
     f.id AS other_id, f.phone_number AS other_number, f.provider AS other_provider, f.connection_id AS other_connection,
     (
         SELECT json_agg(json_build_object('id', a.id, 'content_type', a.content_type, 'size', a.size,
@@ -153,21 +158,40 @@ WHERE t.is_now
 ORDER BY t.line_at, t.id
 """
 
-_NEXT = "SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM outgoing_messages WHERE is_head"
+# From workspace to workspace by the index, whatever the number of messages each has.
+_WAITING = """
+WITH RECURSIVE there AS (
+    (SELECT o.workspace_id FROM outgoing_messages o WHERE o.is_head ORDER BY o.workspace_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT o.workspace_id FROM outgoing_messages o WHERE o.is_head AND o.workspace_id > there.workspace_id
+        ORDER BY o.workspace_id LIMIT 1)
+    FROM there WHERE there.workspace_id IS NOT NULL
+)
+SELECT there.workspace_id, extract(epoch FROM first.at - now())::float8 AS seconds
+FROM there CROSS JOIN LATERAL (
+    SELECT o.next_attempt_at AS at FROM outgoing_messages o
+    WHERE o.workspace_id = there.workspace_id AND o.is_head ORDER BY o.next_attempt_at LIMIT 1
+) first
+WHERE there.workspace_id IS NOT NULL
+ORDER BY first.at
+"""
 
 
-async def lease(db: Any, most: int, seconds: float, clock: float) -> list[Lease]:
-    """At most so many messages are the caller's to send for ``seconds``; ``clock`` is the loop's time before it asked.
+async def waiting(db: Any) -> list[tuple[uuid.UUID, float]]:
+    """The workspaces that have something to send, and in how many seconds the first of it may be taken; longest first.
 
-    ``db`` is an asyncpg connection; each call is a transaction.
+    ``db`` is an asyncpg connection.
     """
-    return [_lease(row, clock + seconds) for row in await db.fetch(_LEASE, most, seconds)]
+    return [(row["workspace_id"], row["seconds"]) for row in await db.fetch(_WAITING)]
 
 
-async def next_in(db: Any) -> float | None:
-    """In how many seconds the next message may be taken; None when there is none."""
-    seconds: float | None = await db.fetchval(_NEXT)
-    return seconds
+async def lease(db: Any, shares: Mapping[uuid.UUID, int], seconds: float, clock: float) -> list[Lease]:
+    """At most so many messages of each workspace are the caller's to send for ``seconds``.
+
+    ``clock`` is the loop's time before it asked; ``db`` is an asyncpg connection, and each call is a transaction.
+    """
+    rows = await db.fetch(_LEASE, list(shares), list(shares.values()), seconds)
+    return [_lease(row, clock + seconds) for row in rows]
 
 
 def _lease(row: Mapping[str, Any], until: float) -> Lease:
@@ -203,6 +227,7 @@ def _lease(row: Mapping[str, Any], until: float) -> Lease:
             to_address=row["to_address"] or "",
         ),
         fallback=fallback,
+        number_status=row["number_status"],
         segments=row["segments"],
         details=msgspec.json.decode(row["details"]),
         attachments=()
