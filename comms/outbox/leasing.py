@@ -132,7 +132,8 @@ taken AS (
 SELECT t.workspace_id, t.id, t.conversation_id, t.attempts AS attempt, t.attempted_at, t.line_at,
     t.state = 'unclear' AS is_unclear, t.is_reply, t.segments, t.details::text AS details,
     t.provider, t.connection_id, t.phone_number_id AS number_id,
-    n.status AS number_status, c.channel, c.contact_id, c.subject, m.sender_type, m.content, m.from_address, m.to_address,
+    n.status AS number_status, c.channel, c.contact_id, c.subject,
+    m.sender_type, m.content, m.from_address, m.to_address,
     f.id AS other_id, f.phone_number AS other_number, f.provider AS other_provider, f.connection_id AS other_connection,
     (
         SELECT json_agg(json_build_object('id', a.id, 'content_type', a.content_type, 'size', a.size,

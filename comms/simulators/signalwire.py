@@ -147,9 +147,9 @@ def signed_json(url: str, credentials: SignalWireCredentials, document: Any, *, 
 
 def _with_password(url: str, credentials: SignalWireCredentials) -> str:
     """The URL as it was configured; over the wire its user and password travel in a header."""
-    if credentials.basic_user is None:
-        return url
     scheme, _, rest = url.partition("://")
+    if credentials.basic_user is None or "@" in rest.partition("/")[0]:
+        return url
     return (
         f"{scheme}://{quote(credentials.basic_user, safe='')}:{quote(credentials.basic_password or '', safe='')}@{rest}"
     )

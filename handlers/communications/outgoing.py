@@ -48,7 +48,9 @@ class Said(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=T
     attachment_ids: Annotated[
         list[uuid.UUID],
         msgspec.Meta(
-            max_length=10, description="Stored attachments of other messages, to be sent along.", examples=[[]]
+            max_length=10,
+            description="Uploads, or stored attachments of other messages, to be sent along.",
+            examples=[[]],
         ),
     ] = []
     phone_number_id: Annotated[

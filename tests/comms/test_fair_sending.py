@@ -46,7 +46,9 @@ def test_however_many_are_waiting_each_has_its_turn() -> None:
 
 
 @pytest.fixture
-async def neighbours(service: Service, app: Any, line: Connection, admin: Any) -> AsyncIterator[tuple[Outside, Outside]]:
+async def neighbours(
+    service: Service, app: Any, line: Connection, admin: Any
+) -> AsyncIterator[tuple[Outside, Outside]]:
     """Two workspaces, each with its own account."""
     async with service.database.everywhere() as db:
         workspace, _ = await workspaces.found(db, name="Rival", slug="rival", email="owner@rival.example")
@@ -58,9 +60,7 @@ async def neighbours(service: Service, app: Any, line: Connection, admin: Any) -
         yield storm, quiet
 
 
-async def test_a_storm_to_a_silent_provider_delays_nobody_else(
-    neighbours: tuple[Outside, Outside], admin: Any
-) -> None:
+async def test_a_storm_to_a_silent_provider_delays_nobody_else(neighbours: tuple[Outside, Outside], admin: Any) -> None:
     storm, quiet = neighbours
     storm.exchange.share_of_faults = {"never": 1.0}
     talks = [await storm.talk(f"+1415556{number:04}") for number in range(40)]
@@ -93,10 +93,8 @@ async def test_a_storm_to_a_silent_provider_delays_nobody_else(
     try:
         await until(admin, "(SELECT count(*) FROM outgoing_messages WHERE state = 'sending') = 6")
         said_there = await quiet.say(await quiet.talk())
-        left = "SELECT provider_message_id IS NOT NULL FROM conversation_messages WHERE id = $1"
-        async with asyncio.timeout(2):
-            while not await admin.fetchval(left, said_there.id):
-                await asyncio.sleep(0.02)
+        left = f"(SELECT provider_message_id IS NOT NULL FROM conversation_messages WHERE id = '{said_there.id}')"
+        await until(admin, left, within=2)
         assert Counter(sender._under_way.values())[storm.line.workspace_id] == 6
     finally:
         await sender.stop(0)
