@@ -162,19 +162,16 @@ ORDER BY t.line_at, t.id
 # From workspace to workspace by the index, whatever the number of messages each has.
 _WAITING = """
 WITH RECURSIVE there AS (
-    (SELECT o.workspace_id FROM outgoing_messages o WHERE o.is_head ORDER BY o.workspace_id LIMIT 1)
+    (SELECT o.workspace_id, o.next_attempt_at FROM outgoing_messages o WHERE o.is_head
+        ORDER BY o.workspace_id, o.next_attempt_at LIMIT 1)
     UNION ALL
-    SELECT (SELECT o.workspace_id FROM outgoing_messages o WHERE o.is_head AND o.workspace_id > there.workspace_id
-        ORDER BY o.workspace_id LIMIT 1)
-    FROM there WHERE there.workspace_id IS NOT NULL
+    SELECT following.* FROM there CROSS JOIN LATERAL (
+        SELECT o.workspace_id, o.next_attempt_at FROM outgoing_messages o
+        WHERE o.is_head AND o.workspace_id > there.workspace_id
+        ORDER BY o.workspace_id, o.next_attempt_at LIMIT 1
+    ) following
 )
-SELECT there.workspace_id, extract(epoch FROM first.at - now())::float8 AS seconds
-FROM there CROSS JOIN LATERAL (
-    SELECT o.next_attempt_at AS at FROM outgoing_messages o
-    WHERE o.workspace_id = there.workspace_id AND o.is_head ORDER BY o.next_attempt_at LIMIT 1
-) first
-WHERE there.workspace_id IS NOT NULL
-ORDER BY first.at
+SELECT workspace_id, extract(epoch FROM next_attempt_at - now())::float8 AS seconds FROM there ORDER BY next_attempt_at
 """
 
 

@@ -48,10 +48,10 @@ class Pace(msgspec.Struct, frozen=True):
     """How long things take, and how long is too long; in seconds.
 
     ``send`` is the longest a request may take, and shorter than a ``lease``. What a provider does not show ``settled``
-    seconds after it was tried, it never took.
+    seconds after it was tried, it never took. ``look_around`` is how soon, in a storm, another workspace is seen.
     """
 
-    at_once: int = 64
+    at_once: int = 96
     lease: float = leasing.LEASE_SECONDS
     send: float = 20.0
     settled: float = 60.0
@@ -61,6 +61,7 @@ class Pace(msgspec.Struct, frozen=True):
     fall_over_after: int = 3
     poll: float = 1.0
     breath: float = 0.004
+    look_around: float = 0.05
 
 
 class Sender:
@@ -126,20 +127,25 @@ class Sender:
 
     async def _take_turns(self, connection: Any) -> None:
         loop = asyncio.get_running_loop()
+        due: list[uuid.UUID] = []
+        looked_at = 0.0
         while True:
             self._rung.clear()
-            wait = self._pace.poll
+            wait = self._pace.poll if not due else self._pace.look_around
             if len(self._under_way) < self._pace.at_once:
-                lines = await leasing.waiting(connection)
-                due = [workspace_id for workspace_id, seconds in lines if seconds <= 0]
+                if not due or loop.time() - looked_at > self._pace.look_around:
+                    lines = await leasing.waiting(connection)
+                    due = [workspace_id for workspace_id, seconds in lines if seconds <= 0]
+                    looked_at = loop.time()
+                    wait = min([self._pace.poll, *(seconds for _, seconds in lines if seconds > 0)])
                 allowed = shares(due, Counter(self._under_way.values()), self._pace.at_once)
                 if allowed:
                     leases = await leasing.lease(connection, allowed, self._pace.lease, loop.time())
                     for lease, decision in zip(leases, await _decide(connection, leases), strict=True):
                         self._begin(lease, decision)
                     wait = 0.0
-                else:  # those who may have no more are looked at again when one of theirs has ended
-                    wait = min([wait, *(seconds for _, seconds in lines if seconds > 0)])
+                if not allowed or not leases:  # whoever may have no more is looked at when one of theirs has ended
+                    due = []
             # Not ``wait_for``: that one forgets a cancellation in the instant in which the bell rings.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait or self._pace.breath):
