@@ -182,9 +182,8 @@ async def test_a_new_conversation_leaves_by_the_number_last_used_with_the_contac
 ) -> None:
     other = await make.number(service, owner.workspace_id, "+14155550111")
     await make.number(service, owner.workspace_id, "+14155550112")
-    first = await owner.post(
-        f"{API}/messages", json={"to": CUSTOMER, "content": "Hello", "phoneNumberId": str(other.id)}
-    )
+    first = await owner.post(f"{API}/messages", json={"to": CUSTOMER, "content": "Hello", "from": "+1 (415) 555-0111"})
+    assert first.json()["phoneNumberId"] == str(other.id)
     talk = first.json()["conversationId"]
     await owner.post(f"{API}/conversations/{talk}/closure")
     await admin.execute("UPDATE conversations SET last_message_at = $1", now() - timedelta(days=30))
