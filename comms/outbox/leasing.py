@@ -14,6 +14,7 @@ from comms.outbox.intents import Route
 from models.communications.conversations import ConversationChannel
 
 LEASE_SECONDS = 45.0
+LONG_WAIT_SECONDS = 5
 
 # Segments a second, https://help.twilio.com/articles/115002943027 and SignalWire's platform limits.
 RATES: Mapping[str, Mapping[str, int]] = {
@@ -78,11 +79,14 @@ class Lease(msgspec.Struct, frozen=True):
 
 # What is due is taken where nobody else is at it, of each workspace at most its share. A slot of its number is reserved
 # for each; whose slot is not now comes back at that time. What is unclear is looked up, which takes no slot.
+#
+# A reply does not queue behind a campaign: where that has the number for long, replies are paced among themselves, and
+# what has no slot yet leaves that much later.
 _LEASE = f"""
 WITH due AS MATERIALIZED (
     SELECT o.* FROM unnest($1::uuid[], $2::int[]) AS share (workspace_id, most)
     CROSS JOIN LATERAL (
-        SELECT o.workspace_id, o.id, o.state, o.phone_number_id, o.segments, o.next_attempt_at,
+        SELECT o.workspace_id, o.id, o.state, o.phone_number_id, o.segments, o.is_reply, o.next_attempt_at,
             o.state = 'queued' AND o.slot_at IS NULL AND o.phone_number_id IS NOT NULL AS wants_slot
         FROM outgoing_messages o
         WHERE o.workspace_id = share.workspace_id AND o.is_head AND o.next_attempt_at <= now()
@@ -92,6 +96,8 @@ WITH due AS MATERIALIZED (
 ),
 numbers AS MATERIALIZED (
     SELECT n.workspace_id, n.id, greatest(n.paced_until, now()) AS free_at,
+        greatest(CASE WHEN n.paced_until > now() + interval '{LONG_WAIT_SECONDS} seconds' THEN n.replies_until
+            ELSE n.paced_until END, now()) AS replies_at,
         1.0 / coalesce(n.segments_per_second, {_RATE}) AS seconds
     FROM workspace_phone_numbers n
     WHERE (n.workspace_id, n.id) IN (SELECT workspace_id, phone_number_id FROM due WHERE wants_slot)
@@ -99,19 +105,24 @@ numbers AS MATERIALIZED (
     FOR NO KEY UPDATE OF n
 ),
 slots AS (
-    SELECT due.workspace_id, due.id, due.segments * numbers.seconds AS takes,
-        numbers.free_at + make_interval(secs => numbers.seconds::float8 * (sum(due.segments) OVER (
-            PARTITION BY due.workspace_id, due.phone_number_id ORDER BY due.next_attempt_at, due.id
-        ) - due.segments)) AS slot_at
-    FROM due JOIN numbers ON numbers.workspace_id = due.workspace_id AND numbers.id = due.phone_number_id
-    WHERE due.wants_slot
+    SELECT workspace_id, id, phone_number_id, is_reply, free_at, segments * seconds AS takes,
+        CASE WHEN is_reply THEN replies_at ELSE free_at END
+            + make_interval(secs => (seconds * (upto - segments))::float8) AS slot_at
+    FROM (
+        SELECT due.*, numbers.free_at, numbers.replies_at, numbers.seconds, sum(due.segments) OVER (
+            PARTITION BY due.workspace_id, due.phone_number_id ORDER BY NOT due.is_reply, due.next_attempt_at, due.id
+        ) AS upto
+        FROM due JOIN numbers ON numbers.workspace_id = due.workspace_id AND numbers.id = due.phone_number_id
+        WHERE due.wants_slot
+    ) one
 ),
 paced AS (
-    UPDATE workspace_phone_numbers n SET paced_until = taken.until
+    UPDATE workspace_phone_numbers n SET paced_until = taken.until,
+        replies_until = coalesce(taken.replies_until, n.replies_until)
     FROM (
-        SELECT due.workspace_id, due.phone_number_id, max(slots.slot_at + make_interval(secs => slots.takes::float8))
-            AS until
-        FROM slots JOIN due USING (workspace_id, id) GROUP BY 1, 2
+        SELECT workspace_id, phone_number_id, max(free_at) + make_interval(secs => sum(takes)::float8) AS until,
+            max(slot_at + make_interval(secs => takes::float8)) FILTER (WHERE is_reply) AS replies_until
+        FROM slots GROUP BY 1, 2
     ) taken
     WHERE n.workspace_id = taken.workspace_id AND n.id = taken.phone_number_id
 ),
@@ -122,7 +133,7 @@ taken AS (
         attempts = CASE WHEN is_now THEN o.attempts + 1 ELSE o.attempts END,
         attempted_at = CASE WHEN is_now AND o.state = 'queued' THEN clock_timestamp() ELSE o.attempted_at END,
         next_attempt_at = CASE WHEN is_now THEN now() + make_interval(secs => $3) ELSE slots.slot_at END
-    FROM due LEFT JOIN slots USING (workspace_id, id)
+    FROM due LEFT JOIN slots ON slots.workspace_id = due.workspace_id AND slots.id = due.id
         CROSS JOIN LATERAL (
             SELECT coalesce(slots.slot_at <= now() + interval '20 milliseconds', true) AS is_now
         ) pace

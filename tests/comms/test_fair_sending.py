@@ -98,3 +98,40 @@ async def test_a_storm_to_a_silent_provider_delays_nobody_else(neighbours: tuple
         assert Counter(sender._under_way.values())[storm.line.workspace_id] == 6
     finally:
         await sender.stop(0)
+
+
+async def test_a_reply_does_not_wait_behind_a_campaign_from_the_same_number(
+    neighbours: tuple[Outside, Outside], admin: Any
+) -> None:
+    world, _ = neighbours
+    await admin.execute("UPDATE workspace_phone_numbers SET segments_per_second = 2")
+    talks = [await world.talk(f"+1415556{number:04}") for number in range(24)]
+    for talk in talks[:-4]:
+        await world.say(talk, "Sale!")
+    async with world.sending():
+        await until(admin, "(SELECT bool_and(slot_at IS NOT NULL) FROM outgoing_messages)")
+        for talk in talks[-4:]:
+            await world.say(talk, "Yes, of course", is_reply=True)
+        await until(admin, "NOT EXISTS (SELECT FROM outgoing_messages WHERE is_reply)", within=4)
+        assert await admin.fetchval("SELECT count(*) FROM outgoing_messages") > 8
+    replies = [one.at for one in world.exchange.sent if one.body == "Yes, of course"]
+    assert (replies[-1] - replies[0]).total_seconds() > 1.2  # at the number's pace, too
+    behind = await admin.fetchval(
+        "SELECT paced_until - max(slot_at) FROM workspace_phone_numbers,"
+        " outgoing_messages o WHERE phone_number_id = workspace_phone_numbers.id GROUP BY paced_until"
+    )
+    assert behind.total_seconds() > 2  # whatever comes next is that much later
+
+
+async def test_a_provider_that_falls_silent_for_all_at_once_is_asked_about_all(
+    neighbours: tuple[Outside, Outside], admin: Any
+) -> None:
+    world, _ = neighbours
+    world.exchange.post = None
+    world.exchange.faults.extend(["lost"] * 40)
+    for number in range(40):
+        await world.say(await world.talk(f"+1415556{number:04}"))
+    async with world.sending(msgspec.structs.replace(HURRY, lease=5.0, send=1.0, settled=3.0)):
+        await until(admin, "NOT EXISTS (SELECT FROM outgoing_messages)")
+    assert world.exchange.creates == 40
+    assert not await admin.fetchval("SELECT count(*) FROM conversation_messages WHERE provider_message_id IS NULL")

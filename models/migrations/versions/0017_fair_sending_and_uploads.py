@@ -14,6 +14,7 @@ INDEX = "ix_outgoing_messages_due"
 
 
 def upgrade() -> None:
+    op.add_column("workspace_phone_numbers", sa.Column("replies_until", sa.DateTime(timezone=True), nullable=True))
     op.drop_index(INDEX, table_name="outgoing_messages")
     op.create_index(
         INDEX,
@@ -54,5 +55,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("uploads")
+    op.drop_column("workspace_phone_numbers", "replies_until")
     op.drop_index(INDEX, table_name="outgoing_messages")
     op.create_index(INDEX, "outgoing_messages", ["next_attempt_at"], unique=False, postgresql_where=sa.text("is_head"))
