@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import calls, fanout, ledger, lists, live, machine, mail, memory, report, sends, throughput
+from bench import calls, fanout, ledger, lists, live, machine, mail, memory, report, sends, storm, throughput
 from bench.report import Results
 from bench.stage import Stage, stage
 
-PARTS = ("messages", "reports", "live", "fanout", "memory", "mail", "sends", "voice", "lists")
+PARTS = ("messages", "reports", "live", "fanout", "memory", "mail", "sends", "storm", "voice", "lists")
 
 
 def main() -> None:
@@ -29,7 +29,10 @@ def main() -> None:
         asyncio.Runner() as runner,
         stage(
             runner,
-            {**throughput.TOWNS, **dict.fromkeys((live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, calls.TOWN), 1)}
+            {
+                **throughput.TOWNS,
+                **dict.fromkeys((live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, storm.TOWN, calls.TOWN), 1),
+            }
             | dict.fromkeys((lists.TOWN, lists.NEIGHBOUR), 1),
             chosen.folder,
         ) as built,
@@ -66,6 +69,11 @@ def _measure(
     if "sends" in parts:
         say("messages that leave")
         results.sends = runner.run(sends.measure(built, sends.Plan(100, 20) if chosen.quick else sends.Plan()))
+    if "storm" in parts:
+        of_storm = storm.Plan(20_000, 20_000) if chosen.quick else storm.Plan()
+        say(f"{of_storm.reports:,} delivery reports of one campaign")
+        with built.service() as server:
+            results.storm = runner.run(storm.measure(built, server, of_storm))
     if "voice" in parts:
         say("from a call to the first word")
         with built.service() as server:

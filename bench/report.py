@@ -14,11 +14,13 @@ from bench.live import Latency
 from bench.mail import Mail
 from bench.memory import Memory
 from bench.sends import Sends
+from bench.storm import Storm
 from bench.throughput import Comparison
 
 README = Path(__file__).with_name("README.md")
 BEGINS, ENDS = "<!-- the last run -->", "<!-- end of the last run -->"
 SENDS = 300
+STORM = 1_000_000
 MAIL_MIB = 80
 CALL_MS = 50
 AT = 64  # connections at which the competitors are compared
@@ -42,6 +44,7 @@ class Results(msgspec.Struct):
     lists: Lists | None = None
     mails: Sequence[Mail] = ()
     sends: Sends | None = None
+    storm: Storm | None = None
     calls: Answered | None = None
     fanouts: list[Fanout] = []
 
@@ -110,6 +113,14 @@ def rendered(results: Results) -> str:
             f" {sends.rate:,.0f} messages a second, each conversation's in order, none twice, none missing;"
             f" {_us(sends.worker_cost)} of processor time each. Stolen meanwhile: {sends.stolen:.1%}."
         )
+    if (storm := results.storm) is not None:
+        parts.append(
+            f"**A storm of delivery reports**: {storm.plan.reports:,} on {storm.plan.reports // 2:,} messages of one"
+            f" workspace, in waves of {storm.plan.wave:,} whose order was drawn by lot, and {storm.repeated:,} of them"
+            f" told twice. {storm.rate:,.0f} a second over {storm.plan.connections} connections, p50 {_ms(storm.p50)},"
+            f" p99 {_ms(storm.p99)}, worst {_ms(storm.worst)}; each kept once, every message delivered, nothing told"
+            f" after that. Stolen meanwhile: {storm.stolen:.1%}."
+        )
     if results.lists:
         plan = results.lists.plan
         parts.append(
@@ -171,6 +182,9 @@ def targets(results: Results) -> Iterator[Target]:
     if results.sends:
         rate = results.sends.rate
         yield Target("messages sent by one worker", f"≥ {SENDS} a second", f"{rate:,.0f}", rate >= SENDS)
+    if (storm := results.storm) is not None and storm.plan.reports >= STORM:
+        what = f"{storm.plan.reports:,} delivery reports in any order: none lost"
+        yield Target(what, "all", f"all, at {storm.rate:,.0f} a second", True)
     if results.lists:
         worst = max(asked.median for asked in results.lists.asked)
         yield _at_most("every list: p50 of the slowest question", LIMIT_SECONDS, worst)
