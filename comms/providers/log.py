@@ -68,6 +68,7 @@ class Logged(msgspec.Struct, frozen=True):
             "To": self.recipient,
             **({} if self.error_code is None else {"ErrorCode": self.error_code}),
             **({} if self.error_message is None else {"ErrorMessage": self.error_message}),
+            **({} if self.service_sid is None else {"MessagingServiceSid": self.service_sid}),
         }
         return urlencode(fields).encode()
 
@@ -81,7 +82,11 @@ class Logged(msgspec.Struct, frozen=True):
             status=status_of(self.reported),
             error_code=self.error_code,
             error_message=self.error_message,
-            details={"from": self.sender, "to": self.recipient},
+            details={
+                "from": self.sender,
+                "to": self.recipient,
+                **({} if self.service_sid is None else {"messagingServiceSid": self.service_sid}),
+            },
         )
 
 
@@ -103,6 +108,17 @@ def messages_in(answer: Answer) -> Page:
     document = _listing(answer, "messages")
     rows = [_logged(row) for row in document["messages"] if isinstance(row, dict) and _text(row.get("sid"))]
     return Page(rows, _after(document))
+
+
+def message(account: Account, sid: str) -> Call:
+    """The request for one message."""
+    return Call("GET", f"{_message(account, sid)}.json", basic=account.basic)
+
+
+def message_in(answer: Answer) -> Logged | None:
+    """What its answer shows; None when the provider does not have it (any more)."""
+    row = _one(answer)
+    return None if row is None else _logged(row)
 
 
 def media(account: Account, sid: str) -> Call:
@@ -166,23 +182,19 @@ def calls(account: Account, side: Literal["To", "From"], number: str, after: str
 def calls_in(answer: Answer) -> CallPage:
     """What its answer shows; raises as ``messages_in`` does."""
     document = _listing(answer, "calls")
-    rows = [
-        LoggedCall(
-            sid=str(row["sid"]),
-            account=_text(row.get("account_sid")) or "",
-            sender=_text(row.get("from")) or "",
-            recipient=_text(row.get("to")) or "",
-            direction=_text(row.get("direction")) or "",
-            reported=_text(row.get("status")) or "",
-            at=instant_of(row.get("start_time")) or instant_of(row.get("date_created")),
-            ended_at=instant_of(row.get("end_time")),
-            seconds=_text(row.get("duration")) or "0",
-            parent_sid=_text(row.get("parent_call_sid")),
-        )
-        for row in document["calls"]
-        if isinstance(row, dict) and _text(row.get("sid"))
-    ]
+    rows = [_logged_call(row) for row in document["calls"] if isinstance(row, dict) and _text(row.get("sid"))]
     return CallPage(rows, _after(document))
+
+
+def call(account: Account, sid: str) -> Call:
+    """The request for one call."""
+    return Call("GET", f"{account.place}/Calls/{quote(sid, safe='')}.json", basic=account.basic)
+
+
+def call_in(answer: Answer) -> LoggedCall | None:
+    """What its answer shows; None when the provider does not have it (any more)."""
+    row = _one(answer)
+    return None if row is None else _logged_call(row)
 
 
 class Hooks(msgspec.Struct, frozen=True):
@@ -233,6 +245,16 @@ def _listing(answer: Answer, name: str) -> Mapping[str, Any]:
     return document
 
 
+def _one(answer: Answer) -> Mapping[str, Any] | None:
+    document = document_of(answer)
+    if answer.status == 404:
+        return None
+    expect_success(answer, document)
+    if not _text(document.get("sid")):
+        raise Unclear("the provider answered something that has no sid")
+    return document
+
+
 def _after(document: Mapping[str, Any]) -> str | None:
     """The query of the next page, and no more of its address: the account's token goes only where we have asked."""
     following = document.get("next_page_uri")
@@ -259,6 +281,21 @@ def _logged(row: Mapping[str, Any]) -> Logged:
         error_code=_text(row.get("error_code")),
         error_message=_text(row.get("error_message")),
         service_sid=_text(row.get("messaging_service_sid")),
+    )
+
+
+def _logged_call(row: Mapping[str, Any]) -> LoggedCall:
+    return LoggedCall(
+        sid=str(row["sid"]),
+        account=_text(row.get("account_sid")) or "",
+        sender=_text(row.get("from")) or "",
+        recipient=_text(row.get("to")) or "",
+        direction=_text(row.get("direction")) or "",
+        reported=_text(row.get("status")) or "",
+        at=instant_of(row.get("start_time")) or instant_of(row.get("date_created")),
+        ended_at=instant_of(row.get("end_time")),
+        seconds=_text(row.get("duration")) or "0",
+        parent_sid=_text(row.get("parent_call_sid")),
     )
 
 

@@ -193,13 +193,18 @@ def called(calls: list[dict[str, Any]], sid: str, minutes: float, status: str = 
     calls.insert(0, there | at | {"direction": "inbound", "duration": "60", "parent_call_sid": None} | more)
 
 
+def rings(line: Connection, sid: str) -> Any:
+    """Somebody calls our number, and we are told."""
+    fields = {"CallSid": sid, "AccountSid": TWILIO["accountSid"], "From": CUSTOMER, "To": OUR_NUMBER}
+    there = fields | {"CallStatus": "ringing", "Direction": "inbound"}
+    url = text(line, body="").url.replace("/messages", "/voice")
+    return simulated.signed(url, line.credentials, there)  # type: ignore[arg-type]  # it is Twilio's
+
+
 async def test_a_call_we_never_heard_of_was_missed_and_one_that_is_over_does_not_go_on(
     owner: Client, anonymous: httpx.AsyncClient, line: Connection, number: str, calls: list[dict[str, Any]]
 ) -> None:
-    under_way = text(line, body="")
-    fields = {"CallSid": "CA1", "AccountSid": TWILIO["accountSid"], "From": CUSTOMER, "To": OUR_NUMBER}
-    rings = fields | {"CallStatus": "ringing", "Direction": "inbound"}
-    await post(anonymous, simulated.signed(under_way.url.replace("/messages", "/voice"), line.credentials, rings))
+    await post(anonymous, rings(line, "CA1"))
     called(calls, "CA1", 30, "completed")
     called(calls, "CA2", 20)
     called(calls, "CA3", 10, "in-progress")
@@ -209,6 +214,39 @@ async def test_a_call_we_never_heard_of_was_missed_and_one_that_is_over_does_not
     found = (await owner.get(f"{API}/call-legs")).json()["items"]
     statuses = {leg["providerCallId"]: leg["status"] for leg in found}
     assert statuses == {"CA1": "completed", "CA2": "no_answer"}
+
+
+async def test_what_ends_long_after_it_began_is_heard_of_however_late(
+    service: Service,
+    owner: Client,
+    anonymous: httpx.AsyncClient,
+    line: Connection,
+    exchange: Exchange,
+    number: str,
+    calls: list[dict[str, Any]],
+    admin: Any,
+) -> None:
+    # Both are older than what is compared again, and were heard of in their time; their last reports never came.
+    await post(anonymous, rings(line, "CA1"))
+    for sid in ("SM1", "SM2", "SM3"):
+        await make.sent(service, owner.workspace_id, sid, status="sent")
+    await admin.execute(
+        "UPDATE conversation_messages SET phone_number_id = (SELECT id FROM workspace_phone_numbers),"
+        " created_at = now() - interval '5 hours'"
+    )
+    await admin.execute("UPDATE call_legs SET created_at = now() - interval '5 hours'")
+    assert (await owner.post(number)).json()["missing"] == 0
+    exchange.taken.append(Taken("SM1", OUR_NUMBER, CUSTOMER, "See you", ago(300), status="delivered"))
+    exchange.taken.append(Taken("SM2", OUR_NUMBER, CUSTOMER, "See you", ago(300), status="sent"))
+    called(calls, "CA1", 300, "completed")
+    await admin.execute("UPDATE number_sweeps SET swept_until = now()")
+    for _ in range(2):
+        shown = (await owner.post(number)).json()
+        assert (shown["missing"], shown["backFilled"], shown["error"]) == (0, 2, None)
+    statuses = {one["providerMessageId"]: one["status"] for one in await messages(owner, direction="outbound")}
+    assert statuses == {"SM1": "delivered", "SM2": "sent", "SM3": "sent"}
+    (leg,) = (await owner.get(f"{API}/call-legs")).json()["items"]
+    assert leg["status"] == "completed"
 
 
 @pytest.mark.parametrize(
