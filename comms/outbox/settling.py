@@ -15,7 +15,9 @@ from comms.events import Fact, Told, encode, tell
 from comms.outbox import lines
 from comms.outbox.intents import Route
 from comms.outbox.leasing import Lease
+from comms.providers import codes
 from models.base import now
+from models.communications.consent import EVERYWHERE, ConsentSource
 
 NAME = "sends"
 
@@ -175,22 +177,31 @@ async def spoil(db: Any, result: Result, error: Exception) -> tuple[list[Settled
 
 
 def _opt_outs(results: Sequence[Result], counted: Collection[uuid.UUID]) -> list[consent.Word]:
-    """What providers say, by refusing to send, of people who do not want to hear from us."""
+    """What providers say, by refusing to send, of people who do not want to hear from us, or cannot."""
     return [
-        consent.Word(
-            workspace_id=result.lease.workspace_id,
-            address=result.lease.route.to_address,
-            sender=result.lease.route.from_address,
-            says="stop",
-            source="carrier",
-            channel=result.lease.channel,
-            at=now(),
-            proof=f"carrier:{result.lease.route.provider}:{result.lease.id}",
-            words=delivery.OPTED_OUT,
-        )
+        _word(result)
         for result in results
-        if result.outcome == "failed" and result.code == delivery.OPTED_OUT and result.lease.id in counted
+        if result.outcome == "failed"
+        and (result.code == delivery.OPTED_OUT or codes.is_no_mailbox(result.code))
+        and result.lease.id in counted
     ]
+
+
+def _word(result: Result) -> consent.Word:
+    lease, is_bounce = result.lease, codes.is_no_mailbox(result.code)
+    source: ConsentSource = "bounce" if is_bounce else "carrier"
+    return consent.Word(
+        workspace_id=lease.workspace_id,
+        address=lease.route.to_address,
+        sender=EVERYWHERE if is_bounce else lease.route.from_address,
+        says="stop",
+        source=source,
+        channel=lease.channel,
+        at=now(),
+        proof=f"{source}:{lease.route.provider}:{lease.id}",
+        words=result.code,
+        reason=result.words if is_bounce else None,
+    )
 
 
 def _reached(result: Result) -> str | None:

@@ -56,6 +56,7 @@ class Taken(msgspec.Struct):
     media: tuple[str, ...] = ()
     callback: str | None = None
     error_code: int | None = None
+    service: str | None = None
 
 
 class Reporting(msgspec.Struct):
@@ -308,6 +309,7 @@ class Exchange:
             "date_sent": format_datetime(taken.at),
             "error_code": taken.error_code,
             "error_message": None,
+            "messaging_service_sid": taken.service,
             "uri": f"/2010-04-01/Accounts/{self.account}/Messages/{taken.sid}.json",
         }
 

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 
+from comms.calls import texts
 from comms.directory import Connection
 from comms.providers.twilio import TwilioCredentials
 from comms.service import Service
@@ -172,6 +173,23 @@ async def test_a_stop_that_was_missed_is_heeded(owner: Client, exchange: Exchang
     assert (stands["state"], stands["address"]) == ("opted_out", CUSTOMER)
 
 
+async def test_what_a_sweep_finds_is_heeded_for_the_whole_messaging_service(
+    service: Service, owner: Client, exchange: Exchange, number: str, admin: Any
+) -> None:
+    # The provider's log names the service of what went out only; of what came in, the number's last webhook did.
+    await admin.execute("UPDATE workspace_phone_numbers SET messaging_service_sid = 'MG1'")
+    lost(exchange, 1, body="STOP")
+    await make.sent(service, owner.workspace_id, "SM1", status="sent")
+    refused = Taken("SM1", OUR_NUMBER, "+14155550155", "Hi", ago(1), status="failed", error_code=21610)
+    refused.service = "MG1"
+    exchange.taken.append(refused)
+    await owner.post(number)
+    stands = (await owner.get(f"{API}/consents")).json()["items"]
+    assert sorted((one["address"], one["sender"], one["source"]) for one in stands) == [
+        (CUSTOMER, "MG1", "keyword"), ("+14155550155", "MG1", "carrier")
+    ]  # fmt: skip
+
+
 async def test_reports_that_never_came_are_read_from_the_log(
     service: Service, owner: Client, exchange: Exchange, number: str
 ) -> None:
@@ -214,6 +232,13 @@ async def test_a_call_we_never_heard_of_was_missed_and_one_that_is_over_does_not
     found = (await owner.get(f"{API}/call-legs")).json()["items"]
     statuses = {leg["providerCallId"]: leg["status"] for leg in found}
     assert statuses == {"CA1": "completed", "CA2": "no_answer"}
+    # What nobody had heard of stands where it belongs in time, in the list of calls and in its conversation.
+    missed = (await owner.get(f"{API}/calls", params={"outcome": "missed", "sort": "createdAt"})).json()["items"][0]
+    (note,) = [one for one in await messages(owner) if one["providerMessageId"] == "CA2"]
+    over = next(one for one in await messages(owner) if one["content"] == "Missed call")
+    for began in (missed["createdAt"], note["createdAt"]):
+        assert timedelta(minutes=19) < now() - datetime.fromisoformat(began) < timedelta(minutes=22)
+    assert over["createdAt"] == missed["endedAt"] < (now() - timedelta(minutes=18)).isoformat()
 
 
 async def test_what_ends_long_after_it_began_is_heard_of_however_late(
@@ -247,6 +272,26 @@ async def test_what_ends_long_after_it_began_is_heard_of_however_late(
     assert statuses == {"SM1": "delivered", "SM2": "sent", "SM3": "sent"}
     (leg,) = (await owner.get(f"{API}/call-legs")).json()["items"]
     assert leg["status"] == "completed"
+
+
+async def test_who_called_hours_ago_is_not_texted_back(
+    service: Service, owner: Client, number: str, calls: list[dict[str, Any]], admin: Any
+) -> None:
+    flow = {"start": "end", "steps": {"end": {"type": "hangup"}}, "missedCallText": "Sorry we missed you."}
+    await admin.execute("UPDATE workspace_phone_numbers SET voice_flow = $1", msgspec.json.encode(flow).decode())
+    called(calls, "CA1", 60 * 5)
+    called(calls, "CA2", 20)
+    assert (await owner.post(number)).json()["backFilled"] == 2
+    for row in await admin.fetch("SELECT workspace_id, id FROM calls"):
+        await texts.text_back(service.database, row["workspace_id"], row["id"])
+    assert await admin.fetchval("SELECT count(*) FROM conversation_messages WHERE content LIKE 'Sorry%'") == 1
+
+
+async def test_a_number_that_was_never_compared_is_in_the_metrics(owner: Client, number: str, admin: Any) -> None:
+    number_id = await admin.fetchval("SELECT id FROM workspace_phone_numbers")
+    there = (await owner.get("/metrics")).text
+    assert f'comms_number_checked_timestamp_seconds{{number_id="{number_id}"}} 0.0' in there
+    assert f'comms_number_missing{{number_id="{number_id}"}}' not in there
 
 
 @pytest.mark.parametrize(
