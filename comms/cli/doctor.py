@@ -152,15 +152,15 @@ async def _connections(settings: Settings, database: Database, *, fix: bool) -> 
 
 _NUMBERS = text(
     "SELECT n.phone_number, n.messaging_service_sid, coalesce(n.capabilities->>'sms', 'true') <> 'false' AS sms,"
-    " coalesce(n.capabilities->>'voice', 'true') <> 'false' AS voice,"
+    " n.phone_number LIKE '+%' AND coalesce(n.capabilities->>'voice', 'true') <> 'false' AS voice,"
     " coalesce(n.connection_id, (SELECT k.id FROM workspace_api_keys k WHERE k.workspace_id = n.workspace_id"
     "  AND k.provider = n.provider AND k.is_active ORDER BY k.created_at, k.id LIMIT 1)) AS connection_id"
-    " FROM workspace_phone_numbers n WHERE n.status = 'active' AND n.phone_number LIKE '+%' ORDER BY n.phone_number"
+    " FROM workspace_phone_numbers n WHERE n.status = 'active' AND n.phone_number ~ '^[+0-9]' ORDER BY n.phone_number"
 )
 
 
 async def _numbers(database: Database) -> dict[uuid.UUID, list[checkup.Ours]]:
-    """The phone numbers that belong to each connection; short codes and messengers' have no addresses of their own."""
+    """The phone numbers that belong to each connection; a messenger's has no address of its own."""
     async with database.everywhere() as db:
         rows = (await db.execute(_NUMBERS)).all()
     numbers: dict[uuid.UUID, list[checkup.Ours]] = {}

@@ -13,7 +13,7 @@ from comms.providers import read_credentials
 from comms.providers.base import Request
 from comms.repair.checkup import Ours, addresses
 from comms.settings import Settings
-from comms.simulators import attached
+from comms.simulators import attached, services
 from comms.simulators.accounts import AccountServer
 from comms.simulators.exchange import Exchange, Reporting
 from comms.simulators.mail_exchange import MailExchange
@@ -38,6 +38,7 @@ def simulators(made: Demo, settings: Settings) -> Server:
     post = poster(made.base_url)
     exchanges = [exchange(made, provider, post) for provider in ("twilio", "signalwire")]
     routes = [route for one in exchanges for route in (*one.routes, *attached.routes(one))]
+    routes += services.routes(exchanges[0], {}, {})
     routes += mail_exchange(made, post).routes
     return Server(routes, prefix=SIMULATORS, otherwise=accounts, remember=0)
 

@@ -79,6 +79,9 @@ class Number(msgspec.Struct):
     voice_url: str = ""
     voice_fallback_url: str = ""
     status_callback: str = ""
+    sms_application_sid: str = ""
+    voice_application_sid: str = ""
+    trunk_sid: str = ""
 
 
 class Exchange:

@@ -1,11 +1,13 @@
 """What ``comms doctor`` says of connections, and what it mends at the provider."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
+from aiosmtpd.smtp import SMTP
 
 from comms.cli import doctor
 from comms.directory import Connection
@@ -14,8 +16,9 @@ from comms.providers.twilio import TwilioCredentials
 from comms.repair import checkup
 from comms.service import Service
 from comms.settings import ProviderSettings, ServerSettings, Settings
+from comms.simulators import services
 from comms.simulators.accounts import AccountServer
-from comms.simulators.exchange import Exchange
+from comms.simulators.exchange import Exchange, Number
 from comms.simulators.server import Server
 from tests.conftest import PUBLIC_URL
 from tests.make import communications as make
@@ -34,10 +37,28 @@ async def exchanges() -> tuple[Exchange, Exchange]:
 
 
 @pytest.fixture
-async def settings(settings: Settings, exchanges: tuple[Exchange, Exchange]) -> AsyncIterator[Settings]:
+def pools() -> dict[str, services.Service]:
+    """Twilio's messaging services."""
+    return {}
+
+
+@pytest.fixture
+def short_codes() -> dict[str, Number]:
+    """Twilio's short codes."""
+    return {}
+
+
+@pytest.fixture
+async def settings(
+    settings: Settings,
+    exchanges: tuple[Exchange, Exchange],
+    pools: dict[str, services.Service],
+    short_codes: dict[str, Number],
+) -> AsyncIterator[Settings]:
     """The providers are simulators."""
     accounts = AccountServer({"twilio": TWILIO, "signalwire": PROJECT})
-    server = Server([route for exchange in exchanges for route in exchange.routes], otherwise=accounts)
+    routes = [route for exchange in exchanges for route in exchange.routes]
+    server = Server([*routes, *services.routes(exchanges[0], pools, short_codes)], otherwise=accounts)
     async with serving(server) as url:
         address = url.replace("ws://", "http://").removesuffix("/ws")
         yield msgspec.structs.replace(settings, providers=ProviderSettings(address, address, address))
@@ -66,9 +87,10 @@ async def test_a_number_that_posts_elsewhere_is_said_so_and_mended_when_asked(
     assert all(healthy for healthy, _ in mended)
     here = f"{PUBLIC_URL}/webhooks/twilio/{line.id}"
     assert number.sms_url == f"{here}/messages#rc=3&rp=4xx,5xx,ct,rt"
-    assert number.sms_fallback_url == f"{here}/messages"
-    assert (number.voice_url, number.voice_fallback_url) == (f"{here}/voice#rc=1&rp=5xx,ct", f"{here}/voice-fallback")
-    assert number.status_callback == f"{here}/voice-status"
+    assert number.sms_fallback_url == f"{here}/messages#rc=3&rp=4xx,5xx,ct,rt"
+    assert number.voice_url == f"{here}/voice#rc=1&rp=5xx,ct"
+    assert number.voice_fallback_url == f"{here}/voice-fallback#rc=1&rp=5xx,ct"
+    assert number.status_callback == f"{here}/voice-status#rc=3&rp=4xx,5xx,ct,rt"
     again = await looked(service)
     assert (True, f"{OUR_NUMBER} posts to {PUBLIC_URL}, and there once more when that fails") in again
     assert all(healthy for healthy, _ in again)
@@ -85,6 +107,80 @@ async def test_signalwire_is_told_the_password_of_its_webhooks_and_no_retries(
     here = PUBLIC_URL.replace("://", "://hooks:pa55@")
     assert exchanges[1].numbers[OTHER].sms_url == f"{here}/webhooks/signalwire/{connection.id}/messages"
     assert "pa55" not in str(said)
+
+
+async def test_what_counts_instead_of_a_numbers_own_addresses_is_said_and_taken_away(
+    service: Service, line: Connection, exchanges: tuple[Exchange, Exchange]
+) -> None:
+    number = exchanges[0].numbers[OUR_NUMBER]
+    await looked(service, fix=True)
+    number.sms_application_sid, number.voice_application_sid, number.trunk_sid = "AP1", "AP2", "TK1"
+    wrong = [sentence for healthy, sentence in await looked(service) if not healthy]
+    counts = "whose addresses count instead of the number's: run `comms doctor --fix`"
+    assert wrong == [
+        f"{OUR_NUMBER}: sms_application_sid is AP1, {counts}",
+        f"{OUR_NUMBER}: voice_application_sid is AP2, {counts}",
+        f"{OUR_NUMBER}: calls go to the SIP trunk TK1 and not to us: take it out of the trunk",
+    ]
+    mended = [sentence for healthy, sentence in await looked(service, fix=True) if not healthy]
+    assert mended == wrong[2:]  # a trunk is somebody's decision
+    assert (number.sms_application_sid, number.voice_application_sid) == ("", "")
+
+
+async def test_a_messaging_service_that_hides_a_numbers_webhook_is_said_and_leaves_it_to_the_number(
+    service: Service, line: Connection, exchanges: tuple[Exchange, Exchange], pools: dict[str, services.Service]
+) -> None:
+    await looked(service, fix=True)
+    pools["MG1"] = services.Service("MG1", [OUR_NUMBER], "https://key:secret@elsewhere.example/in?key=1")
+    wrong = [sentence for healthy, sentence in await looked(service) if not healthy]
+    hides = f"messaging service MG1 posts to https://elsewhere.example/in what {OUR_NUMBER} should get"
+    assert wrong == [f"{hides}: run `comms doctor --fix`"]
+    pools["MG1"].inbound_request_url = None
+    drops = f"messaging service MG1 drops what {OUR_NUMBER} should get"
+    assert (False, f"{drops}: run `comms doctor --fix`") in await looked(service)
+    # Somebody else's numbers in it are not for us to turn around.
+    pools["MG1"].numbers.append("+14155559999")
+    assert any(sentence.startswith(drops) for healthy, sentence in await looked(service, fix=True) if not healthy)
+    assert not pools["MG1"].use_inbound_webhook_on_number
+    pools["MG1"].numbers.pop()
+    assert (True, "messaging service MG1 now leaves messages to its numbers' own webhooks") in await looked(
+        service, fix=True
+    )
+    assert pools["MG1"].use_inbound_webhook_on_number
+    said = await looked(service)
+    assert all(healthy for healthy, _ in said)
+    assert any("here in none: PATCH its messagingServiceSid" in sentence for _, sentence in said)
+    pools["MG1"] = services.Service("MG1", [OUR_NUMBER], f"{PUBLIC_URL}/webhooks/twilio/{line.id}/messages")
+    assert all(healthy for healthy, _ in await looked(service))
+
+
+async def test_a_short_code_is_looked_at_and_mended_too(
+    service: Service, workspace_id: uuid.UUID, line: Connection, short_codes: dict[str, Number]
+) -> None:
+    await looked(service, fix=True)
+    await make.number(service, workspace_id, "12345")
+    assert any(
+        sentence.startswith("12345 is not a number of") for healthy, sentence in await looked(service) if not healthy
+    )
+    short_codes["12345"] = Number("SC1", "12345")
+    wrong = [sentence for healthy, sentence in await looked(service) if not healthy]
+    assert [sentence.partition(" is ")[0] for sentence in wrong] == ["12345: sms_url", "12345: sms_fallback_url"]
+    assert all(healthy for healthy, _ in await looked(service, fix=True))
+    assert short_codes["12345"].sms_url == f"{PUBLIC_URL}/webhooks/twilio/{line.id}/messages#rc=3&rp=4xx,5xx,ct,rt"
+
+
+async def test_a_mail_server_has_no_webhooks_to_look_at(
+    service: Service, workspace_id: uuid.UUID, settings: Settings
+) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(object(), loop=loop), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    secret = {"host": "127.0.0.1", "port": port, "security": "none"}
+    connection = await make.connection(service, workspace_id, "smtp", secret)
+    known = msgspec.structs.replace(settings.providers, smtp_hosts=(f"127.0.0.1:{port}",))
+    found = [finding async for finding in checkup.Checkup(known, PUBLIC_URL).examine(connection, [])]
+    server.close()
+    assert [(finding.healthy, "accepts these credentials" in finding.sentence) for finding in found] == [(True, True)]
 
 
 @pytest.mark.parametrize(
