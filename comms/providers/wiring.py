@@ -49,7 +49,7 @@ class Hooks(msgspec.Struct, frozen=True):
     is_short_code: bool = False
 
 
-class Service(msgspec.Struct, frozen=True):
+class Pool(msgspec.Struct, frozen=True):
     """A messaging service: where it posts what comes in to its numbers, unless it ``defers`` to their own addresses."""
 
     sid: str
@@ -99,13 +99,11 @@ def services(account: Account, base: str, after: str | None = None) -> Call:
     return Call("GET", f"{messaging_at(base)}/v1/Services?{_page(after)}", basic=account.basic)
 
 
-def services_in(answer: Answer) -> tuple[list[Service], str | None]:
+def services_in(answer: Answer) -> tuple[list[Pool], str | None]:
     """Some of them, and the query of what comes after, if anything does."""
     document = listing_of(answer, "services")
     found = [
-        Service(
-            str(row["sid"]), text_of(row.get("inbound_request_url")), bool(row.get("use_inbound_webhook_on_number"))
-        )
+        Pool(str(row["sid"]), text_of(row.get("inbound_request_url")), bool(row.get("use_inbound_webhook_on_number")))
         for row in document["services"]
         if isinstance(row, dict) and text_of(row.get("sid"))
     ]

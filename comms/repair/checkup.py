@@ -154,7 +154,7 @@ class Checkup:
             yield Finding(isinstance(error, Refused), f"twilio's messaging services could not be looked at: {words}")
 
     async def _pool(
-        self, connection: Connection, account: Account, numbers: Sequence[Ours], pool: services.Pool
+        self, connection: Connection, account: Account, numbers: Sequence[Ours], pool: services.Shared
     ) -> AsyncIterator[Finding]:
         sid = pool.service.sid
         for ours in numbers:

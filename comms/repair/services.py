@@ -7,17 +7,17 @@ import msgspec
 
 from comms.providers import wiring
 from comms.providers.rest import Account, document_of, expect_success
-from comms.providers.wiring import Service
+from comms.providers.wiring import Pool
 from comms.repair.asking import Providers, Unanswered
 
 MOST_PAGES = 20
 _KINDS: tuple[Literal["PhoneNumbers"], Literal["ShortCodes"]] = ("PhoneNumbers", "ShortCodes")
 
 
-class Pool(msgspec.Struct, frozen=True):
+class Shared(msgspec.Struct, frozen=True):
     """A messaging service, and the numbers in it."""
 
-    service: Service
+    service: Pool
     numbers: frozenset[str]
 
     @property
@@ -31,27 +31,27 @@ class Pool(msgspec.Struct, frozen=True):
         return self.service.defers or said == url.partition("#")[0]
 
 
-async def pools_of(providers: Providers, account: Account, base: str) -> list[Pool]:
+async def pools_of(providers: Providers, account: Account, base: str) -> list[Shared]:
     """All messaging services of the account; raises ``Unanswered`` and what the provider's refusal means."""
     found = [service async for service in _services(providers, account, base)]
     return [
-        Pool(service, frozenset([number async for number in _numbers(providers, account, base, service)]))
+        Shared(service, frozenset([number async for number in _numbers(providers, account, base, service)]))
         for service in found
     ]
 
 
-async def leave_to_numbers(providers: Providers, account: Account, base: str, service: Service) -> None:
+async def leave_to_numbers(providers: Providers, account: Account, base: str, service: Pool) -> None:
     """What comes in to the service's numbers is posted where they themselves say."""
     answer = await providers.ask(wiring.defer(account, base, service.sid))
     expect_success(answer, document_of(answer))
 
 
-def strangers(pool: Pool, ours: Collection[str]) -> list[str]:
+def strangers(pool: Shared, ours: Collection[str]) -> list[str]:
     """The numbers of the service that are none of ours, for whom a change of it would be one as well."""
     return sorted(pool.numbers - set(ours))
 
 
-async def _services(providers: Providers, account: Account, base: str) -> AsyncIterator[Service]:
+async def _services(providers: Providers, account: Account, base: str) -> AsyncIterator[Pool]:
     after = None
     for _ in range(MOST_PAGES):
         page, after = wiring.services_in(await providers.ask(wiring.services(account, base, after)))
@@ -62,7 +62,7 @@ async def _services(providers: Providers, account: Account, base: str) -> AsyncI
     raise Unanswered("The account has too many messaging services to look at.")
 
 
-async def _numbers(providers: Providers, account: Account, base: str, service: Service) -> Any:
+async def _numbers(providers: Providers, account: Account, base: str, service: Pool) -> Any:
     for kind in _KINDS:
         after = None
         for _ in range(MOST_PAGES):

@@ -1,14 +1,15 @@
-"""Twilio's short codes and messaging services, which decide where numbers post, as its REST APIs show and change them."""
+"""Twilio's short codes and messaging services, which decide where numbers post, as its APIs show and change them."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
-from comms.simulators.exchange import Exchange, Number
+from comms.simulators.exchange import Exchange
+from comms.simulators.numbers import Number
 from comms.simulators.server import Asked, Reply, Route, basic, is_proven
 
 
-class Service(msgspec.Struct):
+class Pool(msgspec.Struct):
     """A messaging service, and the numbers in it."""
 
     sid: str
@@ -17,7 +18,7 @@ class Service(msgspec.Struct):
     use_inbound_webhook_on_number: bool = False
 
 
-def routes(exchange: Exchange, services: Mapping[str, Service], short_codes: Mapping[str, Number]) -> list[Route]:
+def routes(exchange: Exchange, services: Mapping[str, Pool], short_codes: Mapping[str, Number]) -> list[Route]:
     """The resources beside ``exchange.routes``; ``services`` by their ids, ``short_codes`` by their digits."""
 
     def guarded(answers: Callable[[Asked], Reply]) -> Callable[[Asked], Awaitable[Reply]]:
@@ -74,7 +75,7 @@ def routes(exchange: Exchange, services: Mapping[str, Service], short_codes: Map
     ]
 
 
-def _service(service: Service) -> dict[str, object]:
+def _service(service: Pool) -> dict[str, object]:
     shown = msgspec.structs.asdict(service)
     del shown["numbers"]
     return shown

@@ -18,7 +18,8 @@ from comms.service import Service
 from comms.settings import ProviderSettings, ServerSettings, Settings
 from comms.simulators import services
 from comms.simulators.accounts import AccountServer
-from comms.simulators.exchange import Exchange, Number
+from comms.simulators.exchange import Exchange
+from comms.simulators.numbers import Number
 from comms.simulators.server import Server
 from tests.conftest import PUBLIC_URL
 from tests.make import communications as make
@@ -37,7 +38,7 @@ async def exchanges() -> tuple[Exchange, Exchange]:
 
 
 @pytest.fixture
-def pools() -> dict[str, services.Service]:
+def pools() -> dict[str, services.Pool]:
     """Twilio's messaging services."""
     return {}
 
@@ -52,7 +53,7 @@ def short_codes() -> dict[str, Number]:
 async def settings(
     settings: Settings,
     exchanges: tuple[Exchange, Exchange],
-    pools: dict[str, services.Service],
+    pools: dict[str, services.Pool],
     short_codes: dict[str, Number],
 ) -> AsyncIterator[Settings]:
     """The providers are simulators."""
@@ -128,10 +129,10 @@ async def test_what_counts_instead_of_a_numbers_own_addresses_is_said_and_taken_
 
 
 async def test_a_messaging_service_that_hides_a_numbers_webhook_is_said_and_leaves_it_to_the_number(
-    service: Service, line: Connection, exchanges: tuple[Exchange, Exchange], pools: dict[str, services.Service]
+    service: Service, line: Connection, exchanges: tuple[Exchange, Exchange], pools: dict[str, services.Pool]
 ) -> None:
     await looked(service, fix=True)
-    pools["MG1"] = services.Service("MG1", [OUR_NUMBER], "https://key:secret@elsewhere.example/in?key=1")
+    pools["MG1"] = services.Pool("MG1", [OUR_NUMBER], "https://key:secret@elsewhere.example/in?key=1")
     wrong = [sentence for healthy, sentence in await looked(service) if not healthy]
     hides = f"messaging service MG1 posts to https://elsewhere.example/in what {OUR_NUMBER} should get"
     assert wrong == [f"{hides}: run `comms doctor --fix`"]
@@ -150,7 +151,7 @@ async def test_a_messaging_service_that_hides_a_numbers_webhook_is_said_and_leav
     said = await looked(service)
     assert all(healthy for healthy, _ in said)
     assert any("here in none: PATCH its messagingServiceSid" in sentence for _, sentence in said)
-    pools["MG1"] = services.Service("MG1", [OUR_NUMBER], f"{PUBLIC_URL}/webhooks/twilio/{line.id}/messages")
+    pools["MG1"] = services.Pool("MG1", [OUR_NUMBER], f"{PUBLIC_URL}/webhooks/twilio/{line.id}/messages")
     assert all(healthy for healthy, _ in await looked(service))
 
 
