@@ -13,6 +13,7 @@ import pytest
 
 from comms.calls import texts
 from comms.directory import Connection
+from comms.providers.signalwire import SignalWireCredentials
 from comms.providers.twilio import TwilioCredentials
 from comms.service import Service
 from comms.settings import ProviderSettings, Settings
@@ -21,14 +22,15 @@ from comms.simulators import twilio as simulated
 from comms.simulators.exchange import Exchange, Taken
 from comms.simulators.server import Server
 from models.base import now
-from models.communications import WorkspacePhoneNumber
+from models.communications import ConversationMessage, WorkspacePhoneNumber
 from tests.conftest import Client
 from tests.handlers.webhooks import CUSTOMER, post, rows, text
 from tests.make import communications as make
-from tests.make.communications import OUR_NUMBER, TWILIO
+from tests.make.communications import OUR_NUMBER, SIGNALWIRE, TWILIO
 from tests.screens import serving
 
 API = "/api/v1"
+PROJECT = SIGNALWIRE | {"apiToken": "PTtest", "spaceUrl": "acme"}
 
 
 @pytest.fixture
@@ -41,6 +43,12 @@ async def exchange() -> Exchange:
 async def calls() -> list[dict[str, Any]]:
     """The log of calls, newest first."""
     return []
+
+
+@pytest.fixture
+async def signalwire() -> Exchange:
+    """SignalWire, with a number of the same digits."""
+    return Exchange(msgspec.convert(PROJECT, SignalWireCredentials), numbers=[OUR_NUMBER])
 
 
 class Twilio(Server):
@@ -61,16 +69,16 @@ class Twilio(Server):
 
 
 @pytest.fixture
-async def twilio(exchange: Exchange, calls: list[dict[str, Any]]) -> Twilio:
-    return Twilio([*exchange.routes, *attached.routes(exchange, calls)])
+async def twilio(exchange: Exchange, signalwire: Exchange, calls: list[dict[str, Any]]) -> Twilio:
+    return Twilio([route for one in (exchange, signalwire) for route in (*one.routes, *attached.routes(one, calls))])
 
 
 @pytest.fixture
 async def settings(settings: Settings, twilio: Twilio) -> AsyncIterator[Settings]:
-    """Twilio is a simulator."""
+    """The providers are simulators."""
     async with serving(twilio) as url:
         address = url.replace("ws://", "http://").removesuffix("/ws")
-        yield msgspec.structs.replace(settings, providers=ProviderSettings(twilio_url=address))
+        yield msgspec.structs.replace(settings, providers=ProviderSettings(address, address))
 
 
 @pytest.fixture
@@ -239,6 +247,51 @@ async def test_a_call_we_never_heard_of_was_missed_and_one_that_is_over_does_not
     for began in (missed["createdAt"], note["createdAt"]):
         assert timedelta(minutes=19) < now() - datetime.fromisoformat(began) < timedelta(minutes=22)
     assert over["createdAt"] == missed["endedAt"] < (now() - timedelta(minutes=18)).isoformat()
+
+
+async def test_signalwires_log_is_read_alike(
+    service: Service, owner: Client, signalwire: Exchange, calls: list[dict[str, Any]], admin: Any
+) -> None:
+    await make.connection(service, owner.workspace_id, "signalwire", PROJECT)
+    number = await make.number(service, owner.workspace_id, provider="signalwire")
+    await admin.execute("UPDATE workspace_phone_numbers SET created_at = now() - interval '2 days'")
+    receive(signalwire, "", 3, media=("image/png",))
+    sids = lost(signalwire, 2)
+    receive(signalwire, "STOP", 0.5)
+    ours: ConversationMessage = await make.sent(
+        service, owner.workspace_id, "8f0c", status="sent", provider="signalwire"
+    )
+    signalwire.taken.append(
+        Taken("8f0c", OUR_NUMBER, CUSTOMER, "See you", ago(5), status="undelivered", error_code=30005)
+    )
+    called(calls, "0f6a", 20, account_sid=PROJECT["projectId"])
+    for _ in range(2):
+        shown = (await owner.post(f"{API}/workspace-phone-numbers/{number.id}/sweep")).json()
+        assert (shown["missing"], shown["backFilled"], shown["error"]) == (0, 6, None)
+    inbound = [one for one in await messages(owner, direction="inbound") if one["content"] != "Missed call"]
+    inbound = [one for one in inbound if one["providerMessageId"] != "0f6a"]
+    assert [one["content"] for one in inbound] == ["", "2 minutes ago", "1 minutes ago", "STOP"]
+    assert [one["providerMessageId"] for one in inbound][1:3] == sids
+    assert [item["declaredType"] for item in inbound[0]["attachments"]] == ["image/png"]
+    (failed,) = [one for one in await messages(owner, direction="outbound") if one["id"] == str(ours.id)]
+    assert (failed["status"], failed["errorCode"]) == ("undelivered", "30005")
+    (leg,) = (await owner.get(f"{API}/call-legs")).json()["items"]
+    assert (leg["providerCallId"], leg["status"]) == ("0f6a", "no_answer")
+    (stands,) = (await owner.get(f"{API}/consents")).json()["items"]
+    assert (stands["state"], stands["address"]) == ("opted_out", CUSTOMER)
+
+
+async def test_what_was_deleted_here_does_not_come_back(
+    owner: Client, exchange: Exchange, number: str, admin: Any
+) -> None:
+    lost(exchange, 2)
+    await owner.post(number)
+    first, second = await messages(owner)
+    assert (await owner.delete(f"{API}/conversation-messages/{first['id']}")).status_code == 204
+    assert (await owner.delete(f"{API}/conversations/{second['conversationId']}")).status_code == 204
+    shown = (await owner.post(number)).json()
+    assert (shown["missing"], shown["backFilled"]) == (0, 2)
+    assert (await owner.get(f"{API}/conversations")).json()["items"] == []
 
 
 async def test_what_ends_long_after_it_began_is_heard_of_however_late(
