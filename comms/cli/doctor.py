@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import asyncpg
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -35,10 +36,19 @@ def examine(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 def _as_it_runs(settings: Settings) -> Settings:
-    """A demo's providers are our own simulators, unless the environment names others."""
-    if demo.read(settings.data_dir) is None or settings.providers != ProviderSettings():
+    """A demo is where it says; its providers are our own simulators there, unless the environment names others."""
+    made = demo.read(settings.data_dir)
+    if made is None:
         return settings
-    return demo.with_simulators(settings)
+    place = urlsplit(made.base_url)
+    server = msgspec.structs.replace(
+        settings.server,
+        host=place.hostname or settings.server.host,
+        port=place.port or settings.server.port,
+        public_url=made.public_url,
+    )
+    there = msgspec.structs.replace(settings, server=server)
+    return demo.with_simulators(there) if settings.providers == ProviderSettings() else there
 
 
 async def _examine(settings: Settings, urls: Urls, *, fix: bool) -> list[Finding]:

@@ -3,12 +3,14 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from aiosmtpd.smtp import SMTP
 
+from comms import demo
 from comms.cli import doctor
 from comms.directory import Connection
 from comms.providers.signalwire import SignalWireCredentials
@@ -209,6 +211,25 @@ async def test_a_clock_that_is_wrong_is_said(
     monkeypatch.setattr(checkup, "now", lambda: real().fromtimestamp(real().timestamp() + hour, tz=real().tzinfo))
     said = await looked(service)
     assert any(not healthy and "ahead of twilio's: set it" in sentence for healthy, sentence in said)
+
+
+def test_a_demo_on_a_port_of_its_own_is_looked_for_there(settings: Settings, tmp_path: Path) -> None:
+    made = demo.Demo(
+        base_url="http://127.0.0.1:8123",
+        public_url="https://demo.example",
+        workspace_id=uuid.uuid4(),
+        user_id=uuid.uuid4(),
+        email="ada@example.com",
+        access_token="ck_x",
+        connections=[],
+    )
+    demo.path_in(tmp_path).write_bytes(msgspec.json.encode(made))
+    plain = msgspec.structs.replace(settings, data_dir=tmp_path, providers=ProviderSettings())
+    there = doctor._as_it_runs(plain)
+    assert there.providers.twilio_url == f"http://127.0.0.1:8123{demo.SIMULATORS}"
+    assert there.server.public_url == "https://demo.example"
+    chosen = ProviderSettings("https://twilio.example")
+    assert doctor._as_it_runs(msgspec.structs.replace(plain, providers=chosen)).providers == chosen
 
 
 async def test_the_public_address_is_tried_from_here(service: Service, app: Any) -> None:
