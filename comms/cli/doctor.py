@@ -141,11 +141,13 @@ async def _connections(settings: Settings, database: Database, *, fix: bool) -> 
                 False,
                 f"the secret of connection {connection.id} does not open: is an older COMMS_SECRET_KEY missing?",
             )
-    numbers = await _numbers(database)
+    numbers, domains = await _numbers(database), await _domains(database)
     looks = checkup.Checkup(settings.providers, settings.server.public_url, fix=fix)
     for connection in directory.all():
         if connection.credentials is not None:
-            async for finding in looks.examine(connection, numbers.get(connection.id, [])):
+            async for finding in looks.examine(
+                connection, numbers.get(connection.id, []), domains.get(connection.id, ())
+            ):
                 yield _told(finding)
     await looks.close()
     async with database.everywhere() as db:
@@ -158,6 +160,25 @@ async def _connections(settings: Settings, database: Database, *, fix: bool) -> 
         )
         for (number,) in rows:
             yield False, f"{number} has no active connection to its provider"
+
+
+async def _domains(database: Database) -> dict[uuid.UUID, set[str]]:
+    """By connection to SendGrid, the domains that its workspace's mail comes in by, but for those of another one."""
+    domains: dict[uuid.UUID, set[str]] = {}
+    async with database.everywhere() as db:
+        rows = await db.execute(
+            text(
+                "SELECT k.id, lower(split_part(coalesce(a.inbound_address, a.address), '@', 2)) AS domain"
+                " FROM workspace_mail_addresses a JOIN workspace_api_keys k"
+                "  ON k.workspace_id = a.workspace_id AND k.provider = 'sendgrid' AND k.is_active"
+                " WHERE a.status = 'active' AND NOT EXISTS (SELECT FROM workspace_api_keys other"
+                "  WHERE other.workspace_id = a.workspace_id AND other.id = a.connection_id AND other.id <> k.id"
+                "  AND other.provider = 'sendgrid')"
+            )
+        )
+        for row in rows:
+            domains.setdefault(row.id, set()).add(row.domain)
+    return domains
 
 
 _NUMBERS = text(

@@ -8,7 +8,7 @@
 and, asked to mend, the provider is told where a number posts.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 
 import httpx
@@ -20,7 +20,7 @@ from comms.providers import wiring
 from comms.providers.outgoing import Answer, NotSent, Refused
 from comms.providers.rest import Account, instant_of
 from comms.providers.signalwire import SignalWireCredentials, with_password
-from comms.repair import services
+from comms.repair import mailboxes, services
 from comms.repair.asking import Providers, Unanswered
 from comms.settings import ProviderSettings
 from models.base import now
@@ -78,11 +78,16 @@ class Checkup:
         """No provider is asked any more."""
         await self._providers.close()
 
-    async def examine(self, connection: Connection, numbers: Sequence[Ours]) -> AsyncIterator[Finding]:
-        """What there is to say of a connection and the numbers that leave by it."""
+    async def examine(
+        self, connection: Connection, numbers: Sequence[Ours], domains: Collection[str] = ()
+    ) -> AsyncIterator[Finding]:
+        """What there is to say of a connection and the numbers that leave by it; ``domains`` are those of our mail."""
         name = f"connection {connection.id} to {connection.provider}"
         checked = await checks.ask(self._settings, connection.provider, connection.credentials)
         yield Finding(checked.ok, f"{name}: {checked.detail}")
+        if checked.ok and connection.provider == "sendgrid":
+            async for finding in self._mailboxes(connection, domains):
+                yield finding
         if not checked.ok or connection.provider in ("sendgrid", "smtp"):
             return
         try:
@@ -97,9 +102,9 @@ class Checkup:
                 continue
             try:
                 answer = await self._providers.ask(wiring.number(account, ours.number))
-                if not is_clock_told and (finding := _clock(connection, answer)) is not None:
+                if not is_clock_told and (clock := _clock(connection, answer)) is not None:
                     is_clock_told = True
-                    yield finding
+                    yield clock
                 hooks = wiring.number_in(answer, ours.number)
                 if hooks is None:
                     yield Finding(False, f"{ours.number} is not a number of {name}: add it there, or release it here")
@@ -111,6 +116,16 @@ class Checkup:
         if connection.provider == "twilio" and numbers:
             async for finding in self._pools(connection, account, numbers):
                 yield finding
+
+    async def _mailboxes(self, connection: Connection, domains: Collection[str]) -> AsyncIterator[Finding]:
+        try:
+            base = self._settings.sendgrid_url
+            async for said in mailboxes.look(self._providers, base, connection, self._public_url, domains):
+                yield Finding(*said)
+        except (Unanswered, NotSent) as error:
+            # A key of few rights may send, and not read this.
+            words = getattr(error, "words", error)
+            yield Finding(isinstance(error, Refused), f"sendgrid's webhooks could not be looked at: {words}")
 
     async def _hooks(
         self, connection: Connection, account: Account, ours: Ours, hooks: wiring.Hooks

@@ -13,12 +13,13 @@ from aiosmtpd.smtp import SMTP
 from comms import demo
 from comms.cli import doctor
 from comms.directory import Connection
+from comms.providers.sendgrid import SendGridCredentials
 from comms.providers.signalwire import SignalWireCredentials
 from comms.providers.twilio import TwilioCredentials
 from comms.repair import checkup
 from comms.service import Service
 from comms.settings import ProviderSettings, ServerSettings, Settings
-from comms.simulators import services
+from comms.simulators import mail_settings, services
 from comms.simulators.accounts import AccountServer
 from comms.simulators.exchange import Exchange
 from comms.simulators.numbers import Number
@@ -52,15 +53,23 @@ def short_codes() -> dict[str, Number]:
 
 
 @pytest.fixture
+def mail_hooks() -> tuple[list[Any], list[Any]]:
+    """SendGrid's webhooks: for events, and for mails that come in."""
+    return [], []
+
+
+@pytest.fixture
 async def settings(
     settings: Settings,
     exchanges: tuple[Exchange, Exchange],
     pools: dict[str, services.Pool],
     short_codes: dict[str, Number],
+    mail_hooks: tuple[list[Any], list[Any]],
 ) -> AsyncIterator[Settings]:
     """The providers are simulators."""
-    accounts = AccountServer({"twilio": TWILIO, "signalwire": PROJECT})
+    accounts = AccountServer({"twilio": TWILIO, "signalwire": PROJECT, "sendgrid": {"apiKey": "SG.test"}})
     routes = [route for exchange in exchanges for route in exchange.routes]
+    routes += mail_settings.routes("SG.test", *mail_hooks)
     server = Server([*routes, *services.routes(exchanges[0], pools, short_codes)], otherwise=accounts)
     async with serving(server) as url:
         address = url.replace("ws://", "http://").removesuffix("/ws")
@@ -170,6 +179,41 @@ async def test_a_short_code_is_looked_at_and_mended_too(
     assert [sentence.partition(" is ")[0] for sentence in wrong] == ["12345: sms_url", "12345: sms_fallback_url"]
     assert all(healthy for healthy, _ in await looked(service, fix=True))
     assert short_codes["12345"].sms_url == f"{PUBLIC_URL}/webhooks/twilio/{line.id}/messages#rc=3&rp=4xx,5xx,ct,rt"
+
+
+async def test_sendgrids_webhooks_are_looked_at_as_far_as_its_key_may(
+    service: Service, workspace_id: uuid.UUID, mail_hooks: tuple[list[Any], list[Any]]
+) -> None:
+    events, parses = mail_hooks
+    line = await make.sendgrid_connection(service, workspace_id)
+    await make.mail_address(service, workspace_id, "support@acme.example", inbound_address="in@Mail.acme.example")
+    here = f"{PUBLIC_URL}/webhooks/sendgrid/{line.id}"
+
+    async def wrong() -> list[str]:
+        return [sentence for healthy, sentence in await looked(service) if not healthy]
+
+    assert await wrong() == [
+        f"SendGrid tells nobody here what becomes of mails: add an event webhook to {here}/events, signed",
+        f"SendGrid takes in no mail to mail.acme.example: add it to Inbound Parse, with {here}/inbound",
+    ]
+    assert isinstance(line.credentials, SendGridCredentials)
+    events.append(mail_settings.event_hook(f"{here}/events", line.credentials.event_public_key))
+    parses.append({"url": "https://hooks:pa55@elsewhere.example/mail?key=1", "hostname": "mail.acme.example"})
+    (posts,) = await wrong()
+    assert posts.startswith("SendGrid posts the mail to mail.acme.example to https://elsewhere.example/mail:")
+    parses[0] = {"url": here.replace("://", "://hooks:pa55@") + "/inbound", "hostname": "mail.acme.example"}
+    assert await wrong() == []
+    for change, says in (
+        ({"enabled": False}, "switched off"),
+        ({"bounce": False}, "lacks bounce"),
+        ({"public_key": None}, "not signed"),
+        ({"public_key": "MFkw"}, "another key"),
+    ):
+        kept = dict(events[0])
+        events[0].update(change)
+        (said,) = await wrong()
+        assert says in said
+        events[0] = kept
 
 
 async def test_a_mail_server_has_no_webhooks_to_look_at(
