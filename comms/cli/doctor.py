@@ -112,6 +112,8 @@ async def _database(settings: Settings, urls: Urls, *, fix: bool) -> AsyncIterat
                 yield finding
             async for finding in _connections(settings, database, fix=fix):
                 yield finding
+            async for finding in _standing(database):
+                yield finding
     finally:
         with contextlib.suppress(Exception):
             await database.close()
@@ -179,6 +181,23 @@ async def _domains(database: Database) -> dict[uuid.UUID, set[str]]:
         for row in rows:
             domains.setdefault(row.id, set()).add(row.domain)
     return domains
+
+
+_STANDING = text(
+    "SELECT n.phone_number, s.missing, s.error FROM number_sweeps s JOIN workspace_phone_numbers n"
+    " ON n.workspace_id = s.workspace_id AND n.id = s.phone_number_id"
+    " WHERE n.status = 'active' AND (s.missing > 0 OR s.error IS NOT NULL) ORDER BY n.phone_number"
+)
+
+
+async def _standing(database: Database) -> AsyncIterator[Finding]:
+    """The numbers of which we may not have all that their providers have."""
+    async with database.everywhere() as db:
+        for row in await db.execute(_STANDING):
+            if row.missing:
+                yield False, f"{row.phone_number}: {row.missing} of the provider's messages and calls are not here"
+            if row.error is not None:
+                yield False, f"{row.phone_number} could not be compared with its provider's log: {row.error}"
 
 
 _NUMBERS = text(

@@ -81,10 +81,13 @@ class Sweeps:
 
     async def sweep_due(self) -> None:
         """Every number that is due has been compared; one that cannot be says why, and delays no other."""
-        async with self._database.everywhere() as db:
-            tasks = await records.take_up(db)
-        for first in range(0, len(tasks), SWEPT_AT_ONCE):
-            await asyncio.gather(*(self._sweep(task, GRACE) for task in tasks[first : first + SWEPT_AT_ONCE]))
+        while True:
+            async with self._database.everywhere() as db:
+                tasks = await records.take_up(db)
+            for first in range(0, len(tasks), SWEPT_AT_ONCE):
+                await asyncio.gather(*(self._sweep(task, GRACE) for task in tasks[first : first + SWEPT_AT_ONCE]))
+            if len(tasks) < records.AT_ONCE:
+                return
 
     async def sweep(self, workspace_id: uuid.UUID, number_id: uuid.UUID) -> None:
         """The number has been compared just now; raises ``Missing`` and ``Conflict``."""

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from comms.calls import texts
+from comms.cli import doctor
 from comms.directory import Connection
 from comms.providers.signalwire import SignalWireCredentials
 from comms.providers.twilio import TwilioCredentials
@@ -377,6 +378,26 @@ async def test_a_worker_compares_every_number_now_and_then_and_each_but_once(
     assert (await owner.get(number)).json()["backFilled"] in (4, 5)
     await service.sweeps.sweep_due()
     assert len(twilio.asked) == 6
+
+
+async def test_many_numbers_are_compared_in_their_time_and_what_they_lack_is_said(
+    service: Service, owner: Client, exchange: Exchange, number: str, admin: Any
+) -> None:
+    for digits in range(40):
+        await make.number(service, owner.workspace_id, f"+1415555{2000 + digits}", capabilities={"voice": False})
+    await service.sweeps.sweep_due()
+    await admin.execute("UPDATE number_sweeps SET next_sweep_at = now()")
+    await service.sweeps.sweep_due()
+    assert await admin.fetchval("SELECT count(*) FROM number_sweeps WHERE checked_at IS NOT NULL") == 41
+    assert [finding async for finding in doctor._standing(service.database)] == []
+    await admin.execute(
+        "UPDATE number_sweeps SET missing = 2, error = 'Nobody answers.' WHERE phone_number_id ="
+        " (SELECT id FROM workspace_phone_numbers WHERE phone_number = $1)", OUR_NUMBER
+    )  # fmt: skip
+    assert [finding async for finding in doctor._standing(service.database)] == [
+        (False, f"{OUR_NUMBER}: 2 of the provider's messages and calls are not here"),
+        (False, f"{OUR_NUMBER} could not be compared with its provider's log: Nobody answers."),
+    ]
 
 
 async def test_only_an_active_number_of_ones_own_is_compared(
