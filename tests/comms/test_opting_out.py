@@ -159,3 +159,6 @@ async def test_what_is_no_answer_waits_for_the_morning(world: Outside, service: 
     due = await admin.fetchval("SELECT next_attempt_at FROM outgoing_messages WHERE id = $1", first.id)
     assert datetime.fromisoformat(explained["notBefore"]) == due.replace(microsecond=0)
     assert timedelta(minutes=50) < due - now() < timedelta(hours=2, minutes=5)
+    told = await admin.fetch("SELECT event, data FROM events WHERE subject_id = $1 ORDER BY seq", first.id)
+    assert [row["event"] for row in told] == ["message.queued", "message.updated"]
+    assert msgspec.json.decode(told[1]["data"])["metadata"]["consent"] == explained
