@@ -1,5 +1,6 @@
 """A call has come in: whose number was called, who calls, and the conversation it belongs to."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -12,7 +13,7 @@ from comms.directory import Connection
 from comms.providers.base import Channel, InboundMessage, Request
 from comms.providers.voice import Told
 from models.base import new_id, now
-from models.communications import Call, CallLeg, WorkspacePhoneNumber
+from models.communications import ENDED, Call, CallLeg, WorkspacePhoneNumber
 
 
 async def begin(db: AsyncSession, connection: Connection, request: Request, told: Told) -> Call | None:
@@ -21,7 +22,7 @@ async def begin(db: AsyncSession, connection: Connection, request: Request, told
     Who calls becomes a contact unless they withhold who they are. Two of the same webhook at once make one: the second
     fails on a unique key, to be done again.
     """
-    at = now()
+    at = _began(told)
     call_id = new_id()
     arrival = arrivals.Arrival(connection, request, _message(told, str(call_id)), at)
     passages, facts = await arrivals.enter(await rows.driver_of(db), [arrival])
@@ -72,6 +73,13 @@ async def number_at(db: AsyncSession, told: Told) -> WorkspacePhoneNumber | None
         )
     )
     return found
+
+
+def _began(told: Told) -> datetime:
+    """When it came in: now, unless the first that is heard of it is that it is over."""
+    if told.status not in ENDED or told.at is None:
+        return now()
+    return min(now(), told.at - timedelta(seconds=told.duration_seconds or 0))
 
 
 def _message(told: Told, call_id: str) -> InboundMessage:

@@ -1,6 +1,6 @@
 """What a call leaves in its conversation: that it came, how it ended, what was recorded of it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import select
@@ -19,6 +19,9 @@ from models.communications import (
     ConversationMessageView,
     ConversationView,
 )
+
+PAST = timedelta(minutes=1)
+"""What ended longer ago is told of as history."""
 
 _ENDS = {
     "answered": "Call answered",
@@ -94,7 +97,9 @@ async def note_end(db: AsyncSession, call: Call) -> None:
     if call.outcome == "answered" and call.duration_seconds:
         minutes, seconds = divmod(call.duration_seconds, 60)
         said += f", {minutes}:{seconds:02} min"
-    await note(db, call, f"{call.id}/end", said)
+    # What a sweep has found out stands where it belongs; else this comes after all that was said.
+    is_past = call.ended_at is not None and now() - call.ended_at > PAST
+    await note(db, call, f"{call.id}/end", said, at=call.ended_at if is_past else None)
 
 
 async def reword(db: AsyncSession, message: ConversationMessage, content: str) -> None:

@@ -1,6 +1,7 @@
 """A text to whoever called and was not answered: the flow says which, and it leaves once, as any message does."""
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -18,6 +19,9 @@ log = structlog.get_logger(__name__)
 
 CHANNEL = "sms"
 
+TOO_LATE = timedelta(hours=3)
+"""Whoever called longer ago, as a sweep of the provider's log may find, is not texted out of the blue."""
+
 _TAKES = f"""
 SELECT c.id, c.status
 FROM (SELECT $1::uuid AS workspace_id, $3::text AS channel, $4::timestamptz AS at) AS i
@@ -34,6 +38,8 @@ async def text_back(database: Database, workspace_id: uuid.UUID, call_id: uuid.U
     async with database.workspace(workspace_id) as db:
         call = await rows.held(db, call_id)
         if call is None or call.text_back_id is not None or call.contact_id is None or call.phone_number_id is None:
+            return
+        if now() - (call.ended_at or call.created_at) > TOO_LATE:
             return
         flow = flows.recall(call.flow)
         is_closed = rows.state_of(call).is_closed

@@ -73,6 +73,13 @@ OF_CONNECTION = frozenset(
 )
 """About the account or the number that sends: another one may do."""
 
+_NO_MAILBOX = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+
+
+def is_no_mailbox(code: str | None) -> bool:
+    """Whether a mail server's enhanced status code (RFC 3463) says that nobody has this address (any more)."""
+    return code in _NO_MAILBOX
+
 
 def words_of(code: str | None) -> str | None:
     """What the code means; None for one that is not in the catalogue."""
