@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from comms.directory import Connection
+from comms.mail.leaving import MOST_BYTES
 from comms.mail.smtp import hand_over
 from comms.mail.tokens import Tokens
 from comms.outbox.rest import Rest
@@ -22,9 +23,6 @@ from models.base import now
 
 Read = Callable[[str], Awaitable[AsyncIterator[bytes]]]
 """What the object store has under a key, in pieces."""
-
-MOST_BYTES = 20 * 1024 * 1024
-"""Of all files together: encoded they are a third more, and SendGrid takes 30 MB."""
 
 TELLS_WITHIN = timedelta(minutes=10)
 """SendGrid tells of a mail it has within seconds; its webhook is tried again when we were away."""

@@ -27,6 +27,9 @@ AUTOMATIC_REPLIES = 5
 
 MOST_REFERENCES = 20
 
+MOST_BYTES = 20 * 1024 * 1024
+"""Of all files of a mail together: encoded they are a third more, and SendGrid takes 30 MB."""
+
 
 class Leaving(msgspec.Struct, frozen=True):
     """How a mail leaves: its ``route``, and its headers as ``comms.mail.carrying`` reads them."""

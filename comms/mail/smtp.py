@@ -5,6 +5,7 @@ A workspace's server may be anywhere in the world, and nowhere in our own networ
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Collection
 from email.message import EmailMessage
@@ -20,6 +21,7 @@ from comms.settings import SmtpSettings
 
 TIMEOUT_SECONDS = 15
 LONGEST_WORDS = 300
+_ENHANCED = re.compile(r"5\.\d{1,3}\.\d{1,3}(?=\s|$)")  # RFC 2034: it says what the three digits before it do not
 
 
 def letter(sender: str, recipient: str, subject: str, text: str) -> EmailMessage:
@@ -140,4 +142,6 @@ def _said_no(error: aiosmtplib.SMTPResponseException) -> Refused | Busy:
     if 400 <= error.code < 500:
         return Busy(f"{error.code} {words}")
     is_of_connection = error.code in (530, 534, 535)
-    return Refused(str(error.code), words or "The mail server refused it.", of_connection=is_of_connection)
+    enhanced = _ENHANCED.match(words)
+    code = enhanced[0] if enhanced and not is_of_connection else str(error.code)
+    return Refused(code, words or "The mail server refused it.", of_connection=is_of_connection)

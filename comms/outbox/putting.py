@@ -280,7 +280,17 @@ async def _attach(db: Any, coming: Sequence[Coming]) -> None:
     rows = await fetch(db, _ATTACH, *columns, coming[0].view.created_at)
     if len(rows) < len(items):
         raise Invalid({"attachmentIds": "must be stored attachments of this workspace"})
+    _expect_room(coming, rows)
     views = {one.view.id: one.view for one in coming}
     for row in sorted(rows, key=lambda row: row["position"]):
         attachment = MessageAttachmentView(**{name: row[name] for name in MessageAttachmentView.__struct_fields__})
         views[row["message_id"]].attachments.append(attachment)
+
+
+def _expect_room(coming: Sequence[Coming], rows: Sequence[Any]) -> None:
+    """The files of a mail are no more together than one may have."""
+    for one in coming:
+        size = sum(row["size"] or 0 for row in rows if row["message_id"] == one.view.id)
+        if one.place.mail is not None and size > leaving.MOST_BYTES:
+            words = f"the files are {size / 2**20:.1f} MB together, and a mail takes {leaving.MOST_BYTES // 2**20} MB"
+            raise Unsendable("size", words, field="attachmentIds")

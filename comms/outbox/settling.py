@@ -15,9 +15,12 @@ from comms.events import Fact, Told, encode, tell
 from comms.outbox import lines
 from comms.outbox.intents import Route
 from comms.outbox.leasing import Lease
+from comms.providers.codes import is_no_mailbox
 from models.base import now
+from models.communications.consent import EVERYWHERE
 
 NAME = "sends"
+OPTED_OUT = delivery.OPTED_OUT
 
 Outcome = Literal["sent", "failed", "later", "unclear", "again", "elsewhere"]
 """``sent`` and ``failed`` end it; ``later``, ``elsewhere`` and ``again`` send it (again); ``unclear`` looks first."""
@@ -175,22 +178,29 @@ async def spoil(db: Any, result: Result, error: Exception) -> tuple[list[Settled
 
 
 def _opt_outs(results: Sequence[Result], counted: Collection[uuid.UUID]) -> list[consent.Word]:
-    """What providers say, by refusing to send, of people who do not want to hear from us."""
-    return [
-        consent.Word(
-            workspace_id=result.lease.workspace_id,
-            address=result.lease.route.to_address,
-            sender=result.lease.route.from_address,
-            says="stop",
-            source="carrier",
-            channel=result.lease.channel,
-            at=now(),
-            proof=f"carrier:{result.lease.route.provider}:{result.lease.id}",
-            words=delivery.OPTED_OUT,
+    """What providers say, by refusing to send, of people who want nothing of us and of mailboxes that are not there."""
+    words = []
+    for result in results:
+        lease = result.lease
+        is_bounce = lease.channel == "email" and is_no_mailbox(result.code)
+        if result.outcome != "failed" or lease.id not in counted or not (is_bounce or result.code == OPTED_OUT):
+            continue
+        words.append(
+            consent.Word(
+                workspace_id=lease.workspace_id,
+                address=lease.route.to_address,
+                sender=EVERYWHERE if is_bounce else lease.route.from_address,
+                says="stop",
+                source="bounce" if is_bounce else "carrier",
+                channel=lease.channel,
+                at=now(),
+                proof=f"carrier:{lease.route.provider}:{lease.id}",
+                words=None if is_bounce else OPTED_OUT,
+                reason=result.words if is_bounce else None,
+                message_id=lease.id if is_bounce else None,
+            )
         )
-        for result in results
-        if result.outcome == "failed" and result.code == delivery.OPTED_OUT and result.lease.id in counted
-    ]
+    return words
 
 
 def _reached(result: Result) -> str | None:

@@ -13,6 +13,7 @@ from comms.errors import Unsendable
 from comms.outbox import Intent
 from comms.outbox.putting import put_all
 from comms.service import Service
+from tests.conftest import Client
 from tests.handlers.webhooks import post
 from tests.make import communications as make
 from tests.make.communications import OUR_MAIL
@@ -117,6 +118,22 @@ async def test_an_answer_names_the_mail_of_a_person_and_not_the_bounce_after_it(
     assert await received(anonymous, admin, bounce) == conversation
     row = await written(admin, await office.say(conversation, "Yes", sender_type="user"))
     assert (row["in_reply_to"], row["subject"]) == ("jane@example.com", "Re: Booking")
+
+
+async def test_files_that_no_mail_can_carry_are_refused_before_anything_is_kept(
+    anonymous: httpx.AsyncClient, owner: Client, mailbox: Connection, service: Service, admin: Any
+) -> None:
+    conversation = await received(anonymous, admin, mail(mailbox, attachments=[("a.bin", "x/y", b"0")]))
+    attachment = await admin.fetchval("SELECT id FROM message_attachments")
+    await service.media.fetch(mailbox.workspace_id, attachment)
+    address = f"/api/v1/conversations/{conversation}/messages"
+    for size, status in ((20 * 2**20 + 1, 422), (20 * 2**20, 201)):
+        await admin.execute("UPDATE message_attachments SET size = $1", size)
+        answer = await owner.post(address, json={"content": "Here", "attachmentIds": [str(attachment)]})
+        assert answer.status_code == status, answer.text
+        if status == 422:
+            assert "20 MB" in answer.json()["detail"]
+            assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 1
 
 
 async def test_programs_at_once_and_in_one_go_send_no_more_than_the_limit_of_a_thread(
