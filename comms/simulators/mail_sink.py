@@ -20,13 +20,13 @@ Say = Callable[[str, str, str, Path], None]
 async def opened(kept: SentMail, host: str, port: int, say: Say) -> asyncio.Server:
     """The server listens; ``OSError`` when it cannot."""
     loop = asyncio.get_running_loop()
-    handler = _Handler(kept, say)
+    handler = _Slot(kept, say)
     return await loop.create_server(
         lambda: SMTP(handler, loop=loop, hostname="sink", data_size_limit=MOST_BYTES, enable_SMTPUTF8=True), host, port
     )
 
 
-class _Handler:
+class _Slot:
     def __init__(self, kept: SentMail, say: Say) -> None:
         self._kept = kept
         self._say = say
