@@ -19,6 +19,7 @@ from comms import receipts, senders, threads
 from comms.arrivals.facts import contact_created, conversation_created
 from comms.events import Fact, Told, tell
 from comms.mail import returning, tokens
+from comms.mail.hearing import hear
 from comms.mail.keeping import keep
 from comms.mail.passage import Arrived, Place, Received
 from comms.mail.tokens import Tokens
@@ -61,6 +62,7 @@ class Story:
             facts += await _meet(db, arrived, place)
             facts += await _open(db, arrived, place)
         facts += await keep(db, arrived, place)
+        facts += await hear(db, arrived, place)
         if ours is not None:
             facts += await returning.note(db, arrived, ours, place.message_id)
         return Received(place.message_id, is_new=True)

@@ -158,3 +158,33 @@ async def test_programs_at_once_and_in_one_go_send_no_more_than_the_limit_of_a_t
     async with service.database.workspace(mailbox.workspace_id) as db:
         outcomes, _ = await put_all(db, intents)
     assert sum(not isinstance(outcome, Exception) for outcome in outcomes) == 5
+
+
+@pytest.mark.parametrize(
+    ("subject", "text", "more", "state"),
+    [
+        ("unsubscribe", "Sent from my phone", {}, "opted_out"),
+        ("Re: Your booking", "Unsubscribe.", {}, "opted_out"),
+        ("Re: Your booking", "STOP\n\n> Our news of today", {}, "opted_out"),
+        ("Re: Your booking", "Please stop emailing me", {}, "in_review"),
+        # In a mail these are answers, and programs and strangers are not heard.
+        ("Re: Your booking", "Cancel", {}, None),
+        ("Re: Your booking", "Yes", {}, None),
+        ("Re: Your booking", "Our news\n\n> unsubscribe", {}, None),
+        ("unsubscribe", "", {"headers": {"Auto-Submitted": "auto-replied"}}, None),
+        ("unsubscribe", "", {"dkim": "none", "spf": "none"}, None),
+    ],
+)
+async def test_who_unsubscribes_by_mail_is_heard(
+    subject: str, text: str, more: dict[str, Any], state: str | None,
+    anonymous: httpx.AsyncClient, office: PostOffice, mailbox: Connection, admin: Any, owner: Client,
+) -> None:  # fmt: skip
+    request = mail(mailbox, subject=subject, text=text, **more)
+    for _ in range(2):
+        conversation = await received(anonymous, admin, request)
+    consents = [tuple(row) for row in await admin.fetch("SELECT address, sender, state, source FROM consents")]
+    assert consents == [("jane@example.com", OUR_MAIL, "opted_out", "unsubscribe")] * (state == "opted_out")
+    assert await admin.fetchval("SELECT count(*) FROM opt_out_reviews") == (state == "in_review")
+    assert await admin.fetchval("SELECT count(*) FROM consent_entries") == (state == "opted_out")
+    answer = await owner.post(f"/api/v1/conversations/{conversation}/messages", json={"content": "Hello"})
+    assert answer.status_code == (422 if state == "opted_out" else 201), answer.text
