@@ -151,6 +151,8 @@ def _leaving(intent: Intent, row: Mapping[str, Any], beside: int) -> Leaving:
         "inReplyTo": answered,
         "references": _references(row["reference_ids"] or (), answered),
         "isAutomatic": is_automatic,
+        # What a program writes to whoever has not written to us.
+        "isBulk": is_automatic and row["last_address"] is None,
         "html": marked_up(intent.content),
     }
     if intent.content_type == "html":
