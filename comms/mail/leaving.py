@@ -43,7 +43,8 @@ _LOOK = """
 SELECT i.ord, coalesce(nullif(newest.subject, ''), c.subject) AS subject,
     coalesce(said.reply_to, said.from_address) AS last_address, newest.rfc_message_id, newest.reference_ids,
     heard.automatic, a.id AS address_id, a.address, coalesce(a.inbound_address, a.address) AS reply_address,
-    a.friendly_name, a.connection_id, a.provider, p.value AS point, sent.automatic AS automatic_replies,
+    a.friendly_name, a.connection_id, a.provider, p.value AS point,
+    sent.automatic + beside.automatic AS automatic_replies,
     coalesce(w.settings->>'automaticRepliesPerHour', '') AS most_automatic, w.name AS workspace
 FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS i (workspace_id, conversation_id, ord)
 JOIN conversations c ON c.workspace_id = i.workspace_id AND c.id = i.conversation_id
@@ -94,6 +95,14 @@ LEFT JOIN LATERAL (
     WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND m.direction = 'outbound'
         AND m.sender_type IN ('agent', 'system') AND m.created_at > $3::timestamptz - interval '1 hour'
 ) sent ON true
+-- Each mail of a stranger who proves nothing may have begun a conversation: they are one thread to the program there.
+LEFT JOIN LATERAL (
+    SELECT count(*) AS automatic FROM conversation_messages m
+    WHERE c.contact_id IS NULL AND m.workspace_id = c.workspace_id AND m.conversation_id <> c.id
+        AND m.direction = 'outbound' AND m.sender_type IN ('agent', 'system')
+        AND m.created_at > $3::timestamptz - interval '1 hour'
+        AND lower(m.to_address) = lower(coalesce(said.reply_to, said.from_address))
+) beside ON true
 ORDER BY i.ord
 """
 

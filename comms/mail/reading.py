@@ -150,7 +150,7 @@ def _letter(file: BinaryIO, fields: Mapping[str, str], body: _Body) -> Letter:
         envelope=envelope,
         proofs=parse_form.proofs_of(fields, envelope),
         sender=sender,
-        senders=len(senders),
+        senders=max(len(senders), len(body.headers.get_all("from", []))),
         reply_to=wanted[0].address if wanted and wanted[0].address.lower() != sender.address.lower() else None,
         to=_addresses(fields, body, "to"),
         cc=_addresses(fields, body, "cc"),

@@ -149,6 +149,13 @@ async def test_programs_at_once_and_in_one_go_send_no_more_than_the_limit_of_a_t
         return True
 
     assert sum(await asyncio.gather(*(say(number) for number in range(12)))) == 5
+    # A stranger's mails, each a conversation, have one count together.
+    said = []
+    for number in range(6):
+        stranger = mail(mailbox, sender="eve@evil.example", text=f"Away {number}", dkim="none", spf="none")
+        conversation = await received(anonymous, admin, stranger)
+        said.append(await say(number))
+    assert said == [True] * 5 + [False]
     # Another conversation has its own count, also of what is put in line together.
     other = await received(anonymous, admin, mail(mailbox, sender="bob@example.org"))
     intents = [
