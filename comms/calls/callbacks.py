@@ -26,10 +26,8 @@ async def take_status(
         leg = None if call is None else await rows.leg_called(db, told.provider, told.call_id)
     call = None if leg is None else await rows.held_by(db, leg)
     await progress.take_report(db, call, leg, told)
-    if call is not None and leg is not None and leg.role == "consulted" and leg.ended_at is not None:
-        transfer = await transfers.open_one(db, call)
-        if transfer is not None and transfer.kind == "warm":
-            await transfers.give_back(db, call, transfer)
+    if call is not None and leg is not None and leg.ended_at is not None:
+        await transfers.line_over(db, call, leg)
 
 
 async def take_recording(db: AsyncSession, told: Told, kind: str) -> bool:
@@ -38,7 +36,7 @@ async def take_recording(db: AsyncSession, told: Told, kind: str) -> bool:
     if call is None or told.recording is None:
         return False
     kind = "voicemail" if told.recording.source == "RecordVerb" else kind if kind in recordings.TITLES else "call"
-    await recordings.take_recording(db, call, kind, told.recording)
+    await recordings.take_recording(db, call, kind, told.recording, line=told.call_id)
     return True
 
 
@@ -47,7 +45,7 @@ async def take_transcript(db: AsyncSession, told: Told) -> bool:
     call = await _call(db, told)
     if call is None or told.transcript is None:
         return False
-    await recordings.take_transcript(db, call, told.transcript)
+    await recordings.take_transcript(db, call, told.transcript, line=told.call_id)
     return True
 
 

@@ -52,7 +52,7 @@ async def answer(
     repeats = asked != call.turn and kind not in ("voice-fallback", "voice-transfer") and "lost" not in query
     if repeats and call.answer is not None:
         return call.answer, None
-    turn = await _turn(db, kind, call, told)
+    turn = await _turn(db, kind, call, told, query)
     if turn is None:
         return written(line, _NOTHING), None
     world = await offers.world_of(db, call, flow)
@@ -100,7 +100,7 @@ async def call_of(db: AsyncSession, connection: Connection, request: Request, to
     return call
 
 
-async def _turn(db: AsyncSession, kind: str, call: Call, told: Told) -> Turn | None:
+async def _turn(db: AsyncSession, kind: str, call: Call, told: Told, query: Query) -> Turn | None:
     """What the caller, or the people who were rung, have done; None when there is nothing to decide."""
     is_gone = told.status in ENDED
     match kind:
@@ -110,10 +110,15 @@ async def _turn(db: AsyncSession, kind: str, call: Call, told: Told) -> Turn | N
             return Chose(told.digits, told.speech)
         case "voice-message":
             if told.recording is not None:
-                await recordings.take_recording(db, call, "voicemail", told.recording)
+                await recordings.take_recording(db, call, "voicemail", told.recording, line=told.call_id)
             return LeftMessage()
+        case "voice-dial" if query.get("room") == transfers.TALK:
+            return Rang(was_put_through=True, is_gone=is_gone)
         case "voice-dial":
             return await _rang(db, call, told, is_gone=is_gone)
+        case "voice-transfer":  # it is not handed over any more, and goes on as if nobody had answered
+            step = flows.recall(call.flow).steps.get(rows.state_of(call).step)
+            return Waited(is_gone=is_gone) if isinstance(step, flows.Queue) else Rang(is_gone=is_gone)
         case "voice-queue":
             return _waited(told, is_gone=is_gone)
         case "voice-relay":
@@ -126,7 +131,7 @@ async def _turn(db: AsyncSession, kind: str, call: Call, told: Told) -> Turn | N
 
 async def _rang(db: AsyncSession, call: Call, told: Told, *, is_gone: bool) -> Rang:
     if told.recording is not None and told.recording.url:
-        await recordings.take_recording(db, call, "call", told.recording)
+        await recordings.take_recording(db, call, "call", told.recording, line=told.call_id)
     offer = await offers.latest(db, call, "ring")
     if offer is None:
         return Rang(was_put_through=told.was_bridged is True, is_gone=is_gone)

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs
 from comms.calls import flow as flows
-from comms.calls import offers, rows
+from comms.calls import offers, rows, transfers
 from comms.calls.core import offer_of
 from comms.calls.progress import DIAL, RING
 from comms.database import Database
@@ -91,6 +91,9 @@ async def expire_offers(database: Database, *, most: int = 200) -> None:
             if call is not None and offer is not None:
                 await offers.expire(db, call, offer)
                 await offers.end_rung(db, call, offer)
+                for leg in await rows.legs_of(db, call_id):
+                    if leg.offer_id == offer_id and leg.ended_at is not None:
+                        await transfers.line_over(db, call, leg)
 
 
 async def _is_offered(db: AsyncSession, call: Call) -> bool:

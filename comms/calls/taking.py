@@ -44,8 +44,10 @@ CALLER = frozenset(
 )
 """What is asked for the caller's line: an error in any of these leads to the voicemail."""
 
-MEMBER = frozenset({"voice-accept", "voice-accepted", "voice-done", "voice-outbound", "voice-dialled", "voice-room"})
-"""What is asked for the line of a member, who can hear that something is wrong."""
+MEMBER = frozenset(
+    {"voice-accept", "voice-accepted", "voice-done", "voice-outbound", "voice-dialled", "voice-notice", "voice-room"}
+)
+"""What is asked for the line of a member, who is told that something is wrong, or of whoever they call."""
 
 WAITING = "voice-hold"
 
@@ -153,6 +155,8 @@ async def _ask_member(db: AsyncSession, kind: str, line: Line, heard: Heard, tol
             return await outbound.screen(db, line, told, query), None
         case "voice-dialled":
             return await outbound.dial(db, line, told, query), None
+        case "voice-notice":
+            return await outbound.notify(db, line, told, query), None
         case "voice-room":
             return await outbound.meet(db, line, told, query), None
     return await outbound.finish(db, line, told, query), None
