@@ -1,5 +1,6 @@
 """A call has come in: whose number was called, who calls, and the conversation it belongs to."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -11,17 +12,16 @@ from comms.calls import rows
 from comms.directory import Connection
 from comms.providers.base import Channel, InboundMessage, Request
 from comms.providers.voice import Told
-from models.base import new_id, now
+from models.base import new_id
 from models.communications import Call, CallLeg, WorkspacePhoneNumber
 
 
-async def begin(db: AsyncSession, connection: Connection, request: Request, told: Told) -> Call | None:
+async def begin(db: AsyncSession, connection: Connection, request: Request, told: Told, at: datetime) -> Call | None:
     """The call is kept once, as a message of its conversation and a row of its own; None if no number of ours is meant.
 
     Who calls becomes a contact unless they withhold who they are. Two of the same webhook at once make one: the second
     fails on a unique key, to be done again.
     """
-    at = now()
     call_id = new_id()
     arrival = arrivals.Arrival(connection, request, _message(told, str(call_id)), at)
     passages, facts = await arrivals.enter(await rows.driver_of(db), [arrival])

@@ -306,6 +306,7 @@ def _take_message(decision: Decision, step: Voicemail) -> None:
     decision.verbs += [
         v.Say(step.text),
         v.Record(v.place("voice-message"), most_seconds=step.most_seconds, transcribes=step.transcribe),
+        v.Hangup(),  # where whoever says nothing gets to
     ]
 
 

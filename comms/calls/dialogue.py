@@ -3,8 +3,10 @@
 A request that is repeated is told what it was told before; one that came too late, what the line was told last.
 """
 
+import re
 import uuid
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -35,6 +37,7 @@ from models.base import now
 from models.communications import ENDED, Call
 
 Query = Mapping[str, str]
+TOO_LATE = timedelta(minutes=10)
 NOT_IN_SERVICE = "The number you have called is not in service."
 _NOTHING: tuple[v.Verb, ...] = ()
 
@@ -48,7 +51,7 @@ async def answer(
         return written(line, [v.Say(NOT_IN_SERVICE), v.Hangup()]), _unmapped(told)
     flow = flows.recall(call.flow)
     line = Line(line.provider, line.base_url, flow.language, flow.voice, call.turn + 1)
-    asked = int(query["turn"]) if query.get("turn", "").isdigit() else 0
+    asked = int(query["turn"]) if re.fullmatch("[0-9]{1,9}", query.get("turn", "")) else 0
     repeats = asked != call.turn and kind not in ("voice-fallback", "voice-transfer") and "lost" not in query
     if repeats and call.answer is not None:
         return call.answer, None
@@ -82,13 +85,32 @@ async def meanwhile(db: AsyncSession, line: Line, told: Told) -> str:
     return written(line, hold(step, rows.state_of(call), position=position, waited_seconds=waited))
 
 
-async def call_of(db: AsyncSession, connection: Connection, request: Request, told: Told) -> Call | None:
+async def remember(db: AsyncSession, connection: Connection, request: Request, told: Told, at: datetime) -> str | None:
+    """A call that could not be answered when it was to be is kept as it came; the reason if it is none of ours.
+
+    One that has lain too long for its end to be told any more is over.
+    """
+    call = await call_of(db, connection, request, told, at)
+    if call is None:
+        return _unmapped(told)
+    leg = await rows.leg_called(db, told.provider, told.call_id)
+    if told.recording is not None and told.recording.url:
+        kind = "voicemail" if call.answered_at is None else "call"
+        await recordings.take_recording(db, call, kind, told.recording, line=told.call_id)
+    if leg is not None and call.turn == 0 and call.ended_at is None and at < now() - TOO_LATE:
+        await progress.move(db, call, leg, Report("completed", at=at))
+    return None
+
+
+async def call_of(
+    db: AsyncSession, connection: Connection, request: Request, told: Told, at: datetime | None = None
+) -> Call | None:
     """The call whose line this is, held, with what the provider says of the line; a new one if it is heard of first."""
     leg = await rows.leg_called(db, told.provider, told.call_id)
     if leg is None:
         if told.direction != "inbound" or told.parent_call_id is not None:
             return None
-        call = await arrival.begin(db, connection, request, told)
+        call = await arrival.begin(db, connection, request, told, at or now())
         if call is None:
             return None
         leg = (await rows.legs_of(db, call.id))[0]

@@ -1,6 +1,6 @@
 """What a call leaves in its conversation: that it came, how it ended, what was recorded of it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import select
@@ -19,6 +19,9 @@ from models.communications import (
     ConversationMessageView,
     ConversationView,
 )
+
+BACK_FILLED = timedelta(minutes=1)
+"""An end that is older is told late, and stands in the conversation where it belongs."""
 
 _ENDS = {
     "answered": "Call answered",
@@ -94,7 +97,8 @@ async def note_end(db: AsyncSession, call: Call) -> None:
     if call.outcome == "answered" and call.duration_seconds:
         minutes, seconds = divmod(call.duration_seconds, 60)
         said += f", {minutes}:{seconds:02} min"
-    await note(db, call, f"{call.id}/end", said)
+    ended_at = call.ended_at or now()  # by the provider's clock, in whole seconds
+    await note(db, call, f"{call.id}/end", said, at=ended_at if ended_at < now() - BACK_FILLED else None)
 
 
 async def reword(db: AsyncSession, message: ConversationMessage, content: str) -> None:

@@ -52,8 +52,16 @@ def unavailable(line: Line) -> str:
     return (
         '<?xml version="1.0" encoding="UTF-8"?><Response><Say>We cannot take your call right now. Please leave a'
         f' message after the tone.</Say><Record action={then} maxLength="120" recordingStatusCallback={heard}'
-        f' transcribe="true" transcribeCallback={written_down}/></Response>'
+        f' transcribe="true" transcribeCallback={written_down}/><Hangup/></Response>'
     )
+
+
+# What else is heard when we have failed, just as firmly made.
+_DOCUMENT = '<?xml version="1.0" encoding="UTF-8"?><Response>{}</Response>'
+NOTHING = _DOCUMENT.format("")
+THANKS = _DOCUMENT.format("<Say>Thank you. Goodbye.</Say><Hangup/>")
+BROKEN = _DOCUMENT.format("<Say>Something has gone wrong. Please try again.</Say><Hangup/>")
+A_MOMENT = _DOCUMENT.format('<Pause length="5"/>')
 
 
 def _write(into: Any, line: Line, verb: v.Verb) -> None:
