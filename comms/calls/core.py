@@ -252,7 +252,7 @@ def _ask(decision: Decision, menu: Menu, *before: v.Verb) -> None:
 
 def _answer(decision: Decision, flow: Flow, menu: Menu, chose: Chose, world: World) -> None:
     for choice in menu.choices:
-        if chose.digits == choice.digit or _was_said(choice.words, chose.speech):
+        if chose.digits == choice.digit or _was_said((*choice.words, choice.digit), chose.speech):
             _enter(decision, flow, choice.next, world)
             return
     if decision.state.tries < menu.tries:

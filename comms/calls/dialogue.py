@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs
-from comms.calls import arrival, offers, progress, recordings, rows, transfers
+from comms.calls import arrival, offers, progress, queueing, recordings, rows, transfers
 from comms.calls import flow as flows
 from comms.calls import verbs as v
 from comms.calls.core import (
@@ -71,7 +71,8 @@ async def meanwhile(db: AsyncSession, line: Line, told: Told) -> str:
     """What somebody who waits hears: their place, and music."""
     leg = await rows.leg_called(db, told.provider, told.call_id)
     call = None if leg is None else await rows.held_by(db, leg)
-    if call is not None and call.queue is None and call.answered_at is not None and call.ended_at is None:
+    is_taken = call is not None and call.queue is None and call.answered_at is not None and call.ended_at is None
+    if call is not None and is_taken and not await queueing.is_forsaken(db, call):
         return written(line, [v.Pause(2)])  # somebody has accepted, and is about to be put through
     if call is None or call.queue is None or call.waiting_since is None:
         return written(line, [v.Leave()])

@@ -1,5 +1,6 @@
 """What a call leaves in its conversation: that it came, how it ended, what was recorded of it."""
 
+import uuid
 from datetime import datetime, timedelta
 
 import msgspec
@@ -19,6 +20,7 @@ from models.communications import (
     ConversationMessageView,
     ConversationView,
 )
+from models.core import User
 
 BACK_FILLED = timedelta(minutes=1)
 """An end that is older is told late, and stands in the conversation where it belongs."""
@@ -89,6 +91,12 @@ async def note(
         what = "created" if call.direction == "outbound" else "received"
         events.record(db, f"message.{what}", message, await _view_of(db, message))
     return message
+
+
+async def name_of(db: AsyncSession, user_id: uuid.UUID | None) -> str | None:
+    """What a member is called; None for nobody."""
+    user = None if user_id is None else await db.scalar(select(User).where(User.id == user_id))
+    return None if user is None else " ".join(filter(None, (user.first_name, user.last_name))) or user.email
 
 
 async def note_end(db: AsyncSession, call: Call) -> None:

@@ -1,6 +1,7 @@
 """Callers who wait: whoever has waited longest is offered first, again and again, to those who are free."""
 
 import uuid
+from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +14,9 @@ from comms.calls.progress import DIAL, RING
 from comms.database import Database
 from models.base import now
 from models.communications import Call, CallLeg, CallOffer
+
+PUT_THROUGH = timedelta(seconds=15)
+"""How long it may take from the key to the first word."""
 
 
 async def ring(database: Database, workspace_id: uuid.UUID, call_id: uuid.UUID) -> None:
@@ -55,6 +59,18 @@ async def put_back(db: AsyncSession, call: Call, leg: CallLeg) -> None:
     call.queue, call.waiting_since = state.step, call.created_at  # as long as they have waited, they come first
     await rows.tell(db, call, before)
     await jobs.enqueue(db, RING, [{"workspaceId": call.workspace_id, "callId": call.id}])
+
+
+async def is_forsaken(db: AsyncSession, call: Call) -> bool:
+    """Whether the caller waits although somebody has accepted, who is gone or never came: they wait as before."""
+    accepted = rows.state_of(call).accepted_leg
+    leg = None if accepted is None else await rows.leg_of(db, accepted)
+    if leg is None or call.answered_at is None:
+        return False
+    if leg.ended_at is None and call.answered_at > now() - PUT_THROUGH:
+        return False
+    await put_back(db, call, leg)
+    return call.queue is not None
 
 
 async def ring_waiting(database: Database, *, most: int = 200) -> None:

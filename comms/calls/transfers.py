@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs
 from comms.calls import flow as flows
-from comms.calls import offers, progress, rows
+from comms.calls import notes, offers, progress, rows
 from comms.calls import verbs as v
 from comms.calls.core import Decision, Offer, Target, World, dial
 from comms.calls.progress import DIAL, REDIRECT
@@ -95,6 +95,7 @@ async def _leave_to(db: AsyncSession, call: Call, transfer: CallTransfer) -> Cal
     rows.keep_state(call, state)
     await rows.tell(db, transfer, before, "completed", call=call)
     await rows.tell(db, call, call_before)
+    await _note(db, call, transfer)
     if contact is not None:
         await _redirect(db, contact, "voice-transfer", transfer)
     if member is not None:
@@ -144,6 +145,7 @@ async def reached(db: AsyncSession, call: Call) -> CallTransfer | None:
     call.answered_by = transfer.to_user_id
     await rows.tell(db, transfer, before, "completed", call=call)
     await rows.tell(db, call, call_before)
+    await _note(db, call, transfer)
     return transfer
 
 
@@ -238,6 +240,11 @@ async def lines(db: AsyncSession, call: Call) -> tuple[CallLeg | None, CallLeg |
     if accepted is None and call.direction == "outbound":
         members = [leg for leg in there if leg.role == "agent"]
     return contact, members[0] if members else None
+
+
+async def _note(db: AsyncSession, call: Call, transfer: CallTransfer) -> None:
+    to = await notes.name_of(db, transfer.to_user_id) or transfer.to_address
+    await notes.note(db, call, f"{transfer.id}/completed", f"Handed over to {to}")
 
 
 def _offer(world: World, transfer: CallTransfer) -> Offer:

@@ -78,6 +78,7 @@ def _write(into: Any, line: Line, verb: v.Verb) -> None:
             into.pause(length=verb.seconds)
         case v.Gather():
             options: dict[str, Any] = {"num_digits": 1, "timeout": verb.seconds, "input": "dtmf"}
+            options["finish_on_key"] = ""  # else # is no key
             if verb.listens:
                 options |= {"input": "dtmf speech", "language": line.language, "hints": ", ".join(verb.hints) or None}
             gathered = into.gather(action=line.at(verb.then), method="POST", **options)

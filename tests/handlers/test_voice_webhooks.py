@@ -3,46 +3,20 @@
 import asyncio
 import json
 from typing import Any
-from urllib.parse import urlencode
-from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
 
 from comms.calls import texts
 from comms.directory import Connection
-from comms.providers.base import Request
 from comms.service import Service
-from comms.simulators import signalwire, twilio, wire
+from comms.simulators import twilio, wire
 from tests.comms.calls.flows import document
 from tests.conftest import Client
+from tests.handlers.voice import spoken, verbs
 from tests.handlers.webhooks import CUSTOMER, post, rows, url_of
 from tests.make import calls
 from tests.make.communications import OUR_NUMBER
-
-
-def spoken(line: Connection, kind: str, *, sid: str, query: dict[str, Any] | None = None, **more: str) -> Request:
-    """A signed voice webhook with the parameters of a call to our number."""
-    url = url_of(line, kind) + (f"?{urlencode(query)}" if query else "")
-    account = getattr(line.credentials, "account_sid", None) or line.credentials.project_id
-    params = {
-        "CallSid": sid,
-        "AccountSid": account,
-        "From": CUSTOMER,
-        "To": OUR_NUMBER,
-        "CallStatus": "ringing",
-        "Direction": "inbound",
-        "ApiVersion": "2010-04-01",
-    } | more
-    speak = twilio.signed if line.provider == "twilio" else signalwire.signed
-    return speak(url, line.credentials, params)
-
-
-def verbs(answer: httpx.Response) -> list[str]:
-    """What the provider is told to do, in its order."""
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "text/xml"
-    return [verb.tag for verb in ET.fromstring(answer.text)]
 
 
 async def test_a_caller_of_a_number_without_a_flow_leaves_a_message(

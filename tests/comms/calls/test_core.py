@@ -58,6 +58,7 @@ def rung(decision: Decision) -> list[str]:
         ((Chose("1"),), "sales", ["Dial"]),
         ((Chose("2"),), "help", ["Say", "Enqueue"]),
         ((Chose(speech="I want to buy a dog."),), "sales", ["Dial"]),
+        ((Chose(speech="1."),), "sales", ["Dial"]),
         ((Chose(speech="Salesman"),), "menu", ["Say", "Gather", "Redirect"]),  # a word is a whole word
         ((Chose("9"),), "menu", ["Say", "Gather", "Redirect"]),
         ((Chose(),), "menu", ["Gather", "Redirect"]),
@@ -170,6 +171,12 @@ def test_what_is_decided_is_written_as_twiml() -> None:
     assert number.text == PHONES[ADA]
     assert "voice-accept?leg=" in str(number.get("url"))
     assert number.get("statusCallbackEvent") == "initiated ringing answered completed"
+
+
+def test_every_key_can_be_chosen() -> None:
+    gather = ET.fromstring(written(LINE, after().verbs)).find("Gather")
+    assert gather is not None
+    assert gather.get("finishOnKey") == ""
 
 
 @pytest.mark.parametrize("provider", ["twilio", "signalwire"])
