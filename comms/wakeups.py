@@ -128,6 +128,8 @@ class PostgresWakeups:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(*GONE):  # the last words
+            await asyncio.wait_for(self._notify(), 1)
         self._speaker.close()
 
     def tell(self, workspace_id: uuid.UUID, seq: int) -> None:
@@ -146,20 +148,29 @@ class PostgresWakeups:
         while True:
             await self._something.wait()
             self._something.clear()
-            news, self._news = self._news, {}
-            whispers, self._whispers = self._whispers, []
-            payloads = [(EVENTS, text) for text in packed((f"{key}:{seq}" for key, seq in news.items()), " ")]
-            payloads += [(WHISPERS, text) for text in packed(whispers, "\n")]
             try:
-                async with self._speaker.use() as connection:
-                    self._speaker_pid = connection.get_server_pid()
-                    await connection.execute(_NOTIFY, *zip(*payloads, strict=True))
+                await self._notify()
                 patience.works()
             except GONE as error:
-                for workspace_id, seq in news.items():
-                    self.tell(workspace_id, seq)  # whispers are stale by the next try
                 await patience.fails(error)
             await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def _notify(self) -> None:
+        """What has gathered is said. Raises one of ``GONE``; then the news still wait, and whispers would be stale."""
+        news, self._news = self._news, {}
+        whispers, self._whispers = self._whispers, []
+        payloads = [(EVENTS, text) for text in packed((f"{key}:{seq}" for key, seq in news.items()), " ")]
+        payloads += [(WHISPERS, text) for text in packed(whispers, "\n")]
+        if not payloads:
+            return
+        try:
+            async with self._speaker.use() as connection:
+                self._speaker_pid = connection.get_server_pid()
+                await connection.execute(_NOTIFY, *zip(*payloads, strict=True))
+        except GONE:
+            for workspace_id, seq in news.items():
+                self.tell(workspace_id, seq)
+            raise
 
     async def _listen(self) -> None:
         patience = Patience("the connection that listens")

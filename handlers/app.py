@@ -82,6 +82,7 @@ def create_api(*, to_be_described: bool = False) -> Litestar:
             yield
         finally:
             await api.state.description.stop()
+            await api.state.live_description.stop()
             await service.stop()
 
     return Litestar(
@@ -122,7 +123,9 @@ def create_api(*, to_be_described: bool = False) -> Litestar:
         exception_handlers={Exception: answer, Repeated: repeat},
         openapi_config=openapi.config() if to_be_described else None,
         logging_config=None,
-        state=State({"description": serving.Served()}),
+        state=State(
+            {"description": serving.Served(serving.MAKE), "live_description": serving.Served(serving.MAKE_LIVE)}
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -16,6 +16,7 @@ from comms import credentials
 from comms.credentials import Identity
 from comms.errors import Forbidden, Unauthenticated, Unavailable
 from comms.hub import Hub, topics
+from comms.hub.protocol import Proof, Wishes
 from comms.sockets import Wire, wire_of
 from comms.wakeups import GONE
 
@@ -31,19 +32,6 @@ class Refused(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
-
-
-class Wishes(msgspec.Struct):
-    """What a client may say beside who it is, in the address or in its first frame."""
-
-    after: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
-    topics: list[str] | None = None
-
-
-class Auth(msgspec.Struct, tag_field="type", tag="auth"):
-    """The first frame of a client without a ticket."""
-
-    token: str
 
 
 @asgi("/ws", copy_scope=False)
@@ -73,7 +61,7 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             async with asyncio.timeout(hub.auth_seconds):
                 identity, wishes = await _who(service, _query(scope), frames)
-            listening = None if wishes.topics is None else topics.more(None, wishes.topics)
+            listening = topics.EVERYTHING if wishes.topics is None else topics.more(topics.EVERYTHING, wishes.topics)
         except TimeoutError:
             wire.shut(4401, "no auth frame in time")
         except topics.UnknownTopic as unknown:
@@ -105,8 +93,8 @@ async def _who(service: Any, query: dict[str, str], frames: Frames) -> tuple[Ide
             if identity is None:
                 raise Unauthenticated("this ticket is spent or too old")
             return identity, wishes
-        auth, further = await _first_frame(frames)
-        identity = await credentials.identify(service.database, auth.token, service.clerk)
+        proof, further = await _first_frame(frames)
+        identity = await credentials.identify(service.database, proof.token, service.clerk)
     except Unauthenticated:
         raise Refused(4401, "we do not know who you are") from None
     except Forbidden:
@@ -122,13 +110,13 @@ async def _who(service: Any, query: dict[str, str], frames: Frames) -> tuple[Ide
     )
 
 
-async def _first_frame(frames: Frames) -> tuple[Auth, Wishes]:
+async def _first_frame(frames: Frames) -> tuple[Proof, Wishes]:
     text = (await frames()).get("text") or ""
     try:
-        auth = msgspec.json.decode(text, type=Auth)
+        proof = msgspec.json.decode(text, type=Proof)
     except msgspec.MsgspecError:
         raise Refused(4401, 'the first frame must be {"type":"auth","token":"…"}') from None
-    return auth, _wishes(lambda: msgspec.json.decode(text, type=Wishes))
+    return proof, _wishes(lambda: msgspec.json.decode(text, type=Wishes))
 
 
 def _wishes(read: Callable[[], Wishes]) -> Wishes:

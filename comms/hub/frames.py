@@ -1,16 +1,16 @@
 """What the server says, as the bytes that go on the wire: encoded once, sent to all."""
 
-import uuid
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from comms.audience import Audience, Listener, audience_of
 from comms.hub import topics
+from comms.hub.protocol import Event, Said
 from comms.hub.topics import Topics
 
+_NOTHING = msgspec.Raw(b"null")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -24,20 +24,9 @@ def framed(text: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + text
 
 
-def frame(kind: str, **fields: Any) -> bytes:
-    """A frame ``{"type": kind, …}``."""
-    return framed(_encode({"type": kind, **fields}))
-
-
-class _Head(msgspec.Struct, rename="camel", tag_field="type", tag="event", gc=False):
-    seq: int
-    event: str
-    at: datetime
-    subject_type: str
-    subject_id: uuid.UUID
-    conversation_id: uuid.UUID | None
-    actor_type: str
-    actor_id: uuid.UUID | None
+def frame(said: Said) -> bytes:
+    """What is said, for the wire."""
+    return framed(_encode(said))
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):
@@ -53,16 +42,21 @@ class Told(msgspec.Struct, frozen=True, gc=False):
 def told(row: Sequence[Any]) -> Told:
     """A row of the log as the frame all sockets share; its JSON goes on as it was written."""
     seq, event, at, subject_type, subject_id, conversation_id, actor_type, actor_id, text, changes, members = row
-    data = text.encode()
-    head = _encode(_Head(seq, event, at, subject_type, subject_id, conversation_id, actor_type, actor_id))
-    noun = event.partition(".")[0]
-    return Told(
+    noun, data = event.partition(".")[0], text.encode()
+    changed = _NOTHING if changes is None else msgspec.Raw(changes.encode())
+    said = Event(
         seq,
-        noun,
-        topics.of_event(noun, conversation_id),
-        audience_of(noun, data, members),
-        framed(b'%b,"data":%b,"changes":%b}' % (head[:-1], data, b"null" if changes is None else changes.encode())),
+        event,
+        at,
+        subject_type,
+        subject_id,
+        conversation_id,
+        actor_type,
+        actor_id,
+        data=msgspec.Raw(data),
+        changes=changed,
     )
+    return Told(seq, noun, topics.of_event(noun, conversation_id), audience_of(noun, data, members), frame(said))
 
 
 def joined(page: Iterable[Told], listening: Topics, listener: Listener) -> bytes:

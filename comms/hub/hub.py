@@ -13,10 +13,13 @@ from comms.credentials import Identity
 from comms.database import Database
 from comms.events import Told
 from comms.hub import fanout, frames, replay, rights, speech, topics, whispers
+from comms.hub.attendance import Attendance
 from comms.hub.log import PAGE, Log, unbroken
+from comms.hub.presence import LINE, REPORT_SECONDS
+from comms.hub.protocol import Heartbeat
 from comms.hub.rooms import DOUBTS, Room, Socket
-from comms.hub.topics import Topics
-from comms.hub.whispers import Whisper
+from comms.hub.topics import EVERYTHING, Topics
+from comms.hub.whispers import Carried, Whispers
 from comms.sockets import Wire
 from comms.wakeups import GONE, Patience, PostgresWakeups, Wakeups
 
@@ -61,8 +64,9 @@ class Hub:
         self._heard: dict[uuid.UUID, int] = {}
         self._listeners: list[Listener] = []
         self._due: dict[uuid.UUID, Room] = {}
-        self._whispers: dict[uuid.UUID, list[Whisper]] = {}
         self._woken = asyncio.Event()
+        self._whispers = Whispers(self._rooms, self.wakeups.whisper, self._woken.set)
+        self._attendance = Attendance(self._rooms, self._log, self.wakeups.whisper, self._woken.set)
         self._look = asyncio.Event()
         self._writing = asyncio.Lock()
         self._rights_in_doubt = False
@@ -80,6 +84,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._attendance.end()
         await self.wakeups.stop()
         for socket in list(self._sockets):
             self.close(socket, 1012, "service restart")
@@ -129,8 +134,11 @@ class Hub:
 
     def overheard(self, whisper: str) -> None:
         """Another process relays typing or presence."""
-        if understood := whispers.understood(whisper):
-            self._whisper(*understood)
+        word = whispers.understood(whisper)
+        if isinstance(word, Carried):
+            self._whispers.hear(word)
+        elif word is not None:
+            self._attendance.hear(word)
 
     def missed(self) -> None:
         """Wake-ups may have been lost."""
@@ -147,7 +155,7 @@ class Hub:
         finally:
             self._seats -= 1
 
-    def enter(self, wire: Wire, member: Identity, listening: Topics = None, after: int | None = None) -> Socket:
+    def enter(self, wire: Wire, member: Identity, listening: Topics = EVERYTHING, after: int | None = None) -> Socket:
         """The client gets ``ready`` and from then on every event after ``after``, or after now; until it leaves."""
         socket = Socket(wire, member, listening, next(self._slots))
         self._sockets[socket] = asyncio.create_task(self._welcome(socket, after))
@@ -156,7 +164,7 @@ class Hub:
     def hear(self, socket: Socket, text: str | bytes | None) -> None:
         """A client has sent a frame."""
         if socket.wire.is_open:
-            speech.heard(socket, text, self._relay)
+            speech.heard(socket, text, self._whispers.relay, self._attendance.appear)
 
     def close(self, socket: Socket, code: int, reason: str) -> None:
         """The client is told why it has to go."""
@@ -173,10 +181,11 @@ class Hub:
             return
         socket.fall_silent()
         room.sockets.discard(socket)
+        self._attendance.leave(room, socket)
         if not room.sockets and self._rooms.get(workspace_id) is room:
+            self._attendance.close(room)
             del self._rooms[workspace_id]
             self._due.pop(workspace_id, None)
-            self._whispers.pop(workspace_id, None)
 
     async def _welcome(self, socket: Socket, after: int | None) -> None:
         patience = Patience("bringing clients up to date")
@@ -194,6 +203,8 @@ class Hub:
             if position > room.cursor:
                 await self._reach(room, position)
             await replay.catch_up(self._log, socket, position)
+            if socket.is_live:
+                self._attendance.enter(socket)
         except replay.Resync as needed:
             self.close(socket, 4409, str(needed))
         except Exception:  # this client is told to come back; the others hear nothing of it
@@ -205,7 +216,9 @@ class Hub:
         if workspace_id not in self._rooms:
             position = await self._log.position(workspace_id)
             if workspace_id not in self._rooms:
-                room = self._rooms[workspace_id] = Room(workspace_id, position)
+                room = self._rooms[workspace_id] = Room(
+                    workspace_id, position, self._attendance.roster_of(workspace_id)
+                )
                 if room.hears(self._heard.get(workspace_id, 0)):  # while we asked
                     self._wake(room)
         return self._rooms[workspace_id]
@@ -233,7 +246,8 @@ class Hub:
         while True:
             await self._woken.wait()
             began = clock()
-            await self._pass_on_whispers()
+            await self._whispers.pass_on()
+            await self._attendance.tell()
             due = [self._due.pop(key) for key in list(itertools.islice(self._due, ROOMS_AT_ONCE))]
             if not self._due:
                 self._woken.clear()
@@ -271,6 +285,8 @@ class Hub:
                 self._wake(room)
             if any(event.noun in topics.CREDENTIALS for event in page):
                 self._rights_in_doubt = True
+            if any(event.noun == LINE for event in page):
+                room.roster.calls_in_doubt = True
         except Exception:  # what cannot be told is not skipped: the room comes back and reads it again
             log.exception("hub.page_not_told")
             self._dismiss(room, 1011, "we failed")
@@ -293,27 +309,6 @@ class Hub:
     def _dismiss(self, room: Room, code: int, reason: str) -> None:
         for socket in list(room.sockets):
             self.close(socket, code, reason)
-
-    # Typing and presence
-
-    def _relay(self, sender: Socket, about: tuple[str, ...], text: bytes) -> None:
-        workspace_id = sender.member.workspace_id
-        self._whisper(workspace_id, Whisper(about, frames.framed(text), sender.wire))
-        self.wakeups.whisper(whispers.carried(workspace_id, about, text))
-
-    def _whisper(self, workspace_id: uuid.UUID, whisper: Whisper) -> None:
-        waiting = self._whispers.setdefault(workspace_id, []) if workspace_id in self._rooms else None
-        if waiting is not None and len(waiting) < whispers.AT_ONCE:
-            waiting.append(whisper)
-            self._woken.set()
-
-    async def _pass_on_whispers(self) -> None:
-        waiting, self._whispers = self._whispers, {}
-        for workspace_id, said in waiting.items():
-            room = self._rooms.get(workspace_id)
-            for wires, data in whispers.shares(room, said) if room else []:
-                async for _slow in fanout.write(wires, data):
-                    pass  # the next event says so
 
     # The safety net
 
@@ -366,8 +361,10 @@ class Hub:
                     if socket.is_live and socket.room and socket.slot == second % self._heartbeat_seconds:
                         beats.setdefault(socket.room.cursor, []).append(socket.wire)
                 for seq, wires in beats.items():
-                    async for _slow in fanout.write(wires, frames.frame("heartbeat", seq=seq)):
+                    async for _slow in fanout.write(wires, frames.frame(Heartbeat(seq))):
                         pass  # the next event says so
+            with suppress(*GONE):  # what was in doubt still is
+                await self._attendance.look(is_round=second % REPORT_SECONDS == 0)
             if self._sockets and (self._rights_in_doubt or second % self._heartbeat_seconds == 0):
                 try:
                     await self._look_at_rights()

@@ -7,6 +7,7 @@ from comms.audience import Listener
 from comms.hub import frames
 from comms.hub.frames import Told
 from comms.hub.log import Log
+from comms.hub.protocol import Ready
 from comms.hub.rooms import Socket
 from comms.hub.topics import Topics
 from comms.wakeups import GONE, Patience
@@ -31,7 +32,7 @@ async def catch_up(log: Log, socket: Socket, position: int) -> None:
     assert room is not None
     head = room.cursor
     page = await next_page(log, socket, position, head)
-    socket.say("ready", seq=position, head=head, workspaceId=room.workspace_id, userId=socket.member.user_id)
+    socket.say(Ready(position, head, room.workspace_id, socket.member.user_id))
     while True:
         for piece in pieces(page, socket.topics, socket.listener):
             wire.write(piece)

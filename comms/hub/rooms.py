@@ -6,6 +6,8 @@ import uuid
 from comms.audience import Listener, listener_of
 from comms.credentials import Identity
 from comms.hub import frames
+from comms.hub.presence import Roster
+from comms.hub.protocol import Said
 from comms.hub.topics import Topics
 from comms.sockets import Wire
 
@@ -19,8 +21,9 @@ class Room:
     replaying is among ``sockets`` and not among ``live``: it goes live at the moment its own position is ``cursor``.
     """
 
-    def __init__(self, workspace_id: uuid.UUID, cursor: int) -> None:
+    def __init__(self, workspace_id: uuid.UUID, cursor: int, roster: Roster) -> None:
         self.workspace_id = workspace_id
+        self.roster = roster
         self.cursor = self.known = cursor
         self.sockets: set[Socket] = set()
         self.live: dict[Topics, dict[Wire, Socket]] = {}
@@ -92,9 +95,14 @@ class Socket:
         self.whispers_left = 0.0
         self.refilled_at = 0.0
 
-    def say(self, kind: str, **fields: object) -> None:
+    def say(self, said: Said) -> None:
         """A frame for this client alone."""
-        self.wire.write(frames.frame(kind, **fields))
+        self.wire.write(frames.frame(said))
+
+    def say_who_is_here(self) -> None:
+        """From now on changes will do."""
+        if self.is_live and self.room is not None:
+            self.say(self.room.roster.here())
 
     def go_live(self) -> None:
         """From now on every event after the room's cursor is written to it."""

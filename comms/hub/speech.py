@@ -1,13 +1,12 @@
 """What clients say. A mistake is answered and forgiven; twenty are not, nor is a flood."""
 
 import time
-import uuid
 from collections.abc import Callable
-from typing import Literal
 
 import msgspec
 
-from comms.hub import frames, topics
+from comms.hub import frames, protocol, topics
+from comms.hub.protocol import Listening, Ping, Presence, Status, Subscribe, Typing, TypingSeen, Unsubscribe
 from comms.hub.rooms import Socket
 
 MISTAKES = 20
@@ -17,38 +16,16 @@ WHISPERS_PER_SECOND, WHISPERS_AT_ONCE = 5.0, 10.0
 Relay = Callable[[Socket, tuple[str, ...], bytes], None]
 """Takes the sender, the topics, and the JSON that the others get."""
 
-
-class _Frame(msgspec.Struct, rename="camel", tag_field="type", tag=str.lower):
-    pass
-
-
-class Subscribe(_Frame):
-    topics: list[str]
+Appear = Callable[[Socket, Status], None]
+"""Takes the sender, and how its user is there."""
 
 
-class Unsubscribe(_Frame):
-    topics: list[str]
-
-
-class Typing(_Frame):
-    conversation_id: uuid.UUID
-    typing: bool = True
-
-
-class Presence(_Frame):
-    status: Literal["online", "away", "busy", "offline"]
-
-
-class Ping(_Frame):
-    pass
-
-
-_decode = msgspec.json.Decoder(Subscribe | Unsubscribe | Typing | Presence | Ping).decode
+_decode = msgspec.json.Decoder(protocol.Heard).decode
 _encode = msgspec.json.Encoder().encode
-_PONG = frames.frame("pong")
+_PONG = frames.frame(protocol.Pong())
 
 
-def heard(socket: Socket, text: str | bytes | None, relay: Relay) -> None:
+def heard(socket: Socket, text: str | bytes | None, relay: Relay, appear: Appear) -> None:
     """A frame has come from a client: it has had its effect, or the client knows what is wrong with it."""
     if not _allows_another(socket):
         socket.wire.shut(1008, "too many frames")
@@ -61,34 +38,36 @@ def heard(socket: Socket, text: str | bytes | None, relay: Relay) -> None:
             case Ping():
                 socket.wire.write(_PONG)
             case Subscribe(names):
-                socket.listen(topics.more(socket.topics, names))
-                socket.say("topics", topics=topics.listed(socket.topics))
+                _listen(socket, topics.more(socket.topics, names))
             case Unsubscribe(names):
-                socket.listen(topics.fewer(socket.topics, names))
-                socket.say("topics", topics=topics.listed(socket.topics))
+                _listen(socket, topics.fewer(socket.topics, names))
             case Typing() | Presence():
-                _whisper(socket, said, relay)
+                _whisper(socket, said, relay, appear)
     except (msgspec.MsgspecError, topics.UnknownTopic, UnicodeError) as error:
         socket.mistakes += 1
-        socket.say("error", detail=str(error))
+        socket.say(protocol.Error(str(error)))
         if socket.mistakes >= MISTAKES:
             socket.wire.shut(1008, "too many malformed frames")
 
 
-def _whisper(socket: Socket, said: Typing | Presence, relay: Relay) -> None:
-    """Relayed to the others; what is said too often is dropped, for it is only worth the moment."""
+def _listen(socket: Socket, listening: topics.Topics) -> None:
+    is_new = topics.PRESENCE in listening - socket.topics
+    socket.listen(listening)
+    socket.say(Listening(sorted(listening)))
+    if is_new:
+        socket.say_who_is_here()
+
+
+def _whisper(socket: Socket, said: Typing | Presence, relay: Relay, appear: Appear) -> None:
+    """Told to the others; what is said too often is dropped, for it is only worth the moment."""
     if socket.whispers_left < 1:
         return
     socket.whispers_left -= 1
-    user = {"userId": socket.member.user_id}
     if isinstance(said, Typing):
-        relay(
-            socket,
-            (topics.INBOX, f"conversation:{said.conversation_id}"),
-            _encode({"type": "typing", "conversationId": said.conversation_id, **user, "typing": said.typing}),
-        )
+        about = (topics.INBOX, f"conversation:{said.conversation_id}")
+        relay(socket, about, _encode(TypingSeen(said.conversation_id, socket.member.user_id, said.typing)))
     else:
-        relay(socket, (topics.PRESENCE,), _encode({"type": "presence", **user, "status": said.status}))
+        appear(socket, said.status)
 
 
 def _allows_another(socket: Socket) -> bool:

@@ -10,8 +10,11 @@ WORKSPACE = "workspace"
 INBOX = "inbox"
 PRESENCE = "presence"
 
-Topics = frozenset[str] | None
-"""What a socket wants to hear; None is everything it may see."""
+Topics = frozenset[str]
+"""What a socket wants to hear."""
+
+EVERYTHING: Topics = frozenset({WORKSPACE})
+"""Every event it may see, and typing."""
 
 AT_MOST = 200
 
@@ -35,23 +38,17 @@ def of_event(noun: str, conversation_id: uuid.UUID | None) -> tuple[str, ...]:
 def more(before: Topics, names: list[str]) -> Topics:
     """What a socket listens to after it subscribed to ``names``; raises ``UnknownTopic``."""
     named = _read(names)
-    after = None if WORKSPACE in named else (before or frozenset()) | named
-    if after is not None and len(after) > AT_MOST:
+    after = before - EVERYTHING | named
+    if WORKSPACE in named:
+        after &= EVERYTHING | {PRESENCE}  # the others are a part of everything
+    if len(after) > AT_MOST:
         raise UnknownTopic(f"at most {AT_MOST} topics at a time")
     return after
 
 
 def fewer(before: Topics, names: list[str]) -> Topics:
-    """What it listens to after it unsubscribed; without ``workspace`` that may be nothing at all."""
-    named = _read(names)
-    if WORKSPACE in named:
-        return frozenset()
-    return None if before is None else before - named
-
-
-def listed(topics: Topics) -> list[str]:
-    """The topics by name."""
-    return [WORKSPACE] if topics is None else sorted(topics)
+    """What it listens to after it unsubscribed: perhaps nothing at all."""
+    return before - _read(names)
 
 
 def _read(names: list[str]) -> frozenset[str]:
@@ -63,7 +60,7 @@ def _read(names: list[str]) -> frozenset[str]:
 
 def wanted(topics: Topics, about: tuple[str, ...]) -> bool:
     """Whether a socket that listens to ``topics`` hears of something that is ``about`` these."""
-    return topics is None or not topics.isdisjoint(about)
+    return not topics.isdisjoint(about) or (WORKSPACE in topics and PRESENCE not in about)
 
 
 @lru_cache

@@ -22,8 +22,8 @@ that does not exist is 404, a method it does not have 405 with `Allow`. `HEAD` i
 row is answered its version is in `ETag`; `If-Match` changes only that version, and `Idempotency-Key` does a POST only
 once.
 
-Two things are described elsewhere: the websocket at `/ws` (docs/live.md), and what providers post to `/webhooks/…`
-(docs/webhooks.md), which is theirs to define.
+Two things are described elsewhere: the websocket at `/ws` (`/schema/asyncapi.json`, docs/live.md), and what providers
+post to `/webhooks/…` (docs/webhooks.md), which is theirs to define.
 """
 TAGS = {
     "core": "The workspace, its members, and its connections to providers.",

@@ -34,6 +34,7 @@ _SCALARS: Mapping[Any, Schema] = {
     NoneType: {"type": "null"},
     object: {},
     Any: {},
+    msgspec.Raw: {},
 }
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum", "pattern": "pattern"}
 _LENGTHS = {"string": "Length", "array": "Items", "object": "Properties"}

@@ -1,4 +1,4 @@
-"""The document as it is served: made by another process, for it takes seconds that no webhook should wait for.
+"""The documents as they are served: made by another process, for it takes seconds that no webhook should wait for.
 
 A thread would not do: it would have to share the interpreter with the event loop.
 """
@@ -19,9 +19,11 @@ from comms.errors import Unavailable
 log = structlog.get_logger(__name__)
 
 PATH = "/schema/openapi.json"
+LIVE_PATH = "/schema/asyncapi.json"
 ASSETS = "/assets/docs"
 SECONDS = 120
 MAKE = "import sys, handlers.app; sys.stdout.buffer.write(handlers.app.encoded_description())"
+MAKE_LIVE = "import sys, handlers.app, handlers.asyncapi; sys.stdout.buffer.write(handlers.asyncapi.encoded())"
 _PAGE = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -38,9 +40,9 @@ _PAGE = f"""<!doctype html>
 
 
 class Served:
-    """The document of this process: whoever asks first has it made, and whoever asks meanwhile waits for the same."""
+    """A document of this process: whoever asks first has it made, and whoever asks meanwhile waits for the same."""
 
-    def __init__(self, program: str = MAKE) -> None:
+    def __init__(self, program: str) -> None:
         self._program = program
         self._making: asyncio.Task[bytes] | None = None
 
@@ -80,15 +82,22 @@ def page() -> str:
 
 @get(PATH, include_in_schema=False)
 async def document(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The description for programs."""
+    """The API's description for programs."""
     served: Served = request.app.state.description
     return Response(await served.document(), media_type=MediaType.JSON)
 
 
+@get(LIVE_PATH, include_in_schema=False)
+async def live_document(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The live socket's description for programs."""
+    served: Served = request.app.state.live_description
+    return Response(await served.document(), media_type=MediaType.JSON)
+
+
 def routes() -> list[Any]:
-    """The document, its page, and what the page is made of."""
+    """The documents, the page of the API's, and what the page is made of."""
     assets = create_static_files_router(ASSETS, directories=[_assets()], include_in_schema=False)
-    return [Router("/", route_handlers=[page, document]), assets]
+    return [Router("/", route_handlers=[page, document, live_document]), assets]
 
 
 def _assets() -> Path:

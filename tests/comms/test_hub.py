@@ -92,7 +92,7 @@ async def test_a_frame_is_the_entry_of_the_log(url: str, acme: Office) -> None:
 async def test_ready_says_who_listens_and_from_where(url: str, acme: Office) -> None:
     await acme.happens(times=4)
     async with watching(url, acme.token) as now, watching(url, acme.token, after=1) as earlier:
-        who = {"workspaceId": str(acme.workspace_id), "userId": str(acme.user_id)}
+        who = {"workspaceId": str(acme.workspace_id), "userId": str(acme.user_id), "protocol": 1}
         assert now.ready == {"type": "ready", "seq": 4, "head": 4, **who}
         assert earlier.ready == {"type": "ready", "seq": 1, "head": 4, **who}
         assert await earlier.seqs(3) == [2, 3, 4]

@@ -275,7 +275,7 @@ async def example_of(resource: Resource, operation: Operation, service: Service,
 async def test_the_document_is_served_as_it_is_made_and_nobody_waits_meanwhile(
     anonymous: httpx.AsyncClient,
 ) -> None:
-    api().state.description = serving.Served()
+    api().state.description = serving.Served(serving.MAKE)
     waits = []
 
     async def others() -> None:
@@ -304,7 +304,7 @@ async def test_a_document_that_could_not_be_made_is_made_for_who_asks_next(
         ready.write_text("{}")
         assert (await anonymous.get("/schema/openapi.json")).json() == {}
     finally:
-        api().state.description = serving.Served()
+        api().state.description = serving.Served(serving.MAKE)
 
 
 async def test_the_docs_page_needs_no_other_server(anonymous: httpx.AsyncClient) -> None:

@@ -21,7 +21,7 @@ from tests.screens import Office, application, eventually, office, screen, servi
 
 @pytest.fixture
 async def hub(database: Database) -> AsyncIterator[Hub]:
-    hub = Hub(database, auth_seconds=0.4, heartbeat_seconds=1)
+    hub = Hub(database, heartbeat_seconds=1)
     await hub.start()
     database.on_told = hub.told
     yield hub
@@ -100,7 +100,8 @@ async def test_whoever_we_close_on_is_counted_by_the_code(url: str, acme: Office
     assert {code: counted(code) - before[code] for code in before} == {1008: 2, 4401: 1}
 
 
-async def test_who_says_nothing_is_turned_away(url: str) -> None:
+async def test_who_says_nothing_is_turned_away(hub: Hub, url: str) -> None:
+    hub.auth_seconds = 0.3
     async with screen(url, None) as silent:
         assert await silent.closed() == (4401, "no auth frame in time")
 
@@ -252,7 +253,7 @@ async def test_a_position_that_is_none_is_refused(url: str, acme: Office, after:
         assert (await confused.closed())[0] == 1008
 
 
-# Typing and presence
+# Typing
 
 
 async def test_typing_is_shown_to_the_others_and_kept_nowhere(
@@ -269,12 +270,6 @@ async def test_typing_is_shown_to_the_others_and_kept_nowhere(
         await writer.say(type="typing", conversationId=conversation)
         who = {"conversationId": conversation, "userId": str(acme.user_id)}
         assert await reader.next() == {"type": "typing", **who, "typing": True}
-        await writer.say(type="presence", status="away")
-        assert await reader.next("presence") == {
-            "type": "presence",
-            "userId": str(acme.user_id),
-            "status": "away",
-        }
         await acme.happens()
         await rival.happens()
         for other in (writer, stranger):

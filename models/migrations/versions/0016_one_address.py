@@ -67,6 +67,8 @@ def upgrade() -> None:
     )
     op.drop_constraint(UNIQUE, "contact_points", type_="unique")
     op.create_unique_constraint(f"{UNIQUE}_key", "contact_points", ["workspace_id", "kind", "value_key"])
+    # Nothing is known of a new column until then, and an address would be looked for among all rows by age.
+    op.execute("ANALYZE contact_points")
     for table, law in CERTAIN.items():
         op.create_check_constraint(op.f(f"ck_{table}_probability_certain"), table, law)
 

@@ -1,0 +1,113 @@
+"""The rosters of all rooms: kept by what sockets and other processes say, told to those who listen to presence."""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+
+from comms.hub import fanout, frames, topics, whispers
+from comms.hub.log import Log
+from comms.hub.presence import ON_CALL, Question, Report, Roster
+from comms.hub.protocol import Status
+from comms.hub.rooms import Room, Socket
+from comms.hub.whispers import Word
+from models.base import new_id
+
+
+class Attendance:
+    """Who is here, in all rooms of this process."""
+
+    def __init__(
+        self, rooms: Mapping[uuid.UUID, Room], log: Log, whisper: Callable[[str], None], wake: Callable[[], None]
+    ) -> None:
+        self._rooms = rooms
+        self._log = log
+        self._whisper = whisper
+        self._wake = wake
+        self._place = new_id()
+        self._stirred: set[Room] = set()
+
+    def roster_of(self, workspace_id: uuid.UUID) -> Roster:
+        """A new room's roster; the other processes are asked whom they have."""
+        self._say([Question(workspace_id)])
+        return Roster(workspace_id, self._place)
+
+    def enter(self, socket: Socket) -> None:
+        """A socket has gone live: its user is here, and it hears who is if it wants to."""
+        self.appear(socket, "online")
+        if topics.PRESENCE in socket.topics:
+            socket.say_who_is_here()
+
+    def appear(self, socket: Socket, status: Status) -> None:
+        """A socket says how its user is here."""
+        if socket.room is not None and socket.is_live:
+            socket.room.roster.says(socket.wire, socket.member.user_id, status)
+            self._stir(socket.room)
+
+    def leave(self, room: Room, socket: Socket) -> None:
+        """A socket is gone."""
+        room.roster.leaves(socket.wire, socket.member.user_id)
+        self._stir(room)
+
+    def close(self, room: Room) -> None:
+        """The last socket of a room is gone, and so is the room."""
+        self._stirred.discard(room)
+        self._say(room.roster.nobody())
+
+    def end(self) -> None:
+        """Nobody is here any more."""
+        for room in self._rooms.values():
+            self._say(room.roster.nobody())
+
+    def hear(self, word: Report | Question) -> None:
+        """Another process says who is there, or asks who is here."""
+        room = self._rooms.get(word.workspace_id)
+        if room is None:
+            return
+        if isinstance(word, Question):
+            self._say(room.roster.everything())
+        else:
+            room.roster.hears(word)
+            self._stir(room)
+
+    async def tell(self) -> None:
+        """Whoever listens to presence is told who is here in another way than before, and so are other processes."""
+        stirred, self._stirred = self._stirred, set()
+        for room in stirred:
+            changes, reports = room.roster.settled()
+            self._say(reports)
+            data = b"".join([frames.frame(change) for change in changes])
+            for wires in [list(group) for listening, group in room.live.items() if topics.PRESENCE in listening]:
+                async for _slow in fanout.write(wires, data):
+                    pass  # the next event says so
+
+    async def look(self, *, is_round: bool) -> None:
+        """Who has gone for good is gone, who is on a call is looked up, and in each round all is said again."""
+        rooms = list(self._rooms.values())
+        for room in rooms:
+            if room.roster.time_passes():
+                self._stir(room)
+            if is_round:
+                self._say(room.roster.everything())
+        doubtful = [room for room in rooms if room.roster.calls_in_doubt]
+        if not doubtful:
+            return
+        for room in doubtful:
+            room.roster.calls_in_doubt = False
+        try:
+            async with self._log.side() as connection:
+                rows = await connection.fetch(ON_CALL, [room.workspace_id for room in doubtful])
+        except BaseException:
+            for room in doubtful:
+                room.roster.calls_in_doubt = True
+            raise
+        on_call = {row["workspace_id"]: row["users"] for row in rows}
+        for room in doubtful:
+            room.roster.are_on_call(on_call.get(room.workspace_id, ()))
+            self._stir(room)
+
+    def _stir(self, room: Room) -> None:
+        self._stirred.add(room)
+        self._wake()
+
+    def _say(self, words: Iterable[Word]) -> None:
+        for word in words:
+            self._whisper(whispers.spoken(word))

@@ -1,0 +1,114 @@
+"""The live socket's description, an AsyncAPI 3.0 document: all of it follows from protocol, topics and views.
+
+See docs/live.md for how to use it.
+"""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import msgspec
+
+from comms.hub import protocol, topics
+from handlers.openapi.schemas import COMPONENTS, Schema, Schemas
+from handlers.resource import RESOURCES
+from models.base import noun_of
+
+ABOUT = """Everything that happens in a workspace, in order, a few milliseconds after it was committed.
+
+The first frame of a client is `auth`, or it brings a ticket in the address; what it hears first is `ready`. Every frame
+is a JSON text with a `type`: ignore types and fields you do not know. docs/live.md tells how to miss nothing.
+"""
+ADDRESS = "/ws"
+_CHANNEL = {"$ref": "#/channels/live"}
+
+
+def document() -> dict[str, Any]:
+    """The document; every resource must have been declared."""
+    schemas = Schemas()
+    messages: dict[str, Any] = {}
+    said = list(_declared(schemas, messages, (protocol.Auth, *get_args(protocol.Heard))))
+    heard = list(_declared(schemas, messages, get_args(protocol.Said)))
+    _say_what_data_is(schemas)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "comms, live",
+            "version": str(protocol.VERSION),
+            "description": ABOUT,
+            "license": {"name": "MIT"},
+        },
+        "servers": {
+            "this": {
+                "host": "{host}",
+                "protocol": "ws",
+                "variables": {"host": {"default": "127.0.0.1:8000", "description": "`wss` where TLS ends before it."}},
+            }
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            "live": {
+                "address": ADDRESS,
+                "description": "One websocket; the token in its first frame says which workspace.",
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+                "bindings": {"ws": {"method": "GET", "query": _query(schemas), "bindingVersion": "0.1.0"}},
+                "x-topics": [*sorted(topics.known()), "conversation:{id}"],
+                "x-closing-codes": {str(code): meaning for code, meaning in protocol.CLOSING.items()},
+            }
+        },
+        "operations": {
+            "say": {"action": "receive", "channel": _CHANNEL, "summary": "What a client says.", "messages": said},
+            "hear": {"action": "send", "channel": _CHANNEL, "summary": "What a client hears.", "messages": heard},
+        },
+        "components": {"messages": messages, "schemas": dict(sorted(schemas.components.items()))},
+    }
+
+
+def encoded() -> bytes:
+    """The same as JSON."""
+    return msgspec.json.encode(document())
+
+
+def _declared(schemas: Schemas, messages: dict[str, Any], frames: tuple[type, ...]) -> Iterator[dict[str, str]]:
+    """References to a message for each frame, all of them now among ``messages``."""
+    for frame in frames:
+        name = frame.__name__
+        payload = schemas.of(frame)
+        messages[name] = {
+            "name": name,
+            "title": name,
+            "summary": inspect.getdoc(frame),
+            "payload": payload,
+            "examples": [{"payload": schemas.example_of(payload)}],
+        }
+        yield {"$ref": f"#/channels/live/messages/{name}"}
+
+
+def _say_what_data_is(schemas: Schemas) -> None:
+    """An event's ``data`` is what the noun's resource shows."""
+    shown = {noun_of(resource.table): schemas.of(resource.view) for resource in RESOURCES}
+    event = schemas.components[protocol.Event.__name__]
+    event["properties"]["data"] |= {"type": "object", "examples": [schemas.example_of(shown["message"])]}
+    event["properties"]["changes"] |= {
+        "type": ["object", "null"],
+        "additionalProperties": {"type": "object", "required": ["before", "after"]},
+        "examples": [None],
+    }
+    event["examples"] = [{name: said["examples"][0] for name, said in event["properties"].items()}]
+    event["allOf"] = [
+        {"if": {"properties": {"subjectType": {"const": noun}}}, "then": {"properties": {"data": schema}}}
+        for noun, schema in sorted(shown.items())
+    ]
+    schemas.examples[protocol.Event.__name__] |= event["examples"][0]
+
+
+def _query(schemas: Schemas) -> Schema:
+    wishes = schemas.of(protocol.Wishes)["$ref"].removeprefix(COMPONENTS)
+    properties = schemas.components.pop(wishes)["properties"]
+    properties["topics"] = {
+        "type": "string",
+        "description": "What to hear of, with commas between.",
+        "examples": ["inbox"],
+    }
+    ticket = {"type": "string", "description": "From `POST /api/v1/ws-tickets`, instead of an `auth` frame."}
+    return {"type": "object", "properties": properties | {"ticket": ticket}}
