@@ -46,7 +46,8 @@ async def answer(
     db: AsyncSession, line: Line, kind: str, connection: Connection, request: Request, told: Told, query: Query
 ) -> tuple[str, str | None]:
     """What the caller's line is told now, and why the call became none of ours, if so."""
-    call = await call_of(db, connection, request, told)
+    begun = await _first_heard(db, kind, connection, request, told)
+    call = begun.call if begun is not None else await call_of(db, connection, request, told)
     if call is None:
         return written(line, [v.Say(NOT_IN_SERVICE), v.Hangup()]), _unmapped(told)
     flow = flows.recall(call.flow)
@@ -63,8 +64,23 @@ async def answer(
     if decision is None:
         decision = decide(flow, rows.state_of(call), turn, world)
     said = written(line, decision.verbs)
-    await _keep(db, call, decision, said)
+    await _keep(db, call, decision, said, begun)
     return said, None
+
+
+async def _first_heard(
+    db: AsyncSession, kind: str, connection: Connection, request: Request, told: Told
+) -> arrival.Begun | None:
+    """A call that nothing was heard of before, to be kept with what is decided on it; None for any other."""
+    if kind != "voice" or told.status != "ringing" or told.direction != "inbound" or told.parent_call_id is not None:
+        return None
+    if await rows.leg_called(db, told.provider, told.call_id) is not None:
+        return None
+    begun = await arrival.begin(db, connection, request, told, now())
+    if begun is not None and begun.is_spoken_of:
+        await arrival.keep(db, begun)
+        await progress.join_parked(db, begun.call, begun.leg)
+    return begun
 
 
 async def meanwhile(db: AsyncSession, line: Line, told: Told) -> str:
@@ -111,11 +127,13 @@ async def call_of(
     if leg is None:
         if told.direction != "inbound" or told.parent_call_id is not None:
             return None
-        call = await arrival.begin(db, connection, request, told, at or now())
-        if call is None:
+        begun = await arrival.begin(db, connection, request, told, at or now())
+        if begun is None:
             return None
-        leg = (await rows.legs_of(db, call.id))[0]
-        await progress.join_parked(db, call, leg)
+        await arrival.keep(db, begun)
+        await progress.join_parked(db, begun.call, begun.leg)
+        leg = begun.leg
+        call: Call | None = begun.call
     else:
         call = await rows.held_by(db, leg)
     if call is not None and told.status is not None:
@@ -209,20 +227,24 @@ def _uuid(text: str) -> uuid.UUID | None:
         return None
 
 
-async def _keep(db: AsyncSession, call: Call, decision: Decision, said: str) -> None:
+async def _keep(db: AsyncSession, call: Call, decision: Decision, said: str, begun: arrival.Begun | None) -> None:
     """What was decided is so."""
-    before = rows.view_of(call)
+    is_new = begun is not None and not begun.is_spoken_of
+    before = None if is_new else rows.view_of(call)
     rows.keep_state(call, decision.state)
     call.turn, call.answer = call.turn + 1, said
     if call.ended_at is None:
         call.queue = decision.waits_in
         call.waiting_since = None if decision.waits_in is None else now()
-    await rows.tell(db, call, before)
+    if begun is not None and is_new:
+        await arrival.keep(db, begun)
+    else:
+        await rows.tell(db, call, before)
     if decision.offer is not None and call.ended_at is None:
         await offers.make(db, call, decision.offer, "ring")
     if decision.waits_in is not None and call.ended_at is None:
         await jobs.enqueue(db, RING, [{"workspaceId": call.workspace_id, "callId": call.id}])
-    elif before.queue is not None:
+    elif before is not None and before.queue is not None:
         await progress.withdraw_offers(db, call)
 
 
