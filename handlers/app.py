@@ -32,6 +32,7 @@ from handlers import (
     orchestration,
     search,
     sessions,
+    sounds,
     webhooks,
 )
 from handlers.given import DEPENDENCIES, Request
@@ -90,6 +91,7 @@ def create_api(*, to_be_described: bool = False) -> Litestar:
             health.routes,
             invitations.page,
             media.routes,
+            sounds.routes,
             *serving.routes(),
             live.live,
             Router(

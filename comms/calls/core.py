@@ -161,14 +161,14 @@ def decide(flow: Flow, state: State, turn: Turn, world: World) -> Decision:
 
 
 def hold(step: Queue, state: State, *, position: int, waited_seconds: float) -> list[v.Verb]:
-    """What a waiting caller hears until it is asked again, some half a minute."""
+    """What a waiting caller hears until it is asked again: when the music is over."""
     if waited_seconds >= step.most_seconds:
         return [v.Leave()]
     heard: list[v.Verb] = []
     if step.tells_position:
         people = "You are next in line." if position <= 1 else f"You are number {position} in line."
         heard.append(v.Say(people))
-    heard.append(v.Play(step.music) if step.music else v.Pause(15))
+    heard.append(v.Play(step.music) if step.music else v.Music())
     return heard
 
 

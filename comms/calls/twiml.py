@@ -17,6 +17,7 @@ from comms.calls import verbs as v
 TURNS = frozenset({"voice-step", "voice-dial", "voice-queue", "voice-message"})
 """Where a caller's line goes on: each request for one of these is numbered, so that a repeated one is known."""
 
+HOLD_MUSIC = "/sounds/hold.wav"
 PROGRESS = "initiated ringing answered completed"
 RECORDED = "in-progress completed absent"
 
@@ -74,6 +75,8 @@ def _write(into: Any, line: Line, verb: v.Verb) -> None:
             into.say(verb.text, language=line.language, **({"voice": line.voice} if line.voice else {}))
         case v.Play():
             into.play(verb.url, loop=verb.loop)
+        case v.Music():
+            into.play(line.base_url.partition("/webhooks/")[0] + HOLD_MUSIC)
         case v.Pause():
             into.pause(length=verb.seconds)
         case v.Gather():

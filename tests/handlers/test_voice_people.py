@@ -1,5 +1,7 @@
 """Who is rung for a call, and what becomes of it when they do not do what they might: by the webhooks of each step."""
 
+import io
+import wave
 from typing import Any
 
 import httpx
@@ -129,6 +131,14 @@ async def test_phones_show_our_number_for_a_caller_who_withholds_theirs(
         shown is not None,
         True,
     )
+
+
+async def test_the_music_of_a_queue_is_there_for_a_provider_to_fetch(anonymous: httpx.AsyncClient) -> None:
+    answer = await anonymous.get("/sounds/hold.wav")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "audio/wav")
+    with wave.open(io.BytesIO(answer.content)) as sound:
+        assert (sound.getframerate(), sound.getnchannels()) == (8_000, 1)
+        assert sound.getnframes() == 8_000 * 12
 
 
 async def test_a_transcript_that_comes_before_its_recording_is_its(ringing: Ringing, admin: Any) -> None:

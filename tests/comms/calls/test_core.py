@@ -153,6 +153,13 @@ def test_whoever_waits_hears_their_place_and_music_until_it_is_too_long(
     assert hold(step, State(), position=position, waited_seconds=waited) == expected
 
 
+def test_a_queue_without_music_of_its_own_is_not_silent() -> None:
+    [_, heard] = hold(flows.Queue(users=(ADA,), next="x"), State(), position=1, waited_seconds=0)
+    play = ET.fromstring(written(LINE, [heard])).find("Play")
+    assert play is not None
+    assert play.text == "https://hooks.example.com/sounds/hold.wav"
+
+
 def test_a_state_survives_being_kept() -> None:
     state = after(Chose("1")).state
     assert msgspec.convert(msgspec.to_builtins(state), State) == state
