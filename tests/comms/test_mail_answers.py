@@ -132,7 +132,7 @@ async def test_files_that_no_mail_can_carry_are_refused_before_anything_is_kept(
         answer = await owner.post(address, json={"content": "Here", "attachmentIds": [str(attachment)]})
         assert answer.status_code == status, answer.text
         if status == 422:
-            assert "20 MB" in answer.json()["detail"]
+            assert "20,971,520 bytes" in answer.json()["detail"]
             assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 1
 
 
