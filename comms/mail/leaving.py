@@ -158,7 +158,7 @@ def _references(before: Sequence[str], answered: str | None) -> list[str]:
 def parts_of(content: str, content_type: str | None) -> dict[str, str]:
     """What a mail shows as HTML, and what it says as text where that is not the content itself."""
     if content_type == "html":
-        return {"html": cleaned(content, load_remote=True).html, "text": text_of(content)}
+        return {"html": cleaned(content, load_remote=True).html or "", "text": text_of(content)}
     return {"html": marked_up(content)}
 
 
