@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from bench.calls import Answered
+from bench.fanout import Fanout
 from bench.lists import LIMIT_SECONDS, Asked, Lists
 from bench.live import Latency
 from bench.mail import Mail
@@ -45,6 +46,7 @@ class Results(msgspec.Struct):
     sends: Sends | None = None
     storm: Storm | None = None
     calls: Answered | None = None
+    fanouts: list[Fanout] = []
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -78,6 +80,15 @@ def rendered(results: Results) -> str:
             f"p50 {_ms(results.latency.p50)}, p99 {_ms(results.latency.p99)}, worst {_ms(results.latency.worst)} over "
             f"{results.latency.deliveries:,} deliveries; every socket got every message, in order, without a gap. "
             f"Stolen meanwhile: {results.latency.stolen:.1%}."
+        )
+    for fan in results.fanouts:
+        plan, ours, bare = fan.plan, fan.ours, fan.bare
+        parts.append(
+            f"**To {plan.sockets:,} sockets of one process**: {ours.rate:,.0f} deliveries a second, the `websockets`"
+            f" library's `broadcast()` {bare.rate:,.0f}. At {plan.rate} events a second p50 {_ms(ours.p50)} and p99"
+            f" {_ms(ours.p99)} from before the commit to the frame; the library, which commits nothing,"
+            f" {_ms(bare.p50)} and {_ms(bare.p99)}, and {fan.each / 1024:.1f} KiB for each idle socket. Stolen"
+            f" meanwhile: {fan.stolen:.1%}."
         )
     if results.memory:
         parts.append(
@@ -153,6 +164,13 @@ def targets(results: Results) -> Iterator[Target]:
                 yield _at_most(f"{name}: p50 at 1 connection", 0.002, comparison.of("comms", 1).p50)
     if results.latency:
         yield _at_most("webhook to websocket: p99", 0.05, results.latency.p99)
+    for fan in results.fanouts:
+        name = f"deliveries to {fan.plan.sockets:,} sockets: comms / websockets' broadcast()"
+        yield _at_least(name, 1.0, [fan.ours.rate], [fan.bare.rate])
+    if results.memory and results.fanouts:
+        name = "memory of an idle socket: comms / websockets"
+        times = results.memory.each / results.fanouts[0].each
+        yield Target(name, "≤ 2 ×", f"{times:.2f} ×", times <= 2)
     if (calls := results.calls) is not None:
         reached = f"{calls.p99 * 1e3:.0f} ms"
         what = f"a call's next document at {calls.plan.rate} calls a second, 99th percentile"

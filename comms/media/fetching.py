@@ -241,7 +241,7 @@ class Media:
             content = await self._store.open(part.key, (part.start, part.start + part.length))
         except NotKept as error:
             raise Failed("the mail it came with is no longer kept") from error
-        return parts.decoded(part, content, self._max_bytes)
+        return parts.decoded(part, content)
 
     async def _credentials(self, connection_id: uuid.UUID | None) -> Any:
         connection = await self._directory.look_up(str(connection_id)) if connection_id else None

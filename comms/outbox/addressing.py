@@ -119,7 +119,7 @@ async def places_of(db: Any, intents: Sequence[Intent], at: datetime) -> list["P
 def _place(intent: Intent, row: Mapping[str, Any], at: datetime, mail: "leaving.Leaving | Unsendable | None") -> Place:
     is_reply = intent.is_reply
     if is_reply is None:
-        is_reply = row["said_at"] is not None and at - row["said_at"] < REPLY_WITHIN
+        is_reply = row["said_at"] is not None and (intent.scheduled_at or at) - row["said_at"] < REPLY_WITHIN
     if isinstance(mail, Unsendable):
         raise mail
     if mail is not None:

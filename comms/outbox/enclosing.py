@@ -7,7 +7,8 @@ of 1.2 MB, or 750 kB from a toll-free number. What we cannot weigh, at an addres
 import re
 from collections.abc import Mapping, Sequence
 
-from comms.errors import Invalid
+from comms.errors import Unsendable
+from comms.mail import leaving
 from comms.outbox.addressing import Place
 
 MOST_ITEMS: Mapping[str, int] = {"signalwire": 8}
@@ -25,16 +26,16 @@ def most_of(place: Place) -> int:
 
 
 def expect_small_enough(place: Place, sizes: Sequence[int]) -> None:
-    """Together they are no more than the provider takes; else ``Invalid``. Mail weighs its files as it leaves."""
+    """Together they are no more than the provider takes; else ``Unsendable``."""
     most = _largest(place)
     if most is not None and sum(sizes) > most:
         words = f"must be at most {most:,} bytes together, as {place.route.provider} takes no more"
-        raise Invalid({"attachmentIds": f"{words}: they are {sum(sizes):,}"})
+        raise Unsendable("size", f"{words}: they are {sum(sizes):,}", field="attachmentIds")
 
 
 def _largest(place: Place) -> int | None:
-    if place.channel == "email":
-        return None
+    if place.mail is not None:
+        return leaving.MOST_BYTES
     if place.channel == "whatsapp":
         return LARGEST_WHATSAPP
     if place.route.provider == "signalwire" and _TOLL_FREE.fullmatch(place.route.from_address):

@@ -134,7 +134,7 @@ async def test_what_a_provider_would_not_take_is_refused_before_anything_is_kept
 ) -> None:
     large = await uploaded(owner, PICTURE + bytes(5_000_000))
     answer = await owner.post(f"{API}/messages", json={"to": CUSTOMER, "attachmentIds": [large["id"]]})
-    assert await error_fields(answer) == (400, ["attachmentIds"])
+    assert await error_fields(answer) == (422, ["attachmentIds"])
     assert "5,000,000 bytes" in answer.text
     number = await make.number(service, owner.workspace_id, "+14155550101", "signalwire")
     await make.connection(service, owner.workspace_id, "signalwire")
