@@ -33,6 +33,7 @@ from handlers import (
     search,
     sessions,
     sounds,
+    unsubscribing,
     webhooks,
 )
 from handlers.given import DEPENDENCIES, Request
@@ -92,6 +93,7 @@ def create_api(*, to_be_described: bool = False) -> Litestar:
             invitations.page,
             media.routes,
             sounds.routes,
+            unsubscribing.routes,
             *serving.routes(),
             live.live,
             Router(

@@ -52,7 +52,7 @@ def document() -> dict[str, Any]:
                 "description": "One websocket; the token in its first frame says which workspace.",
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
                 "bindings": {"ws": {"method": "GET", "query": _query(schemas), "bindingVersion": "0.1.0"}},
-                "x-topics": [*sorted(topics.known()), "conversation:{id}"],
+                "x-topics": [*sorted(topics.known()), *(f"{kind}:{{id}}" for kind in topics.KINDS)],
                 "x-closing-codes": {str(code): meaning for code, meaning in protocol.CLOSING.items()},
             }
         },

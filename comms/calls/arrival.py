@@ -1,6 +1,6 @@
 """A call has come in: whose number was called, who calls, and the conversation it belongs to."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from comms.directory import Connection
 from comms.providers.base import Channel, InboundMessage, Request
 from comms.providers.voice import Told
 from models.base import new_id
-from models.communications import Call, CallLeg, CallReport, WorkspacePhoneNumber
+from models.communications import ENDED, Call, CallLeg, CallReport, WorkspacePhoneNumber
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -31,6 +31,7 @@ async def begin(db: AsyncSession, connection: Connection, request: Request, told
     Who calls becomes a contact unless they withhold who they are. Whoever waits for the answer hears nothing: what is
     decided now is written with the call, by ``keep``.
     """
+    at = _began(told, at)
     call_id = new_id()
     arrival = arrivals.Arrival(connection, request, _message(told, str(call_id)), at)
     passages, facts = await arrivals.enter(await rows.driver_of(db), [arrival])
@@ -83,6 +84,13 @@ async def keep(db: AsyncSession, begun: Begun) -> None:
     """The call is there once: of the same webhook twice at once one fails on a unique key, to be done again."""
     await rows.told_new(db, begun.call)
     await rows.told_new(db, begun.leg, call=begun.call)
+
+
+def _began(told: Told, heard_at: datetime) -> datetime:
+    """When it came in: when it was heard of, unless the first that is heard is that it is over."""
+    if told.status not in ENDED or told.at is None:
+        return heard_at
+    return min(heard_at, told.at - timedelta(seconds=told.duration_seconds or 0))
 
 
 def _message(told: Told, call_id: str) -> InboundMessage:

@@ -140,7 +140,7 @@ async def call_of(
     else:
         call = await rows.held_by(db, leg)
     if call is not None and told.status is not None:
-        await progress.move(db, call, leg, Report(told.status, duration_seconds=told.duration_seconds))
+        await progress.move(db, call, leg, Report(told.status, at=told.at, duration_seconds=told.duration_seconds))
     return call
 
 

@@ -15,13 +15,14 @@ from comms.calls import verbs as v
 from comms.calls.accepting import YES, who
 from comms.calls.progress import DIAL, END_LEG, Report, end, move
 from comms.calls.twiml import Line, written
+from comms.consent import Question, decide
 from comms.credentials import Identity
-from comms.errors import Conflict, Invalid
+from comms.errors import Conflict, Invalid, Unsendable
 from comms.providers.addresses import read_address
 from comms.providers.base import Channel
 from comms.providers.voice import Told
 from models.base import new_id, now
-from models.communications import Call, CallLeg, WorkspacePhoneNumber
+from models.communications import EVERYWHERE, Call, CallLeg, WorkspacePhoneNumber
 from models.core import WorkspaceApiKey
 
 RING_SECONDS = 30
@@ -112,7 +113,10 @@ async def place(
     record: bool = False,
     detect_machines: bool = True,
 ) -> Call:
-    """The member's phone is about to ring, and then the contact's; raises ``Invalid`` and ``Conflict``."""
+    """The member's phone is about to ring, and then the contact's.
+
+    Raises ``Invalid``, ``Conflict``, and ``Unsendable`` for whoever wants to hear from us by no way.
+    """
     phone = (await offers.phones_of(db, [caller.user_id])).get(caller.user_id)
     if phone is None:
         raise Conflict("There is no phone of yours to ring first: PUT /api/v1/me/phone.")
@@ -120,6 +124,7 @@ async def place(
     if to in (number.phone_number, phone):
         raise Invalid({"to": "is a phone of this call already"})
     at = now()
+    await _expect_wanted(db, caller, to, at)
     contact_id = await _contact(db, caller.workspace_id, to, at)
     call = Call(
         workspace_id=caller.workspace_id,
@@ -172,6 +177,16 @@ async def _ours(db: AsyncSession, phone_number_id: uuid.UUID | None) -> tuple[Wo
     if connection_id is None:
         raise Conflict(f"There is no connection to {number.provider} that this number could call by.")
     return number, connection_id
+
+
+async def _expect_wanted(db: AsyncSession, caller: Identity, to: str, at: datetime) -> None:
+    """``Unsendable`` when they do not want to hear from us at all; who texts STOP to a number is not texted by it."""
+    question = Question(
+        workspace_id=caller.workspace_id, channel="call", address=to, sender=EVERYWHERE, is_reply=True, at=at
+    )
+    (decision,) = await decide(db, [question])
+    if decision.refused:
+        raise Unsendable(decision.code, f"nobody at {to} may be called: {decision.words}")
 
 
 async def _contact(db: AsyncSession, workspace_id: uuid.UUID, to: str, at: datetime) -> uuid.UUID:

@@ -56,7 +56,13 @@ def told(row: Sequence[Any]) -> Told:
         data=msgspec.Raw(data),
         changes=changed,
     )
-    return Told(seq, noun, topics.of_event(noun, conversation_id), audience_of(noun, data, members), frame(said))
+    return Told(
+        seq,
+        noun,
+        topics.of_event(noun, subject_id, conversation_id, data),
+        audience_of(noun, data, members),
+        frame(said),
+    )
 
 
 def joined(page: Iterable[Told], listening: Topics, listener: Listener) -> bytes:

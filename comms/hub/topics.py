@@ -2,7 +2,11 @@
 
 import re
 import uuid
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
+
+import msgspec
 
 from models.base import Base, noun_of
 
@@ -21,18 +25,45 @@ AT_MOST = 200
 CREDENTIALS = frozenset({"access_token", "session", "workspace", "workspace_member"})
 """Nouns whose events may end somebody's right to listen."""
 
-_CONVERSATION = re.compile(r"conversation:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+KINDS = ("conversation", "channel", "user", "call")
+"""What a topic may be one of: ``channel:<id>``. Whether there is such a thing is nobody's to learn from a topic."""
+
+SUBJECTS: Mapping[str, str] = {"team_channel": "channel", "user": "user", "call": "call"}
+"""Nouns whose own id is that of a topic."""
+
+ABOUT: Mapping[str, Mapping[str, str]] = {
+    "team_channel_member": {"channelId": "channel", "userId": "user"},
+    "team_message": {"channelId": "channel", "mentions": "user"},
+    "call_leg": {"callId": "call", "userId": "user"},
+    "call_offer": {"callId": "call", "userIds": "user"},
+    "call_transfer": {"callId": "call", "toUserId": "user"},
+    "recording": {"callId": "call"},
+    "conversation": {"assignedTo": "user"},
+    "notification": {"userId": "user"},
+    "workspace_member": {"userId": "user"},
+}
+"""Nouns whose data names, by an id or several in these fields, what else an event is about."""
+
+_ONE = re.compile(rf"({'|'.join(KINDS)}):[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}")
 
 
 class UnknownTopic(ValueError):
     """There is no such topic."""
 
 
-def of_event(noun: str, conversation_id: uuid.UUID | None) -> tuple[str, ...]:
-    """The topics under which something about ``noun`` is heard."""
-    if conversation_id is None:
-        return (named(noun),)
-    return (named(noun), INBOX, f"conversation:{conversation_id}")
+def of_event(noun: str, subject_id: uuid.UUID, conversation_id: uuid.UUID | None, data: bytes) -> tuple[str, ...]:
+    """The topics under which an event is heard, whose data is this JSON."""
+    about = [named(noun)]
+    if conversation_id is not None:
+        about += [INBOX, f"conversation:{conversation_id}"]
+    if noun in SUBJECTS:
+        about.append(f"{SUBJECTS[noun]}:{subject_id}")
+    if noun in ABOUT:
+        said = msgspec.json.decode(data, type=dict[str, Any])
+        for field, kind in ABOUT[noun].items():
+            ids = said.get(field) or []
+            about += [f"{kind}:{id_}" for id_ in ([ids] if isinstance(ids, str) else ids)]
+    return tuple(about)
 
 
 def more(before: Topics, names: list[str]) -> Topics:
@@ -53,7 +84,7 @@ def fewer(before: Topics, names: list[str]) -> Topics:
 
 def _read(names: list[str]) -> frozenset[str]:
     for name in names:
-        if name not in known() and not _CONVERSATION.fullmatch(name):
+        if name not in known() and not _ONE.fullmatch(name):
             raise UnknownTopic(f"there is no topic {name[:80]}")
     return frozenset(names)
 
@@ -65,7 +96,7 @@ def wanted(topics: Topics, about: tuple[str, ...]) -> bool:
 
 @lru_cache
 def known() -> frozenset[str]:
-    """Every topic but those of single conversations."""
+    """Every topic but those of single things."""
     nouns = (named(noun_of(mapper.class_)) for mapper in Base.registry.mappers)
     return frozenset({WORKSPACE, INBOX, PRESENCE, *nouns})
 

@@ -56,6 +56,17 @@ WORDS: Mapping[str, str] = {
     "30500": "The provider had a fault of its own.",
     "35125": "The message is not allowed at this time of day.",
     "57012": "The secondary token was used before it was promoted.",
+    "4.2.2": "The mailbox is full.",
+    "4.4.7": "The recipient's mail server could not be reached for too long.",
+    "5.1.1": "There is no such mailbox.",
+    "5.1.2": "There is no such mail domain.",
+    "5.1.10": "There is no mailbox at this domain.",
+    "5.2.1": "The mailbox is switched off.",
+    "5.2.2": "The mailbox is full.",
+    "5.2.3": "The mail is larger than the recipient takes.",
+    "5.3.4": "The mail is larger than the recipient's mail server takes.",
+    "5.4.1": "The recipient's mail server could not be reached.",
+    "5.7.1": "The recipient's mail server does not allow it.",
     "63001": "The channel does not accept the sender's credentials.",
     "63003": "The recipient has no account on this channel.",
     "63007": "The sender is not set up for this channel.",
@@ -72,6 +83,13 @@ OF_CONNECTION = frozenset(
     {"20003", "20404", "21212", "21601", "21606", "21703", "21717", "30002", "30032", "30034", "63001", "63007"}
 )
 """About the account or the number that sends: another one may do."""
+
+_NO_MAILBOX = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+
+
+def is_no_mailbox(code: str | None) -> bool:
+    """Whether a mail server's enhanced status code (RFC 3463) says that nobody has this address (any more)."""
+    return code in _NO_MAILBOX
 
 
 def words_of(code: str | None) -> str | None:

@@ -131,6 +131,9 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
         except ClientGone:
             return refused(400), "gone"
         except TooLarge:
+            log.warning(
+                "webhook.too_large", provider=provider, connection_id=connection_id, most_bytes=route.most_bytes
+            )
             return refused(413), "too_large"
         except Forged:
             return refused(403), "forged"

@@ -4,14 +4,17 @@ import json
 from functools import cache
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 import handlers.app
-from comms.hub import protocol
+from comms.hub import protocol, topics
 from comms.service import Service
 from handlers import asyncapi
 from handlers.openapi import serving as documents
+from handlers.resource import RESOURCES
+from models.base import noun_of
 from tests.conftest import Client
 from tests.screens import serving, watching
 
@@ -54,6 +57,17 @@ def test_every_reference_leads_somewhere() -> None:
         found: Any = document()
         for step in place.split("/"):
             found = found[step]
+
+
+def test_what_topics_are_read_from_is_shown() -> None:
+    shown = {noun_of(resource.table): set(fields_of(resource.view)) for resource in RESOURCES}
+    assert set(topics.SUBJECTS) <= shown.keys()
+    for noun, fields in topics.ABOUT.items():
+        assert fields.keys() <= shown[noun], noun
+
+
+def fields_of(view: Any) -> tuple[str, ...]:
+    return tuple(field.encode_name for field in msgspec.structs.fields(view))
 
 
 def test_a_field_that_is_not_declared_cannot_be_said() -> None:

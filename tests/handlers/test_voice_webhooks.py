@@ -138,6 +138,22 @@ async def test_a_flow_is_refused_with_the_path_of_its_fault_and_previewed_in_wor
     assert heard.json()["lines"] == ["“Hi”", "“Goodbye.”", "the call ends"]
 
 
+async def test_who_wants_to_hear_from_us_by_no_way_is_not_called(line: Connection, owner: Client) -> None:
+    await owner.put("/api/v1/me/phone", json={"phone": "+14155550111"})
+    told = {"address": CUSTOMER, "reason": "She said so on the phone."}
+    assert (await owner.post("/api/v1/consent-entries", json=told | {"says": "stop"})).status_code == 201
+    refused = await owner.post("/api/v1/calls", json={"to": CUSTOMER})
+    assert refused.status_code == 422
+    assert "do not want to hear from us at all" in refused.json()["detail"]
+    assert (await owner.get("/api/v1/calls")).json()["items"] == []
+    assert (await owner.get("/api/v1/contacts")).json()["items"] == []
+    # Of texts by one number nobody speaks who calls.
+    assert (await owner.post("/api/v1/consent-entries", json=told | {"says": "start"})).status_code == 201
+    texts = told | {"says": "stop", "sender": OUR_NUMBER}
+    assert (await owner.post("/api/v1/consent-entries", json=texts)).status_code == 201
+    assert (await owner.post("/api/v1/calls", json={"to": CUSTOMER})).status_code == 202
+
+
 async def test_whoever_has_no_phone_cannot_call_and_says_which_is_theirs(line: Connection, owner: Client) -> None:
     refused = await owner.post("/api/v1/calls", json={"to": CUSTOMER})
     assert refused.status_code == 409
