@@ -113,7 +113,8 @@ def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
     if intent.media > MOST_MEDIA:
         return Invalid({"media": f"must be at most {MOST_MEDIA} items"})
     if place.channel != "email" and "mail" in intent.details:
-        return Invalid({"subject": "is for mails"})
+        named = {"subject": "subject", "addressId": "mailAddressId"}
+        return Invalid({named[name]: "is for mails" for name in intent.details["mail"] if name in named})
     if place.channel == "email" and intent.media_urls:
         return Invalid({"mediaUrls": "mail carries files that are stored here: send attachmentIds"})
     if intent.scheduled_at is not None and intent.scheduled_at <= at:

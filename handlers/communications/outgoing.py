@@ -63,6 +63,10 @@ class Said(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=T
         Annotated[str, msgspec.Meta(max_length=500)] | None,
         msgspec.Meta(description="Of a mail; null is its conversation's.", examples=["Your booking"]),
     ] = None
+    mail_address_id: Annotated[
+        uuid.UUID | None,
+        msgspec.Meta(description="The mail address of ours it leaves from; null is the one last written to."),
+    ] = None
     metadata: dict[str, Any] = {}
 
 
@@ -132,6 +136,10 @@ def _intent(
 ) -> Intent:
     if content_type == "system":
         raise Invalid({"contentType": "is ours to say: text, media or html"})
+    mail = {
+        **({"subject": said.subject} if said.subject else {}),
+        **({"addressId": said.mail_address_id} if said.mail_address_id else {}),
+    }
     return Intent(
         workspace_id=identity.workspace_id,
         conversation_id=conversation_id,
@@ -145,14 +153,14 @@ def _intent(
         media_urls=said.media_urls,
         scheduled_at=said.scheduled_at,
         metadata=said.metadata,
-        details={"mail": {"subject": said.subject}} if said.subject else {},
+        details={"mail": mail} if mail else {},
     )
 
 
 def _recorded(said: SaidHere, conversation_id: uuid.UUID) -> dict[str, Any]:
     unknown = [
         name
-        for name in ("media_urls", "attachment_ids", "scheduled_at", "to", "channel", "subject")
+        for name in ("media_urls", "attachment_ids", "scheduled_at", "to", "channel", "subject", "mail_address_id")
         if getattr(said, name)
     ]
     if unknown:
