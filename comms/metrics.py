@@ -59,7 +59,7 @@ OUTBOX = Gauge("comms_outbox_messages", "Messages that should have left and have
 MEDIA = Counter("comms_media", "Attachments fetched, by what came of it.", ["outcome"], registry=REGISTRY)
 NUMBER_MISSING = Gauge(
     "comms_number_missing",
-    "Messages that a number's provider has in its log and we do not.",
+    "Messages and calls that a number's provider has in its log and we do not; none before it was first compared.",
     ["number_id"],
     registry=REGISTRY,
 )
@@ -77,5 +77,6 @@ def note_standing(numbers: Iterable[Any]) -> None:
     NUMBER_CHECKED.clear()
     for number in numbers:
         number_id = str(number.phone_number_id)
-        NUMBER_MISSING.labels(number_id).set(number.missing)
+        if number.missing is not None:
+            NUMBER_MISSING.labels(number_id).set(number.missing)
         NUMBER_CHECKED.labels(number_id).set(number.checked_at.timestamp() if number.checked_at else 0)

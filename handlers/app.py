@@ -32,6 +32,7 @@ from handlers import (
     orchestration,
     search,
     sessions,
+    sounds,
     unsubscribing,
     webhooks,
 )
@@ -91,6 +92,7 @@ def create_api(*, to_be_described: bool = False) -> Litestar:
             health.routes,
             invitations.page,
             media.routes,
+            sounds.routes,
             unsubscribing.routes,
             *serving.routes(),
             live.live,

@@ -9,19 +9,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs, senders
 from comms.arrivals.facts import contact_created
-from comms.calls import callbacks, notes, offers, queueing, rows, texts, transfers
+from comms.calls import callbacks, notes, offers, queueing, recordings, rows, texts, transfers
 from comms.calls import flow as flows
 from comms.calls import verbs as v
 from comms.calls.accepting import YES, who
 from comms.calls.progress import DIAL, END_LEG, Report, end, move
 from comms.calls.twiml import Line, written
+from comms.consent import Question, decide
 from comms.credentials import Identity
-from comms.errors import Conflict, Invalid
+from comms.errors import Conflict, Invalid, Unsendable
 from comms.providers.addresses import read_address
 from comms.providers.base import Channel
 from comms.providers.voice import Told
 from models.base import new_id, now
-from models.communications import Call, CallLeg, WorkspacePhoneNumber
+from models.communications import EVERYWHERE, Call, CallLeg, WorkspacePhoneNumber
 from models.core import WorkspaceApiKey
 
 RING_SECONDS = 30
@@ -44,7 +45,6 @@ async def dial(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str
     if call is None or leg is None or call.ended_at is not None or told.digits != YES:
         return written(line, [v.Hangup()])
     line = _speaking(line, call)
-    flow = flows.recall(call.flow)
     contact = await db.scalar(select(CallLeg).where(CallLeg.call_id == call.id, CallLeg.role == "contact"))
     if contact is None:
         contact = CallLeg(
@@ -58,11 +58,22 @@ async def dial(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str
         )
         await rows.told_new(db, contact, call=call)
     records = bool(call.meta.get("record"))
-    rung = v.Rung(contact.id, call.to_address or "", detects_machines=bool(call.meta.get("detectMachines", True)))
-    verbs: list[v.Verb] = [v.Say(flow.recording_notice)] if records else []
+    rung = v.Rung(
+        contact.id,
+        call.to_address or "",
+        v.place("voice-notice", leg=contact.id) if records else None,
+        detects_machines=bool(call.meta.get("detectMachines", True)),
+    )
     then = v.place("voice-done", leg=leg.id)
-    verbs.append(v.Dial((rung,), then, RING_SECONDS, caller_id=call.from_address, records=records))
-    return written(line, verbs)
+    return written(line, [v.Dial((rung,), then, RING_SECONDS, caller_id=call.from_address, records=records)])
+
+
+async def notify(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str]) -> str:
+    """Whoever is called is told that it is recorded before they are put through, and nothing is recorded."""
+    call, leg = await _line(db, told, query)
+    if call is None or leg is None:
+        return written(line, [v.Hangup()])
+    return written(_speaking(line, call), [v.Say(flows.recall(call.flow).recording_notice)])
 
 
 async def finish(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str]) -> str:
@@ -70,9 +81,13 @@ async def finish(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
     call, leg = await _line(db, told, query)
     if call is None or leg is None:
         return written(line, [v.Hangup()])
-    transfer = await transfers.meeting_of(db, call)
-    if transfer is not None and leg.role == "agent" and leg.ended_at is None and call.ended_at is None:
-        return written(_speaking(line, call), transfers.meeting(transfer, leg))
+    if told.recording is not None and told.recording.url:
+        await recordings.take_recording(db, call, "call", told.recording, line=told.call_id)
+    is_on = leg.ended_at is None and call.ended_at is None
+    if is_on and transfers.has(call, leg):
+        transfer = await transfers.meeting_of(db, call, was_in=query.get("room", ""))
+        if transfer is not None:
+            return written(_speaking(line, call), transfers.meeting(transfer, leg))
     if call.direction == "outbound" and leg.role == "agent":
         await _over(db, call, told)
     elif told.dial_status not in (None, "completed", "in_progress"):
@@ -83,7 +98,7 @@ async def finish(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
 async def meet(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str]) -> str:
     """The member's line is where whoever they consult will come."""
     call, leg = await _line(db, told, query)
-    transfer = None if call is None else await transfers.meeting_of(db, call)
+    transfer = None if call is None else await transfers.meeting_of(db, call, was_in="")
     if call is None or leg is None or transfer is None:
         return written(line, [v.Hangup()])
     return written(_speaking(line, call), transfers.meeting(transfer, leg))
@@ -98,7 +113,10 @@ async def place(
     record: bool = False,
     detect_machines: bool = True,
 ) -> Call:
-    """The member's phone is about to ring, and then the contact's; raises ``Invalid`` and ``Conflict``."""
+    """The member's phone is about to ring, and then the contact's.
+
+    Raises ``Invalid``, ``Conflict``, and ``Unsendable`` for whoever wants to hear from us by no way.
+    """
     phone = (await offers.phones_of(db, [caller.user_id])).get(caller.user_id)
     if phone is None:
         raise Conflict("There is no phone of yours to ring first: PUT /api/v1/me/phone.")
@@ -106,6 +124,7 @@ async def place(
     if to in (number.phone_number, phone):
         raise Invalid({"to": "is a phone of this call already"})
     at = now()
+    await _expect_wanted(db, caller, to, at)
     contact_id = await _contact(db, caller.workspace_id, to, at)
     call = Call(
         workspace_id=caller.workspace_id,
@@ -160,6 +179,16 @@ async def _ours(db: AsyncSession, phone_number_id: uuid.UUID | None) -> tuple[Wo
     return number, connection_id
 
 
+async def _expect_wanted(db: AsyncSession, caller: Identity, to: str, at: datetime) -> None:
+    """``Unsendable`` when they do not want to hear from us at all; who texts STOP to a number is not texted by it."""
+    question = Question(
+        workspace_id=caller.workspace_id, channel="call", address=to, sender=EVERYWHERE, is_reply=True, at=at
+    )
+    (decision,) = await decide(db, [question])
+    if decision.refused:
+        raise Unsendable(decision.code, f"nobody at {to} may be called: {decision.words}")
+
+
 async def _contact(db: AsyncSession, workspace_id: uuid.UUID, to: str, at: datetime) -> uuid.UUID:
     """Whose number it is; somebody new if it is nobody's yet."""
     stranger = senders.Stranger(workspace_id, read_address(to), None, "outbound_call", at)
@@ -174,6 +203,8 @@ async def _over(db: AsyncSession, call: Call, told: Told) -> None:
     contact = await db.scalar(select(CallLeg).where(CallLeg.call_id == call.id, CallLeg.role == "contact"))
     if contact is None or told.dial_status is None:
         return
+    if await transfers.latest(db, call) is not None:
+        return  # the contact was taken elsewhere, and what becomes of them is told of their own line
     if told.dial_call_id is not None:
         await callbacks.know(db, call, contact, told.dial_call_id)
     status = "completed" if told.dial_status == "in_progress" else told.dial_status

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import asyncpg
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -35,10 +36,19 @@ def examine(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 def _as_it_runs(settings: Settings) -> Settings:
-    """A demo's providers are our own simulators, unless the environment names others."""
-    if demo.read(settings.data_dir) is None or settings.providers != ProviderSettings():
+    """A demo is where it says; its providers are our own simulators there, unless the environment names others."""
+    made = demo.read(settings.data_dir)
+    if made is None:
         return settings
-    return demo.with_simulators(settings)
+    place = urlsplit(made.base_url)
+    server = msgspec.structs.replace(
+        settings.server,
+        host=place.hostname or settings.server.host,
+        port=place.port or settings.server.port,
+        public_url=made.public_url,
+    )
+    there = msgspec.structs.replace(settings, server=server)
+    return demo.with_simulators(there) if settings.providers == ProviderSettings() else there
 
 
 async def _examine(settings: Settings, urls: Urls, *, fix: bool) -> list[Finding]:
@@ -102,6 +112,8 @@ async def _database(settings: Settings, urls: Urls, *, fix: bool) -> AsyncIterat
                 yield finding
             async for finding in _connections(settings, database, fix=fix):
                 yield finding
+            async for finding in _standing(database):
+                yield finding
     finally:
         with contextlib.suppress(Exception):
             await database.close()
@@ -131,11 +143,13 @@ async def _connections(settings: Settings, database: Database, *, fix: bool) -> 
                 False,
                 f"the secret of connection {connection.id} does not open: is an older COMMS_SECRET_KEY missing?",
             )
-    numbers = await _numbers(database)
+    numbers, domains = await _numbers(database), await _domains(database)
     looks = checkup.Checkup(settings.providers, settings.server.public_url, fix=fix)
     for connection in directory.all():
         if connection.credentials is not None:
-            async for finding in looks.examine(connection, numbers.get(connection.id, [])):
+            async for finding in looks.examine(
+                connection, numbers.get(connection.id, []), domains.get(connection.id, ())
+            ):
                 yield _told(finding)
     await looks.close()
     async with database.everywhere() as db:
@@ -150,17 +164,53 @@ async def _connections(settings: Settings, database: Database, *, fix: bool) -> 
             yield False, f"{number} has no active connection to its provider"
 
 
+async def _domains(database: Database) -> dict[uuid.UUID, set[str]]:
+    """By connection to SendGrid, the domains that its workspace's mail comes in by, but for those of another one."""
+    domains: dict[uuid.UUID, set[str]] = {}
+    async with database.everywhere() as db:
+        rows = await db.execute(
+            text(
+                "SELECT k.id, lower(split_part(coalesce(a.inbound_address, a.address), '@', 2)) AS domain"
+                " FROM workspace_mail_addresses a JOIN workspace_api_keys k"
+                "  ON k.workspace_id = a.workspace_id AND k.provider = 'sendgrid' AND k.is_active"
+                " WHERE a.status = 'active' AND NOT EXISTS (SELECT FROM workspace_api_keys other"
+                "  WHERE other.workspace_id = a.workspace_id AND other.id = a.connection_id AND other.id <> k.id"
+                "  AND other.provider = 'sendgrid')"
+            )
+        )
+        for row in rows:
+            domains.setdefault(row.id, set()).add(row.domain)
+    return domains
+
+
+_STANDING = text(
+    "SELECT n.phone_number, s.missing, s.error FROM number_sweeps s JOIN workspace_phone_numbers n"
+    " ON n.workspace_id = s.workspace_id AND n.id = s.phone_number_id"
+    " WHERE n.status = 'active' AND (s.missing > 0 OR s.error IS NOT NULL) ORDER BY n.phone_number"
+)
+
+
+async def _standing(database: Database) -> AsyncIterator[Finding]:
+    """The numbers of which we may not have all that their providers have."""
+    async with database.everywhere() as db:
+        for row in await db.execute(_STANDING):
+            if row.missing:
+                yield False, f"{row.phone_number}: {row.missing} of the provider's messages and calls are not here"
+            if row.error is not None:
+                yield False, f"{row.phone_number} could not be compared with its provider's log: {row.error}"
+
+
 _NUMBERS = text(
     "SELECT n.phone_number, n.messaging_service_sid, coalesce(n.capabilities->>'sms', 'true') <> 'false' AS sms,"
-    " coalesce(n.capabilities->>'voice', 'true') <> 'false' AS voice,"
+    " n.phone_number LIKE '+%' AND coalesce(n.capabilities->>'voice', 'true') <> 'false' AS voice,"
     " coalesce(n.connection_id, (SELECT k.id FROM workspace_api_keys k WHERE k.workspace_id = n.workspace_id"
     "  AND k.provider = n.provider AND k.is_active ORDER BY k.created_at, k.id LIMIT 1)) AS connection_id"
-    " FROM workspace_phone_numbers n WHERE n.status = 'active' AND n.phone_number LIKE '+%' ORDER BY n.phone_number"
+    " FROM workspace_phone_numbers n WHERE n.status = 'active' AND n.phone_number ~ '^[+0-9]' ORDER BY n.phone_number"
 )
 
 
 async def _numbers(database: Database) -> dict[uuid.UUID, list[checkup.Ours]]:
-    """The phone numbers that belong to each connection; short codes and messengers' have no addresses of their own."""
+    """The phone numbers that belong to each connection; a messenger's has no address of its own."""
     async with database.everywhere() as db:
         rows = (await db.execute(_NUMBERS)).all()
     numbers: dict[uuid.UUID, list[checkup.Ours]] = {}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import outbox
@@ -27,6 +27,9 @@ TEXTS: Mapping[str, str] = {
 TOO_LATE = timedelta(days=1)
 """What a sweep finds days later is heeded, and no longer confirmed."""
 
+AN_HOUR = 10
+"""So many answers an hour one address gets: a program that answers HELP with HELP would go on for ever."""
+
 
 async def answer(database: Database, workspace_id: uuid.UUID, entry_id: uuid.UUID) -> None:
     """The entry is answered, if nobody has answered it, and it is still what counts."""
@@ -41,6 +44,9 @@ async def answer(database: Database, workspace_id: uuid.UUID, entry_id: uuid.UUI
             return
         message = await db.get(ConversationMessage, (workspace_id, entry.message_id))
         if message is None or message.conversation_id is None or not await _counts(db, entry):
+            return
+        if await _answered(db, entry) >= AN_HOUR:
+            log.warning("consent.answered_enough", entry_id=str(entry_id))
             return
         # The ledger names the message before it is put: so it is let through although they have just said stop.
         entry.answer_message_id = new_id()
@@ -60,6 +66,17 @@ async def answer(database: Database, workspace_id: uuid.UUID, entry_id: uuid.UUI
         except (Unsendable, Invalid, Missing) as error:
             entry.answer_message_id = None
             log.warning("consent.not_answered", entry_id=str(entry_id), error=type(error).__name__)
+
+
+async def _answered(db: AsyncSession, entry: ConsentEntry) -> int:
+    """How many answers have gone to the address within an hour."""
+    there = (
+        ConsentEntry.workspace_id == entry.workspace_id,
+        ConsentEntry.address == entry.address,
+        ConsentEntry.created_at > now() - timedelta(hours=1),
+        ConsentEntry.answer_message_id.is_not(None),
+    )
+    return await db.scalar(select(func.count()).where(*there)) or 0
 
 
 async def _counts(db: AsyncSession, entry: ConsentEntry) -> bool:

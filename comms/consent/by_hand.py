@@ -4,7 +4,7 @@ import uuid
 from typing import Literal
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
@@ -17,7 +17,7 @@ from comms.permissions import ADMINISTRATORS
 from comms.providers.addresses import read_address
 from comms.providers.base import AddressKind
 from models.base import new_id, now
-from models.communications import EVERYWHERE, OptOutReview, OptOutReviewView, WorkspacePhoneNumber
+from models.communications import EVERYWHERE, OptOutReview, OptOutReviewView, WorkspaceMailAddress, WorkspacePhoneNumber
 from models.communications.conversations import ConversationChannel
 from models.types import Email
 
@@ -74,12 +74,19 @@ async def _check(db: AsyncSession, address: str, sender: str, reason: str) -> No
         wrong["address"] = "is neither a phone number in international form nor an e-mail address"
     if not reason.strip():
         wrong["reason"] = "must not be empty"
-    if sender != EVERYWHERE and "@" not in sender and not sender.startswith("MG"):
-        ours = select(WorkspacePhoneNumber.id).where(WorkspacePhoneNumber.phone_number == whose(sender))
-        if await db.scalar(ours) is None:
-            wrong["sender"] = "is no number of this workspace"
+    if sender != EVERYWHERE and await db.scalar(_ours(sender)) is None:
+        wrong["sender"] = "is no number, no messaging service and no mail address of this workspace"
     if wrong:
         raise Invalid(wrong)
+
+
+def _ours(sender: str) -> Select[uuid.UUID]:
+    if "@" in sender:
+        return select(WorkspaceMailAddress.id).where(func.lower(WorkspaceMailAddress.address) == whose(sender)).limit(1)
+    number = WorkspacePhoneNumber
+    return select(number.id).where(
+        or_(number.phone_number == whose(sender), number.messaging_service_sid == sender)
+    ).limit(1)  # fmt: skip
 
 
 async def confirm(db: AsyncSession, member: Identity, review: OptOutReview) -> None:

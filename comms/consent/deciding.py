@@ -68,7 +68,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 # Each look-up stands alone and is a probe of a key, for a campaign asks about a hundred thousand at once.
 _FIND = """
-SELECT c.id AS consent_id, c.entry_id, c.state, c.source, c.since, c.sender, w.settings,
+SELECT c.id AS consent_id, c.entry_id, c.state, c.source, c.since, c.heard_at, c.sender, w.settings,
     (SELECT k.timezone FROM contact_points p JOIN contacts k ON k.workspace_id = p.workspace_id AND k.id = p.contact_id
         WHERE p.workspace_id = i.workspace_id AND p.value_key = i.address
             AND p.kind = CASE WHEN i.address LIKE '%@%' THEN 'email' ELSE 'phone' END) AS timezone,
@@ -85,7 +85,7 @@ LEFT JOIN LATERAL (
     WHERE c.workspace_id = i.workspace_id AND c.address = i.address AND c.sender IN (i.sender, '*', (
         SELECT n.messaging_service_sid FROM workspace_phone_numbers n
         WHERE n.workspace_id = i.workspace_id AND n.phone_number = i.sender))
-    ORDER BY c.since DESC, c.state DESC LIMIT 1
+    ORDER BY c.heard_at DESC, c.state DESC LIMIT 1
 ) c ON true
 ORDER BY i.ord
 """
@@ -127,7 +127,7 @@ def _decided(question: Question, row: Any) -> Decision:
 def _is_in_review(row: Any) -> bool:
     """Whether plain words wait for a person, and they have not said "start" since."""
     waits_since = row["in_review_since"]
-    return waits_since is not None and (row["state"] is None or row["since"] < waits_since)
+    return waits_since is not None and (row["state"] is None or row["heard_at"] < waits_since)
 
 
 def _later(question: Question, row: Any) -> Decision | None:

@@ -1,6 +1,6 @@
 """What people write about hearing from us is taken down in the commit that keeps their message."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -42,6 +42,7 @@ async def hear(db: Any, kept: Sequence[Heard]) -> list[Fact]:
     if not speaking:
         return []
     facts = await _learn_services(db, speaking)
+    services = await _services_of(db, speaking)
     plain = [one for one in speaking if one.said is not None and one.said.plainly]
     if plain:
         reviews = [
@@ -50,7 +51,7 @@ async def hear(db: Any, kept: Sequence[Heard]) -> list[Fact]:
                 message_id=one.message_id,
                 conversation_id=one.conversation_id,
                 address=one.arrival.message.sender.value,
-                sender=_sender(one),
+                sender=_sender(one, services),
                 channel=one.arrival.message.channel,
                 words=one.said.words,
                 at=one.arrival.at,
@@ -59,7 +60,7 @@ async def hear(db: Any, kept: Sequence[Heard]) -> list[Fact]:
             if one.said is not None
         ]
         facts += await ask_for_review(db, reviews)
-    words = [_word(one, one.said) for one in speaking if one.said is not None and not one.said.plainly]
+    words = [_word(one, one.said, services) for one in speaking if one.said is not None and not one.said.plainly]
     noted, told = await note_on(db, words)
     due = [
         {"workspaceId": word.workspace_id, "entryId": one.entry_id}
@@ -70,12 +71,16 @@ async def hear(db: Any, kept: Sequence[Heard]) -> list[Fact]:
     return facts + told
 
 
-def _word(one: Heard, said: Said) -> Word:
+Services = Mapping[tuple[UUID, UUID | None], str]
+"""By workspace and number: the messaging service that the number is in."""
+
+
+def _word(one: Heard, said: Said, services: Services) -> Word:
     message = one.arrival.message
     return Word(
         workspace_id=one.workspace_id,
         address=message.sender.value,
-        sender=_sender(one),
+        sender=_sender(one, services),
         says=said.says,
         source="provider" if said.by_provider else "keyword",
         channel=message.channel,
@@ -90,9 +95,25 @@ def _word(one: Heard, said: Said) -> Word:
     )
 
 
-def _sender(one: Heard) -> str:
+def _sender(one: Heard, services: Services) -> str:
     """Whom it was said to: a messaging service as a whole, where the number is in one."""
-    return one.arrival.message.details.get("messagingServiceSid") or one.line
+    named = one.arrival.message.details.get("messagingServiceSid")
+    return named or services.get((one.workspace_id, one.number_id)) or one.line
+
+
+async def _services_of(db: Any, speaking: Sequence[Heard]) -> Services:
+    """The services of numbers whose messages a sweep has found: the provider's log does not name them, webhooks do."""
+    found = [one for one in speaking if one.arrival.message.details.get("backFilled")]
+    if not found:
+        return {}
+    rows = await db.fetch(
+        "SELECT workspace_id, id, messaging_service_sid FROM workspace_phone_numbers"
+        " WHERE (workspace_id, id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))"
+        " AND messaging_service_sid IS NOT NULL",
+        [one.workspace_id for one in found],
+        [one.number_id for one in found],
+    )
+    return {(row["workspace_id"], row["id"]): row["messaging_service_sid"] for row in rows}
 
 
 _LEARN = """
@@ -122,7 +143,7 @@ async def _learn_services(db: Any, speaking: Sequence[Heard]) -> list[Fact]:
         _LEARN,
         [one.workspace_id for one in named],
         [one.number_id for one in named],
-        [_sender(one) for one in named],
+        [one.arrival.message.details["messagingServiceSid"] for one in named],
         now(),
     )
     return [

@@ -48,7 +48,8 @@ class Noted(msgspec.Struct, frozen=True):
 
 
 # Entries first: what a provider repeats has said nothing, whatever was said in between. Both in the order of their
-# keys, so that two groups cannot deadlock. A word that comes late (found by a sweep) does not undo a newer one.
+# keys, so that two groups cannot deadlock. A word that comes late (found by a sweep) does not undo a newer one, which
+# ``heard_at`` knows also where that has changed nothing: who says stop twice means it since the first time.
 _NOTE = """
 WITH i AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
@@ -77,15 +78,20 @@ newest AS (
     ORDER BY e.workspace_id, e.address, e.sender, e.said_at DESC, i.ord DESC
 ),
 moved AS (
-    INSERT INTO consents AS c (workspace_id, id, address, sender, state, source, channel, since, entry_id,
+    INSERT INTO consents AS c (workspace_id, id, address, sender, state, source, channel, since, heard_at, entry_id,
         created_at, updated_at)
     SELECT workspace_id, consent_id, address, sender,
-        CASE says WHEN 'stop' THEN 'opted_out' ELSE 'opted_in' END, source, channel, said_at, id, $16, $16
+        CASE says WHEN 'stop' THEN 'opted_out' ELSE 'opted_in' END, source, channel, said_at, said_at, id, $16, $16
     FROM newest ORDER BY workspace_id, address, sender
     ON CONFLICT (workspace_id, address, sender) DO UPDATE SET
-        state = excluded.state, source = excluded.source, channel = excluded.channel, since = excluded.since,
-        entry_id = excluded.entry_id, updated_at = excluded.updated_at
-    WHERE c.state <> excluded.state AND c.since <= excluded.since
+        source = CASE WHEN c.state = excluded.state THEN c.source ELSE excluded.source END,
+        channel = CASE WHEN c.state = excluded.state THEN c.channel ELSE excluded.channel END,
+        since = CASE WHEN c.state = excluded.state THEN c.since ELSE excluded.since END,
+        entry_id = CASE WHEN c.state = excluded.state THEN c.entry_id ELSE excluded.entry_id END,
+        updated_at = CASE WHEN c.state = excluded.state THEN c.updated_at ELSE excluded.updated_at END,
+        state = excluded.state,
+        heard_at = excluded.heard_at
+    WHERE c.heard_at <= excluded.heard_at
     RETURNING c.*
 )
 SELECT e.id AS entered, m.*

@@ -13,13 +13,13 @@ from comms.providers import read_credentials
 from comms.providers.base import Request
 from comms.repair.checkup import Ours, addresses
 from comms.settings import Settings
-from comms.simulators import attached
+from comms.simulators import attached, mail_settings, services
 from comms.simulators.accounts import AccountServer
 from comms.simulators.exchange import Exchange, Reporting
 from comms.simulators.mail_exchange import MailExchange
 from comms.simulators.media import media_server
 from comms.simulators.sent_mail import FOLDER, SentMail
-from comms.simulators.server import Server
+from comms.simulators.server import Route, Server
 
 STEP_SECONDS = 0.7
 """Between what the demo's carriers report: long enough to be seen on a screen."""
@@ -39,7 +39,8 @@ def simulators(made: Demo, settings: Settings) -> Server:
     post = poster(made.base_url)
     exchanges = [exchange(made, provider, post) for provider in ("twilio", "signalwire")]
     routes = [route for one in exchanges for route in (*one.routes, *attached.routes(one))]
-    routes += mail_exchange(made, post, SentMail(settings.data_dir / FOLDER)).routes
+    routes += services.routes(exchanges[0], {}, {})
+    routes += mail_exchange(made, post, SentMail(settings.data_dir / FOLDER)).routes + _mail_settings(made)
     return Server(routes, prefix=SIMULATORS, otherwise=accounts, remember=0)
 
 
@@ -61,6 +62,15 @@ def mail_exchange(made: Demo, post: Callable[[Request], Awaitable[int]], kept: S
     credentials: Any = read_credentials("sendgrid", msgspec.json.encode(line.secret))
     url = f"{made.public_url}/webhooks/sendgrid/{line.id}/events"
     return MailExchange(credentials, events_url=url, post=post, keep=kept.keep_document)
+
+
+def _mail_settings(made: Demo) -> list[Route]:
+    """The demo's webhooks, as its account at SendGrid shows them."""
+    line = made.connection("sendgrid")
+    here = f"{made.public_url}/webhooks/sendgrid/{line.id}"
+    parse = {"url": f"{here}/inbound", "hostname": str(line.email_address).rpartition("@")[2]}
+    event = mail_settings.event_hook(f"{here}/events", line.secret["eventPublicKey"])
+    return mail_settings.routes(line.secret["apiKey"], [event], [parse])
 
 
 def poster(base_url: str) -> Callable[[Request], Awaitable[int]]:

@@ -65,7 +65,7 @@ class Hub:
         self._listeners: list[Listener] = []
         self._due: dict[uuid.UUID, Room] = {}
         self._woken = asyncio.Event()
-        self._whispers = Whispers(self._rooms, self.wakeups.whisper, self._woken.set)
+        self._whispers = Whispers(self._rooms, self._log, self.wakeups.whisper, self._woken.set)
         self._attendance = Attendance(self._rooms, self._log, self.wakeups.whisper, self._woken.set)
         self._look = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -85,6 +85,7 @@ class Hub:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._attendance.end()
+        self._whispers.stop()
         await self.wakeups.stop()
         for socket in list(self._sockets):
             self.close(socket, 1012, "service restart")

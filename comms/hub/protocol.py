@@ -59,10 +59,15 @@ class Unsubscribe(Frame):
 
 
 class Typing(Frame):
-    """This user is typing in a conversation, or is not any more."""
+    """This user is typing in a conversation or a team channel, or is not any more."""
 
-    conversation_id: uuid.UUID
+    conversation_id: uuid.UUID | None = None
+    channel_id: uuid.UUID | None = None
     typing: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.conversation_id is None) == (self.channel_id is None):
+            raise ValueError("either conversationId or channelId says where")
 
 
 class Presence(Frame):
@@ -117,12 +122,13 @@ class Listening(Frame, tag="topics"):
     topics: Topics
 
 
-class TypingSeen(Frame, tag="typing"):
-    """Somebody else is typing in a conversation, or is not any more."""
+class TypingSeen(Frame, tag="typing", omit_defaults=True):
+    """Somebody else is typing in a conversation or a team channel, or is not any more."""
 
-    conversation_id: uuid.UUID
     user_id: uuid.UUID
     typing: bool
+    conversation_id: uuid.UUID | None = None
+    channel_id: uuid.UUID | None = None
 
 
 class PresenceSeen(Frame, tag="presence"):

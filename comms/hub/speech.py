@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from uuid import UUID
 
 import msgspec
 
@@ -13,8 +14,8 @@ MISTAKES = 20
 FRAMES_PER_SECOND, FRAMES_AT_ONCE = 50.0, 200.0
 WHISPERS_PER_SECOND, WHISPERS_AT_ONCE = 5.0, 10.0
 
-Relay = Callable[[Socket, tuple[str, ...], bytes], None]
-"""Takes the sender, the topics, and the JSON that the others get."""
+Relay = Callable[[Socket, tuple[str, ...], bytes, UUID | None], None]
+"""Takes the sender, the topics, the JSON that the others get, and the team channel if it is said in one."""
 
 Appear = Callable[[Socket, Status], None]
 """Takes the sender, and how its user is there."""
@@ -63,11 +64,13 @@ def _whisper(socket: Socket, said: Typing | Presence, relay: Relay, appear: Appe
     if socket.whispers_left < 1:
         return
     socket.whispers_left -= 1
-    if isinstance(said, Typing):
-        about = (topics.INBOX, f"conversation:{said.conversation_id}")
-        relay(socket, about, _encode(TypingSeen(said.conversation_id, socket.member.user_id, said.typing)))
-    else:
+    if isinstance(said, Presence):
         appear(socket, said.status)
+        return
+    channel = said.channel_id
+    about = (f"channel:{channel}",) if channel else (topics.INBOX, f"conversation:{said.conversation_id}")
+    shown = TypingSeen(socket.member.user_id, said.typing, said.conversation_id, channel)
+    relay(socket, about, _encode(shown), channel)
 
 
 def _allows_another(socket: Socket) -> bool:

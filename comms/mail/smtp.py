@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from comms.media.sources import is_public
+from comms.providers.codes import is_no_mailbox
 from comms.providers.outgoing import Busy, Refused, Unclear
 from comms.providers.smtp import SmtpCredentials
 from comms.settings import SmtpSettings
@@ -22,6 +23,13 @@ from comms.settings import SmtpSettings
 TIMEOUT_SECONDS = 15
 LONGEST_WORDS = 300
 _ENHANCED = re.compile(r"5\.\d{1,3}\.\d{1,3}(?=\s|$)")  # RFC 2034: it says what the three digits before it do not
+
+_STATUS = re.compile(r"(?P<code>[245]\.\d{1,3}\.\d{1,3})\b")
+_NOBODY = re.compile(
+    r"\b(user|mailbox|address|recipient|account)\b.{0,40}\b(unknown|not found|does not exist|doesn't exist|not exist)\b"
+    r"|\b(no such|unknown|invalid) (user|mailbox|recipient|address|local user)\b",
+    re.IGNORECASE,
+)
 
 
 def letter(sender: str, recipient: str, subject: str, text: str) -> EmailMessage:
@@ -63,6 +71,8 @@ async def hand_over(
         try:
             await client.mail(sender)
             await client.rcpt(recipient)
+        except aiosmtplib.SMTPRecipientRefused as error:
+            raise _nobody_there(error) or _said_no(error) from error
         except aiosmtplib.SMTPResponseException as error:
             raise _said_no(error) from error
         except (aiosmtplib.SMTPException, OSError) as error:
@@ -134,6 +144,17 @@ async def _socket(server: SmtpCredentials, hosts: Collection[str] | None) -> soc
         except OSError:  # a TimeoutError is one
             sock.close()
     raise Busy(f"{server.host} cannot be reached")
+
+
+def _nobody_there(error: aiosmtplib.SMTPResponseException) -> Refused | None:
+    """What it means that a server knows no such mailbox; None when it says no for another reason, such as its policy.
+
+    By the enhanced status (RFC 3463, 3.2) and, where a server writes none, by its words.
+    """
+    words = " ".join(str(error.message).split())[:LONGEST_WORDS]
+    status = _STATUS.match(words)
+    code = status["code"] if status else "5.1.1" if _NOBODY.search(words) else None
+    return Refused(code, words) if error.code >= 500 and is_no_mailbox(code) else None
 
 
 def _said_no(error: aiosmtplib.SMTPResponseException) -> Refused | Busy:

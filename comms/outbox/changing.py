@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import events
 from comms.errors import Conflict, Invalid, Missing
 from comms.outbox import lines
+from comms.outbox.addressing import REPLY_WITHIN
 from comms.outbox.rows import fetch
 from comms.providers import segments
 from models.base import now
@@ -118,6 +119,7 @@ async def _put_off(
     message.scheduled_at = until
     message.status = "queued" if until is None else "scheduled"
     outgoing.state = message.status
+    outgoing.is_reply = outgoing.is_reply and (until or at) - at < REPLY_WITHIN
     outgoing.is_head = False
     outgoing.slot_at = None
     outgoing.line_at = outgoing.next_attempt_at = until or at

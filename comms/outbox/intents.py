@@ -24,11 +24,11 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """A message to be sent in a conversation.
 
     ``number_id`` None is the number last used with the contact, ``to`` None the address the contact last wrote from; a
-    ``route`` settles both (mail has one). ``is_reply`` None is true when the contact has written within a day: quiet
-    hours are for what is no reply. ``attachment_ids`` are stored attachments of this workspace, ``media_urls`` what the
-    provider is to fetch elsewhere. ``message_id`` is the message's id, where somebody has to know it before: the
-    message that confirms an opt-out leaves because the ledger names it. ``details`` is what the transport of the
-    channel wants besides (mail's headers).
+    ``route`` settles both (mail has one). ``is_reply`` None is true when the contact has written within a day of when
+    it leaves: quiet hours are for what is no reply. ``attachment_ids`` are stored attachments of this workspace,
+    ``media_urls`` what the provider is to fetch elsewhere. ``message_id`` is the message's id, where somebody has to
+    know it before: the message that confirms an opt-out leaves because the ledger names it. ``details`` is what the
+    transport of the channel wants besides (mail's headers).
     """
 
     workspace_id: uuid.UUID

@@ -11,16 +11,15 @@ from typing import Any, Literal
 import msgspec
 
 from comms import consent, delivery, metrics
-from comms.events import Fact, Told, encode, tell
+from comms.events import Fact, Told, changes, encode, tell
 from comms.outbox import lines
 from comms.outbox.intents import Route
 from comms.outbox.leasing import Lease
-from comms.providers.codes import is_no_mailbox
+from comms.providers import codes
 from models.base import now
-from models.communications.consent import EVERYWHERE
+from models.communications.consent import EVERYWHERE, ConsentSource
 
 NAME = "sends"
-OPTED_OUT = delivery.OPTED_OUT
 
 Outcome = Literal["sent", "failed", "later", "unclear", "again", "elsewhere"]
 """``sent`` and ``failed`` end it; ``later``, ``elsewhere`` and ``again`` send it (again); ``unclear`` looks first."""
@@ -67,7 +66,7 @@ WITH r AS (
             provider, connection_id, number_id, from_address, note, until)
 ),
 mine AS MATERIALIZED (
-    SELECT r.*, o.conversation_id FROM r
+    SELECT r.*, o.conversation_id, CASE WHEN r.outcome NOT IN ('sent', 'failed') THEN m END AS before FROM r
     JOIN outgoing_messages o ON o.workspace_id = r.workspace_id AND o.id = r.id AND o.attempts = r.attempt
         AND o.state IN ('sending', 'unclear')
     JOIN conversation_messages m ON m.workspace_id = r.workspace_id AND m.id = r.id
@@ -120,7 +119,7 @@ moved AS (
         SELECT FROM message_attachments a WHERE a.workspace_id = m.workspace_id AND a.message_id = m.id
     ) AS has_attachments
 )
-SELECT mine.workspace_id, mine.id, mine.conversation_id, moved.message, moved.outcome,
+SELECT mine.workspace_id, mine.id, mine.conversation_id, mine.before, moved.message, moved.outcome,
     coalesce(moved.has_attachments, false) AS has_attachments
 FROM mine LEFT JOIN moved ON (moved.message).id = mine.id
 """
@@ -158,7 +157,7 @@ async def settle(db: Any, results: Sequence[Result]) -> tuple[list[Settled], Tol
     )
     counted = {row["id"] for row in rows}
     promoted = await lines.promote(db, ended) if ended else 0
-    facts = await _facts(db, [row for row in rows if row["outcome"] in ("sent", "failed")])
+    facts = await _facts(db, [row for row in rows if row["message"] is not None])
     _, more = await consent.note_on(db, _opt_outs(results, counted))
     facts += more
     left = [(row["workspace_id"], row["id"]) for row in rows if row["outcome"] == "sent"]
@@ -178,29 +177,32 @@ async def spoil(db: Any, result: Result, error: Exception) -> tuple[list[Settled
 
 
 def _opt_outs(results: Sequence[Result], counted: Collection[uuid.UUID]) -> list[consent.Word]:
-    """What providers say, by refusing to send, of people who want nothing of us and of mailboxes that are not there."""
-    words = []
-    for result in results:
-        lease = result.lease
-        is_bounce = lease.channel == "email" and is_no_mailbox(result.code)
-        if result.outcome != "failed" or lease.id not in counted or not (is_bounce or result.code == OPTED_OUT):
-            continue
-        words.append(
-            consent.Word(
-                workspace_id=lease.workspace_id,
-                address=lease.route.to_address,
-                sender=EVERYWHERE if is_bounce else lease.route.from_address,
-                says="stop",
-                source="bounce" if is_bounce else "carrier",
-                channel=lease.channel,
-                at=now(),
-                proof=f"carrier:{lease.route.provider}:{lease.id}",
-                words=None if is_bounce else OPTED_OUT,
-                reason=result.words if is_bounce else None,
-                message_id=lease.id if is_bounce else None,
-            )
-        )
-    return words
+    """What providers say, by refusing to send, of people who do not want to hear from us, or cannot."""
+    return [
+        _word(result)
+        for result in results
+        if result.outcome == "failed"
+        and (result.code == delivery.OPTED_OUT or codes.is_no_mailbox(result.code))
+        and result.lease.id in counted
+    ]
+
+
+def _word(result: Result) -> consent.Word:
+    lease, is_bounce = result.lease, codes.is_no_mailbox(result.code)
+    source: ConsentSource = "bounce" if is_bounce else "carrier"
+    return consent.Word(
+        workspace_id=lease.workspace_id,
+        address=lease.route.to_address,
+        sender=EVERYWHERE if is_bounce else lease.route.from_address,
+        says="stop",
+        source=source,
+        channel=lease.channel,
+        at=now(),
+        proof=f"{source}:{lease.route.provider}:{lease.id}",
+        words=result.code,
+        reason=result.words if is_bounce else None,
+        message_id=lease.id if is_bounce else None,
+    )
 
 
 def _reached(result: Result) -> str | None:
@@ -211,17 +213,29 @@ def _reached(result: Result) -> str | None:
     return result.status if is_further else "sending"
 
 
+def _told(outcome: Outcome, status: str) -> str:
+    if outcome not in ("sent", "failed"):  # it waits for the morning, or leaves by another number
+        return "message.updated"
+    return "message.failed" if status in ("failed", "undelivered", "canceled") else "message.sent"
+
+
 async def _facts(db: Any, rows: Sequence[Any]) -> list[Fact]:
     views = await delivery.views_of(db, rows)
+    changed = [row for row in rows if row["before"] is not None]
+    were = await delivery.views_of(
+        db, [{"message": row["before"], "has_attachments": row["has_attachments"]} for row in changed]
+    )
+    before = {view.id: view for view in were}
     return [
         Fact(
             workspace_id=row["workspace_id"],
-            event="message.failed" if view.status in ("failed", "undelivered", "canceled") else "message.sent",
+            event=_told(row["outcome"], view.status),
             subject_type="message",
             subject_id=row["id"],
             conversation_id=view.conversation_id,
             at=now(),
             data=encode(view),
+            changes=changes(before[view.id], view) if view.id in before else None,
         )
         for row, view in zip(rows, views, strict=True)
     ]

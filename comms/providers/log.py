@@ -1,9 +1,8 @@
-"""A provider's own log, and what it does with a number: asked over REST, for webhooks may be lost.
+"""A provider's own log: asked over REST, for webhooks may be lost.
 
     https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources
-    https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource
 
-SignalWire's compatibility API repeats both. Its lists are newest first, so whoever reads them stops at what is old.
+SignalWire's compatibility API repeats it. Its lists are newest first, so whoever reads them stops at what is old.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,6 +67,7 @@ class Logged(msgspec.Struct, frozen=True):
             "To": self.recipient,
             **({} if self.error_code is None else {"ErrorCode": self.error_code}),
             **({} if self.error_message is None else {"ErrorMessage": self.error_message}),
+            **({} if self.service_sid is None else {"MessagingServiceSid": self.service_sid}),
         }
         return urlencode(fields).encode()
 
@@ -81,7 +81,11 @@ class Logged(msgspec.Struct, frozen=True):
             status=status_of(self.reported),
             error_code=self.error_code,
             error_message=self.error_message,
-            details={"from": self.sender, "to": self.recipient},
+            details={
+                "from": self.sender,
+                "to": self.recipient,
+                **({} if self.service_sid is None else {"messagingServiceSid": self.service_sid}),
+            },
         )
 
 
@@ -100,9 +104,20 @@ def messages(account: Account, side: Literal["To", "From"], number: str, after: 
 
 def messages_in(answer: Answer) -> Page:
     """What its answer shows; raises as ``expect_success`` does, and ``Unclear`` for what is no list."""
-    document = _listing(answer, "messages")
-    rows = [_logged(row) for row in document["messages"] if isinstance(row, dict) and _text(row.get("sid"))]
+    document = listing_of(answer, "messages")
+    rows = [_logged(row) for row in document["messages"] if isinstance(row, dict) and text_of(row.get("sid"))]
     return Page(rows, _after(document))
+
+
+def message(account: Account, sid: str) -> Call:
+    """The request for one message."""
+    return Call("GET", f"{_message(account, sid)}.json", basic=account.basic)
+
+
+def message_in(answer: Answer) -> Logged | None:
+    """What its answer shows; None when the provider does not have it (any more)."""
+    row = _one(answer)
+    return None if row is None else _logged(row)
 
 
 def media(account: Account, sid: str) -> Call:
@@ -112,11 +127,11 @@ def media(account: Account, sid: str) -> Call:
 
 def media_in(answer: Answer, account: Account, sid: str) -> list[MediaItem]:
     """Where the attachments are, as its answer shows."""
-    rows = _listing(answer, "media_list")["media_list"]
+    rows = listing_of(answer, "media_list")["media_list"]
     return [
-        MediaItem(f"{_message(account, sid)}/Media/{quote(str(row['sid']), safe='')}", _text(row.get("content_type")))
+        MediaItem(f"{_message(account, sid)}/Media/{quote(str(row['sid']), safe='')}", text_of(row.get("content_type")))
         for row in rows[:MOST_MEDIA]
-        if isinstance(row, dict) and _text(row.get("sid"))
+        if isinstance(row, dict) and text_of(row.get("sid"))
     ]
 
 
@@ -165,71 +180,38 @@ def calls(account: Account, side: Literal["To", "From"], number: str, after: str
 
 def calls_in(answer: Answer) -> CallPage:
     """What its answer shows; raises as ``messages_in`` does."""
-    document = _listing(answer, "calls")
-    rows = [
-        LoggedCall(
-            sid=str(row["sid"]),
-            account=_text(row.get("account_sid")) or "",
-            sender=_text(row.get("from")) or "",
-            recipient=_text(row.get("to")) or "",
-            direction=_text(row.get("direction")) or "",
-            reported=_text(row.get("status")) or "",
-            at=instant_of(row.get("start_time")) or instant_of(row.get("date_created")),
-            ended_at=instant_of(row.get("end_time")),
-            seconds=_text(row.get("duration")) or "0",
-            parent_sid=_text(row.get("parent_call_sid")),
-        )
-        for row in document["calls"]
-        if isinstance(row, dict) and _text(row.get("sid"))
-    ]
+    document = listing_of(answer, "calls")
+    rows = [_logged_call(row) for row in document["calls"] if isinstance(row, dict) and text_of(row.get("sid"))]
     return CallPage(rows, _after(document))
 
 
-class Hooks(msgspec.Struct, frozen=True):
-    """What a provider does with a number of ours: its id there, and the addresses by the provider's names."""
-
-    sid: str
-    number: str
-    urls: Mapping[str, str]
+def call(account: Account, sid: str) -> Call:
+    """The request for one call."""
+    return Call("GET", f"{account.place}/Calls/{quote(sid, safe='')}.json", basic=account.basic)
 
 
-def number(account: Account, phone_number: str) -> Call:
-    """The request for one number of the account."""
-    query = urlencode({"PhoneNumber": phone_number})
-    return Call("GET", f"{account.place}/IncomingPhoneNumbers.json?{query}", basic=account.basic)
+def call_in(answer: Answer) -> LoggedCall | None:
+    """What its answer shows; None when the provider does not have it (any more)."""
+    row = _one(answer)
+    return None if row is None else _logged_call(row)
 
 
-def number_in(answer: Answer, phone_number: str) -> Hooks | None:
-    """The number as its answer shows it; None when it is not the account's."""
-    for row in _listing(answer, "incoming_phone_numbers")["incoming_phone_numbers"]:
-        if isinstance(row, dict) and row.get("phone_number") == phone_number and _text(row.get("sid")):
-            return Hooks(str(row["sid"]), phone_number, {name: str(row.get(name) or "") for name in SETTABLE})
-    return None
-
-
-def rewire(account: Account, hooks: Hooks, urls: Mapping[str, str]) -> Call:
-    """The request after which the number's webhooks go to ``urls``."""
-    form = [(SETTABLE[name], url) for name, url in urls.items()]
-    form += [(SETTABLE[name].replace("Url", "Method"), "POST") for name in urls if name.endswith("_url")]
-    place = f"{account.place}/IncomingPhoneNumbers/{quote(hooks.sid, safe='')}.json"
-    return Call("POST", place, form=form, basic=account.basic)
-
-
-SETTABLE: Mapping[str, str] = {
-    "sms_url": "SmsUrl",
-    "sms_fallback_url": "SmsFallbackUrl",
-    "voice_url": "VoiceUrl",
-    "voice_fallback_url": "VoiceFallbackUrl",
-    "status_callback": "StatusCallback",
-}
-"""A number's addresses as they are shown, and as they are set."""
-
-
-def _listing(answer: Answer, name: str) -> Mapping[str, Any]:
+def listing_of(answer: Answer, name: str) -> Mapping[str, Any]:
+    """The document in a list's answer; raises as ``expect_success`` does, and ``Unclear`` for what is no list."""
     document = document_of(answer)
     expect_success(answer, document)
     if not isinstance(document.get(name), list):
         raise Unclear(f"the provider answered something that has no {name}")
+    return document
+
+
+def _one(answer: Answer) -> Mapping[str, Any] | None:
+    document = document_of(answer)
+    if answer.status == 404:
+        return None
+    expect_success(answer, document)
+    if not text_of(document.get("sid")):
+        raise Unclear("the provider answered something that has no sid")
     return document
 
 
@@ -244,23 +226,39 @@ def _message(account: Account, sid: str) -> str:
 
 
 def _logged(row: Mapping[str, Any]) -> Logged:
-    media_count = _text(row.get("num_media")) or "0"
+    media_count = text_of(row.get("num_media")) or "0"
     return Logged(
         sid=str(row["sid"]),
-        account=_text(row.get("account_sid")) or "",
-        sender=_text(row.get("from")) or "",
-        recipient=_text(row.get("to")) or "",
-        content=_text(row.get("body")) or "",
+        account=text_of(row.get("account_sid")) or "",
+        sender=text_of(row.get("from")) or "",
+        recipient=text_of(row.get("to")) or "",
+        content=text_of(row.get("body")) or "",
         is_inbound=row.get("direction") == "inbound",
-        reported=_text(row.get("status")) or "",
+        reported=text_of(row.get("status")) or "",
         at=instant_of(row.get("date_sent")) or instant_of(row.get("date_created")),
         media=int(media_count) if media_count.isdecimal() and len(media_count) < 4 else 0,
-        segments=_text(row.get("num_segments")) or "1",
-        error_code=_text(row.get("error_code")),
-        error_message=_text(row.get("error_message")),
-        service_sid=_text(row.get("messaging_service_sid")),
+        segments=text_of(row.get("num_segments")) or "1",
+        error_code=text_of(row.get("error_code")),
+        error_message=text_of(row.get("error_message")),
+        service_sid=text_of(row.get("messaging_service_sid")),
     )
 
 
-def _text(value: Any) -> str | None:
+def _logged_call(row: Mapping[str, Any]) -> LoggedCall:
+    return LoggedCall(
+        sid=str(row["sid"]),
+        account=text_of(row.get("account_sid")) or "",
+        sender=text_of(row.get("from")) or "",
+        recipient=text_of(row.get("to")) or "",
+        direction=text_of(row.get("direction")) or "",
+        reported=text_of(row.get("status")) or "",
+        at=instant_of(row.get("start_time")) or instant_of(row.get("date_created")),
+        ended_at=instant_of(row.get("end_time")),
+        seconds=text_of(row.get("duration")) or "0",
+        parent_sid=text_of(row.get("parent_call_sid")),
+    )
+
+
+def text_of(value: Any) -> str | None:
+    """What stands in a field of a provider's answer, None for nothing."""
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None

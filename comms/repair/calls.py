@@ -14,11 +14,12 @@ from comms.providers.base import Request
 from comms.providers.log import LoggedCall
 from comms.providers.rest import Account
 from comms.providers.voice import status_of
-from comms.repair.asking import Providers
+from comms.repair.asking import Providers, Unanswered
 from comms.repair.records import Task
 from models.communications import ENDED
 
 MOST_PAGES = 200
+MOST_ASKED = 100
 _SIDES: tuple[Literal["To", "From"], ...] = ("To", "From")
 
 
@@ -41,8 +42,15 @@ async def compare(
     until: datetime,
     agent: str,
 ) -> Compared:
-    """What has ended according to the provider has ended here, by the same story as a status callback."""
+    """What has ended according to the provider has ended here, by the same story as a status callback.
+
+    A call that began before ``since`` is asked for by its name, as long as we think that it goes on.
+    """
     ended = await _ended(providers, account, task, since, until)
+    for sid in await _under_way(database, task, since):
+        row = log.call_in(await providers.ask(log.call(account, sid)))
+        if row is not None and status_of(row.reported) in ENDED:
+            ended[row.sid] = row
     known = await _statuses(database, task, list(ended))
     lacking = [row for row in ended.values() if _is_lacking(row, known)]
     for row in sorted(lacking, key=lambda row: (row.at or until, row.sid)):
@@ -71,7 +79,26 @@ async def _ended(
             after = page.after
             if after is None or any(row.at is not None and row.at < since for row in page.rows):
                 break
+        else:
+            raise Unanswered(f"The provider's log has more than {MOST_PAGES} pages of calls since {since:%Y-%m-%d}.")
     return ended
+
+
+# A phone that rang for the call is a line of it, too.
+_UNDER_WAY = """
+SELECT l.provider_call_id FROM call_legs l JOIN calls c ON c.workspace_id = l.workspace_id AND c.id = l.call_id
+WHERE l.workspace_id = $1 AND c.phone_number_id = $2 AND l.provider = $3 AND l.provider_call_id IS NOT NULL
+    AND l.ended_at IS NULL AND l.created_at >= $4::timestamptz - interval '1 day' AND l.created_at < $4
+ORDER BY l.created_at DESC LIMIT $5
+"""
+
+
+async def _under_way(database: Database, task: Task, since: datetime) -> list[str]:
+    """The lines that began before ``since`` and go on, as far as we know; the newest first."""
+    async with database.everywhere() as db:
+        connection = await db.connection()
+        which = (task.workspace_id, task.number_id, task.provider, since, MOST_ASKED)
+        return [row.provider_call_id for row in await connection.exec_driver_sql(_UNDER_WAY, which)]
 
 
 _STATUSES = """

@@ -3,12 +3,12 @@
     credentials     the provider accepts them
     clock           ours and the provider's agree: signatures and codes are good for minutes
     ownership       each number is this account's
-    webhooks        each number posts to us, falls back to us, and tries again
+    webhooks        each number posts to us, falls back to us, and tries again; nothing hides that it does
 
 and, asked to mend, the provider is told where a number posts.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 
 import httpx
@@ -16,11 +16,12 @@ import msgspec
 
 from comms import checks
 from comms.directory import Connection
-from comms.providers import log
-from comms.providers.outgoing import Answer, NotSent
-from comms.providers.rest import Account, document_of, expect_success, instant_of
+from comms.providers import wiring
+from comms.providers.outgoing import Answer, NotSent, Refused
+from comms.providers.rest import Account, instant_of
 from comms.providers.sendgrid import SendGridCredentials, proves_inbound
 from comms.providers.signalwire import SignalWireCredentials, with_password
+from comms.repair import mailboxes, services
 from comms.repair.asking import Providers, Unanswered
 from comms.settings import ProviderSettings
 from models.base import now
@@ -29,7 +30,15 @@ SKEW_SECONDS = 60
 RETRIES: Mapping[str, Mapping[str, str]] = {
     # By default Twilio tries again only when it cannot connect, once.
     # https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
-    "twilio": {"sms_url": "#rc=3&rp=4xx,5xx,ct,rt", "voice_url": "#rc=1&rp=5xx,ct"},
+    # SignalWire tries a status callback three times, what it asks for once and then its fallback, and takes no other
+    # wishes than shorter or longer time-outs. https://developer.signalwire.com/guides/common-webhook-errors/
+    "twilio": {
+        "sms_url": "#rc=3&rp=4xx,5xx,ct,rt",
+        "sms_fallback_url": "#rc=3&rp=4xx,5xx,ct,rt",
+        "voice_url": "#rc=1&rp=5xx,ct",
+        "voice_fallback_url": "#rc=1&rp=5xx,ct",
+        "status_callback": "#rc=3&rp=4xx,5xx,ct,rt",
+    },
 }
 PLACES = {
     "sms_url": "messages",
@@ -70,8 +79,10 @@ class Checkup:
         """No provider is asked any more."""
         await self._providers.close()
 
-    async def examine(self, connection: Connection, numbers: Sequence[Ours]) -> AsyncIterator[Finding]:
-        """What there is to say of a connection and the numbers that leave by it."""
+    async def examine(
+        self, connection: Connection, numbers: Sequence[Ours], domains: Collection[str] = ()
+    ) -> AsyncIterator[Finding]:
+        """What there is to say of a connection and the numbers that leave by it; ``domains`` are those of our mail."""
         name = f"connection {connection.id} to {connection.provider}"
         checked = await checks.ask(self._settings, connection.provider, connection.credentials)
         yield Finding(checked.ok, f"{name}: {checked.detail}")
@@ -81,7 +92,10 @@ class Checkup:
                 f"{name}: its secret has no parsePublicKey, so no mail can be proven and none is taken: turn on the"
                 " signature of Inbound Parse at SendGrid, and enter its key",
             )
-        if not checked.ok or connection.provider == "sendgrid":
+        if checked.ok and connection.provider == "sendgrid":
+            async for finding in self._mailboxes(connection, domains):
+                yield finding
+        if not checked.ok or connection.provider in ("sendgrid", "smtp"):
             return
         try:
             account = self._providers.account_of(connection)
@@ -90,12 +104,15 @@ class Checkup:
             return
         is_clock_told = False
         for ours in numbers:
+            if not ours.number.startswith("+") and connection.provider != "twilio":
+                yield Finding(True, f"{ours.number}: {connection.provider} does not show where a short code posts")
+                continue
             try:
-                answer = await self._providers.ask(log.number(account, ours.number))
-                if not is_clock_told and (finding := _clock(connection, answer)) is not None:
+                answer = await self._providers.ask(wiring.number(account, ours.number))
+                if not is_clock_told and (clock := _clock(connection, answer)) is not None:
                     is_clock_told = True
-                    yield finding
-                hooks = log.number_in(answer, ours.number)
+                    yield clock
+                hooks = wiring.number_in(answer, ours.number)
                 if hooks is None:
                     yield Finding(False, f"{ours.number} is not a number of {name}: add it there, or release it here")
                     continue
@@ -103,34 +120,109 @@ class Checkup:
                     yield finding
             except (Unanswered, NotSent) as error:
                 yield Finding(False, f"{ours.number} could not be looked at: {getattr(error, 'words', error)}")
+        if connection.provider == "twilio" and numbers:
+            async for finding in self._pools(connection, account, numbers):
+                yield finding
+
+    async def _mailboxes(self, connection: Connection, domains: Collection[str]) -> AsyncIterator[Finding]:
+        try:
+            base = self._settings.sendgrid_url
+            async for said in mailboxes.look(self._providers, base, connection, self._public_url, domains):
+                yield Finding(*said)
+        except (Unanswered, NotSent) as error:
+            # A key of few rights may send, and not read this.
+            words = getattr(error, "words", error)
+            yield Finding(isinstance(error, Refused), f"sendgrid's webhooks could not be looked at: {words}")
 
     async def _hooks(
-        self, connection: Connection, account: Account, ours: Ours, hooks: log.Hooks
+        self, connection: Connection, account: Account, ours: Ours, hooks: wiring.Hooks
     ) -> AsyncIterator[Finding]:
         wanted = addresses(connection, ours, self._public_url)
-        wrong = {name: url for name, url in wanted.items() if hooks.urls[name] != url}
-        if wrong and self._fix:
-            answer = await self._providers.ask(log.rewire(account, hooks, wrong))
-            expect_success(answer, document_of(answer))
-            yield Finding(True, f"{ours.number}: {', '.join(wrong)} now set at {connection.provider}")
-            wrong = {}
+        hooks = msgspec.structs.replace(
+            hooks, applications={name: sid for name, sid in hooks.applications.items() if _uses(ours, name)}
+        )
+        wrong = _wrong(hooks, wanted)
+        if self._fix and (wrong or hooks.applications):
+            mended = [*wrong, *hooks.applications]
+            answer = await self._providers.ask(wiring.rewire(account, hooks, wrong))
+            hooks = wiring.rewired_in(answer, hooks)
+            wrong = _wrong(hooks, wanted)
+            done = [name for name in mended if name not in wrong and name not in hooks.applications]
+            yield Finding(True, f"{ours.number}: {', '.join(done) or 'nothing'} now set at {connection.provider}")
         for name in wrong:
             place = f"{_shown(hooks.urls[name])}, not ours" if hooks.urls[name] else "not set"
             yield Finding(False, f"{ours.number}: {name} is {place}: run `comms doctor --fix`")
-        if wanted and not wrong:
-            yield Finding(True, f"{ours.number} posts to {self._public_url}, and there once more when that fails")
-        if ours.messaging_service_sid is not None:
+        for name, sid in hooks.applications.items():
+            words = f"{name} is {sid}, whose addresses count instead of the number's: run `comms doctor --fix`"
+            yield Finding(False, f"{ours.number}: {words}")
+        if ours.voice and hooks.trunk is not None:
             yield Finding(
-                True,
-                f"{ours.number} is in messaging service {ours.messaging_service_sid}: unless that leaves messages to"
-                " its senders' webhooks, its inbound URL must be the number's sms_url",
+                False, f"{ours.number}: calls go to the SIP trunk {hooks.trunk} and not to us: take it out of the trunk"
             )
+        if wanted and not wrong and not hooks.applications:
+            yield Finding(True, f"{ours.number} posts to {self._public_url}, and there once more when that fails")
+
+    async def _pools(self, connection: Connection, account: Account, numbers: Sequence[Ours]) -> AsyncIterator[Finding]:
+        """Whether messaging services leave our numbers' messages to us."""
+        base = self._settings.twilio_url
+        try:
+            pools = await services.pools_of(self._providers, account, base)
+            for pool in pools:
+                async for finding in self._pool(connection, account, numbers, pool):
+                    yield finding
+        except (Unanswered, NotSent) as error:
+            # A key of few rights may do all that we need, and not this.
+            words = getattr(error, "words", error)
+            yield Finding(isinstance(error, Refused), f"twilio's messaging services could not be looked at: {words}")
+
+    async def _pool(
+        self, connection: Connection, account: Account, numbers: Sequence[Ours], pool: services.Shared
+    ) -> AsyncIterator[Finding]:
+        sid = pool.service.sid
+        for ours in numbers:
+            if ours.number in pool.numbers and ours.messaging_service_sid != sid:
+                yield Finding(
+                    True,
+                    f"{ours.number} is in messaging service {sid}, and here in {ours.messaging_service_sid or 'none'}:"
+                    " PATCH its messagingServiceSid, so that who opts out of one of its numbers opts out of them all",
+                )
+        within = [ours for ours in numbers if ours.number in pool.numbers and ours.sms]
+        hidden = [
+            ours.number
+            for ours in within
+            if not pool.posts_to(addresses(connection, ours, self._public_url)["sms_url"])
+        ]
+        if not within:
+            return
+        if not hidden:
+            yield Finding(True, f"messaging service {sid} leaves the messages of {len(within)} of our numbers to us")
+            return
+        what = "drops" if pool.drops else f"posts to {_shown(pool.service.inbound_url or '')}"
+        sentence = f"messaging service {sid} {what} what {', '.join(hidden)} should get"
+        others = services.strangers(pool, [ours.number for ours in numbers])
+        if others:
+            yield Finding(
+                False, f"{sentence}: have it defer to the senders' webhooks. It has numbers of others too: {others[0]}"
+            )
+        elif self._fix:
+            await services.leave_to_numbers(self._providers, account, self._settings.twilio_url, pool.service)
+            yield Finding(True, f"messaging service {sid} now leaves messages to its numbers' own webhooks")
+        else:
+            yield Finding(False, f"{sentence}: run `comms doctor --fix`")
+
+
+def _uses(ours: Ours, name: str) -> bool:
+    return ours.sms if name.startswith("sms") else ours.voice
+
+
+def _wrong(hooks: wiring.Hooks, wanted: Mapping[str, str]) -> dict[str, str]:
+    return {name: url for name, url in wanted.items() if hooks.urls[name] != url}
 
 
 def addresses(connection: Connection, ours: Ours, public_url: str) -> dict[str, str]:
     """Where a number should post, by the provider's names."""
     retries = RETRIES.get(connection.provider, {})
-    used = [name for name in PLACES if (ours.sms if name.startswith("sms") else ours.voice)]
+    used = [name for name in PLACES if _uses(ours, name)]
     urls = {}
     for name in used:
         url = f"{public_url}/webhooks/{connection.provider}/{connection.id}/{PLACES[name]}"

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import case, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -95,15 +95,15 @@ async def settle(db: AsyncSession, task: Task, result: Result) -> None:
 
 
 async def standing(db: AsyncSession) -> Sequence[Any]:
-    """Of each active number: its id, what it lacks, and when it was last compared."""
+    """Of each active number: its id, what it lacks, and when it was last compared; None for never."""
+    is_its_own = (WorkspacePhoneNumber.workspace_id == NumberSweep.workspace_id) & (
+        WorkspacePhoneNumber.id == NumberSweep.phone_number_id
+    )
+    missing = case((NumberSweep.checked_at.is_not(None), NumberSweep.missing)).label("missing")
     return (
         await db.execute(
-            select(NumberSweep.phone_number_id, NumberSweep.missing, NumberSweep.checked_at)
-            .join(
-                WorkspacePhoneNumber,
-                (WorkspacePhoneNumber.workspace_id == NumberSweep.workspace_id)
-                & (WorkspacePhoneNumber.id == NumberSweep.phone_number_id),
-            )
+            select(WorkspacePhoneNumber.id.label("phone_number_id"), missing, NumberSweep.checked_at)
+            .outerjoin(NumberSweep, is_its_own)
             .where(WorkspacePhoneNumber.status == "active")
         )
     ).all()

@@ -46,6 +46,19 @@ FROM unnest($1::text[]) AS i (sid)
 JOIN conversation_messages m ON m.workspace_id = $2 AND m.provider = $3 AND m.provider_message_id = i.sid
 """
 
+MOST_ASKED = 50
+
+# A provider tries for hours to deliver a message (Twilio for ten, SignalWire for four): its last report may be lost
+# long after it was sent. Where many stay without one, as carriers are, it is each one's turn by chance.
+_UNSETTLED = """
+SELECT m.provider_message_id FROM conversation_messages m
+WHERE m.workspace_id = $1 AND m.phone_number_id = $2 AND m.provider = $3 AND m.direction = 'outbound'
+    AND m.created_at >= $4::timestamptz - interval '12 hours' AND m.created_at < $4
+    AND m.status IN ('accepted', 'queued', 'sending', 'sent', 'partially_delivered')
+    AND m.provider_message_id IS NOT NULL AND m.deleted_at IS NULL
+ORDER BY random() LIMIT $5
+"""
+
 
 class Sweeps:
     """Compares numbers with their providers' logs: those that are due, or the one somebody asks for."""
@@ -68,10 +81,13 @@ class Sweeps:
 
     async def sweep_due(self) -> None:
         """Every number that is due has been compared; one that cannot be says why, and delays no other."""
-        async with self._database.everywhere() as db:
-            tasks = await records.take_up(db)
-        for first in range(0, len(tasks), SWEPT_AT_ONCE):
-            await asyncio.gather(*(self._sweep(task, GRACE) for task in tasks[first : first + SWEPT_AT_ONCE]))
+        while True:
+            async with self._database.everywhere() as db:
+                tasks = await records.take_up(db)
+            for first in range(0, len(tasks), SWEPT_AT_ONCE):
+                await asyncio.gather(*(self._sweep(task, GRACE) for task in tasks[first : first + SWEPT_AT_ONCE]))
+            if len(tasks) < records.AT_ONCE:
+                return
 
     async def sweep(self, workspace_id: uuid.UUID, number_id: uuid.UUID) -> None:
         """The number has been compared just now; raises ``Missing`` and ``Conflict``."""
@@ -104,6 +120,10 @@ class Sweeps:
             compared += len(rows)
             lacking += [row for row in rows if row.is_inbound and row.sid not in known]
             late += [row for row in rows if row.sid in known and _is_further(row, known[row.sid])]
+        for row in await self._unsettled(account, task):
+            known = await self._known(task, [row.sid])
+            compared += 1
+            late += [row] if row.sid in known and _is_further(row, known[row.sid]) else []
         filled = await self._fill_in(connection, account, _oldest_first(lacking))
         reported = await self._report(connection, account, _oldest_first(late))
         missing = len({row.sid for row in lacking}) - sum(outcome.message_id is not None for outcome in filled)
@@ -146,6 +166,15 @@ class Sweeps:
             connection = await db.connection()
             rows = await connection.exec_driver_sql(_KNOWN, (list(sids), task.workspace_id, task.provider))
             return {row["sid"]: row for row in rows.mappings()}
+
+    async def _unsettled(self, account: Account, task: Task) -> list[Logged]:
+        """What the provider knows by now of older messages of ours of which we have not heard the end."""
+        async with self._database.everywhere() as db:
+            connection = await db.connection()
+            which = (task.workspace_id, task.number_id, task.provider, task.swept_until - OVERLAP, MOST_ASKED)
+            sids = [row.provider_message_id for row in await connection.exec_driver_sql(_UNSETTLED, which)]
+        rows = [log.message_in(await self._providers.ask(log.message(account, sid))) for sid in sids]
+        return [row for row in rows if row is not None]
 
     async def _fill_in(
         self, connection: Connection, account: Account, lacking: Sequence[Logged]

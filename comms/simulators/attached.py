@@ -27,6 +27,12 @@ def routes(exchange: Exchange, calls: Sequence[Mapping[str, Any]] = ()) -> list[
         rows = [call for call in calls if all(call[name] == number for name, number in sides)]
         return Reply(200, {"calls": rows, "next_page_uri": None})
 
+    async def fetch_call(asked: Asked) -> Reply:
+        if not is_ours(asked):
+            return _REFUSED
+        found = next((call for call in calls if call["sid"] == asked.named["sid"]), None)
+        return _MISSING if found is None else Reply(200, found)
+
     async def list_media(asked: Asked) -> Reply:
         if not is_ours(asked):
             return _REFUSED
@@ -38,7 +44,9 @@ def routes(exchange: Exchange, calls: Sequence[Mapping[str, Any]] = ()) -> list[
     return [
         Route("GET", f"{account}/Messages/{{sid}}/Media.json", list_media),
         Route("GET", f"{account}/Calls.json", list_calls),
+        Route("GET", f"{account}/Calls/{{sid}}.json", fetch_call),
     ]
 
 
 _REFUSED = Reply(401, {"code": 20003, "message": "Authenticate", "status": 401})
+_MISSING = Reply(404, {"code": 20404, "message": "The requested resource was not found", "status": 404})

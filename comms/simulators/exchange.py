@@ -20,6 +20,7 @@ from comms.providers.segments import measure
 from comms.providers.signalwire import SignalWireCredentials
 from comms.providers.twilio import TwilioCredentials
 from comms.simulators import signalwire, twilio, wire
+from comms.simulators.numbers import Number
 from comms.simulators.server import Asked, Reply, Route, basic, is_proven
 
 Post = Callable[[Request], Awaitable[int]]
@@ -56,6 +57,7 @@ class Taken(msgspec.Struct):
     media: tuple[str, ...] = ()
     callback: str | None = None
     error_code: int | None = None
+    service: str | None = None
 
 
 class Reporting(msgspec.Struct):
@@ -66,18 +68,6 @@ class Reporting(msgspec.Struct):
     doubled: bool = False
     shuffled: bool = False
     before_answer: bool = False
-
-
-class Number(msgspec.Struct):
-    """A number of the account, and where it posts what comes in."""
-
-    sid: str
-    phone_number: str
-    sms_url: str = ""
-    sms_fallback_url: str = ""
-    voice_url: str = ""
-    voice_fallback_url: str = ""
-    status_callback: str = ""
 
 
 class Exchange:
@@ -272,12 +262,12 @@ class Exchange:
 
     async def _list_numbers(self, asked: Asked) -> Reply:
         wanted = asked.query.get("PhoneNumber")
-        rows = [_number(number) for number in self.numbers.values() if wanted in (None, number.phone_number)]
+        rows = [number.shown for number in self.numbers.values() if wanted in (None, number.phone_number)]
         return Reply(200, {"incoming_phone_numbers": rows, "next_page_uri": None})
 
     async def _fetch_number(self, asked: Asked) -> Reply:
         found = self._number(asked)
-        return _missing(asked) if found is None else Reply(200, _number(found))
+        return _missing(asked) if found is None else Reply(200, found.shown)
 
     async def _change_number(self, asked: Asked) -> Reply:
         found = self._number(asked)
@@ -287,7 +277,7 @@ class Exchange:
             field = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
             if field in Number.__struct_fields__ and field not in ("sid", "phone_number"):
                 setattr(found, field, value)
-        return Reply(200, _number(found))
+        return Reply(200, found.shown)
 
     def _number(self, asked: Asked) -> Number | None:
         return next((number for number in self.numbers.values() if number.sid == asked.named["sid"]), None)
@@ -308,6 +298,7 @@ class Exchange:
             "date_sent": format_datetime(taken.at),
             "error_code": taken.error_code,
             "error_message": None,
+            "messaging_service_sid": taken.service,
             "uri": f"/2010-04-01/Accounts/{self.account}/Messages/{taken.sid}.json",
         }
 
@@ -381,10 +372,6 @@ def _error(status: int, code: int, message: str, **headers: str) -> Reply:
 
 def _missing(asked: Asked) -> Reply:
     return _error(404, 20404, f"The requested resource {asked.path} was not found")
-
-
-def _number(number: Number) -> dict[str, Any]:
-    return msgspec.structs.asdict(number) | {"capabilities": {"voice": True, "sms": True, "mms": True}}
 
 
 def _is_dated(taken: Taken, query: Any) -> bool:

@@ -101,7 +101,8 @@ class NewCallTransfer(msgspec.Struct, rename="camel", forbid_unknown_fields=True
 async def place(db: Db, identity: Asker, data: JSONBody[NewCall]) -> CallView:
     """Call somebody: your own phone rings first and, when you have pressed the key, theirs.
 
-    409 while you have no phone (`PUT /me/phone`). Send an `Idempotency-Key`, so that a repeated request rings once.
+    409 while you have no phone (`PUT /me/phone`), 422 when they do not want to hear from us at all. Send an
+    `Idempotency-Key`, so that a repeated request rings once.
     """
     row = await outbound.place(
         db,

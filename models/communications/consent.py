@@ -47,7 +47,10 @@ Sender = Annotated[
 
 
 class Consent(TenantRow, Base):
-    """Where an address stands with one of our senders: as its ledger's newest word says."""
+    """Where an address stands with one of our senders: as its ledger's newest word says, which is of ``heard_at``.
+
+    ``since`` and ``entry_id`` are of the word that changed something: what is said again changes nothing.
+    """
 
     large = True
     __tablename__ = "consents"
@@ -67,6 +70,7 @@ class Consent(TenantRow, Base):
     source: Mapped[str]
     channel: Mapped[str]
     since: Mapped[datetime]
+    heard_at: Mapped[datetime]
     entry_id: Mapped[uuid.UUID]
 
 

@@ -72,6 +72,26 @@ async def test_a_word_that_comes_late_does_not_undo_a_newer_one(service: Service
     assert await codes(service, question(workspace_id)) == ["allowed"]
 
 
+async def test_who_says_stop_again_is_not_undone_by_a_start_in_between_that_comes_late(
+    service: Service, workspace_id: uuid.UUID
+) -> None:
+    await say(service, word(workspace_id), word(workspace_id, sender="*"))
+    again = NOON + timedelta(minutes=2)
+    for noted in await say(service, word(workspace_id, at=again), word(workspace_id, sender="*", at=again)):
+        assert not noted.moved
+    # The sweep has found what they said between the two; it is in the ledger, and undoes neither.
+    (late,) = await say(service, word(workspace_id, "start", at=NOON + timedelta(minutes=1)))
+    assert late.entry_id is not None
+    assert not late.moved
+    (refused,) = await ask(service, question(workspace_id, sender=OUR))
+    assert refused.code == "opted_out"
+    # Nor does a start to one number that is older than the newest stop to all of them.
+    await say(service, word(workspace_id, "start", sender=OTHER, at=NOON + timedelta(minutes=1)))
+    assert await codes(service, question(workspace_id, sender=OTHER)) == ["opted_out"]
+    await say(service, word(workspace_id, "start", at=again + timedelta(minutes=1)))
+    assert await codes(service, question(workspace_id)) == ["allowed"]
+
+
 async def test_what_is_said_twice_is_one_entry_whatever_was_said_in_between(
     service: Service, workspace_id: uuid.UUID, admin: Any
 ) -> None:

@@ -128,7 +128,7 @@ async def test_a_mail_leaves_from_the_address_that_is_asked_for_and_its_answers_
     off = await make.mail_address(service, mailbox.workspace_id, "old@acme.example", status="suspended")
     body = {"to": "jane@example.com", "channel": "email", "content": "Hello"}
     for address, status in ((None, 201), (sales, 201), (theirs, 422), (off, 422)):
-        asked = body if address is None else {**body, "mailAddressId": str(address.id)}
+        asked = body if address is None else {**body, "from": address.address.upper()}
         answer = await owner.post("/api/v1/messages", json=asked)
         assert answer.status_code == status, answer.text
         if status == 201:
@@ -151,7 +151,7 @@ async def test_files_that_no_mail_can_carry_are_refused_before_anything_is_kept(
         answer = await owner.post(address, json={"content": "Here", "attachmentIds": [str(attachment)]})
         assert answer.status_code == status, answer.text
         if status == 422:
-            assert "20 MB" in answer.json()["detail"]
+            assert "20,971,520 bytes together" in answer.json()["detail"]
             assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 1
 
 

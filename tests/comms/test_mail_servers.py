@@ -103,6 +103,50 @@ async def test_what_a_server_answers_is_refused_busy_or_unclear(letterbox: Lette
     assert len(letterbox.letters) == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("550 5.1.1 <jane@example.com>: Recipient address rejected: User unknown", "5.1.1"),
+        ("550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup", "5.1.10"),
+        ("550 No such user here", "5.1.1"),
+        ("553 sorry, mailbox jane does not exist", "5.1.1"),
+        ("550 5.7.1 Relaying of mail to unknown user denied", "550"),
+        ("554 5.2.2 mailbox full", "554"),
+        ("550 blocked by our policy", "550"),
+    ],
+)
+async def test_a_server_that_knows_no_such_mailbox_is_told_from_one_that_does_not_want_to(
+    letterbox: Letterbox, answer: str, code: str
+) -> None:
+    letterbox.rcpt = [answer]
+    with pytest.raises(Refused) as refused:
+        await give(letterbox)
+    assert (refused.value.code, refused.value.of_connection) == (code, False)
+
+
+async def test_a_mailbox_that_its_server_does_not_know_is_not_written_to_again(
+    owner: Client, service: Service, app: Any, workspace_id: uuid.UUID, letterbox: Letterbox, admin: Any
+) -> None:
+    line = await make.sendgrid_connection(service, workspace_id)
+    secret = {"host": "127.0.0.1", "port": letterbox.port, "security": "offered"}
+    server = await make.connection(service, workspace_id, "smtp", secret)
+    await make.mail_address(service, workspace_id, "support@acme.example", connection_id=server.id)
+    letterbox.rcpt = ["550 5.1.1 user unknown"]
+    body = {"to": "Jane@example.com", "channel": "email", "content": "Hello"}
+    async with post_office(service, app, line) as office, office.sending():
+        sent = await owner.post("/api/v1/messages", json=body)
+        assert sent.status_code == 201, sent.text
+        await until(admin, NONE_WAITS)
+    message = (await owner.get(f"/api/v1/conversation-messages/{sent.json()['id']}")).json()
+    assert (message["status"], message["errorCode"]) == ("failed", "5.1.1")
+    (stands,) = (await owner.get("/api/v1/consents")).json()["items"]
+    assert (stands["address"], stands["sender"], stands["source"]) == ("jane@example.com", "*", "bounce")
+    again = await owner.post("/api/v1/messages", json=body)
+    assert again.status_code == 422
+    assert "their mailbox does not exist" in again.json()["detail"]
+    assert letterbox.letters == []
+
+
 async def test_a_server_in_our_own_network_is_only_used_where_the_operator_says_so(letterbox: Letterbox) -> None:
     with pytest.raises(Refused, match="private network"):
         await give(letterbox, hosts=())

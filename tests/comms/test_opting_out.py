@@ -118,6 +118,29 @@ async def test_a_provider_that_refuses_because_they_opted_out_is_believed(
     assert world.exchange.creates == 1
 
 
+async def test_what_leaves_days_after_they_wrote_is_no_answer(
+    world: Outside, owner: Client, anonymous: httpx.AsyncClient, line: Connection, admin: Any
+) -> None:
+    always = {"settings": {"quietHours": {"start": "00:01", "end": "00:00"}}}
+    assert (await owner.patch(f"{API}/workspaces/{owner.workspace_id}", json=always)).status_code == 200
+    await says(anonymous, line, "Remind me, please")
+    (talk,) = (await owner.get(f"{API}/conversations")).json()["items"]
+    path = f"{API}/conversations/{talk['id']}/messages"
+    soon, late = (now() + timedelta(hours=hours) for hours in (2, 72))
+    decided = []
+    for at in (soon, late):
+        sent = await owner.post(path, json={"content": "Tomorrow at 9", "scheduledAt": at.isoformat()})
+        assert sent.status_code == 201, sent.text
+        decided.append(sent.json()["metadata"]["consent"]["decision"])
+    assert decided == ["allowed", "quiet_hours"]
+    # Put off, the first is no answer any more either.
+    first = await admin.fetchval("SELECT id FROM outgoing_messages ORDER BY line_at LIMIT 1")
+    assert await admin.fetchval("SELECT is_reply FROM outgoing_messages WHERE id = $1", first)
+    put_off = await owner.patch(f"{API}/scheduled-messages/{first}", json={"scheduledAt": late.isoformat()})
+    assert put_off.status_code == 200, put_off.text
+    assert not await admin.fetchval("SELECT is_reply FROM outgoing_messages WHERE id = $1", first)
+
+
 async def test_what_is_no_answer_waits_for_the_morning(world: Outside, service: Service, admin: Any) -> None:
     # Whatever the time is here, it is night in California for another hour.
     local = now().astimezone(ZoneInfo("America/Los_Angeles"))
@@ -136,3 +159,6 @@ async def test_what_is_no_answer_waits_for_the_morning(world: Outside, service: 
     due = await admin.fetchval("SELECT next_attempt_at FROM outgoing_messages WHERE id = $1", first.id)
     assert datetime.fromisoformat(explained["notBefore"]) == due.replace(microsecond=0)
     assert timedelta(minutes=50) < due - now() < timedelta(hours=2, minutes=5)
+    told = await admin.fetch("SELECT event, data FROM events WHERE subject_id = $1 ORDER BY seq", first.id)
+    assert [row["event"] for row in told] == ["message.queued", "message.updated"]
+    assert msgspec.json.decode(told[1]["data"])["metadata"]["consent"] == explained

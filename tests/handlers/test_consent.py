@@ -167,6 +167,16 @@ async def test_what_we_answer_is_said_once_and_let_through(
     assert await asked(service, owner.workspace_id) == "opted_out"
 
 
+async def test_a_program_that_asks_for_help_without_end_is_answered_for_a_while(
+    service: Service, anonymous: httpx.AsyncClient, owner: Client, wire: Connection, admin: Any
+) -> None:
+    await asyncio.gather(*(post(anonymous, text(wire, body="HELP")) for _ in range(answers.AN_HOUR + 3)))
+    for job in await admin.fetch("SELECT payload FROM jobs.pgqueuer WHERE entrypoint = $1", ANSWER):
+        due = msgspec.json.decode(job["payload"])
+        await answers.answer(service.database, uuid.UUID(due["workspaceId"]), uuid.UUID(due["entryId"]))
+    assert len(await items(owner, "conversation-messages", direction="outbound")) == answers.AN_HOUR
+
+
 async def test_who_has_said_start_since_is_not_told_that_they_are_unsubscribed(
     service: Service, anonymous: httpx.AsyncClient, owner: Client, wire: Connection, admin: Any
 ) -> None:
@@ -260,6 +270,11 @@ async def test_an_entry_that_makes_no_sense_is_refused_by_name(owner: Client) ->
     answer = await owner.post(f"{API}/consent-entries", json=body)
     assert answer.status_code == 400
     assert {error["field"] for error in answer.json()["errors"]} == {"address", "reason", "sender"}
+    for sender in ("MG" + "0" * 32, "sales@elsewhere.example"):
+        answer = await owner.post(
+            f"{API}/consent-entries", json={"address": CUSTOMER, "says": "stop", "reason": "said so", "sender": sender}
+        )
+        assert [error["field"] for error in answer.json()["errors"]] == ["sender"]
 
 
 async def test_the_ledger_is_only_added_to(service: Service, owner: Client) -> None:

@@ -8,12 +8,13 @@ import httpx
 import pytest
 from sqlalchemy import func, select, update
 
-from comms import credentials, metrics
+from comms import credentials, metrics, workspaces
 from comms.database import Database
 from comms.hub import Hub
 from comms.service import Service
 from handlers.app import create_app
 from models.base import new_id
+from models.communications import TeamChannel, TeamChannelMember
 from models.core import AccessToken, WorkspaceMember
 from models.events import Event
 from tests.screens import Office, application, eventually, office, screen, serving, watching
@@ -231,6 +232,7 @@ async def test_heartbeats_say_where_to_resume(url: str, acme: Office) -> None:
         ("{", "truncated"),
         ("[]", "Expected"),
         ('{"type":"dance"}', "dance"),
+        ('{"type":"typing"}', "either conversationId or channelId"),
         ('{"type":"subscribe"}', "topics"),
         ('{"type":"subscribe","topics":["contact"]}', "there is no topic contact"),
         ('{"type":"subscribe","topics":["conversation:1"]}', "there is no topic"),
@@ -318,6 +320,46 @@ async def test_typing_reaches_other_processes(database: Database, url: str, acme
     ):
         await writer.say(type="typing", conversationId=str(new_id()), typing=False)
         assert (await reader.next("typing"))["typing"] is False
+    await far.stop()
+
+
+@pytest.mark.parametrize("is_private", [True, False])
+async def test_typing_in_a_closed_channel_is_shown_to_those_who_belong_to_it(
+    database: Database, url: str, acme: Office, is_private: bool
+) -> None:
+    async with database.everywhere() as db:
+        joined, other = [
+            await workspaces.enter(db, acme.workspace_id, email=f"{name}@acme.example", role="admin")
+            for name in ("joined", "other")
+        ]
+        tokens = [(await credentials.issue(db, member))[1] for member in (joined, other)]
+        channel = TeamChannel(workspace_id=acme.workspace_id, name="secret", is_private=is_private, member_count=2)
+        db.add(channel)
+        await db.flush()
+        for user_id in (acme.user_id, joined.user_id):
+            db.add(TeamChannelMember(workspace_id=acme.workspace_id, channel_id=channel.id, user_id=user_id))
+    far = Hub(database)
+    await far.start()
+    async with (
+        serving(application(database, far)) as there,
+        watching(url, acme.token) as writer,
+        watching(url, tokens[0]) as here,
+        watching(there, tokens[0]) as elsewhere,
+        watching(url, tokens[1], topics=[f"channel:{channel.id}"]) as outside,
+        watching(there, tokens[1]) as outside_there,
+    ):
+        await outside.say(type="typing", channelId=str(channel.id))
+        assert (await outside_there.is_quiet()) is is_private
+        await writer.say(type="typing", channelId=str(channel.id))
+        shown = {"type": "typing", "channelId": str(channel.id), "userId": str(acme.user_id), "typing": True}
+        for screen in (here, elsewhere):
+            while (seen := await screen.next("typing"))["userId"] == str(other.user_id):
+                assert not is_private
+            assert seen == shown
+        if is_private:
+            assert await outside_there.is_quiet()
+            await outside.say(type="ping")
+            assert await outside.next() == {"type": "pong"}
     await far.stop()
 
 
