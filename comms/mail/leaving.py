@@ -46,7 +46,7 @@ SELECT i.ord, coalesce(nullif(newest.subject, ''), c.subject) AS subject,
     a.friendly_name, a.connection_id, a.provider, p.value AS point,
     sent.automatic + beside.automatic AS automatic_replies,
     coalesce(w.settings->>'automaticRepliesPerHour', '') AS most_automatic, w.name AS workspace
-FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS i (workspace_id, conversation_id, ord)
+FROM unnest($1::uuid[], $2::uuid[], $4::text[]) WITH ORDINALITY AS i (workspace_id, conversation_id, wanted, ord)
 JOIN conversations c ON c.workspace_id = i.workspace_id AND c.id = i.conversation_id
 JOIN workspaces w ON w.id = i.workspace_id
 LEFT JOIN LATERAL (
@@ -81,6 +81,7 @@ LEFT JOIN LATERAL (
             WHERE k.workspace_id = b.workspace_id AND k.provider IN ('sendgrid', 'smtp') AND k.is_active
             ORDER BY k.created_at, k.id LIMIT 1)) AS connection_id
         FROM workspace_mail_addresses b WHERE b.workspace_id = c.workspace_id AND b.status = 'active'
+            AND (i.wanted IS NULL OR lower(b.address) = lower(i.wanted))
     ) a
     LEFT JOIN workspace_api_keys k ON k.workspace_id = c.workspace_id AND k.id = a.connection_id AND k.is_active
     ORDER BY a.id IS NOT DISTINCT FROM said.mail_address_id DESC, a.created_at, a.id LIMIT 1
@@ -117,6 +118,7 @@ async def routes_of(db: Any, intents: Sequence[Intent], at: datetime) -> list["L
         [intent.workspace_id for intent in intents],
         [intent.conversation_id for intent in intents],
         at,
+        [_wanted(intent) for intent in intents],
     )
     found = {row["ord"]: row for row in rows}
     leavings: list[Leaving | Unsendable] = []
@@ -135,7 +137,16 @@ def _is_automatic(intent: Intent) -> bool:
     return intent.sender_type in ("agent", "system")
 
 
+def _wanted(intent: Intent) -> str | None:
+    """The address of ours that it is to leave from, where somebody has said so."""
+    said: str | None = intent.details.get("mail", {}).get("from")
+    return said
+
+
 def _leaving(intent: Intent, row: Mapping[str, Any], beside: int) -> Leaving:
+    if row["address_id"] is None and _wanted(intent):
+        words = f"{_wanted(intent)} is no active mail address of this workspace"
+        raise Unsendable("mail_address", words, field="from")
     if row["address_id"] is None:
         raise Unsendable("mail_address", "there is no active mail address of this workspace to send from", field="from")
     if row["provider"] is None:

@@ -113,7 +113,7 @@ def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
         what = "attachmentIds" if intent.attachment_ids else "mediaUrls"
         return Invalid({what: f"must be at most {most} items, as {place.route.provider} takes no more"})
     if place.channel != "email" and "mail" in intent.details:
-        return Invalid({"subject": "is for mails"})
+        return Invalid({name: "is for mails" for name in ("subject", "from") if name in intent.details["mail"]})
     if place.channel == "email" and intent.media_urls:
         return Invalid({"mediaUrls": "mail carries files that are stored here: send attachmentIds"})
     if intent.scheduled_at is not None and intent.scheduled_at <= at:

@@ -60,7 +60,10 @@ class Said(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=T
     ] = None
     from_: Annotated[
         TheirAddress | None,
-        msgspec.Meta(description="The same by its address, in E.164 or a short code.", examples=["+14155550100"]),
+        msgspec.Meta(
+            description="The same by its address, in E.164 or a short code; of a mail, an address of ours.",
+            examples=["+14155550100"],
+        ),
     ] = msgspec.field(default=None, name="from")
     scheduled_at: Annotated[
         Annotated[datetime, msgspec.Meta(tz=True)] | None,
@@ -144,8 +147,11 @@ async def _intent(
 ) -> Intent:
     if content_type == "system":
         raise Invalid({"contentType": "is ours to say: text, media or html"})
+    mail = {"subject": said.subject} if said.subject else {}
     number_id = said.phone_number_id
-    if said.from_ is not None:
+    if said.from_ is not None and "@" in said.from_:
+        mail["from"] = said.from_.strip()
+    elif said.from_ is not None:
         number_id = await beginning.number_at(db, identity.workspace_id, said.from_)
         if said.phone_number_id not in (None, number_id):
             raise Invalid({"from": "is another number than phoneNumberId: send one of them"})
@@ -162,7 +168,7 @@ async def _intent(
         media_urls=said.media_urls,
         scheduled_at=said.scheduled_at,
         metadata=said.metadata,
-        details={"mail": {"subject": said.subject}} if said.subject else {},
+        details={"mail": mail} if mail else {},
     )
 
 

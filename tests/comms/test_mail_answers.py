@@ -120,6 +120,25 @@ async def test_an_answer_names_the_mail_of_a_person_and_not_the_bounce_after_it(
     assert (row["in_reply_to"], row["subject"]) == ("jane@example.com", "Re: Booking")
 
 
+async def test_a_mail_leaves_from_the_address_that_is_asked_for_and_its_answers_go_there(
+    owner: Client, mailbox: Connection, service: Service, admin: Any, stranger: Client
+) -> None:
+    theirs = await make.mail_address(service, stranger.workspace_id, "sales@elsewhere.example")
+    sales = await make.mail_address(service, mailbox.workspace_id, "sales@acme.example", connection_id=mailbox.id)
+    off = await make.mail_address(service, mailbox.workspace_id, "old@acme.example", status="suspended")
+    body = {"to": "jane@example.com", "channel": "email", "content": "Hello"}
+    for address, status in ((None, 201), (sales, 201), (theirs, 422), (off, 422)):
+        asked = body if address is None else {**body, "from": address.address.upper()}
+        answer = await owner.post("/api/v1/messages", json=asked)
+        assert answer.status_code == status, answer.text
+        if status == 201:
+            assert answer.json()["fromAddress"] == (OUR_MAIL if address is None else "sales@acme.example")
+    replies = await admin.fetchval(
+        "SELECT details->'mail'->>'replyAddress' FROM outgoing_messages ORDER BY created_at DESC LIMIT 1"
+    )
+    assert replies == "sales@acme.example"
+
+
 async def test_files_that_no_mail_can_carry_are_refused_before_anything_is_kept(
     anonymous: httpx.AsyncClient, owner: Client, mailbox: Connection, service: Service, admin: Any
 ) -> None:
@@ -132,7 +151,7 @@ async def test_files_that_no_mail_can_carry_are_refused_before_anything_is_kept(
         answer = await owner.post(address, json={"content": "Here", "attachmentIds": [str(attachment)]})
         assert answer.status_code == status, answer.text
         if status == 422:
-            assert "20,971,520 bytes" in answer.json()["detail"]
+            assert "20,971,520 bytes together" in answer.json()["detail"]
             assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 1
 
 

@@ -87,6 +87,23 @@ async def test_a_mailbox_that_is_not_there_is_known_from_the_mail_that_says_so(
     assert (told.count("message.status_changed"), told.count("consent.withdrawn")) == (1, 1)
 
 
+async def test_a_bounce_that_sendgrid_has_taken_apart_is_one(
+    anonymous: httpx.AsyncClient, mailbox: Connection, sent: Any, admin: Any
+) -> None:
+    status = b"Reporting-MTA: dns; mx\n\nOriginal-Recipient: rfc822;jane@example.com\nAction: failed\nStatus: 5.1.1\n"
+    request = sendgrid.inbound(
+        url_of(mailbox, "inbound"), mailbox.credentials, now(), sender="postmaster@mx.example.net",
+        recipients=[OUR_MAIL], envelope=f'{{"to":["{OUR_MAIL}"],"from":""}}',
+        headers={"Content-Type": "multipart/report; report-type=delivery-status; boundary=b"},
+        attachments=[
+            ("details.txt", "message/delivery-status", status),
+            ("mail.eml", "message/rfc822", f"Subject: Hi\r\nMessage-ID: <{OURS}>\r\n\r\nHello".encode()),
+        ],
+    )  # fmt: skip
+    assert (await post(anonymous, request)).status_code == 200
+    assert await state_of(admin, sent) == ("undelivered", "5.1.1")
+
+
 @pytest.mark.parametrize(
     ("said", "status", "kind"),
     [
