@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import calls, ledger, lists, live, machine, mail, memory, report, sends, throughput
+from bench import calls, fanout, ledger, lists, live, machine, mail, memory, report, sends, storm, throughput
 from bench.report import Results
 from bench.stage import Stage, stage
 
-PARTS = ("messages", "reports", "live", "memory", "mail", "sends", "voice", "lists")
+PARTS = ("messages", "reports", "live", "fanout", "memory", "mail", "sends", "storm", "voice", "lists")
 
 
 def main() -> None:
@@ -29,7 +29,10 @@ def main() -> None:
         asyncio.Runner() as runner,
         stage(
             runner,
-            {**throughput.TOWNS, **dict.fromkeys((live.TOWN, mail.TOWN, sends.TOWN, calls.TOWN), 1)}
+            {
+                **throughput.TOWNS,
+                **dict.fromkeys((live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, storm.TOWN, calls.TOWN), 1),
+            }
             | dict.fromkeys((lists.TOWN, lists.NEIGHBOUR), 1),
             chosen.folder,
         ) as built,
@@ -66,6 +69,11 @@ def _measure(
     if "sends" in parts:
         say("messages that leave")
         results.sends = runner.run(sends.measure(built, sends.Plan(100, 20) if chosen.quick else sends.Plan()))
+    if "storm" in parts:
+        of_storm = storm.Plan(20_000, 20_000) if chosen.quick else storm.Plan()
+        say(f"{of_storm.reports:,} delivery reports of one campaign")
+        with built.service() as server:
+            results.storm = runner.run(storm.measure(built, server, of_storm))
     if "voice" in parts:
         say("from a call to the first word")
         with built.service() as server:
@@ -78,6 +86,11 @@ def _measure(
         with built.service() as server:
             runner.run(live.measure(built, server, live.Plan(seconds=1), "live-warm"))
             results.latency = runner.run(live.measure(built, server, plan))
+    if "fanout" in parts:
+        plans = [fanout.Plan(1_000, 500, 100, 20), fanout.Plan(5_000, 100, 25, 5)]
+        for fan in plans[:1] if chosen.quick else plans:
+            say(f"one event to {fan.sockets:,} sockets")
+            results.fanouts.append(runner.run(fanout.measure(built, fan)))
     plan_of_rounds = throughput.Plan(
         rounds=chosen.rounds or (1 if chosen.quick else 3),
         seconds=chosen.seconds or (2.0 if chosen.quick else 3.0),

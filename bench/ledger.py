@@ -23,6 +23,19 @@ async def check(admin: Any, town: Town, batch: Batch, outcome: Outcome) -> None:
         raise Miscounted(f"{batch.run}: {outcome.issued} requests were accepted, and exactly once there are {wrong}")
 
 
+async def check_storm(admin: Any, town: Town, batch: Batch, outcome: Outcome) -> None:
+    """Every report of the batch is kept once, whatever their order, and every message is where the last one says.
+
+    Nothing is told of a message after it was told to be delivered. Raises ``Miscounted``.
+    """
+    if outcome.refused:
+        raise Miscounted(f"{batch.run}: {len(outcome.refused)} of {outcome.issued} requests were not answered 2xx")
+    row = await admin.fetchrow(_STORM, town.ids, batch.run, batch.count)
+    wrong = {name: count for name, count in row.items() if count != batch.count}
+    if wrong:
+        raise Miscounted(f"{batch.run}: {batch.count} reports were told, and exactly once there are {wrong}")
+
+
 async def check_log(admin: Any, ids: Sequence[Any]) -> int:
     """The events of these workspaces are numbered from 1 without a gap, up to their counters; how many there are."""
     rows = await admin.fetch(_GAPS, ids)
@@ -51,7 +64,7 @@ SELECT count(*) FILTER (WHERE messages = 1) AS messages,
 FROM message
 """
 
-_REPORTS = f"""
+_REPORTED = f"""
 WITH accepted AS (
     SELECT 'SM' || md5($2 || ':' || n / {BLOCK * len(STATUSES)} * {BLOCK} + n % {BLOCK}) AS identity,
         (ARRAY['{"', '".join(STATUSES)}'])[1 + n % {BLOCK * len(STATUSES)} / {BLOCK}] AS status
@@ -62,8 +75,7 @@ report AS (
     FROM accepted LEFT JOIN conversation_messages m
         ON m.workspace_id = ANY($1::uuid[]) AND m.provider = 'twilio' AND m.provider_message_id = identity
 )
-SELECT count(*) FILTER (WHERE stands = 'delivered' OR status = 'sent' AND stands = 'sent') AS moved,
-    count(*) FILTER (WHERE 1 = (SELECT count(*) FROM delivery_reports d
+SELECT count(*) FILTER (WHERE 1 = (SELECT count(*) FROM delivery_reports d
         WHERE d.workspace_id = report.workspace_id AND d.provider = 'twilio'
             AND d.provider_message_id = report.identity AND d.reported = report.status
             AND d.message_id = report.id)) AS reports,
@@ -71,9 +83,22 @@ SELECT count(*) FILTER (WHERE stands = 'delivered' OR status = 'sent' AND stands
         WHERE r.workspace_id = report.workspace_id AND r.kind = 'message-status'
             AND r.identity = report.identity || ':' || report.status AND r.message_id = report.id
             AND r.state = 'processed')) AS receipts,
+"""
+
+_REPORTS = f"""{_REPORTED}
+    count(*) FILTER (WHERE stands = 'delivered' OR status = 'sent' AND stands = 'sent') AS moved,
     count(*) FILTER (WHERE 1 = (SELECT count(*) FROM events e
         WHERE e.workspace_id = report.workspace_id AND e.subject_id = report.id
             AND e.event = 'message.status_changed' AND e.data->>'status' = report.status)) AS events
+FROM report
+"""
+
+_STORM = f"""{_REPORTED}
+    count(*) FILTER (WHERE stands = 'delivered') AS moved,
+    count(*) FILTER (WHERE 'delivered' = (SELECT CASE WHEN count(*) FILTER (WHERE e.data->>'status' = 'delivered') = 1
+            AND count(*) <= 2 THEN (array_agg(e.data->>'status' ORDER BY e.seq DESC))[1] END FROM events e
+        WHERE e.workspace_id = report.workspace_id AND e.subject_id = report.id
+            AND e.event = 'message.status_changed')) AS events
 FROM report
 """
 

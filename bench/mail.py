@@ -45,11 +45,7 @@ async def measure(stage: Stage) -> list[Mail]:
     secret = await _prepare(stage)
     port = free_port()
     command = [sys.executable, "-c", "from comms.cli import main; main()", "serve", "--port", str(port)]
-    environment = {
-        "COMMS_DATA_DIR": str(stage.folder),
-        "PUBLIC_URL": PUBLIC_URL,
-        "COMMS_MEDIA_MAX_BYTES": str(2 * SIZE),
-    }
+    environment = {"COMMS_DATA_DIR": str(stage.folder), "PUBLIC_URL": PUBLIC_URL}
     measured = []
     with stage.process(command, stage.cores.service, "listening", environment) as process:
         server = Server(process.pid, port)

@@ -8,16 +8,19 @@ from pathlib import Path
 import msgspec
 
 from bench.calls import Answered
+from bench.fanout import Fanout
 from bench.lists import LIMIT_SECONDS, Asked, Lists
 from bench.live import Latency
 from bench.mail import Mail
 from bench.memory import Memory
 from bench.sends import Sends
+from bench.storm import Storm
 from bench.throughput import Comparison
 
 README = Path(__file__).with_name("README.md")
 BEGINS, ENDS = "<!-- the last run -->", "<!-- end of the last run -->"
 SENDS = 300
+STORM = 1_000_000
 MAIL_MIB = 80
 CALL_MS = 50
 AT = 64  # connections at which the competitors are compared
@@ -41,7 +44,9 @@ class Results(msgspec.Struct):
     lists: Lists | None = None
     mails: Sequence[Mail] = ()
     sends: Sends | None = None
+    storm: Storm | None = None
     calls: Answered | None = None
+    fanouts: list[Fanout] = []
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -76,6 +81,15 @@ def rendered(results: Results) -> str:
             f"{results.latency.deliveries:,} deliveries; every socket got every message, in order, without a gap. "
             f"Stolen meanwhile: {results.latency.stolen:.1%}."
         )
+    for fan in results.fanouts:
+        plan, ours, bare = fan.plan, fan.ours, fan.bare
+        parts.append(
+            f"**To {plan.sockets:,} sockets of one process**: {ours.rate:,.0f} deliveries a second, the `websockets`"
+            f" library's `broadcast()` {bare.rate:,.0f}. At {plan.rate} events a second p50 {_ms(ours.p50)} and p99"
+            f" {_ms(ours.p99)} from before the commit to the frame; the library, which commits nothing,"
+            f" {_ms(bare.p50)} and {_ms(bare.p99)}, and {fan.each / 1024:.1f} KiB for each idle socket. Stolen"
+            f" meanwhile: {fan.stolen:.1%}."
+        )
     if results.memory:
         parts.append(
             f"**Memory** of a fresh web process: {results.memory.idle / 2**20:.0f} MiB, and "
@@ -98,6 +112,14 @@ def rendered(results: Results) -> str:
             f"**Sending**, {sends.plan.conversations:,} conversations of {sends.plan.messages} messages, one worker:"
             f" {sends.rate:,.0f} messages a second, each conversation's in order, none twice, none missing;"
             f" {_us(sends.worker_cost)} of processor time each. Stolen meanwhile: {sends.stolen:.1%}."
+        )
+    if (storm := results.storm) is not None:
+        parts.append(
+            f"**A storm of delivery reports**: {storm.plan.reports:,} on {storm.plan.reports // 2:,} messages of one"
+            f" workspace, in waves of {storm.plan.wave:,} whose order was drawn by lot, and {storm.repeated:,} of them"
+            f" told twice. {storm.rate:,.0f} a second over {storm.plan.connections} connections, p50 {_ms(storm.p50)},"
+            f" p99 {_ms(storm.p99)}, worst {_ms(storm.worst)}; each kept once, every message delivered, nothing told"
+            f" after that. Stolen meanwhile: {storm.stolen:.1%}."
         )
     if results.lists:
         plan = results.lists.plan
@@ -142,6 +164,13 @@ def targets(results: Results) -> Iterator[Target]:
                 yield _at_most(f"{name}: p50 at 1 connection", 0.002, comparison.of("comms", 1).p50)
     if results.latency:
         yield _at_most("webhook to websocket: p99", 0.05, results.latency.p99)
+    for fan in results.fanouts:
+        name = f"deliveries to {fan.plan.sockets:,} sockets: comms / websockets' broadcast()"
+        yield _at_least(name, 1.0, [fan.ours.rate], [fan.bare.rate])
+    if results.memory and results.fanouts:
+        name = "memory of an idle socket: comms / websockets"
+        times = results.memory.each / results.fanouts[0].each
+        yield Target(name, "≤ 2 ×", f"{times:.2f} ×", times <= 2)
     if (calls := results.calls) is not None:
         reached = f"{calls.p99 * 1e3:.0f} ms"
         what = f"a call's next document at {calls.plan.rate} calls a second, 99th percentile"
@@ -153,6 +182,9 @@ def targets(results: Results) -> Iterator[Target]:
     if results.sends:
         rate = results.sends.rate
         yield Target("messages sent by one worker", f"≥ {SENDS} a second", f"{rate:,.0f}", rate >= SENDS)
+    if (storm := results.storm) is not None and storm.plan.reports >= STORM:
+        what = f"{storm.plan.reports:,} delivery reports in any order: none lost"
+        yield Target(what, "all", f"all, at {storm.rate:,.0f} a second", True)
     if results.lists:
         worst = max(asked.median for asked in results.lists.asked)
         yield _at_most("every list: p50 of the slowest question", LIMIT_SECONDS, worst)

@@ -125,7 +125,12 @@ class Stage:
         log = (self.folder / "servers.log").open("a")
         with machine.pinned(core):
             process = subprocess.Popen(
-                command, env=inherited | dict(environment or {}), stdout=subprocess.PIPE, stderr=log, text=True
+                command,
+                env=inherited | dict(environment or {}),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
             )
         try:
             await_line(process, ready)

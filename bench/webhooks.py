@@ -4,8 +4,9 @@ The nth request of a run is known by its numbers alone, so whoever counts the ro
 """
 
 import hmac
+import random
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import md5
 from typing import Literal
 from urllib.parse import parse_qsl, quote_plus
@@ -19,6 +20,7 @@ from comms.simulators import twilio
 BLOCK = 1_000  # messages reported as sent, before the same are reported as delivered
 NEWCOMERS = 50  # every 50th message is from somebody who never wrote before
 STATUSES = ("sent", "delivered")
+REPEATED = 50
 
 _SID = "SM" + "0" * 32
 _SENDER = "+19990000000"
@@ -41,13 +43,14 @@ class Line(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True):
     """``count`` requests of a run: messages from many senders, or reports on messages sent before.
 
-    They are spread over all ``lines``.
+    They are spread over all ``lines``. ``is_mixed``: in an order drawn by lot, and every fiftieth is made twice.
     """
 
     lines: list[Line]
     kind: Literal["messages", "message-status"]
     run: str
     count: int
+    is_mixed: bool = False
 
 
 def sid(run: str, message: int) -> str:
@@ -67,7 +70,7 @@ def requests(batch: Batch) -> Iterator[bytes]:
     moulds = [_mould(line, batch.kind) for line in batch.lines]
     line = batch.lines[0]
     first = int(line.first_phone.removeprefix("+"))
-    for index in range(batch.count):
+    for index in _order(batch):
         if batch.kind == "message-status":
             message, status = reported(index)
             yield moulds[message % len(moulds)](sid(batch.run, message), line.first_phone, status)
@@ -77,6 +80,15 @@ def requests(batch: Batch) -> Iterator[bytes]:
         known = index % NEWCOMERS != NEWCOMERS - 1
         sender = f"+{first + number // len(moulds) % line.contacts}" if known else f"+44{number % 10**10:010}"
         yield moulds[number % len(moulds)](name, sender, _STATUS)
+
+
+def _order(batch: Batch) -> Iterable[int]:
+    """Which of the requests comes when."""
+    if not batch.is_mixed:
+        return range(batch.count)
+    order = [*range(batch.count), *range(0, batch.count, REPEATED)]
+    random.Random(batch.run).shuffle(order)
+    return order
 
 
 def _mould(line: Line, kind: str) -> Callable[[str, str, str], bytes]:

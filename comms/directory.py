@@ -51,6 +51,7 @@ class Directory:
         self._database = database
         self._vault = vault
         self._connections: dict[str, Connection] = {}
+        self._begun = self._seen = 0
         self._unsealed: dict[uuid.UUID, tuple[Sealed, Any]] = {}
         self._used: set[uuid.UUID] = set()
         self._noted: dict[uuid.UUID, float] = {}
@@ -96,6 +97,8 @@ class Directory:
 
     async def load(self) -> None:
         """Every active connection is known as it stands in the database."""
+        self._begun += 1
+        mine = self._begun
         # No ORM: the rows are few columns of all tenants, read often.
         async with self._database.everywhere() as db:
             connection = await db.connection()
@@ -107,6 +110,8 @@ class Directory:
                 )
             ).all()
             await self._note_use(connection)
+        if mine < self._seen:
+            return  # a look that began after this one has been taken in already
         connections = {}
         for row in rows:
             connections[str(row.id)] = Connection(
@@ -115,7 +120,7 @@ class Directory:
                 provider=row.provider,
                 credentials=self._opened(row),
             )
-        self._connections = connections
+        self._connections, self._seen = connections, mine
         self._known_at = asyncio.get_running_loop().time()
 
     async def _note_use(self, db: Any) -> None:

@@ -11,6 +11,7 @@ from comms import arrivals, delivery, duties, jobs, metrics, migrations, outbox
 from comms.calls.dialling import Dialler
 from comms.calls.taking import Calls
 from comms.clerk import Clerk
+from comms.consent.unsubscribing import Unsubscribing
 from comms.database import Database, Urls
 from comms.directory import Directory
 from comms.embedded import Embedded
@@ -80,6 +81,7 @@ class Service:
             self.database, self.directory, self.arrivals, self.reports, self.calls, self.intake, self.mail_events
         )
         self.publishing = Publishing(settings.security, settings.server.public_url)
+        self.unsubscribing = Unsubscribing(settings.security, settings.server.public_url)
         self.sender = Sender(
             self.database,
             self.directory,

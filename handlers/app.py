@@ -32,6 +32,8 @@ from handlers import (
     orchestration,
     search,
     sessions,
+    sounds,
+    unsubscribing,
     webhooks,
 )
 from handlers.given import DEPENDENCIES, Request
@@ -90,6 +92,8 @@ def create_api(*, to_be_described: bool = False) -> Litestar:
             health.routes,
             invitations.page,
             media.routes,
+            sounds.routes,
+            unsubscribing.routes,
             *serving.routes(),
             live.live,
             Router(

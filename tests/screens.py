@@ -4,8 +4,8 @@ import asyncio
 import json
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,21 +39,32 @@ def application(database: Database, hub: Hub) -> Any:
 async def serving(app: Any, **options: Any) -> AsyncIterator[str]:
     """The address of the websocket of a running server."""
     config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off", **{**uvicorn_options(), **options})
-    server = _Server(config)
-    running = asyncio.create_task(server.serve())
-    await eventually(lambda: server.started)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    # Without its main loop, which looks every tenth of a second whether it is to end; on a tick it knows the date.
+    await server.startup()
+    await server.on_tick(0)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         yield f"ws://127.0.0.1:{port}/ws"
     finally:
-        server.should_exit = True
-        await running
+        await _end(server)
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+async def _end(server: uvicorn.Server) -> None:
+    """As its ``shutdown``, which waits a tenth of a second even when nobody is connected any more."""
+    state: Any = server.server_state
+    for one in server.servers:
+        one.close()
+    for connection in list(state.connections):
+        connection.shutdown()
+    for _ in range(20):
+        if not (state.connections or state.tasks):
+            return
+        await asyncio.sleep(0)
+    while state.connections or state.tasks:  # noqa: ASYNC110  # uvicorn offers nothing else
+        await asyncio.sleep(0.01)
 
 
 class Screen:

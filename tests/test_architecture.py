@@ -100,6 +100,7 @@ MACHINERY = {
     "app",
     "batches",
     "conflicts",
+    "forms",
     "given",
     "guards",
     "idempotency",

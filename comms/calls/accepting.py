@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.calls import callbacks, offers, rows, transfers
+from comms.calls import callbacks, notes, offers, progress, rows, transfers
 from comms.calls import flow as flows
 from comms.calls import verbs as v
 from comms.calls.twiml import Line, written
@@ -22,6 +22,7 @@ async def screen(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
     call, leg = await _line(db, told, query)
     if call is None or leg is None:
         return written(line, [v.Hangup()])
+    await offers.give_time(db, call, leg)
     line = _speaking(line, call)
     then = v.place("voice-accepted", leg=leg.id, token=query.get("token", ""))
     prompt = v.Say(f"Call from {await who(db, call)}. To accept, press {YES}.")
@@ -37,6 +38,9 @@ async def accept(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
     offer = await offers.accept(db, call, leg, query.get("token", ""))
     if offer is None:
         return written(line, [v.Say("Somebody else has taken this call, or the caller is gone."), v.Hangup()])
+    if offer.origin != "transfer":
+        said = f"{await notes.name_of(db, leg.user_id) or leg.to_address} has taken the call"
+        await notes.note(db, call, f"{offer.id}/accepted", said)
     if offer.origin == "queue":
         step = flows.recall(call.flow).steps.get(rows.state_of(call).step)
         records = isinstance(step, flows.Queue) and step.record
@@ -72,6 +76,8 @@ async def _line(db: AsyncSession, told: Told, query: Mapping[str, str]) -> tuple
     call = await rows.held_by(db, leg)
     if call is not None:
         await callbacks.know(db, call, leg, told.call_id)
+        if told.status is not None:
+            await progress.move(db, call, leg, progress.Report(told.status, duration_seconds=told.duration_seconds))
     return call, leg
 
 

@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+import msgspec
+from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import arrivals
@@ -12,17 +13,25 @@ from comms.calls import rows
 from comms.directory import Connection
 from comms.providers.base import Channel, InboundMessage, Request
 from comms.providers.voice import Told
-from models.base import new_id, now
-from models.communications import ENDED, Call, CallLeg, WorkspacePhoneNumber
+from models.base import new_id
+from models.communications import ENDED, Call, CallLeg, CallReport, WorkspacePhoneNumber
 
 
-async def begin(db: AsyncSession, connection: Connection, request: Request, told: Told) -> Call | None:
-    """The call is kept once, as a message of its conversation and a row of its own; None if no number of ours is meant.
+class Begun(msgspec.Struct, frozen=True):
+    """A call and the caller's line, not in the database yet. ``is_spoken_of``: reports of the line came before it."""
 
-    Who calls becomes a contact unless they withhold who they are. Two of the same webhook at once make one: the second
-    fails on a unique key, to be done again.
+    call: Call
+    leg: CallLeg
+    is_spoken_of: bool
+
+
+async def begin(db: AsyncSession, connection: Connection, request: Request, told: Told, at: datetime) -> Begun | None:
+    """The call that has come in, with the message of its conversation kept; None if no number of ours is meant.
+
+    Who calls becomes a contact unless they withhold who they are. Whoever waits for the answer hears nothing: what is
+    decided now is written with the call, by ``keep``.
     """
-    at = _began(told)
+    at = _began(told, at)
     call_id = new_id()
     arrival = arrivals.Arrival(connection, request, _message(told, str(call_id)), at)
     passages, facts = await arrivals.enter(await rows.driver_of(db), [arrival])
@@ -30,7 +39,13 @@ async def begin(db: AsyncSession, connection: Connection, request: Request, told
     if passage.number_id is None:
         return None
     rows.add_facts(db, facts)
-    number = await db.get_one(WorkspacePhoneNumber, (connection.workspace_id, passage.number_id))
+    parked = exists().where(
+        CallReport.provider == told.provider,
+        CallReport.provider_call_id == told.call_id,
+        CallReport.leg_id.is_(None),
+    )
+    query = select(WorkspacePhoneNumber, parked).where(WorkspacePhoneNumber.id == passage.number_id)
+    number, is_spoken_of = (await db.execute(query)).one()
     caller, provider = told.caller, told.provider
     call = Call(
         workspace_id=connection.workspace_id,
@@ -48,9 +63,10 @@ async def begin(db: AsyncSession, connection: Connection, request: Request, told
         forwarded_from=told.forwarded_from,
         meta=told.details,
         flow=number.voice_flow or flows.kept(flows.DEFAULT),
+        state={},
+        turn=0,
         created_at=at,
     )
-    await rows.told_new(db, call)
     leg = CallLeg(
         workspace_id=connection.workspace_id,
         call_id=call.id,
@@ -61,25 +77,20 @@ async def begin(db: AsyncSession, connection: Connection, request: Request, told
         status=call.status,
         created_at=at,
     )
-    await rows.told_new(db, leg, call=call)
-    return call
+    return Begun(call, leg, is_spoken_of)
 
 
-async def number_at(db: AsyncSession, told: Told) -> WorkspacePhoneNumber | None:
-    """The number of ours that was called."""
-    found: WorkspacePhoneNumber | None = await db.scalar(
-        select(WorkspacePhoneNumber).where(
-            WorkspacePhoneNumber.phone_number == told.called.value, WorkspacePhoneNumber.status != "released"
-        )
-    )
-    return found
+async def keep(db: AsyncSession, begun: Begun) -> None:
+    """The call is there once: of the same webhook twice at once one fails on a unique key, to be done again."""
+    await rows.told_new(db, begun.call)
+    await rows.told_new(db, begun.leg, call=begun.call)
 
 
-def _began(told: Told) -> datetime:
-    """When it came in: now, unless the first that is heard of it is that it is over."""
+def _began(told: Told, heard_at: datetime) -> datetime:
+    """When it came in: when it was heard of, unless the first that is heard is that it is over."""
     if told.status not in ENDED or told.at is None:
-        return now()
-    return min(now(), told.at - timedelta(seconds=told.duration_seconds or 0))
+        return heard_at
+    return min(heard_at, told.at - timedelta(seconds=told.duration_seconds or 0))
 
 
 def _message(told: Told, call_id: str) -> InboundMessage:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,11 +11,12 @@ from comms.calls.dialogue import call_of
 from comms.directory import Connection
 from comms.providers.base import Request
 from comms.providers.voice import Told
+from models.base import now
 from models.communications import ENDED, Call, CallLeg
 
 
 async def take_status(
-    db: AsyncSession, connection: Connection, request: Request, told: Told, query: Mapping[str, str]
+    db: AsyncSession, connection: Connection, request: Request, told: Told, query: Mapping[str, str], at: datetime
 ) -> None:
     """A line has come further, is new, or is not known yet: the report of that one is parked.
 
@@ -22,14 +24,13 @@ async def take_status(
     """
     leg = await _leg(db, told, query)
     if leg is None and told.direction == "inbound" and told.status in ENDED and told.parent_call_id is None:
-        call = await call_of(db, connection, request, told)
+        began = (told.at or at) - timedelta(seconds=told.duration_seconds or 0)
+        call = await call_of(db, connection, request, told, min(began, now()))
         leg = None if call is None else await rows.leg_called(db, told.provider, told.call_id)
     call = None if leg is None else await rows.held_by(db, leg)
     await progress.take_report(db, call, leg, told)
-    if call is not None and leg is not None and leg.role == "consulted" and leg.ended_at is not None:
-        transfer = await transfers.open_one(db, call)
-        if transfer is not None and transfer.kind == "warm":
-            await transfers.give_back(db, call, transfer)
+    if call is not None and leg is not None and leg.ended_at is not None:
+        await transfers.line_over(db, call, leg)
 
 
 async def take_recording(db: AsyncSession, told: Told, kind: str) -> bool:
@@ -38,7 +39,7 @@ async def take_recording(db: AsyncSession, told: Told, kind: str) -> bool:
     if call is None or told.recording is None:
         return False
     kind = "voicemail" if told.recording.source == "RecordVerb" else kind if kind in recordings.TITLES else "call"
-    await recordings.take_recording(db, call, kind, told.recording)
+    await recordings.take_recording(db, call, kind, told.recording, line=told.call_id)
     return True
 
 
@@ -47,7 +48,7 @@ async def take_transcript(db: AsyncSession, told: Told) -> bool:
     call = await _call(db, told)
     if call is None or told.transcript is None:
         return False
-    await recordings.take_transcript(db, call, told.transcript)
+    await recordings.take_transcript(db, call, told.transcript, line=told.call_id)
     return True
 
 

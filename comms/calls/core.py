@@ -161,14 +161,14 @@ def decide(flow: Flow, state: State, turn: Turn, world: World) -> Decision:
 
 
 def hold(step: Queue, state: State, *, position: int, waited_seconds: float) -> list[v.Verb]:
-    """What a waiting caller hears until it is asked again, some half a minute."""
+    """What a waiting caller hears until it is asked again: when the music is over."""
     if waited_seconds >= step.most_seconds:
         return [v.Leave()]
     heard: list[v.Verb] = []
     if step.tells_position:
         people = "You are next in line." if position <= 1 else f"You are number {position} in line."
         heard.append(v.Say(people))
-    heard.append(v.Play(step.music) if step.music else v.Pause(15))
+    heard.append(v.Play(step.music) if step.music else v.Music())
     return heard
 
 
@@ -252,7 +252,7 @@ def _ask(decision: Decision, menu: Menu, *before: v.Verb) -> None:
 
 def _answer(decision: Decision, flow: Flow, menu: Menu, chose: Chose, world: World) -> None:
     for choice in menu.choices:
-        if chose.digits == choice.digit or _was_said(choice.words, chose.speech):
+        if chose.digits == choice.digit or _was_said((*choice.words, choice.digit), chose.speech):
             _enter(decision, flow, choice.next, world)
             return
     if decision.state.tries < menu.tries:
@@ -306,6 +306,7 @@ def _take_message(decision: Decision, step: Voicemail) -> None:
     decision.verbs += [
         v.Say(step.text),
         v.Record(v.place("voice-message"), most_seconds=step.most_seconds, transcribes=step.transcribe),
+        v.Hangup(),  # where whoever says nothing gets to
     ]
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs
-from comms.calls import callbacks, progress, rows
+from comms.calls import callbacks, progress, rows, transfers
 from comms.calls.progress import DIAL, Report
 from comms.database import Database
 from comms.directory import Connection, Directory
@@ -128,7 +128,7 @@ class Dialler:
         assert call.connection_id is not None
         _, account = await self._account(call.connection_id, call.provider)
         asked = calling.pause(account, leg.provider_call_id or "", recording.provider_recording_id, paused=paused)
-        calling.done(await self._http.ask(asked))
+        calling.changed(await self._http.ask(asked))
 
     async def _do(self, asked: Asked) -> None:
         """Done; a refusal is final, and what was unclear may be done again: to do it twice is to do it once."""
@@ -151,14 +151,14 @@ class Dialler:
                 return None
             offer = None if leg.offer_id is None else await db.get(CallOffer, (workspace_id, leg.offer_id))
             if call.ended_at is not None or (offer is not None and offer.state != "offered"):
-                await progress.move(db, call, leg, Report("canceled"))
+                await _report(db, call, leg, Report("canceled"))
                 return None
             if leg.dialled_at is not None and leg.dialled_at < now() - LATE:
-                await progress.move(db, call, leg, Report("failed", error_code="unclear"))
+                await _report(db, call, leg, Report("failed", error_code="unclear"))
                 return None
             ours = call.to_address if call.direction == "inbound" else call.from_address
             if call.connection_id is None or not leg.to_address or not ours:
-                await progress.move(db, call, leg, Report("failed", error_code="connection"))
+                await _report(db, call, leg, Report("failed", error_code="connection"))
                 return None
             tried_at, leg.dialled_at = leg.dialled_at, leg.dialled_at or now()
             token = f"&token={offer.token}" if offer is not None else ""
@@ -197,7 +197,7 @@ class Dialler:
                 return
             await callbacks.know(db, call, leg, placed.call_id)
             if placed.status is not None:
-                await progress.move(db, call, leg, Report(placed.status))
+                await _report(db, call, leg, Report(placed.status))
             if call.ended_at is not None and leg.ended_at is None:
                 await jobs.enqueue(db, progress.END_LEG, [{"workspaceId": workspace_id, "legId": leg_id}])
 
@@ -212,7 +212,7 @@ class Dialler:
         async with self._database.workspace(workspace_id) as db:
             call, leg = await _held(db, leg_id)
             if call is not None and leg is not None:
-                await progress.move(db, call, leg, Report("failed", error_code=code))
+                await _report(db, call, leg, Report("failed", error_code=code))
 
     async def _named(self, workspace_id: uuid.UUID, leg_id: uuid.UUID) -> tuple[str, uuid.UUID, str] | None:
         async with self._database.workspace(workspace_id) as db:
@@ -221,6 +221,13 @@ class Dialler:
             if leg is None or call is None or leg.provider_call_id is None or call.connection_id is None:
                 return None
             return leg.provider_call_id, call.connection_id, call.provider
+
+
+async def _report(db: AsyncSession, call: Call, leg: CallLeg, report: Report) -> None:
+    """The line is so, as if its provider had told."""
+    await progress.move(db, call, leg, report)
+    if leg.ended_at is not None:
+        await transfers.line_over(db, call, leg)
 
 
 async def _held(db: AsyncSession, leg_id: uuid.UUID) -> tuple[Call | None, CallLeg | None]:

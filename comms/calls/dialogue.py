@@ -3,13 +3,15 @@
 A request that is repeated is told what it was told before; one that came too late, what the line was told last.
 """
 
+import re
 import uuid
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs
-from comms.calls import arrival, offers, progress, recordings, rows, transfers
+from comms.calls import arrival, offers, progress, queueing, recordings, rows, transfers
 from comms.calls import flow as flows
 from comms.calls import verbs as v
 from comms.calls.core import (
@@ -35,6 +37,7 @@ from models.base import now
 from models.communications import ENDED, Call
 
 Query = Mapping[str, str]
+TOO_LATE = timedelta(minutes=10)
 NOT_IN_SERVICE = "The number you have called is not in service."
 _NOTHING: tuple[v.Verb, ...] = ()
 
@@ -43,16 +46,17 @@ async def answer(
     db: AsyncSession, line: Line, kind: str, connection: Connection, request: Request, told: Told, query: Query
 ) -> tuple[str, str | None]:
     """What the caller's line is told now, and why the call became none of ours, if so."""
-    call = await call_of(db, connection, request, told)
+    begun = await _first_heard(db, kind, connection, request, told)
+    call = begun.call if begun is not None else await call_of(db, connection, request, told)
     if call is None:
         return written(line, [v.Say(NOT_IN_SERVICE), v.Hangup()]), _unmapped(told)
     flow = flows.recall(call.flow)
     line = Line(line.provider, line.base_url, flow.language, flow.voice, call.turn + 1)
-    asked = int(query["turn"]) if query.get("turn", "").isdigit() else 0
+    asked = int(query["turn"]) if re.fullmatch("[0-9]{1,9}", query.get("turn", "")) else 0
     repeats = asked != call.turn and kind not in ("voice-fallback", "voice-transfer") and "lost" not in query
     if repeats and call.answer is not None:
         return call.answer, None
-    turn = await _turn(db, kind, call, told)
+    turn = await _turn(db, kind, call, told, query)
     if turn is None:
         return written(line, _NOTHING), None
     world = await offers.world_of(db, call, flow)
@@ -60,15 +64,31 @@ async def answer(
     if decision is None:
         decision = decide(flow, rows.state_of(call), turn, world)
     said = written(line, decision.verbs)
-    await _keep(db, call, decision, said)
+    await _keep(db, call, decision, said, begun)
     return said, None
+
+
+async def _first_heard(
+    db: AsyncSession, kind: str, connection: Connection, request: Request, told: Told
+) -> arrival.Begun | None:
+    """A call that nothing was heard of before, to be kept with what is decided on it; None for any other."""
+    if kind != "voice" or told.status != "ringing" or told.direction != "inbound" or told.parent_call_id is not None:
+        return None
+    if await rows.leg_called(db, told.provider, told.call_id) is not None:
+        return None
+    begun = await arrival.begin(db, connection, request, told, now())
+    if begun is not None and begun.is_spoken_of:
+        await arrival.keep(db, begun)
+        await progress.join_parked(db, begun.call, begun.leg)
+    return begun
 
 
 async def meanwhile(db: AsyncSession, line: Line, told: Told) -> str:
     """What somebody who waits hears: their place, and music."""
     leg = await rows.leg_called(db, told.provider, told.call_id)
     call = None if leg is None else await rows.held_by(db, leg)
-    if call is not None and call.queue is None and call.answered_at is not None and call.ended_at is None:
+    is_taken = call is not None and call.queue is None and call.answered_at is not None and call.ended_at is None
+    if call is not None and is_taken and not await queueing.is_forsaken(db, call):
         return written(line, [v.Pause(2)])  # somebody has accepted, and is about to be put through
     if call is None or call.queue is None or call.waiting_since is None:
         return written(line, [v.Leave()])
@@ -82,17 +102,38 @@ async def meanwhile(db: AsyncSession, line: Line, told: Told) -> str:
     return written(line, hold(step, rows.state_of(call), position=position, waited_seconds=waited))
 
 
-async def call_of(db: AsyncSession, connection: Connection, request: Request, told: Told) -> Call | None:
+async def remember(db: AsyncSession, connection: Connection, request: Request, told: Told, at: datetime) -> str | None:
+    """A call that could not be answered when it was to be is kept as it came; the reason if it is none of ours.
+
+    One that has lain too long for its end to be told any more is over.
+    """
+    call = await call_of(db, connection, request, told, at)
+    if call is None:
+        return _unmapped(told)
+    leg = await rows.leg_called(db, told.provider, told.call_id)
+    if told.recording is not None and told.recording.url:
+        kind = "voicemail" if call.answered_at is None else "call"
+        await recordings.take_recording(db, call, kind, told.recording, line=told.call_id)
+    if leg is not None and call.turn == 0 and call.ended_at is None and at < now() - TOO_LATE:
+        await progress.move(db, call, leg, Report("completed", at=at))
+    return None
+
+
+async def call_of(
+    db: AsyncSession, connection: Connection, request: Request, told: Told, at: datetime | None = None
+) -> Call | None:
     """The call whose line this is, held, with what the provider says of the line; a new one if it is heard of first."""
     leg = await rows.leg_called(db, told.provider, told.call_id)
     if leg is None:
         if told.direction != "inbound" or told.parent_call_id is not None:
             return None
-        call = await arrival.begin(db, connection, request, told)
-        if call is None:
+        begun = await arrival.begin(db, connection, request, told, at or now())
+        if begun is None:
             return None
-        leg = (await rows.legs_of(db, call.id))[0]
-        await progress.join_parked(db, call, leg)
+        await arrival.keep(db, begun)
+        await progress.join_parked(db, begun.call, begun.leg)
+        leg = begun.leg
+        call: Call | None = begun.call
     else:
         call = await rows.held_by(db, leg)
     if call is not None and told.status is not None:
@@ -100,7 +141,7 @@ async def call_of(db: AsyncSession, connection: Connection, request: Request, to
     return call
 
 
-async def _turn(db: AsyncSession, kind: str, call: Call, told: Told) -> Turn | None:
+async def _turn(db: AsyncSession, kind: str, call: Call, told: Told, query: Query) -> Turn | None:
     """What the caller, or the people who were rung, have done; None when there is nothing to decide."""
     is_gone = told.status in ENDED
     match kind:
@@ -110,10 +151,15 @@ async def _turn(db: AsyncSession, kind: str, call: Call, told: Told) -> Turn | N
             return Chose(told.digits, told.speech)
         case "voice-message":
             if told.recording is not None:
-                await recordings.take_recording(db, call, "voicemail", told.recording)
+                await recordings.take_recording(db, call, "voicemail", told.recording, line=told.call_id)
             return LeftMessage()
+        case "voice-dial" if query.get("room") == transfers.TALK:
+            return Rang(was_put_through=True, is_gone=is_gone)
         case "voice-dial":
             return await _rang(db, call, told, is_gone=is_gone)
+        case "voice-transfer":  # it is not handed over any more, and goes on as if nobody had answered
+            step = flows.recall(call.flow).steps.get(rows.state_of(call).step)
+            return Waited(is_gone=is_gone) if isinstance(step, flows.Queue) else Rang(is_gone=is_gone)
         case "voice-queue":
             return _waited(told, is_gone=is_gone)
         case "voice-relay":
@@ -126,7 +172,7 @@ async def _turn(db: AsyncSession, kind: str, call: Call, told: Told) -> Turn | N
 
 async def _rang(db: AsyncSession, call: Call, told: Told, *, is_gone: bool) -> Rang:
     if told.recording is not None and told.recording.url:
-        await recordings.take_recording(db, call, "call", told.recording)
+        await recordings.take_recording(db, call, "call", told.recording, line=told.call_id)
     offer = await offers.latest(db, call, "ring")
     if offer is None:
         return Rang(was_put_through=told.was_bridged is True, is_gone=is_gone)
@@ -181,20 +227,24 @@ def _uuid(text: str) -> uuid.UUID | None:
         return None
 
 
-async def _keep(db: AsyncSession, call: Call, decision: Decision, said: str) -> None:
+async def _keep(db: AsyncSession, call: Call, decision: Decision, said: str, begun: arrival.Begun | None) -> None:
     """What was decided is so."""
-    before = rows.view_of(call)
+    is_new = begun is not None and not begun.is_spoken_of
+    before = None if is_new else rows.view_of(call)
     rows.keep_state(call, decision.state)
     call.turn, call.answer = call.turn + 1, said
     if call.ended_at is None:
         call.queue = decision.waits_in
         call.waiting_since = None if decision.waits_in is None else now()
-    await rows.tell(db, call, before)
+    if begun is not None and is_new:
+        await arrival.keep(db, begun)
+    else:
+        await rows.tell(db, call, before)
     if decision.offer is not None and call.ended_at is None:
         await offers.make(db, call, decision.offer, "ring")
     if decision.waits_in is not None and call.ended_at is None:
         await jobs.enqueue(db, RING, [{"workspaceId": call.workspace_id, "callId": call.id}])
-    elif before.queue is not None:
+    elif before is not None and before.queue is not None:
         await progress.withdraw_offers(db, call)
 
 

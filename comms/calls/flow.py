@@ -10,8 +10,10 @@
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 from uuid import UUID
+from xml.sax.saxutils import escape
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +24,7 @@ from models.types import Phone, TimeZone
 
 MOST_STEPS = 100
 MOST_RUNG = 10  # Twilio's limit of numbers in one <Dial>
+MOST_SAID = 32_000  # a provider takes 64 kB in one answer
 FIELD = "voiceFlow"
 
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -29,6 +32,7 @@ Words = Annotated[str, Meta(min_length=1, max_length=2_000)]
 Sound = Annotated[str, Meta(max_length=1_000, pattern=r"^https://\S+$")]
 Seconds = Annotated[int, Meta(ge=5, le=120)]
 Members = Annotated[tuple[UUID, ...], Meta(max_length=MOST_RUNG)]
+Spans = Annotated[tuple[Span, ...], Meta(max_length=10)]
 Numbers = Annotated[tuple[str, ...], Meta(max_length=MOST_RUNG)]
 
 
@@ -47,7 +51,7 @@ class Say(Step, kw_only=True, frozen=True, tag="say"):
 class Hours(Step, kw_only=True, frozen=True, tag="hours"):
     """Where it goes depends on whether the business is open."""
 
-    schedule: dict[Weekday, Annotated[tuple[Span, ...], Meta(max_length=10)]]
+    schedule: dict[Weekday, Spans]
     holidays: Annotated[tuple[Holiday, ...], Meta(max_length=366)] = ()
     open: Name
     closed: Name
@@ -218,11 +222,41 @@ def _steps(sent: Any, errors: dict[str, str]) -> dict[str, AnyStep]:
         if not isinstance(step, dict) or step.get("type") not in _KINDS:
             errors[f"{place}.type"] = f"must be one of {', '.join(_KINDS)}"
             continue
+        if step["type"] == "hours" and not _is_week(step.get("schedule"), f"{place}.schedule", errors):
+            continue
         try:
-            steps[name] = msgspec.convert(step, AnyStep)
+            steps[name] = _normal(msgspec.convert(step, AnyStep))
         except msgspec.ValidationError as error:
             _note(errors, place, error)
     return steps
+
+
+def _is_week(schedule: Any, place: str, errors: dict[str, str]) -> bool:
+    """Whether each day can be read; msgspec would not say which one cannot."""
+    if not isinstance(schedule, dict):
+        return True
+    before = len(errors)
+    for day, spans in schedule.items():
+        if day not in WEEK:
+            errors[f"{place}.{day}"] = f"must be one of {', '.join(WEEK)}"
+            continue
+        try:
+            msgspec.convert(spans, Spans)
+        except msgspec.ValidationError as error:
+            _note(errors, f"{place}.{day}", error)
+    return len(errors) == before
+
+
+def _normal(step: AnyStep) -> AnyStep:
+    """The step with its numbers as they are dialled; one that is none stays, to be told."""
+    if not isinstance(step, Ring | Queue):
+        return step
+    numbers = []
+    for number in step.numbers:
+        with suppress(ValueError):
+            number = Phone().normalise(number) or number
+        numbers.append(number)
+    return msgspec.structs.replace(step, numbers=tuple(dict.fromkeys(numbers)))
 
 
 def _note(errors: dict[str, str], place: str, error: msgspec.ValidationError) -> None:
@@ -246,6 +280,9 @@ def _faults(flow: Flow) -> Iterator[tuple[str, str]]:
             if target not in flow.steps:
                 yield f"{place}.{field}", f"leads nowhere: there is no step {target}"
         yield from _own_faults(place, step)
+    said = sum(len(escape(getattr(step, "text", None) or "").encode()) for step in flow.steps.values())
+    if said > MOST_SAID:
+        yield f"{FIELD}.steps", f"say {said:,} bytes: all together must be at most {MOST_SAID:,}"
     yield from _endless(flow)
 
 

@@ -1,5 +1,6 @@
 """What a call leaves in its conversation: that it came, how it ended, what was recorded of it."""
 
+import uuid
 from datetime import datetime, timedelta
 
 import msgspec
@@ -19,9 +20,10 @@ from models.communications import (
     ConversationMessageView,
     ConversationView,
 )
+from models.core import User
 
-PAST = timedelta(minutes=1)
-"""What ended longer ago is told of as history."""
+BACK_FILLED = timedelta(minutes=1)
+"""An end that is older is told late, and stands in the conversation where it belongs."""
 
 _ENDS = {
     "answered": "Call answered",
@@ -91,15 +93,20 @@ async def note(
     return message
 
 
+async def name_of(db: AsyncSession, user_id: uuid.UUID | None) -> str | None:
+    """What a member is called; None for nobody."""
+    user = None if user_id is None else await db.scalar(select(User).where(User.id == user_id))
+    return None if user is None else " ".join(filter(None, (user.first_name, user.last_name))) or user.email
+
+
 async def note_end(db: AsyncSession, call: Call) -> None:
     """The conversation says what came of the call."""
     said = _ENDS[call.outcome or "missed"]
     if call.outcome == "answered" and call.duration_seconds:
         minutes, seconds = divmod(call.duration_seconds, 60)
         said += f", {minutes}:{seconds:02} min"
-    # What a sweep has found out stands where it belongs; else this comes after all that was said.
-    is_past = call.ended_at is not None and now() - call.ended_at > PAST
-    await note(db, call, f"{call.id}/end", said, at=call.ended_at if is_past else None)
+    ended_at = call.ended_at or now()  # by the provider's clock, in whole seconds
+    await note(db, call, f"{call.id}/end", said, at=ended_at if ended_at < now() - BACK_FILLED else None)
 
 
 async def reword(db: AsyncSession, message: ConversationMessage, content: str) -> None:

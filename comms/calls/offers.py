@@ -18,10 +18,13 @@ from comms.calls.core import Offer, World
 from comms.calls.flow import Flow
 from comms.calls.progress import end_legs
 from comms.calls.rows import keep_state, state_of
+from comms.providers.addresses import read_address
 from models.base import now
 from models.communications import Call, CallLeg, CallOffer, TeamChannelMember
 from models.core import Workspace, WorkspaceMember
 
+DECIDES = timedelta(seconds=30)
+"""How long whoever has picked up may listen to who calls, and press the key."""
 GRACE = timedelta(seconds=10)
 """How long after its phones have stopped an offer may still be accepted: the key was pressed before."""
 
@@ -58,8 +61,15 @@ async def world_of(
         busy=await busy(db, phones, call),
         waiting=waiting,
         queue=f"call-{call.id}",
-        caller_id=None if (call.from_address or "").startswith("+") else call.to_address,
+        caller_id=_shown(call),
     )
+
+
+def _shown(call: Call) -> str | None:
+    """The number that phones show: the caller's own, which is the provider's default, or ours."""
+    if call.direction == "outbound":
+        return call.from_address
+    return None if read_address(call.from_address or "").is_identity else call.to_address
 
 
 async def phones_of(db: AsyncSession, users: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
@@ -166,6 +176,16 @@ async def accept(db: AsyncSession, call: Call, leg: CallLeg, token: str) -> Call
     return offer
 
 
+async def give_time(db: AsyncSession, call: Call, leg: CallLeg) -> None:
+    """Somebody has picked up: the offer stands while they decide. ``call`` is held."""
+    query = select(CallOffer).where(CallOffer.id == leg.offer_id, CallOffer.state == "offered").with_for_update()
+    offer: CallOffer | None = await db.scalar(query.execution_options(populate_existing=True))
+    if offer is not None:
+        before = rows.view_of(offer)
+        offer.expires_at = max(offer.expires_at, now() + DECIDES)
+        await rows.tell(db, offer, before, call=call)
+
+
 async def expire(db: AsyncSession, call: Call, offer: CallOffer) -> None:
     """The offer's time is over. Lines of it that nobody has spoken of since will be heard of no more."""
     if offer.state != "offered":
@@ -187,8 +207,8 @@ async def latest(db: AsyncSession, call: Call, origin: str) -> CallOffer | None:
 async def end_rung(db: AsyncSession, call: Call, offer: CallOffer, *, but: uuid.UUID | None = None) -> Sequence[str]:
     """The lines of an offer whose <Dial> is over have ended; the phones that were cut short by another's picking up."""
     legs = list(await db.scalars(select(CallLeg).where(CallLeg.offer_id == offer.id).order_by(CallLeg.created_at)))
-    picked_up = [leg for leg in legs if leg.answered_at is not None]
-    was_cut_short = bool(picked_up) and now() < offer.expires_at - GRACE - timedelta(seconds=2)
+    all_rang = offer.created_at + timedelta(seconds=offer.seconds - 2)
+    was_cut_short = any(leg.answered_at is not None and leg.answered_at < all_rang for leg in legs)
     for leg in legs:
         if leg.ended_at is None and leg.id != but:
             before = rows.view_of(leg)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs, senders
 from comms.arrivals.facts import contact_created
-from comms.calls import callbacks, notes, offers, queueing, rows, texts, transfers
+from comms.calls import callbacks, notes, offers, queueing, recordings, rows, texts, transfers
 from comms.calls import flow as flows
 from comms.calls import verbs as v
 from comms.calls.accepting import YES, who
@@ -45,7 +45,6 @@ async def dial(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str
     if call is None or leg is None or call.ended_at is not None or told.digits != YES:
         return written(line, [v.Hangup()])
     line = _speaking(line, call)
-    flow = flows.recall(call.flow)
     contact = await db.scalar(select(CallLeg).where(CallLeg.call_id == call.id, CallLeg.role == "contact"))
     if contact is None:
         contact = CallLeg(
@@ -59,11 +58,22 @@ async def dial(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str
         )
         await rows.told_new(db, contact, call=call)
     records = bool(call.meta.get("record"))
-    rung = v.Rung(contact.id, call.to_address or "", detects_machines=bool(call.meta.get("detectMachines", True)))
-    verbs: list[v.Verb] = [v.Say(flow.recording_notice)] if records else []
+    rung = v.Rung(
+        contact.id,
+        call.to_address or "",
+        v.place("voice-notice", leg=contact.id) if records else None,
+        detects_machines=bool(call.meta.get("detectMachines", True)),
+    )
     then = v.place("voice-done", leg=leg.id)
-    verbs.append(v.Dial((rung,), then, RING_SECONDS, caller_id=call.from_address, records=records))
-    return written(line, verbs)
+    return written(line, [v.Dial((rung,), then, RING_SECONDS, caller_id=call.from_address, records=records)])
+
+
+async def notify(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str]) -> str:
+    """Whoever is called is told that it is recorded before they are put through, and nothing is recorded."""
+    call, leg = await _line(db, told, query)
+    if call is None or leg is None:
+        return written(line, [v.Hangup()])
+    return written(_speaking(line, call), [v.Say(flows.recall(call.flow).recording_notice)])
 
 
 async def finish(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str]) -> str:
@@ -71,9 +81,13 @@ async def finish(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
     call, leg = await _line(db, told, query)
     if call is None or leg is None:
         return written(line, [v.Hangup()])
-    transfer = await transfers.meeting_of(db, call)
-    if transfer is not None and leg.role == "agent" and leg.ended_at is None and call.ended_at is None:
-        return written(_speaking(line, call), transfers.meeting(transfer, leg))
+    if told.recording is not None and told.recording.url:
+        await recordings.take_recording(db, call, "call", told.recording, line=told.call_id)
+    is_on = leg.ended_at is None and call.ended_at is None
+    if is_on and transfers.has(call, leg):
+        transfer = await transfers.meeting_of(db, call, was_in=query.get("room", ""))
+        if transfer is not None:
+            return written(_speaking(line, call), transfers.meeting(transfer, leg))
     if call.direction == "outbound" and leg.role == "agent":
         await _over(db, call, told)
     elif told.dial_status not in (None, "completed", "in_progress"):
@@ -84,7 +98,7 @@ async def finish(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
 async def meet(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str]) -> str:
     """The member's line is where whoever they consult will come."""
     call, leg = await _line(db, told, query)
-    transfer = None if call is None else await transfers.meeting_of(db, call)
+    transfer = None if call is None else await transfers.meeting_of(db, call, was_in="")
     if call is None or leg is None or transfer is None:
         return written(line, [v.Hangup()])
     return written(_speaking(line, call), transfers.meeting(transfer, leg))
@@ -189,6 +203,8 @@ async def _over(db: AsyncSession, call: Call, told: Told) -> None:
     contact = await db.scalar(select(CallLeg).where(CallLeg.call_id == call.id, CallLeg.role == "contact"))
     if contact is None or told.dial_status is None:
         return
+    if await transfers.latest(db, call) is not None:
+        return  # the contact was taken elsewhere, and what becomes of them is told of their own line
     if told.dial_call_id is not None:
         await callbacks.know(db, call, contact, told.dial_call_id)
     status = "completed" if told.dial_status == "in_progress" else told.dial_status

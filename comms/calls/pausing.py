@@ -2,7 +2,7 @@
 
 import uuid
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 
 from comms.calls import rows
 from comms.calls.dialling import Dialler
@@ -29,9 +29,11 @@ async def pause(
             Recording.call_id == call_id, Recording.kind == "call", Recording.state.in_(("in_progress", "paused"))
         )
         recording = await db.scalar(running.order_by(Recording.created_at.desc()).limit(1))
+        # The recording belongs to the line that records, which is not always the caller's: a provider knows no other.
+        recorded = CallLeg.id == recording.leg_id if recording is not None and recording.leg_id else true()
         leg = await db.scalar(
             select(CallLeg)
-            .where(CallLeg.call_id == call_id, CallLeg.provider_call_id.is_not(None))
+            .where(CallLeg.call_id == call_id, CallLeg.provider_call_id.is_not(None), recorded)
             .order_by(CallLeg.created_at)
             .limit(1)
         )

@@ -72,7 +72,7 @@ def _told(flow: Flow, step: AnyStep, names: Mapping[UUID, str]) -> Iterator[str]
                 yield "nobody accepts:"
             else:
                 place = "told their place, " if step.tells_position else ""
-                sound = step.music or "silence"
+                sound = step.music or "our music"
                 yield f"waits, {place}with {sound}, {step.most_seconds} s at most; meanwhile rings {rung}"
                 yield f"nobody accepts, or {step.most_callers} wait already:"
         case Voicemail():

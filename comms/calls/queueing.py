@@ -1,18 +1,22 @@
 """Callers who wait: whoever has waited longest is offered first, again and again, to those who are free."""
 
 import uuid
+from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs
 from comms.calls import flow as flows
-from comms.calls import offers, rows
+from comms.calls import offers, rows, transfers
 from comms.calls.core import offer_of
 from comms.calls.progress import DIAL, RING
 from comms.database import Database
 from models.base import now
 from models.communications import Call, CallLeg, CallOffer
+
+PUT_THROUGH = timedelta(seconds=15)
+"""How long it may take from the key to the first word."""
 
 
 async def ring(database: Database, workspace_id: uuid.UUID, call_id: uuid.UUID) -> None:
@@ -57,6 +61,18 @@ async def put_back(db: AsyncSession, call: Call, leg: CallLeg) -> None:
     await jobs.enqueue(db, RING, [{"workspaceId": call.workspace_id, "callId": call.id}])
 
 
+async def is_forsaken(db: AsyncSession, call: Call) -> bool:
+    """Whether the caller waits although somebody has accepted, who is gone or never came: they wait as before."""
+    accepted = rows.state_of(call).accepted_leg
+    leg = None if accepted is None else await rows.leg_of(db, accepted)
+    if leg is None or call.answered_at is None:
+        return False
+    if leg.ended_at is None and call.answered_at > now() - PUT_THROUGH:
+        return False
+    await put_back(db, call, leg)
+    return call.queue is not None
+
+
 async def ring_waiting(database: Database, *, most: int = 200) -> None:
     """Nobody who waits is forgotten, and no offer outlives its time; the longest waiting come first."""
     await expire_offers(database)
@@ -91,6 +107,9 @@ async def expire_offers(database: Database, *, most: int = 200) -> None:
             if call is not None and offer is not None:
                 await offers.expire(db, call, offer)
                 await offers.end_rung(db, call, offer)
+                for leg in await rows.legs_of(db, call_id):
+                    if leg.offer_id == offer_id and leg.ended_at is not None:
+                        await transfers.line_over(db, call, leg)
 
 
 async def _is_offered(db: AsyncSession, call: Call) -> bool:

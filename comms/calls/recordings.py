@@ -14,19 +14,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms.calls import notes, rows
 from comms.providers.voice import ToldRecording, ToldTranscript
 from models.base import new_id
-from models.communications import Call, ConversationMessage, Recording
+from models.communications import Call, CallLeg, ConversationMessage, Recording
 
 RANK: Mapping[str, int] = {"in_progress": 0, "paused": 0, "completed": 1, "absent": 1, "failed": 1}
 TITLES = {"voicemail": "Voicemail", "call": "Recording of the call"}
 
 
-async def take_recording(db: AsyncSession, call: Call, kind: str, told: ToldRecording) -> Recording:
+async def take_recording(db: AsyncSession, call: Call, kind: str, told: ToldRecording, *, line: str) -> Recording:
     """The recording is known, and once it is complete a message of the conversation has its sound.
 
-    ``call`` is held. A recording mentioned with its address, and no state, is complete: what it was made for is over.
+    ``call`` is held, and ``line`` the provider's name of the line that records. A recording mentioned with its address,
+    and no state, is complete: what it was made for is over.
     """
     state = told.state if told.state is not None and told.state in RANK else _implied(told)
-    recording = await _known(db, call, kind, told.id, state)
+    recording = await _known(db, call, kind, told.id, line)
     before = rows.view_of(recording)
     was_complete = recording.message_id is not None
     if RANK[state] > RANK[recording.state]:
@@ -43,9 +44,9 @@ async def take_recording(db: AsyncSession, call: Call, kind: str, told: ToldReco
     return recording
 
 
-async def take_transcript(db: AsyncSession, call: Call, told: ToldTranscript) -> None:
+async def take_transcript(db: AsyncSession, call: Call, told: ToldTranscript, *, line: str) -> None:
     """What was said stands with the recording, and in its message."""
-    recording = await _known(db, call, "voicemail", told.recording_id, "in_progress")
+    recording = await _known(db, call, "voicemail", told.recording_id, line)
     before = rows.view_of(recording)
     recording.transcription_status = "completed" if told.was_understood else "failed"
     recording.transcript = told.text or recording.transcript
@@ -56,7 +57,7 @@ async def take_transcript(db: AsyncSession, call: Call, told: ToldTranscript) ->
         await notes.reword(db, message, _said(recording))
 
 
-async def _known(db: AsyncSession, call: Call, kind: str, provider_recording_id: str, state: str) -> Recording:
+async def _known(db: AsyncSession, call: Call, kind: str, provider_recording_id: str, line: str) -> Recording:
     """The row of a recording, made if this is the first that is heard of it."""
     made: Recording | None = await db.scalar(
         insert(Recording)
@@ -64,6 +65,13 @@ async def _known(db: AsyncSession, call: Call, kind: str, provider_recording_id:
             workspace_id=call.workspace_id,
             id=new_id(),
             call_id=call.id,
+            leg_id=select(CallLeg.id)
+            .where(
+                CallLeg.workspace_id == call.workspace_id,
+                CallLeg.provider == call.provider,
+                CallLeg.provider_call_id == line,
+            )
+            .scalar_subquery(),
             kind=kind,
             state="in_progress",
             provider=call.provider,

@@ -12,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import receipts
 from comms.calls import accepting, callbacks, dialogue, outbound, rows
-from comms.calls.twiml import Line, unavailable
+from comms.calls.twiml import A_MOMENT, BROKEN, NOTHING, THANKS, Line, unavailable
 from comms.database import Database
 from comms.directory import Connection
+from comms.groups import Unavailable
 from comms.providers import wire
 from comms.providers.base import Request, WebhookRefused
 from comms.providers.voice import Told, told_in
@@ -27,7 +28,6 @@ Query = Mapping[str, str]
 
 PATIENCE_SECONDS = 3.5  # SignalWire waits 5 s for an answer, and the caller meanwhile hears nothing
 TRIES = 5
-NOTHING = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 CALLER = frozenset(
     {
@@ -44,8 +44,10 @@ CALLER = frozenset(
 )
 """What is asked for the caller's line: an error in any of these leads to the voicemail."""
 
-MEMBER = frozenset({"voice-accept", "voice-accepted", "voice-done", "voice-outbound", "voice-dialled", "voice-room"})
-"""What is asked for the line of a member, who can hear that something is wrong."""
+MEMBER = frozenset(
+    {"voice-accept", "voice-accepted", "voice-done", "voice-outbound", "voice-dialled", "voice-notice", "voice-room"}
+)
+"""What is asked for the line of a member, who is told that something is wrong, or of whoever they call."""
 
 WAITING = "voice-hold"
 
@@ -55,6 +57,20 @@ CALLBACKS = frozenset({"voice-status", "voice-recording", "voice-transcription",
 KINDS = CALLER | MEMBER | CALLBACKS | {WAITING}
 KEPT = CALLBACKS | {"voice"}
 """Kinds of which a receipt is kept whatever comes of them."""
+
+
+def last_word(kind: str, line: Line) -> str | None:
+    """What is said when we have failed; None for what is only told, and has to be told again.
+
+    A caller may leave a message, and one who has left it is thanked. Nobody is put through who has not pressed the key.
+    """
+    if kind in CALLBACKS:
+        return None
+    if kind == "voice-message":
+        return THANKS
+    if kind == WAITING:
+        return A_MOMENT
+    return BROKEN if kind in MEMBER else unavailable(line)
 
 
 class Heard(receipts.Unread, frozen=True):
@@ -86,16 +102,16 @@ class Calls:
     ) -> str:
         """The answer to the webhook, committed; empty for what is only told.
 
-        Raises ``WebhookRefused``. When it cannot be kept, or something in here is wrong, a caller may leave a message.
+        Raises ``WebhookRefused``, and ``Unavailable`` for what is only told and cannot be kept. When something in here
+        is wrong, or the database away, a caller may leave a message.
         """
-        told = told_in(connection.provider, opened)
-        query = wire.first_of_each(wire.query_of(request.url))
         line = Line(connection.provider, f"{self._public_url}/webhooks/{connection.provider}/{connection.id}")
-        heard = Heard(
-            connection, request, at or now(), kind if kind in KEPT else "voice", retried, _name(kind, told, query)
-        )
+        heard: receipts.Webhook = receipts.Unread(connection, request, at or now(), kept_as(kind), retried)
         failure: Exception | None = None
         try:
+            told = told_in(connection.provider, opened)
+            query = wire.first_of_each(wire.query_of(request.url))
+            heard = Heard(connection, request, heard.at, heard.kind, retried, _name(kind, told, query))
             async with asyncio.timeout(PATIENCE_SECONDS):
                 for attempt in range(TRIES):
                     try:
@@ -109,10 +125,13 @@ class Calls:
             failure = error
         assert failure is not None
         log.error("voice.failed", kind=kind, connection_id=str(connection.id), error=type(failure).__name__)
-        await self._keep_failed(heard, failure)
         if retried is not None:
             raise failure
-        return unavailable(line) if kind in CALLER else NOTHING
+        is_kept = await self._keep_failed(heard, failure)
+        said = last_word(kind, line)
+        if said is None and not is_kept:
+            raise Unavailable
+        return said or NOTHING
 
     async def _once(self, kind: str, line: Line, heard: Heard, told: Told, query: Query) -> str:
         async with self._database.workspace(heard.connection.workspace_id) as db:
@@ -123,12 +142,14 @@ class Calls:
                 await receipts.keep(await rows.driver_of(db), [receipt])
         return said
 
-    async def _keep_failed(self, heard: Heard, failure: Exception) -> None:
+    async def _keep_failed(self, heard: receipts.Webhook, failure: Exception) -> bool:
         try:
             async with asyncio.timeout(1), self._database.alone() as db:
                 await receipts.keep_failed(db, heard, failure)
         except Exception as error:  # the caller is answered all the same
             log.error("voice.not_kept", kind=heard.kind, error=type(error).__name__)
+            return False
+        return True
 
 
 Said = tuple[str, str | None]
@@ -136,6 +157,8 @@ Story = Callable[[AsyncSession, str, Line, Heard, Told, Query], Awaitable[Said]]
 
 
 async def _ask_caller(db: AsyncSession, kind: str, line: Line, heard: Heard, told: Told, query: Query) -> Said:
+    if heard.retried is not None:  # whoever asked has long been answered, and phones would ring for nobody
+        return NOTHING, await dialogue.remember(db, heard.connection, heard.request, told, heard.at)
     return await dialogue.answer(db, line, kind, heard.connection, heard.request, told, query)
 
 
@@ -153,6 +176,8 @@ async def _ask_member(db: AsyncSession, kind: str, line: Line, heard: Heard, tol
             return await outbound.screen(db, line, told, query), None
         case "voice-dialled":
             return await outbound.dial(db, line, told, query), None
+        case "voice-notice":
+            return await outbound.notify(db, line, told, query), None
         case "voice-room":
             return await outbound.meet(db, line, told, query), None
     return await outbound.finish(db, line, told, query), None
@@ -162,7 +187,7 @@ async def _note(db: AsyncSession, kind: str, line: Line, heard: Heard, told: Tol
     known = True
     match kind:
         case "voice-status":
-            await callbacks.take_status(db, heard.connection, heard.request, told, query)
+            await callbacks.take_status(db, heard.connection, heard.request, told, query, heard.at)
         case "voice-recording":
             known = await callbacks.take_recording(db, told, query.get("kind", "call"))
         case "voice-transcription":
@@ -180,6 +205,11 @@ _STORIES: Mapping[str, Story] = {
     **dict.fromkeys(CALLBACKS, _note),
     WAITING: _hold,
 }
+
+
+def kept_as(kind: str) -> str:
+    """The kind that a receipt of such a webhook has."""
+    return kind if kind in KEPT else "voice"
 
 
 def _name(kind: str, told: Told, query: Query) -> str:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import outbox, threads
 from comms.arrivals.facts import conversation_created
@@ -18,9 +19,8 @@ from models.communications import Call, WorkspacePhoneNumber
 log = structlog.get_logger(__name__)
 
 CHANNEL = "sms"
-
-TOO_LATE = timedelta(hours=3)
-"""Whoever called longer ago, as a sweep of the provider's log may find, is not texted out of the blue."""
+TOO_LATE = timedelta(hours=1)
+"""A call that is heard of later, such as from the provider's log, is nothing to be woken for."""
 
 _TAKES = f"""
 SELECT c.id, c.status
@@ -35,40 +35,43 @@ async def text_back(database: Database, workspace_id: uuid.UUID, call_id: uuid.U
 
     Consent is asked as for any message, and a caller who withholds who they are gets none.
     """
-    async with database.workspace(workspace_id) as db:
-        call = await rows.held(db, call_id)
-        if call is None or call.text_back_id is not None or call.contact_id is None or call.phone_number_id is None:
-            return
-        if now() - (call.ended_at or call.created_at) > TOO_LATE:
-            return
-        flow = flows.recall(call.flow)
-        is_closed = rows.state_of(call).is_closed
-        content = flow.after_hours_text if is_closed else flow.missed_call_text
-        number = await db.get(WorkspacePhoneNumber, (workspace_id, call.phone_number_id))
-        if not content or number is None or not number.capabilities.get("sms") or call.outcome == "answered":
-            return
-        conversation_id = await conversation_of(db, call, CHANNEL)
-        if conversation_id is None:
-            return
-        before = rows.view_of(call)
-        try:
-            message = await outbox.put(
-                db,
-                outbox.Intent(
-                    workspace_id=workspace_id,
-                    conversation_id=conversation_id,
-                    content=content,
-                    number_id=call.phone_number_id,
-                    to=call.from_address,
-                    is_reply=True,
-                    metadata={"callId": str(call.id)},
-                ),
-            )
-        except (Unsendable, Invalid) as error:
-            log.info("calls.no_text_back", call_id=str(call.id), reason=type(error).__name__)
-            return
-        call.text_back_id = message.id
-        await rows.tell(db, call, before)
+    try:
+        async with database.workspace(workspace_id) as db:
+            await _put(db, workspace_id, call_id)
+    except (Unsendable, Invalid) as error:  # not even a conversation is begun for it
+        log.info("calls.no_text_back", call_id=str(call_id), reason=type(error).__name__)
+
+
+async def _put(db: AsyncSession, workspace_id: uuid.UUID, call_id: uuid.UUID) -> None:
+    call = await rows.held(db, call_id)
+    if call is None or call.text_back_id is not None or call.contact_id is None or call.phone_number_id is None:
+        return
+    if call.ended_at is not None and call.ended_at < now() - TOO_LATE:
+        return
+    flow = flows.recall(call.flow)
+    is_closed = rows.state_of(call).is_closed
+    content = flow.after_hours_text if is_closed else flow.missed_call_text
+    number = await db.get(WorkspacePhoneNumber, (workspace_id, call.phone_number_id))
+    if not content or number is None or not number.capabilities.get("sms") or call.outcome == "answered":
+        return
+    conversation_id = await conversation_of(db, call, CHANNEL)
+    if conversation_id is None:
+        return
+    before = rows.view_of(call)
+    message = await outbox.put(
+        db,
+        outbox.Intent(
+            workspace_id=workspace_id,
+            conversation_id=conversation_id,
+            content=content,
+            number_id=call.phone_number_id,
+            to=call.from_address,
+            is_reply=True,
+            metadata={"callId": str(call.id)},
+        ),
+    )
+    call.text_back_id = message.id
+    await rows.tell(db, call, before)
 
 
 async def conversation_of(db: Any, call: Call, channel: Any) -> uuid.UUID | None:

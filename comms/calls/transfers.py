@@ -1,8 +1,9 @@
 """A call is handed to somebody else: at once, or after a word with them.
 
 Blind: the contact's line is taken to the new phone, and the member's ends. Warm: the contact hears music in a room of
-their own, the member and whoever is consulted meet in another; then the contact joins them and the member leaves, or
-the member takes the contact back.
+their own, the member and whoever is consulted meet in another. Then the contact joins them and the member leaves, or
+the two who spoke before meet in a third: whoever was consulted ends the second one by leaving. A member who hangs up
+meanwhile leaves the contact to whoever is consulted.
 """
 
 import uuid
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs
 from comms.calls import flow as flows
-from comms.calls import offers, progress, rows
+from comms.calls import notes, offers, progress, rows
 from comms.calls import verbs as v
 from comms.calls.core import Decision, Offer, Target, World, dial
 from comms.calls.progress import DIAL, REDIRECT
@@ -23,6 +24,8 @@ from models.communications import Call, CallLeg, CallTransfer
 
 RING_SECONDS = 25
 OPEN = ("ringing", "consulting")
+TALK = "talk"
+"""What a room is called in the addresses of those who talk there with the contact: when it ends, the call does."""
 
 
 async def begin(
@@ -74,6 +77,10 @@ async def complete(db: AsyncSession, call: Call) -> CallTransfer:
     transfer = await open_one(db, call)
     if transfer is None or transfer.state != "consulting":
         raise Conflict("Nobody has been reached whom this call could be left to.")
+    return await _leave_to(db, call, transfer)
+
+
+async def _leave_to(db: AsyncSession, call: Call, transfer: CallTransfer) -> CallTransfer:
     contact, member = await lines(db, call)
     before, call_before = rows.view_of(transfer), rows.view_of(call)
     transfer.state, transfer.ended_at = "completed", now()
@@ -88,6 +95,7 @@ async def complete(db: AsyncSession, call: Call) -> CallTransfer:
     rows.keep_state(call, state)
     await rows.tell(db, transfer, before, "completed", call=call)
     await rows.tell(db, call, call_before)
+    await _note(db, call, transfer)
     if contact is not None:
         await _redirect(db, contact, "voice-transfer", transfer)
     if member is not None:
@@ -105,13 +113,15 @@ async def cancel(db: AsyncSession, call: Call) -> CallTransfer:
 
 
 async def give_back(db: AsyncSession, call: Call, transfer: CallTransfer) -> None:
-    """The contact joins the member where they wait."""
+    """The contact and the member meet again; a contact whose member is gone goes on as if nobody had answered."""
     before = rows.view_of(transfer)
     transfer.state, transfer.ended_at = "canceled", now()
     await rows.tell(db, transfer, before, "canceled", call=call)
-    contact, _ = await lines(db, call)
+    contact, member = await lines(db, call)
     if contact is not None:
         await _redirect(db, contact, "voice-transfer", transfer)
+    if member is not None:
+        await _redirect(db, member, "voice-room", transfer)
     consulted = await db.scalars(
         select(CallLeg).where(CallLeg.call_id == call.id, CallLeg.role == "consulted", CallLeg.ended_at.is_(None))
     )
@@ -129,11 +139,13 @@ async def reached(db: AsyncSession, call: Call) -> CallTransfer | None:
     if transfer.kind == "warm":
         transfer.state = "consulting"
         await rows.tell(db, transfer, before, call=call)
-        return transfer
+        _, member = await lines(db, call)
+        return transfer if member is not None else await _leave_to(db, call, transfer)
     transfer.state, transfer.ended_at = "completed", now()
     call.answered_by = transfer.to_user_id
     await rows.tell(db, transfer, before, "completed", call=call)
     await rows.tell(db, call, call_before)
+    await _note(db, call, transfer)
     return transfer
 
 
@@ -148,24 +160,50 @@ async def goes_on(db: AsyncSession, call: Call, world: World, *, transfer_id: uu
         return None
     decision = Decision(rows.state_of(call))
     if transfer.kind == "blind":
+        if transfer.state not in OPEN:
+            return None
         decision.offer = _offer(world, transfer)
         decision.verbs.append(dial(decision.offer, world))
     elif transfer.state in OPEN:
         decision.verbs.append(v.Join(f"hold-{call.id}", v.place("voice-dial"), begins=False))
     else:
-        decision.verbs.append(v.Join(room_of(transfer), v.place("voice-dial"), ends=True))
+        _, member = await lines(db, call)
+        if member is None and transfer.state == "canceled":
+            return None
+        decision.verbs.append(v.Join(room_of(transfer), v.place("voice-dial", room=TALK), ends=True))
     return decision
 
 
 def room_of(transfer: CallTransfer) -> str:
-    """Where the member and whoever is consulted meet."""
-    return f"transfer-{transfer.id}"
+    """Where the member and whoever is consulted meet; where the member has the contact back, if they broke it off."""
+    return f"{'back' if transfer.state == 'canceled' else 'transfer'}-{transfer.id}"
 
 
 def meeting(transfer: CallTransfer, leg: CallLeg) -> list[v.Verb]:
-    """A line joins the two; it ends the meeting only if it is the consulted one's."""
-    then = v.place("voice-done", leg=leg.id)
-    return [v.Join(room_of(transfer), then, ends=leg.role == "consulted"), v.Hangup()]
+    """A line joins the two. A member who consults may leave without ending it; else who has the call ends it."""
+    is_back = transfer.state == "canceled"
+    is_consulted = leg.created_at >= transfer.created_at
+    if is_back and is_consulted:
+        return [v.Hangup()]
+    then = v.place("voice-done", leg=leg.id, **({"room": TALK} if is_back else {}))
+    return [v.Join(room_of(transfer), then, ends=is_back or is_consulted), v.Hangup()]
+
+
+def has(call: Call, leg: CallLeg) -> bool:
+    """Whether the line is that of the member who has the call."""
+    accepted = rows.state_of(call).accepted_leg
+    return leg.id == accepted or (accepted is None and call.direction == "outbound" and leg.role == "agent")
+
+
+async def line_over(db: AsyncSession, call: Call, leg: CallLeg) -> None:
+    """A line has ended: nobody who hangs up leaves the contact waiting for them. ``call`` is held."""
+    transfer = await latest(db, call)
+    if transfer is None or transfer.kind != "warm" or call.ended_at is not None:
+        return
+    if transfer.state in OPEN and leg.role == "consulted" and leg.created_at >= transfer.created_at:
+        await give_back(db, call, transfer)
+    elif transfer.state == "consulting" and has(call, leg):
+        await _leave_to(db, call, transfer)
 
 
 async def open_one(db: AsyncSession, call: Call) -> CallTransfer | None:
@@ -175,13 +213,22 @@ async def open_one(db: AsyncSession, call: Call) -> CallTransfer | None:
     return found
 
 
-async def meeting_of(db: AsyncSession, call: Call) -> CallTransfer | None:
-    """The transfer for which the member waits in a room: one that goes on, or that was broken off."""
-    query = select(CallTransfer).where(
-        CallTransfer.call_id == call.id, CallTransfer.kind == "warm", CallTransfer.state != "completed"
-    )
+async def latest(db: AsyncSession, call: Call) -> CallTransfer | None:
+    """The last transfer of a call, whatever has become of it."""
+    query = select(CallTransfer).where(CallTransfer.call_id == call.id)
     found: CallTransfer | None = await db.scalar(query.order_by(CallTransfer.created_at.desc()).limit(1))
     return found
+
+
+async def meeting_of(db: AsyncSession, call: Call, *, was_in: str) -> CallTransfer | None:
+    """The transfer for which the member waits in a room: one that goes on, or that was broken off.
+
+    ``was_in`` is the room that the member has come out of: when their talk with the contact is over, it is.
+    """
+    transfer = await latest(db, call)
+    if transfer is None or transfer.kind != "warm" or transfer.state == "completed":
+        return None
+    return None if transfer.state == "canceled" and was_in == TALK else transfer
 
 
 async def lines(db: AsyncSession, call: Call) -> tuple[CallLeg | None, CallLeg | None]:
@@ -193,6 +240,11 @@ async def lines(db: AsyncSession, call: Call) -> tuple[CallLeg | None, CallLeg |
     if accepted is None and call.direction == "outbound":
         members = [leg for leg in there if leg.role == "agent"]
     return contact, members[0] if members else None
+
+
+async def _note(db: AsyncSession, call: Call, transfer: CallTransfer) -> None:
+    to = await notes.name_of(db, transfer.to_user_id) or transfer.to_address
+    await notes.note(db, call, f"{transfer.id}/completed", f"Handed over to {to}")
 
 
 def _offer(world: World, transfer: CallTransfer) -> Offer:

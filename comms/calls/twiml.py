@@ -17,6 +17,7 @@ from comms.calls import verbs as v
 TURNS = frozenset({"voice-step", "voice-dial", "voice-queue", "voice-message"})
 """Where a caller's line goes on: each request for one of these is numbered, so that a repeated one is known."""
 
+HOLD_MUSIC = "/sounds/hold.wav"
 PROGRESS = "initiated ringing answered completed"
 RECORDED = "in-progress completed absent"
 
@@ -52,8 +53,16 @@ def unavailable(line: Line) -> str:
     return (
         '<?xml version="1.0" encoding="UTF-8"?><Response><Say>We cannot take your call right now. Please leave a'
         f' message after the tone.</Say><Record action={then} maxLength="120" recordingStatusCallback={heard}'
-        f' transcribe="true" transcribeCallback={written_down}/></Response>'
+        f' transcribe="true" transcribeCallback={written_down}/><Hangup/></Response>'
     )
+
+
+# What else is heard when we have failed, just as firmly made.
+_DOCUMENT = '<?xml version="1.0" encoding="UTF-8"?><Response>{}</Response>'
+NOTHING = _DOCUMENT.format("")
+THANKS = _DOCUMENT.format("<Say>Thank you. Goodbye.</Say><Hangup/>")
+BROKEN = _DOCUMENT.format("<Say>Something has gone wrong. Please try again.</Say><Hangup/>")
+A_MOMENT = _DOCUMENT.format('<Pause length="5"/>')
 
 
 def _write(into: Any, line: Line, verb: v.Verb) -> None:
@@ -66,10 +75,13 @@ def _write(into: Any, line: Line, verb: v.Verb) -> None:
             into.say(verb.text, language=line.language, **({"voice": line.voice} if line.voice else {}))
         case v.Play():
             into.play(verb.url, loop=verb.loop)
+        case v.Music():
+            into.play(line.base_url.partition("/webhooks/")[0] + HOLD_MUSIC)
         case v.Pause():
             into.pause(length=verb.seconds)
         case v.Gather():
             options: dict[str, Any] = {"num_digits": 1, "timeout": verb.seconds, "input": "dtmf"}
+            options["finish_on_key"] = ""  # else # is no key
             if verb.listens:
                 options |= {"input": "dtmf speech", "language": line.language, "hints": ", ".join(verb.hints) or None}
             gathered = into.gather(action=line.at(verb.then), method="POST", **options)

@@ -34,6 +34,10 @@ class Play(msgspec.Struct, frozen=True):
     loop: int = 1
 
 
+class Music(msgspec.Struct, frozen=True):
+    """Our own music is played once."""
+
+
 class Pause(msgspec.Struct, frozen=True):
     """Nothing is heard for a while."""
 
@@ -118,4 +122,4 @@ class Hangup(msgspec.Struct, frozen=True):
     """The line ends."""
 
 
-Verb = Say | Play | Pause | Gather | Redirect | Dial | Join | TakeFromQueue | Enqueue | Leave | Record | Hangup
+Verb = Say | Play | Music | Pause | Gather | Redirect | Dial | Join | TakeFromQueue | Enqueue | Leave | Record | Hangup

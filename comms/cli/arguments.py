@@ -69,6 +69,13 @@ def parser() -> argparse.ArgumentParser:
     for step in (publish, withdraw):
         _data(step)
 
+    sink = commands.add_parser("sink", help="a mail server for development: mail reaches nobody, and can be looked at")
+    sink.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    sink.add_argument("--port", type=int, default=1025, help="port to listen on (default 1025)")
+    sink.add_argument("--folder", type=Path, help="where the mails are kept (default sent-mail in the data folder)")
+    _data(sink)
+    sink.set_defaults(run="sinking:sink")
+
     described = commands.add_parser("openapi", help="print the API's OpenAPI document")
     described.set_defaults(run="describing:openapi")
 

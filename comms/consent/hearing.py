@@ -1,6 +1,7 @@
 """What people write about hearing from us is taken down in the commit that keeps their message."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -44,7 +45,21 @@ async def hear(db: Any, kept: Sequence[Heard]) -> list[Fact]:
     services = await _services_of(db, speaking)
     plain = [one for one in speaking if one.said is not None and one.said.plainly]
     if plain:
-        facts += await _ask_for_review(db, plain, services)
+        reviews = [
+            Plain(
+                workspace_id=one.workspace_id,
+                message_id=one.message_id,
+                conversation_id=one.conversation_id,
+                address=one.arrival.message.sender.value,
+                sender=_sender(one, services),
+                channel=one.arrival.message.channel,
+                words=one.said.words,
+                at=one.arrival.at,
+            )
+            for one in plain
+            if one.said is not None
+        ]
+        facts += await ask_for_review(db, reviews)
     words = [_word(one, one.said, services) for one in speaking if one.said is not None and not one.said.plainly]
     noted, told = await note_on(db, words)
     due = [
@@ -173,18 +188,32 @@ RETURNING *
 """
 
 
-async def _ask_for_review(db: Any, plain: Sequence[Heard], services: Services) -> list[Fact]:
+class Plain(msgspec.Struct, frozen=True, kw_only=True):
+    """Words of somebody's own that seem to ask for silence."""
+
+    workspace_id: UUID
+    message_id: UUID | None
+    conversation_id: UUID | None
+    address: str
+    sender: str
+    channel: str
+    words: str
+    at: datetime
+
+
+async def ask_for_review(db: Any, plain: Sequence[Plain]) -> list[Fact]:
+    """A member has to say what was meant; nothing that is no answer is sent meanwhile."""
     rows = await db.fetch(
         _REVIEW,
         [one.workspace_id for one in plain],
         [new_id() for _ in plain],
         [one.message_id for one in plain],
         [one.conversation_id for one in plain],
-        [whom(one.arrival.message.sender.value) for one in plain],
-        [whose(_sender(one, services)) for one in plain],
-        [one.arrival.message.channel for one in plain],
-        [one.said.words for one in plain if one.said is not None],
-        [one.arrival.at for one in plain],
+        [whom(one.address) for one in plain],
+        [whose(one.sender) for one in plain],
+        [one.channel for one in plain],
+        [one.words for one in plain],
+        [one.at for one in plain],
     )
     return [
         Fact(

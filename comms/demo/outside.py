@@ -18,6 +18,7 @@ from comms.simulators.accounts import AccountServer
 from comms.simulators.exchange import Exchange, Reporting
 from comms.simulators.mail_exchange import MailExchange
 from comms.simulators.media import media_server
+from comms.simulators.sent_mail import FOLDER, SentMail
 from comms.simulators.server import Route, Server
 
 STEP_SECONDS = 0.7
@@ -39,7 +40,7 @@ def simulators(made: Demo, settings: Settings) -> Server:
     exchanges = [exchange(made, provider, post) for provider in ("twilio", "signalwire")]
     routes = [route for one in exchanges for route in (*one.routes, *attached.routes(one))]
     routes += services.routes(exchanges[0], {}, {})
-    routes += mail_exchange(made, post).routes + _mail_settings(made)
+    routes += mail_exchange(made, post, SentMail(settings.data_dir / FOLDER)).routes + _mail_settings(made)
     return Server(routes, prefix=SIMULATORS, otherwise=accounts, remember=0)
 
 
@@ -55,11 +56,12 @@ def exchange(made: Demo, provider: str, post: Callable[[Request], Awaitable[int]
     return made_here
 
 
-def mail_exchange(made: Demo, post: Callable[[Request], Awaitable[int]]) -> MailExchange:
-    """The demo's account at SendGrid."""
+def mail_exchange(made: Demo, post: Callable[[Request], Awaitable[int]], kept: SentMail) -> MailExchange:
+    """The demo's account at SendGrid, whose mails reach nobody and are kept to be looked at."""
     line = made.connection("sendgrid")
     credentials: Any = read_credentials("sendgrid", msgspec.json.encode(line.secret))
-    return MailExchange(credentials, events_url=f"{made.public_url}/webhooks/sendgrid/{line.id}/events", post=post)
+    url = f"{made.public_url}/webhooks/sendgrid/{line.id}/events"
+    return MailExchange(credentials, events_url=url, post=post, keep=kept.keep_document)
 
 
 def _mail_settings(made: Demo) -> list[Route]:

@@ -16,6 +16,7 @@ from comms import connections, contacts, credentials, workspaces
 from comms.database import Database
 from comms.settings import MediaSettings, ProviderSettings, Settings
 from comms.simulators import sendgrid, wire
+from comms.simulators.sent_mail import FOLDER
 from comms.vault import Vault
 from models.base import now
 from models.communications import Conversation, ConversationMessage, WorkspaceMailAddress, WorkspacePhoneNumber
@@ -28,6 +29,8 @@ EMAIL_ADDRESS = "support@demo.example"
 CUSTOMER = "+14155550199"
 CORRESPONDENT = "Jane Doe <jane@customer.example>"
 SIMULATORS = "/simulators"
+SINKS = ("127.0.0.1:1025", "localhost:1025")
+"""Where ``comms sink`` listens unless it is told otherwise: a mail server that the demo may send by."""
 
 
 class DemoConnection(msgspec.Struct, rename="camel"):
@@ -99,7 +102,13 @@ def with_simulators(settings: Settings) -> Settings:
         extra_hosts=(*settings.media.extra_hosts, *hosts),
     )
     place = base_url(settings) + SIMULATORS
-    providers = ProviderSettings(twilio_url=place, signalwire_url=place, sendgrid_url=place)
+    providers: ProviderSettings = msgspec.structs.replace(
+        settings.providers,
+        twilio_url=place,
+        signalwire_url=place,
+        sendgrid_url=place,
+        smtp_hosts=(*settings.providers.smtp_hosts, *SINKS),
+    )
     return msgspec.structs.replace(settings, media=media, providers=providers)
 
 
@@ -116,6 +125,7 @@ def introduction(made: Demo, settings: Settings) -> str:
         f"And answer it; a moment later it is delivered:\n"
         f'  curl -H "Authorization: Bearer {token}" -H "Content-Type: application/json" \\\n'
         f'    -d \'{{"to": "{CUSTOMER}", "content": "Yes, it is!"}}\' {made.base_url}/api/v1/messages\n'
+        f"Mail that leaves reaches nobody, and lies in {os.path.relpath(settings.data_dir / FOLDER)}.\n"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from comms.mail.texts import raw
 
 Automatic = Literal["bounce", "auto_reply", "generated", "list", "bulk", "own"]
-"""A bounce; an absent person's program; another program; a mailing list; a bulk mail; our own mail, come back."""
+"""A bounce (or complaint); an absent person's program; another one; a list; a bulk mail; our own mail, come back."""
 
 KINDS: tuple[Automatic, ...] = get_args(Automatic)
 
@@ -26,14 +26,14 @@ def kind_of(headers: Message, envelope_sender: str | None, sender: str, subject:
     said = raw(headers, "auto-submitted").partition(";")[0].strip().lower()
     precedence = raw(headers, "precedence").strip().lower()
     report = str(headers.get_param("report-type", "") or "") if headers.get_content_type() == "multipart/report" else ""
-    if report == "delivery-status" or _DAEMON.match(sender):
+    if report in ("delivery-status", "feedback-report") or _DAEMON.match(sender):
         return "bounce"
     is_reply = said.startswith("auto-replied") or precedence == "auto_reply" or report == "disposition-notification"
     if is_reply or any(raw(headers, name) for name in _AUTO_HEADERS) or _AWAY.match(subject):
         return "auto_reply"
     if envelope_sender == "":  # the null sender of RFC 5321: what it sends is never to be answered
         return "bounce"
-    if said and said != "no":
+    if (said and said != "no") or report:
         return "generated"
     if any(raw(headers, name) for name in _LIST_HEADERS) or precedence == "list":
         return "list"

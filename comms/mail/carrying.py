@@ -11,7 +11,10 @@ from typing import Any
 
 import msgspec
 
+from comms.consent.unsubscribing import Subscription, Unsubscribing
 from comms.directory import Connection
+from comms.mail.hearing import SUBJECT
+from comms.mail.leaving import MOST_BYTES
 from comms.mail.smtp import hand_over
 from comms.mail.tokens import Tokens
 from comms.outbox.rest import Rest
@@ -22,9 +25,6 @@ from models.base import now
 
 Read = Callable[[str], Awaitable[AsyncIterator[bytes]]]
 """What the object store has under a key, in pieces."""
-
-MOST_BYTES = 20 * 1024 * 1024
-"""Of all files together: encoded they are a third more, and SendGrid takes 30 MB."""
 
 TELLS_WITHIN = timedelta(minutes=10)
 """SendGrid tells of a mail it has within seconds; its webhook is tried again when we were away."""
@@ -42,6 +42,7 @@ class Written(msgspec.Struct, frozen=True, rename="camel"):
     in_reply_to: str | None = None
     references: tuple[str, ...] = ()
     is_automatic: bool = False
+    is_bulk: bool = False
     html: str | None = None
     text: str | None = None
 
@@ -49,9 +50,10 @@ class Written(msgspec.Struct, frozen=True, rename="camel"):
 class _Carrier:
     """What both ways have in common: headers with a signed address for replies, and files from the store."""
 
-    def __init__(self, tokens: Tokens, read: Read) -> None:
+    def __init__(self, tokens: Tokens, read: Read, unsubscribing: Unsubscribing) -> None:
         self._tokens = tokens
         self._read = read
+        self._unsubscribing = unsubscribing
 
     def _headers(self, outgoing: Outgoing) -> Headers:
         try:
@@ -69,7 +71,13 @@ class _Carrier:
             is_automatic=written.is_automatic,
             html=written.html,
             text=written.text,
+            unsubscribe=self._ways_out(outgoing, written, reply_to) if written.is_bulk else (),
         )
+
+    def _ways_out(self, outgoing: Outgoing, written: Written, reply_to: str) -> tuple[str, str]:
+        """Where who does not want such mails says so: with one click, and by a mail."""
+        subscription = Subscription(written.workspace_id, outgoing.recipient, outgoing.sender)
+        return self._unsubscribing.address_of(subscription), f"mailto:{reply_to}?subject={SUBJECT}"
 
     async def _files(self, outgoing: Outgoing) -> list[Enclosed]:
         files, size = [], 0
@@ -90,8 +98,16 @@ class _Carrier:
 class ByApi(_Carrier):
     """Carries mail by SendGrid's API at ``base``."""
 
-    def __init__(self, base: str, tokens: Tokens, read: Read, *, tells_within: timedelta = TELLS_WITHIN) -> None:
-        super().__init__(tokens, read)
+    def __init__(
+        self,
+        base: str,
+        tokens: Tokens,
+        read: Read,
+        unsubscribing: Unsubscribing,
+        *,
+        tells_within: timedelta = TELLS_WITHIN,
+    ) -> None:
+        super().__init__(tokens, read, unsubscribing)
         self._base = base
         speaks: Any = mail_send
         self._rest = Rest(speaks, base)
@@ -119,8 +135,8 @@ class ByApi(_Carrier):
 class BySmtp(_Carrier):
     """Carries mail by each workspace's own mail server; ``hosts`` are those that may be in our network."""
 
-    def __init__(self, hosts: Collection[str], tokens: Tokens, read: Read) -> None:
-        super().__init__(tokens, read)
+    def __init__(self, hosts: Collection[str], tokens: Tokens, read: Read, unsubscribing: Unsubscribing) -> None:
+        super().__init__(tokens, read, unsubscribing)
         self._hosts = hosts
 
     async def send(self, outgoing: Outgoing, connection: Connection) -> Accepted:

@@ -14,6 +14,7 @@ from comms.database import Database
 from comms.directory import Connection
 from comms.events import Told, encode, tell
 from comms.providers.base import Request
+from comms.providers.codes import words_of
 from comms.providers.mail_events import Happened, happened
 from models.base import new_id
 from models.communications.consent import EVERYWHERE
@@ -55,6 +56,7 @@ class _New(msgspec.Struct, frozen=True):
     at: datetime
     message_id: uuid.UUID | None
     sender: str | None
+    provider_message_id: str | None
 
 
 _KEEP = """
@@ -80,7 +82,7 @@ kept AS (
     ON CONFLICT (workspace_id, connection_id, provider_event_id) DO NOTHING
     RETURNING workspace_id, id, message_id
 )
-SELECT kept.id, kept.message_id, m.from_address FROM kept
+SELECT kept.id, kept.message_id, m.from_address, m.provider_message_id FROM kept
 LEFT JOIN conversation_messages m ON m.workspace_id = kept.workspace_id AND m.id = kept.message_id
 """
 
@@ -135,6 +137,7 @@ async def _keep(db: Any, batches: Sequence[Batch]) -> list[_New]:
             batch.at,
             kept[id_]["message_id"],
             kept[id_]["from_address"],
+            event.provider_message_id or kept[id_]["provider_message_id"],
         )
         for id_, batch, event in items
         if id_ in kept
@@ -142,21 +145,21 @@ async def _keep(db: Any, batches: Sequence[Batch]) -> list[_New]:
 
 
 def _is_about_one(new: _New) -> bool:
-    return new.event.status is not None and new.event.provider_message_id is not None
+    return new.event.status is not None and new.provider_message_id is not None
 
 
 def _report(new: _New) -> delivery.Bare:
     event = new.event
-    assert event.provider_message_id is not None
+    assert new.provider_message_id is not None  # of a bounce that came late SendGrid names only what we have called it
     return delivery.Bare(
         workspace_id=new.workspace_id,
         message_id=new.message_id,
         provider="sendgrid",
-        provider_message_id=event.provider_message_id,
+        provider_message_id=new.provider_message_id,
         reported=event.kind,
         status=event.status,
         error_code=event.code,
-        error_message=event.reason if event.code else None,
+        error_message=(event.reason or words_of(event.code)) if event.code else None,
         reported_at=event.at,
         at=new.at,
         marked_id=event.our_id,

@@ -62,8 +62,12 @@ class Intake:
     ) -> Received:
         """A mail has come, and is kept; ``request`` is without its body, which is ``content``.
 
-        Raises ``Forged``, and ``Unavailable`` when it cannot be kept now.
+        Raises ``Forged``, and ``Unavailable`` when it cannot be kept now, or nothing could prove it: what we have not
+        been told yet is no forgery, and SendGrid tries again for three days.
         """
+        if not sendgrid.proves_inbound(connection.credentials):
+            log.warning("mail.no_key", connection_id=str(connection.id), missing="parsePublicKey")
+            raise Unavailable
         signed, known = sendgrid.inbound_hash(request.headers), sha256(request.url.encode(), b"\0")
         with Spool(signed, known) as spool:
             async for chunk in content:

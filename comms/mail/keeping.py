@@ -43,9 +43,9 @@ FROM held
 _MAIL = """
 INSERT INTO mails (workspace_id, id, message_id, mail_address_id, rfc_message_id, in_reply_to, reference_ids, subject,
     sender_name, sender_address, to_addresses, cc_addresses, html, quoted, has_remote_images, is_cut, is_verified, spf,
-    dkim, automatic, threaded_by, sender_differs, spam_score, written_at, created_at, updated_at)
+    dkim, automatic, threaded_by, sender_differs, spam_score, written_at, created_at, updated_at, reply_to)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-    $25, $25)
+    $25, $25, $26)
 """
 
 
@@ -104,6 +104,7 @@ async def keep(db: Any, arrived: Arrived, place: Place) -> list[Fact]:
         letter.spam_score,
         letter.written_at,
         arrived.at,
+        letter.reply_to,
     )
     view.attachments = await _attach(db, arrived, view)
     if row["status"] == "spam":

@@ -1,10 +1,14 @@
 """A mail that is to leave: from which address of ours, to whom, in answer to what, and whether a program may.
 
-It leaves from the address last written to, else from the workspace's oldest; replies come back to that one.
+It leaves from the address last written to, else from the workspace's oldest; replies come back to that one. It goes
+to where whoever wrote last wants answers: to their ``Reply-To``, unless that is ours, or nothing proves that
+they wrote.
 """
 
 import html
+import re
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -23,6 +27,9 @@ AUTOMATIC_REPLIES = 5
 
 MOST_REFERENCES = 20
 
+MOST_BYTES = 20 * 1024 * 1024
+"""Of all files of a mail together: encoded they are a third more, and SendGrid takes 30 MB."""
+
 
 class Leaving(msgspec.Struct, frozen=True):
     """How a mail leaves: its ``route``, and its headers as ``comms.mail.carrying`` reads them."""
@@ -33,26 +40,40 @@ class Leaving(msgspec.Struct, frozen=True):
 
 
 _LOOK = """
-SELECT i.ord, c.subject, said.from_address AS last_address, newest.rfc_message_id, newest.reference_ids,
-    newest.automatic, a.id AS address_id, a.address, coalesce(a.inbound_address, a.address) AS reply_address,
-    a.friendly_name, a.connection_id, a.provider, p.value AS point, sent.automatic AS automatic_replies,
+SELECT i.ord, coalesce(nullif(newest.subject, ''), c.subject) AS subject,
+    coalesce(said.reply_to, said.from_address) AS last_address, newest.rfc_message_id, newest.reference_ids,
+    heard.automatic, a.id AS address_id, a.address, coalesce(a.inbound_address, a.address) AS reply_address,
+    a.friendly_name, a.connection_id, a.provider, p.value AS point,
+    sent.automatic + beside.automatic AS automatic_replies,
     coalesce(w.settings->>'automaticRepliesPerHour', '') AS most_automatic, w.name AS workspace
 FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS i (workspace_id, conversation_id, ord)
 JOIN conversations c ON c.workspace_id = i.workspace_id AND c.id = i.conversation_id
 JOIN workspaces w ON w.id = i.workspace_id
 LEFT JOIN LATERAL (
-    SELECT m.from_address, l.mail_address_id FROM conversation_messages m
+    SELECT m.from_address, l.mail_address_id,
+        CASE WHEN (l.is_verified OR c.contact_id IS NULL) AND NOT EXISTS (
+            SELECT FROM workspace_mail_addresses o WHERE o.workspace_id = c.workspace_id
+                AND (lower(o.address) = lower(l.reply_to) OR o.route_key = lower(l.reply_to)))
+            THEN l.reply_to END AS reply_to
+    FROM conversation_messages m
     JOIN mails l ON l.workspace_id = m.workspace_id AND l.message_id = m.id
     WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND m.direction = 'inbound'
         AND m.sender_type = 'contact'
     ORDER BY m.created_at DESC, m.id DESC LIMIT 1
 ) said ON true
 LEFT JOIN LATERAL (
-    SELECT l.rfc_message_id, l.reference_ids, l.automatic FROM conversation_messages m
+    SELECT l.rfc_message_id, l.reference_ids, l.subject FROM conversation_messages m
     JOIN mails l ON l.workspace_id = m.workspace_id AND l.message_id = m.id
     WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND l.rfc_message_id IS NOT NULL
+        AND (m.direction = 'outbound' OR m.sender_type = 'contact')
     ORDER BY m.direction = 'inbound' DESC, m.created_at DESC, m.id DESC LIMIT 1
 ) newest ON true
+LEFT JOIN LATERAL (
+    SELECT l.automatic FROM conversation_messages m
+    JOIN mails l ON l.workspace_id = m.workspace_id AND l.message_id = m.id
+    WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND m.direction = 'inbound'
+    ORDER BY m.created_at DESC, m.id DESC LIMIT 1
+) heard ON true
 LEFT JOIN LATERAL (
     SELECT a.*, k.provider FROM (
         SELECT b.id, b.address, b.inbound_address, b.friendly_name, b.created_at, coalesce(b.connection_id, (
@@ -74,6 +95,14 @@ LEFT JOIN LATERAL (
     WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND m.direction = 'outbound'
         AND m.sender_type IN ('agent', 'system') AND m.created_at > $3::timestamptz - interval '1 hour'
 ) sent ON true
+-- Each mail of a stranger who proves nothing may have begun a conversation: they are one thread to the program there.
+LEFT JOIN LATERAL (
+    SELECT count(*) AS automatic FROM conversation_messages m
+    WHERE c.contact_id IS NULL AND m.workspace_id = c.workspace_id AND m.conversation_id <> c.id
+        AND m.direction = 'outbound' AND m.sender_type IN ('agent', 'system')
+        AND m.created_at > $3::timestamptz - interval '1 hour'
+        AND lower(m.to_address) = lower(coalesce(said.reply_to, said.from_address))
+) beside ON true
 ORDER BY i.ord
 """
 
@@ -91,15 +120,22 @@ async def routes_of(db: Any, intents: Sequence[Intent], at: datetime) -> list["L
     )
     found = {row["ord"]: row for row in rows}
     leavings: list[Leaving | Unsendable] = []
+    beside: Counter[tuple[uuid.UUID, uuid.UUID]] = Counter()  # automatic ones before it in this very list
     for ord_, intent in enumerate(intents, start=1):
+        thread = (intent.workspace_id, intent.conversation_id)
         try:
-            leavings.append(_leaving(intent, found[ord_]))
+            leavings.append(_leaving(intent, found[ord_], beside[thread]))
+            beside[thread] += _is_automatic(intent)
         except Unsendable as error:
             leavings.append(error)
     return leavings
 
 
-def _leaving(intent: Intent, row: Mapping[str, Any]) -> Leaving:
+def _is_automatic(intent: Intent) -> bool:
+    return intent.sender_type in ("agent", "system")
+
+
+def _leaving(intent: Intent, row: Mapping[str, Any], beside: int) -> Leaving:
     if row["address_id"] is None:
         raise Unsendable("mail_address", "there is no active mail address of this workspace to send from", field="from")
     if row["provider"] is None:
@@ -109,9 +145,9 @@ def _leaving(intent: Intent, row: Mapping[str, Any]) -> Leaving:
         raise Unsendable("address", "the contact has no e-mail address")
     if not is_address(to):
         raise Unsendable("address", f"{to} is no e-mail address", field="to")
-    is_automatic = intent.sender_type in ("agent", "system")
+    is_automatic = _is_automatic(intent)
     if is_automatic:
-        _expect_person(row)
+        _expect_person(row, beside)
     said = dict(intent.details.get("mail", {}))
     subject = str(said.get("subject") or _subject(row))
     answered = row["rfc_message_id"]
@@ -124,6 +160,8 @@ def _leaving(intent: Intent, row: Mapping[str, Any]) -> Leaving:
         "inReplyTo": answered,
         "references": _references(row["reference_ids"] or (), answered),
         "isAutomatic": is_automatic,
+        # What a program writes to whoever has not written to us.
+        "isBulk": is_automatic and row["last_address"] is None,
         "html": marked_up(intent.content),
     }
     if intent.content_type == "html":
@@ -135,21 +173,24 @@ def _leaving(intent: Intent, row: Mapping[str, Any]) -> Leaving:
     return Leaving(route, row["address_id"], headers)
 
 
-def _expect_person(row: Mapping[str, Any]) -> None:
+def _expect_person(row: Mapping[str, Any], beside: int) -> None:
     """A program answers no program, and no person without end."""
     if row["automatic"] is not None:
         raise Unsendable("automatic", "the mail it would answer was written by a program: none of ours answers it")
     said = row["most_automatic"]
     most = int(said) if said.isdigit() and len(said) < 6 else AUTOMATIC_REPLIES
-    if row["automatic_replies"] >= most:
+    if row["automatic_replies"] + beside >= most:
         raise Unsendable("automatic_limit", f"{most} automatic mails have left in this conversation within an hour")
 
 
+# As mail programs of many languages begin an answer: a chain of them helps nobody.
+_ANSWERS = re.compile(r"^\s*(?:(?:re|aw|antw|antwort|sv|vs|odp|ynt)\s*(?:\[\d+\])?\s*:\s*)+", re.IGNORECASE)
+
+
 def _subject(row: Mapping[str, Any]) -> str:
+    """The subject of the mail it answers: one conversation may have had several."""
     subject = row["subject"] or f"A message from {row['workspace']}"
-    if row["rfc_message_id"] is None or subject[:3].lower() == "re:":
-        return str(subject)
-    return f"Re: {subject}"
+    return str(subject) if row["rfc_message_id"] is None else f"Re: {_ANSWERS.sub('', str(subject), count=1)}"
 
 
 def _references(before: Sequence[str], answered: str | None) -> list[str]:

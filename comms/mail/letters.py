@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from comms.mail.automatic import Automatic
+from comms.mail.returned import Returned
 from comms.mail.texts import Mailbox
 from comms.providers.parse_form import Envelope, Proofs
 
@@ -23,13 +24,15 @@ class File(msgspec.Struct, frozen=True):
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """One mail. ``said`` and ``quoted`` are its text; ``html`` may be shown, and None where there is none or too much.
 
-    ``digest`` is of its content, whatever way it took; ``is_cut`` when it was too long to be kept as text.
+    ``reply_to`` is where its sender wants answers, if elsewhere. ``digest`` is of its content, whatever way it took;
+    ``is_cut`` when it was too long to be kept as text. ``returned`` is what a mail server says in it of a mail of ours.
     """
 
     envelope: Envelope
     proofs: Proofs
     sender: Mailbox
     senders: int
+    reply_to: str | None
     to: tuple[str, ...]
     cc: tuple[str, ...]
     subject: str
@@ -46,6 +49,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     spam_score: float | None
     digest: str
     is_cut: bool
+    returned: Returned | None
 
     @property
     def is_verified(self) -> bool:

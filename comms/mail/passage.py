@@ -49,14 +49,21 @@ class Arrived(msgspec.Struct, gc=False):
 
     @property
     def provider_message_id(self) -> str:
-        """What makes the mail itself: its Message-ID, to whom it went, and its content.
+        """What makes the mail itself: its Message-ID, its sender and its content, to however many of us it went.
 
-        A Message-ID alone is anybody's to write: with somebody else's content it is another mail.
+        A Message-ID alone is anybody's to write: with somebody else's content it is another mail. Without one, the same
+        words to the same address at another time are another mail.
         """
         letter = self.letter
-        recipients = sorted(recipient.lower() for recipient in letter.envelope.recipients)
-        known = "\0".join((letter.message_id or "", letter.sender.address.lower(), letter.digest, *recipients))
+        known = "\0".join((letter.message_id or self._sent, letter.sender.address.lower(), letter.digest))
         return f"{(letter.message_id or 'none')[:400]} {hashlib.sha256(known.encode()).hexdigest()[:24]}"
+
+    @property
+    def _sent(self) -> str:
+        """When and to whom a mail without a Message-ID was sent; without a date, only its own webhook repeats it."""
+        when = self.letter.written_at
+        recipients = sorted(recipient.lower() for recipient in self.letter.envelope.recipients)
+        return "\0".join((self.webhook if when is None else when.isoformat(), *recipients))
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -84,6 +91,8 @@ class Place(msgspec.Struct):
     def metadata(self, letter: Letter) -> dict[str, Any]:
         """What a message says of itself as a mail, in short; the rest is its mail's."""
         said: dict[str, Any] = {"subject": letter.subject, "isVerified": letter.is_verified, "threadedBy": self.by}
+        if letter.reply_to:
+            said["replyTo"] = letter.reply_to
         if letter.cc:
             said["cc"] = list(letter.cc)
         if self.automatic:

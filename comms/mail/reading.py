@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from comms.mail import automatic, markup, mime, quotes, texts
+from comms.mail import automatic, markup, mime, quotes, returned, texts
 from comms.mail.letters import File, Letter
 from comms.mail.mime import Part
 from comms.providers import parse_form
@@ -27,12 +27,16 @@ _BODIES = ("text/plain", "text/html")
 
 
 class _Body(msgspec.Struct):
-    """A mail's headers, its texts, and what is attached; ``hashed`` are the parts that its digest is of."""
+    """A mail's headers, its texts, and what is attached, as ``files`` and as the ``parts`` they are.
+
+    ``hashed`` are the parts that its digest is of.
+    """
 
     headers: Message
     plain: list[str]
     html: list[str]
     files: list[File]
+    parts: list[Part]
     hashed: list[mime.Span]
     is_cut: bool = False
 
@@ -68,7 +72,7 @@ def _is_attachment(name: str, part: Part) -> bool:
 def _raw(file: BinaryIO, part: Part) -> _Body:
     """The mail as it was sent: its tree of parts, of which the inline texts are its text."""
     headers, leaves = mime.leaves(file, part.span)
-    body = _Body(headers, [], [], [], [leaf.span for leaf in leaves])
+    body = _Body(headers, [], [], [], [], [leaf.span for leaf in leaves])
     for leaf in leaves:
         named = texts.claimed_name(leaf.headers)
         is_attached = leaf.headers.get_content_disposition() == "attachment" or named is not None
@@ -80,6 +84,7 @@ def _raw(file: BinaryIO, part: Part) -> _Body:
             body.is_cut |= not is_whole
         elif len(body.files) < MOST_FILES and leaf.span.length:
             content_id = texts.message_ids(texts.raw(leaf.headers, "content-id"))
+            body.parts.append(leaf)
             body.files.append(_file(leaf, [named], len(body.files), content_id[0] if content_id else None))
     return body
 
@@ -93,7 +98,7 @@ def _charset(headers: Message) -> str | None:
 
 def _parsed(file: BinaryIO, parts: Mapping[str, Part], fields: Mapping[str, str], charsets: Mapping[str, str]) -> _Body:
     """The mail as SendGrid has taken it apart."""
-    body = _Body(Message(), [], [], [], [])
+    body = _Body(Message(), [], [], [], [], [])
     if "headers" in parts:
         body.headers = mime.parsed(mime.read(file, parts["headers"].span, mime.MOST_HEADER_BYTES))
     for name, into, most in (("text", body.plain, MOST_TEXT_BYTES), ("html", body.html, _MOST_HTML_BYTES)):
@@ -112,6 +117,7 @@ def _parsed(file: BinaryIO, parts: Mapping[str, Part], fields: Mapping[str, str]
         names = [said.get("filename"), said.get("name"), texts.claimed_name(part.headers)]
         # The form's parts are not encoded, whatever a header of theirs says.
         plain = Part(part.headers, part.span)
+        body.parts.append(plain)
         body.files.append(_file(plain, names, len(body.files), content_id and content_id.strip("<> ")))
         body.hashed.append(part.span)
     return body
@@ -136,28 +142,33 @@ def _letter(file: BinaryIO, fields: Mapping[str, str], body: _Body) -> Letter:
     subject = texts.unfolded(fields.get("subject", "")) or texts.header(body.headers, "subject")
     ids = texts.message_ids(texts.raw(body.headers, "message-id"))
     answered = texts.message_ids(texts.raw(body.headers, "in-reply-to"))
+    references = texts.message_ids(texts.raw(body.headers, "references"))[-MOST_REFERENCES:]
+    wanted = texts.mailboxes([texts.raw(body.headers, "reply-to")])
+    reported = returned.returned(file, body.parts, [*answered, *reversed(references)])
     said, quoted, html, has_remote_images, is_cut = _content(body)
     return Letter(
         envelope=envelope,
         proofs=parse_form.proofs_of(fields, envelope),
         sender=sender,
-        senders=len(senders),
+        senders=max(len(senders), len(body.headers.get_all("from", []))),
+        reply_to=wanted[0].address if wanted and wanted[0].address.lower() != sender.address.lower() else None,
         to=_addresses(fields, body, "to"),
         cc=_addresses(fields, body, "cc"),
         subject=subject[:1000],
         message_id=ids[0] if ids else None,
         in_reply_to=answered[0] if answered else None,
-        references=tuple(texts.message_ids(texts.raw(body.headers, "references"))[-MOST_REFERENCES:]),
+        references=tuple(references),
         written_at=_date(texts.raw(body.headers, "date")),
         said=said,
         quoted=quoted,
         html=html,
         has_remote_images=has_remote_images,
-        automatic=automatic.kind_of(body.headers, envelope.sender, sender.address, subject),
+        automatic="bounce" if reported else automatic.kind_of(body.headers, envelope.sender, sender.address, subject),
         files=tuple(body.files),
         spam_score=_number(fields.get("spam_score", "")),
         digest=_digest(file, subject, body),
         is_cut=is_cut,
+        returned=reported,
     )
 
 

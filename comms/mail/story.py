@@ -18,7 +18,8 @@ from typing import Any
 from comms import receipts, senders, threads
 from comms.arrivals.facts import contact_created, conversation_created
 from comms.events import Fact, Told, tell
-from comms.mail import tokens
+from comms.mail import returning, tokens
+from comms.mail.hearing import hear
 from comms.mail.keeping import keep
 from comms.mail.passage import Arrived, Place, Received
 from comms.mail.tokens import Tokens
@@ -52,11 +53,18 @@ class Story:
         await _look(db, arrived, place)
         if place.message_id is not None:
             return Received(place.message_id)
-        await self._thread(db, arrived, place)
+        ours = await returning.ours_in(db, arrived)
+        if ours is not None and ours["conversation_id"] is not None:
+            place.conversation_id, place.by = ours["conversation_id"], "reference"
+        else:
+            await self._thread(db, arrived, place)
         if place.conversation_id is None:
             facts += await _meet(db, arrived, place)
             facts += await _open(db, arrived, place)
         facts += await keep(db, arrived, place)
+        facts += await hear(db, arrived, place)
+        if ours is not None:
+            facts += await returning.note(db, arrived, ours, place.message_id)
         return Received(place.message_id, is_new=True)
 
     async def _address(self, db: Any, arrived: Arrived) -> Place | None:

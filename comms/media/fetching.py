@@ -22,7 +22,13 @@ from comms.media.keeping import NotKept, Store, Unkept
 from comms.media.kinds import HEAD, content_type_of
 from comms.media.sources import Delayed, Failed, Refused, Unfetched
 from comms.settings import MediaSettings
-from models.communications import Conversation, ConversationMessage, MessageAttachment, MessageAttachmentView
+from models.communications import (
+    Conversation,
+    ConversationMessage,
+    MessageAttachment,
+    MessageAttachmentView,
+    Upload,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -99,11 +105,11 @@ class Media:
         return await self._store.open(storage_key)
 
     async def remove(self, storage_key: str) -> None:
-        """The store no longer has the file of an attachment whose row is gone; unless another message has it too."""
+        """The store has no longer the file of a row that is gone; unless another message has it too, or an upload."""
         async with self._database.everywhere() as db:
-            others = select(MessageAttachment.id).where(MessageAttachment.storage_key == storage_key).limit(1)
-            if await db.scalar(others) is not None:
-                return
+            for table in (MessageAttachment, Upload):
+                if await db.scalar(select(table.id).where(table.storage_key == storage_key).limit(1)) is not None:
+                    return
         await self._store.remove(storage_key)
 
     async def recall(self) -> int:
@@ -235,7 +241,7 @@ class Media:
             content = await self._store.open(part.key, (part.start, part.start + part.length))
         except NotKept as error:
             raise Failed("the mail it came with is no longer kept") from error
-        return parts.decoded(part, content, self._max_bytes)
+        return parts.decoded(part, content)
 
     async def _credentials(self, connection_id: uuid.UUID | None) -> Any:
         connection = await self._directory.look_up(str(connection_id)) if connection_id else None

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from comms.media.sources import Failed
 from comms.transfer import Decoder
 
 _WRITTEN = re.compile(r"stored:(?P<key>[^#]+)#(?P<start>\d+)\+(?P<length>\d+)(?:,(?P<encoding>[a-z-]+))?")
@@ -34,16 +33,11 @@ def find(source: str) -> Stored | None:
     return Stored(found["key"], int(found["start"]), int(found["length"]), found["encoding"] or "")
 
 
-async def decoded(part: Stored, content: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
-    """The part's content without its transfer encoding; ``Failed`` when it is more than ``most`` bytes."""
+async def decoded(part: Stored, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The part's content without its transfer encoding, none of which makes it larger."""
     decoder = Decoder(part.encoding)
-    size = 0
     async for chunk in content:
-        piece = decoder.feed(chunk)
-        size += len(piece)
-        if size > most:
-            raise Failed(f"it is larger than {most} bytes")
-        yield piece
+        yield decoder.feed(chunk)
     yield decoder.end()
 
 

@@ -66,7 +66,10 @@ LEFT JOIN LATERAL (
         i.number_id IS NULL AND n.status = 'active' AND coalesce(n.capabilities->>'sms', 'true') <> 'false'
         AND CASE held.channel WHEN 'sms' THEN n.phone_number ~ '^[+0-9]' WHEN 'whatsapp' THEN n.phone_number ~ '^[+]'
             ELSE n.phone_number ~ '^(messenger|rcs):' END))
-    ORDER BY n.id IS NOT DISTINCT FROM held.phone_number_id DESC, n.created_at, n.id LIMIT 1
+    ORDER BY n.id IS NOT DISTINCT FROM held.phone_number_id DESC, CASE WHEN held.phone_number_id IS NULL THEN (
+        SELECT max(c.last_message_at) FROM conversations c
+        WHERE c.workspace_id = n.workspace_id AND c.contact_id = held.contact_id AND c.phone_number_id = n.id
+    ) END DESC NULLS LAST, n.created_at, n.id LIMIT 1
 ) n ON true
 LEFT JOIN LATERAL (
     SELECT m.from_address, m.created_at FROM conversation_messages m

@@ -41,6 +41,8 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL ({threads.TAKES_THE_MESSAGE}) c ON true
 """
 
+_NUMBER_AT = "SELECT id FROM workspace_phone_numbers WHERE workspace_id = $1 AND phone_number = ANY($2::text[])"
+
 _CONTACT_OF = "SELECT contact_id, channel FROM conversations WHERE workspace_id = $1 AND id = $2"
 
 _WITH = f"""
@@ -84,6 +86,15 @@ async def conversation_with(
         if met.is_new:
             _tell(db, contact_created(stranger, contact_id))
     return await _opened(db, workspace_id, contact_id, channel, found["id"], found["status"], subject)
+
+
+async def number_at(db: AsyncSession, workspace_id: uuid.UUID, address: str) -> uuid.UUID:
+    """Our number of this address, however it is written; ``Unsendable`` when it is none of the workspace's."""
+    rows = await fetch(db, _NUMBER_AT, workspace_id, [address.strip(), read_address(address.strip()).value])
+    if not rows:
+        raise Unsendable("number", f"{address} is no number of this workspace", field="from")
+    number_id: uuid.UUID = rows[0]["id"]
+    return number_id
 
 
 async def beside(

@@ -14,6 +14,7 @@ from comms.outbox.intents import Route
 from models.communications.conversations import ConversationChannel
 
 LEASE_SECONDS = 45.0
+LONG_WAIT_SECONDS = 5
 
 # Segments a second, https://help.twilio.com/articles/115002943027 and SignalWire's platform limits.
 RATES: Mapping[str, Mapping[str, int]] = {
@@ -50,7 +51,8 @@ class Attached(msgspec.Struct, frozen=True):
 
 class Lease(msgspec.Struct, frozen=True):
     """A message that is ours to send. ``attempt`` tells this lease from others; ``until`` is when it runs out, by the
-    loop's clock. ``is_unclear`` says that somebody may have sent it already.
+    loop's clock. ``is_unclear`` says that somebody may have sent it already; ``number_status`` is how its number stands
+    now, None when it leaves by no number of ours.
     """
 
     workspace_id: uuid.UUID
@@ -69,24 +71,33 @@ class Lease(msgspec.Struct, frozen=True):
     subject: str | None
     route: Route
     fallback: Route | None
+    number_status: str | None
     segments: int
     details: Mapping[str, Any]
     attachments: tuple[Attached, ...]
 
 
-# What is due is taken where nobody else is at it. A slot of its number is reserved for each; whose slot is not now
-# comes back at that time. What is unclear is looked up, which takes no slot.
+# What is due is taken where nobody else is at it, of each workspace at most its share. A slot of its number is reserved
+# for each; whose slot is not now comes back at that time. What is unclear is looked up, which takes no slot.
+#
+# A reply does not queue behind a campaign: where that has the number for long, replies are paced among themselves, and
+# what has no slot yet leaves that much later.
 _LEASE = f"""
 WITH due AS MATERIALIZED (
-    SELECT o.workspace_id, o.id, o.state, o.phone_number_id, o.segments, o.next_attempt_at,
-        o.state = 'queued' AND o.slot_at IS NULL AND o.phone_number_id IS NOT NULL AS wants_slot
-    FROM outgoing_messages o
-    WHERE o.is_head AND o.next_attempt_at <= now()
-    ORDER BY o.next_attempt_at LIMIT $1
-    FOR NO KEY UPDATE OF o SKIP LOCKED
+    SELECT o.* FROM unnest($1::uuid[], $2::int[]) AS share (workspace_id, most)
+    CROSS JOIN LATERAL (
+        SELECT o.workspace_id, o.id, o.state, o.phone_number_id, o.segments, o.is_reply, o.next_attempt_at,
+            o.state = 'queued' AND o.slot_at IS NULL AND o.phone_number_id IS NOT NULL AS wants_slot
+        FROM outgoing_messages o
+        WHERE o.workspace_id = share.workspace_id AND o.is_head AND o.next_attempt_at <= now()
+        ORDER BY o.next_attempt_at LIMIT share.most
+        FOR NO KEY UPDATE OF o SKIP LOCKED
+    ) o
 ),
 numbers AS MATERIALIZED (
     SELECT n.workspace_id, n.id, greatest(n.paced_until, now()) AS free_at,
+        greatest(CASE WHEN n.paced_until > now() + interval '{LONG_WAIT_SECONDS} seconds' THEN n.replies_until
+            ELSE n.paced_until END, now()) AS replies_at,
         1.0 / coalesce(n.segments_per_second, {_RATE}) AS seconds
     FROM workspace_phone_numbers n
     WHERE (n.workspace_id, n.id) IN (SELECT workspace_id, phone_number_id FROM due WHERE wants_slot)
@@ -94,19 +105,24 @@ numbers AS MATERIALIZED (
     FOR NO KEY UPDATE OF n
 ),
 slots AS (
-    SELECT due.workspace_id, due.id, due.segments * numbers.seconds AS takes,
-        numbers.free_at + make_interval(secs => numbers.seconds::float8 * (sum(due.segments) OVER (
-            PARTITION BY due.workspace_id, due.phone_number_id ORDER BY due.next_attempt_at, due.id
-        ) - due.segments)) AS slot_at
-    FROM due JOIN numbers ON numbers.workspace_id = due.workspace_id AND numbers.id = due.phone_number_id
-    WHERE due.wants_slot
+    SELECT workspace_id, id, phone_number_id, is_reply, free_at, segments * seconds AS takes,
+        CASE WHEN is_reply THEN replies_at ELSE free_at END
+            + make_interval(secs => (seconds * (upto - segments))::float8) AS slot_at
+    FROM (
+        SELECT due.*, numbers.free_at, numbers.replies_at, numbers.seconds, sum(due.segments) OVER (
+            PARTITION BY due.workspace_id, due.phone_number_id ORDER BY NOT due.is_reply, due.next_attempt_at, due.id
+        ) AS upto
+        FROM due JOIN numbers ON numbers.workspace_id = due.workspace_id AND numbers.id = due.phone_number_id
+        WHERE due.wants_slot
+    ) one
 ),
 paced AS (
-    UPDATE workspace_phone_numbers n SET paced_until = taken.until
+    UPDATE workspace_phone_numbers n SET paced_until = taken.until,
+        replies_until = coalesce(taken.replies_until, n.replies_until)
     FROM (
-        SELECT due.workspace_id, due.phone_number_id, max(slots.slot_at + make_interval(secs => slots.takes::float8))
-            AS until
-        FROM slots JOIN due USING (workspace_id, id) GROUP BY 1, 2
+        SELECT workspace_id, phone_number_id, max(free_at) + make_interval(secs => sum(takes)::float8) AS until,
+            max(slot_at + make_interval(secs => takes::float8)) FILTER (WHERE is_reply) AS replies_until
+        FROM slots GROUP BY 1, 2
     ) taken
     WHERE n.workspace_id = taken.workspace_id AND n.id = taken.phone_number_id
 ),
@@ -116,8 +132,8 @@ taken AS (
         state = CASE WHEN is_now AND o.state = 'queued' THEN 'sending' WHEN is_now THEN 'unclear' ELSE o.state END,
         attempts = CASE WHEN is_now THEN o.attempts + 1 ELSE o.attempts END,
         attempted_at = CASE WHEN is_now AND o.state = 'queued' THEN clock_timestamp() ELSE o.attempted_at END,
-        next_attempt_at = CASE WHEN is_now THEN now() + make_interval(secs => $2) ELSE slots.slot_at END
-    FROM due LEFT JOIN slots USING (workspace_id, id)
+        next_attempt_at = CASE WHEN is_now THEN now() + make_interval(secs => $3) ELSE slots.slot_at END
+    FROM due LEFT JOIN slots ON slots.workspace_id = due.workspace_id AND slots.id = due.id
         CROSS JOIN LATERAL (
             SELECT coalesce(slots.slot_at <= now() + interval '20 milliseconds', true) AS is_now
         ) pace
@@ -127,7 +143,8 @@ taken AS (
 SELECT t.workspace_id, t.id, t.conversation_id, t.attempts AS attempt, t.attempted_at, t.line_at,
     t.state = 'unclear' AS is_unclear, t.is_reply, t.segments, t.details::text AS details,
     t.provider, t.connection_id, t.phone_number_id AS number_id,
-    c.channel, c.contact_id, c.subject, m.sender_type, m.content, m.from_address, m.to_address,
+    n.status AS number_status, c.channel, c.contact_id, c.subject,
+    m.sender_type, m.content, m.from_address, m.to_address,
     f.id AS other_id, f.phone_number AS other_number, f.provider AS other_provider, f.connection_id AS other_connection,
     (
         SELECT json_agg(json_build_object('id', a.id, 'content_type', a.content_type, 'size', a.size,
@@ -153,21 +170,37 @@ WHERE t.is_now
 ORDER BY t.line_at, t.id
 """
 
-_NEXT = "SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM outgoing_messages WHERE is_head"
+# From workspace to workspace by the index, whatever the number of messages each has.
+_WAITING = """
+WITH RECURSIVE there AS (
+    (SELECT o.workspace_id, o.next_attempt_at FROM outgoing_messages o WHERE o.is_head
+        ORDER BY o.workspace_id, o.next_attempt_at LIMIT 1)
+    UNION ALL
+    SELECT following.* FROM there CROSS JOIN LATERAL (
+        SELECT o.workspace_id, o.next_attempt_at FROM outgoing_messages o
+        WHERE o.is_head AND o.workspace_id > there.workspace_id
+        ORDER BY o.workspace_id, o.next_attempt_at LIMIT 1
+    ) following
+)
+SELECT workspace_id, extract(epoch FROM next_attempt_at - now())::float8 AS seconds FROM there ORDER BY next_attempt_at
+"""
 
 
-async def lease(db: Any, most: int, seconds: float, clock: float) -> list[Lease]:
-    """At most so many messages are the caller's to send for ``seconds``; ``clock`` is the loop's time before it asked.
+async def waiting(db: Any) -> list[tuple[uuid.UUID, float]]:
+    """The workspaces that have something to send, and in how many seconds the first of it may be taken; longest first.
 
-    ``db`` is an asyncpg connection; each call is a transaction.
+    ``db`` is an asyncpg connection.
     """
-    return [_lease(row, clock + seconds) for row in await db.fetch(_LEASE, most, seconds)]
+    return [(row["workspace_id"], row["seconds"]) for row in await db.fetch(_WAITING)]
 
 
-async def next_in(db: Any) -> float | None:
-    """In how many seconds the next message may be taken; None when there is none."""
-    seconds: float | None = await db.fetchval(_NEXT)
-    return seconds
+async def lease(db: Any, shares: Mapping[uuid.UUID, int], seconds: float, clock: float) -> list[Lease]:
+    """At most so many messages of each workspace are the caller's to send for ``seconds``.
+
+    ``clock`` is the loop's time before it asked; ``db`` is an asyncpg connection, and each call is a transaction.
+    """
+    rows = await db.fetch(_LEASE, list(shares), list(shares.values()), seconds)
+    return [_lease(row, clock + seconds) for row in rows]
 
 
 def _lease(row: Mapping[str, Any], until: float) -> Lease:
@@ -203,6 +236,7 @@ def _lease(row: Mapping[str, Any], until: float) -> Lease:
             to_address=row["to_address"] or "",
         ),
         fallback=fallback,
+        number_status=row["number_status"],
         segments=row["segments"],
         details=msgspec.json.decode(row["details"]),
         attachments=()

@@ -2,7 +2,11 @@
 to report; and which of the messages a provider shows is this one.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from comms.database import Database
 from comms.delivery import MARKER
@@ -13,8 +17,10 @@ from comms.outbox.leasing import Lease
 from comms.outbox.rows import fetch
 from comms.providers import twilio
 from comms.providers.base import Channel
-from comms.providers.outgoing import Accepted, Enclosure, Listed, Outgoing
+from comms.providers.outgoing import Accepted, Enclosure, Listed, Outgoing, Unclear
 from comms.providers.signalwire import SignalWireCredentials, with_password
+
+LOOKING = 2
 
 
 class Packing:
@@ -24,6 +30,7 @@ class Packing:
         self._database = database
         self._publishing = publishing
         self._public_url = public_url
+        self._looking = asyncio.Semaphore(LOOKING)
 
     async def pack(self, lease: Lease, connection: Connection) -> Outgoing:
         """The message of ``lease`` as the provider of ``connection`` is to take it."""
@@ -61,8 +68,7 @@ class Packing:
 
     async def told_of(self, lease: Lease) -> str | None:
         """What the provider calls the message, if a report about it has come already."""
-        async with self._database.everywhere() as db:
-            rows = await fetch(db, _TOLD, lease.workspace_id, lease.id, lease.route.provider)
+        rows = await self._look_up(_TOLD, lease.workspace_id, lease.id, lease.route.provider)
         return rows[0]["provider_message_id"] if rows else None
 
     async def ours_of(self, lease: Lease, listed: Sequence[Listed]) -> Accepted | None:
@@ -70,11 +76,21 @@ class Packing:
         if not listed:
             return None
         ids = [one.accepted.provider_message_id for one in listed]
-        async with self._database.everywhere() as db:
-            rows = await fetch(db, _KNOWN, lease.workspace_id, lease.route.provider, ids)
+        rows = await self._look_up(_KNOWN, lease.workspace_id, lease.route.provider, ids)
         known = {row["provider_message_id"] for row in rows}
         unknown = [one.accepted for one in listed if one.accepted.provider_message_id not in known]
         return unknown[-1] if unknown else None
+
+    async def _look_up(self, statement: str, *arguments: Any) -> Sequence[Mapping[str, Any]]:
+        """A few at a time: when a provider falls silent all that was under way asks at once, and others work here too.
+
+        Raises ``Unclear`` when it cannot be said now.
+        """
+        try:
+            async with self._looking, self._database.everywhere() as db:
+                return await fetch(db, statement, *arguments)
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            raise Unclear(f"what is known of it here could not be read ({type(error).__name__})") from error
 
 
 _TOLD = """

@@ -13,6 +13,7 @@ from comms.consent import Decision, Question, decide
 from comms.errors import Invalid, Unsendable
 from comms.events import Actor, Fact, encode
 from comms.mail import leaving
+from comms.outbox import enclosing
 from comms.outbox.addressing import Place, places_of
 from comms.outbox.intents import Intent
 from comms.outbox.rows import fetch
@@ -22,8 +23,6 @@ from models.communications import ConversationMessageView, MessageAttachmentView
 
 SEND = "outbox.send"
 """The job that wakes a worker's sender; it names no row: whatever is due is sent."""
-
-MOST_MEDIA = 10
 
 
 class Coming(msgspec.Struct, frozen=True):
@@ -110,8 +109,9 @@ def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
         return Invalid({"content": "must not be empty when no media is sent"})
     if place.channel != "email" and len(intent.content) > segments.LONGEST:
         return Invalid({"content": f"must be at most {segments.LONGEST} characters"})
-    if intent.media > MOST_MEDIA:
-        return Invalid({"media": f"must be at most {MOST_MEDIA} items"})
+    if intent.media > (most := enclosing.most_of(place)):
+        what = "attachmentIds" if intent.attachment_ids else "mediaUrls"
+        return Invalid({what: f"must be at most {most} items, as {place.route.provider} takes no more"})
     if place.channel != "email" and "mail" in intent.details:
         return Invalid({"subject": "is for mails"})
     if place.channel == "email" and intent.media_urls:
@@ -256,14 +256,28 @@ def _details(coming: Coming) -> str:
     return encode(details).decode()
 
 
+# Held until the commit: whoever deletes the file it is taken from finds that it is still wanted.
 _ATTACH = """
+WITH i AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[])
+        AS i (workspace_id, id, message_id, position, source_id)
+),
+received AS MATERIALIZED (
+    SELECT a.* FROM message_attachments a
+    WHERE (a.workspace_id, a.id) IN (SELECT workspace_id, source_id FROM i) AND a.state = 'stored' FOR KEY SHARE
+),
+uploaded AS MATERIALIZED (
+    SELECT u.* FROM uploads u WHERE (u.workspace_id, u.id) IN (SELECT workspace_id, source_id FROM i) FOR KEY SHARE
+),
+source AS (
+    SELECT workspace_id, id, declared_type, file_name, content_type, size, sha256, storage_key FROM received
+    UNION ALL SELECT workspace_id, id, NULL, file_name, content_type, size, sha256, storage_key FROM uploaded
+)
 INSERT INTO message_attachments (workspace_id, id, message_id, connection_id, position, source_url, declared_type,
     file_name, content_type, size, sha256, storage_key, state, attempts, created_at, updated_at)
-SELECT i.workspace_id, i.id, i.message_id, NULL, i.position, '', a.declared_type, a.file_name, a.content_type, a.size,
-    a.sha256, a.storage_key, 'stored', 0, $6, $6
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[])
-    AS i (workspace_id, id, message_id, position, source_id)
-JOIN message_attachments a ON a.workspace_id = i.workspace_id AND a.id = i.source_id AND a.state = 'stored'
+SELECT i.workspace_id, i.id, i.message_id, NULL, i.position, '', s.declared_type, s.file_name, s.content_type, s.size,
+    s.sha256, s.storage_key, 'stored', 0, $6, $6
+FROM i JOIN source s ON s.workspace_id = i.workspace_id AND s.id = i.source_id
 RETURNING workspace_id, id, message_id, position, declared_type, file_name, content_id, content_type, size, sha256,
     state, attempts, next_attempt_at, error, created_at, updated_at
 """
@@ -279,8 +293,10 @@ async def _attach(db: Any, coming: Sequence[Coming]) -> None:
     columns: list[list[uuid.UUID | int]] = [list(column) for column in zip(*items, strict=True)]
     rows = await fetch(db, _ATTACH, *columns, coming[0].view.created_at)
     if len(rows) < len(items):
-        raise Invalid({"attachmentIds": "must be stored attachments of this workspace"})
+        raise Invalid({"attachmentIds": "must be uploads, or stored attachments, of this workspace"})
     views = {one.view.id: one.view for one in coming}
     for row in sorted(rows, key=lambda row: row["position"]):
         attachment = MessageAttachmentView(**{name: row[name] for name in MessageAttachmentView.__struct_fields__})
         views[row["message_id"]].attachments.append(attachment)
+    for one in coming:
+        enclosing.expect_small_enough(one.place, [item.size or 0 for item in one.view.attachments])

@@ -12,7 +12,7 @@ from comms.providers.outgoing import Accepted, Answer, Busy, Call, Listed, Outgo
 
 TIMEOUT = httpx.Timeout(15, connect=5, pool=30)
 ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30)
-MOST_IDLE = 64
+MOST_IDLE = 96
 MOST_BYTES = 4 * 1024 * 1024
 
 

@@ -13,6 +13,10 @@ next looks before it sends. How many are under way at once is bounded, and a con
 import asyncio
 import contextlib
 import random
+import re
+import unicodedata
+import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from time import perf_counter
@@ -28,6 +32,8 @@ from comms.directory import Connection, Directory, DirectoryUnknown
 from comms.groups import SESSION, Groups, Unavailable
 from comms.jobs import JobFailed
 from comms.outbox import leasing, settling
+from comms.outbox.addressing import SENT_HERE
+from comms.outbox.fairness import shares
 from comms.outbox.leasing import Lease
 from comms.outbox.packing import Packing
 from comms.outbox.settling import Result, Settled
@@ -42,10 +48,10 @@ class Pace(msgspec.Struct, frozen=True):
     """How long things take, and how long is too long; in seconds.
 
     ``send`` is the longest a request may take, and shorter than a ``lease``. What a provider does not show ``settled``
-    seconds after it was tried, it never took.
+    seconds after it was tried, it never took. ``look_around`` is how soon, in a storm, another workspace is seen.
     """
 
-    at_once: int = 64
+    at_once: int = 96
     lease: float = leasing.LEASE_SECONDS
     send: float = 20.0
     settled: float = 60.0
@@ -55,6 +61,7 @@ class Pace(msgspec.Struct, frozen=True):
     fall_over_after: int = 3
     poll: float = 1.0
     breath: float = 0.004
+    look_around: float = 0.05
 
 
 class Sender:
@@ -76,7 +83,7 @@ class Sender:
         self._pace = pace or Pace()
         self._results: Groups[Result, Settled] = Groups(settling.NAME, database, settling.settle, settling.spoil)
         self._rung = asyncio.Event()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], uuid.UUID] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -120,17 +127,25 @@ class Sender:
 
     async def _take_turns(self, connection: Any) -> None:
         loop = asyncio.get_running_loop()
+        due: list[uuid.UUID] = []
+        looked_at = 0.0
         while True:
             self._rung.clear()
-            free = self._pace.at_once - len(self._under_way)
-            wait = self._pace.poll
-            if free > 0:
-                leases = await leasing.lease(connection, free, self._pace.lease, loop.time())
-                for lease, decision in zip(leases, await _decide(connection, leases), strict=True):
-                    self._begin(lease, decision)
-                if len(leases) < free:
-                    due_in = await leasing.next_in(connection)
-                    wait = self._pace.poll if due_in is None else min(max(due_in, 0.0), self._pace.poll)
+            wait = self._pace.poll if not due else self._pace.look_around
+            if len(self._under_way) < self._pace.at_once:
+                if not due or loop.time() - looked_at > self._pace.look_around:
+                    lines = await leasing.waiting(connection)
+                    due = [workspace_id for workspace_id, seconds in lines if seconds <= 0]
+                    looked_at = loop.time()
+                    wait = min([self._pace.poll, *(seconds for _, seconds in lines if seconds > 0)])
+                allowed = shares(due, Counter(self._under_way.values()), self._pace.at_once)
+                if allowed:
+                    leases = await leasing.lease(connection, allowed, self._pace.lease, loop.time())
+                    for lease, decision in zip(leases, await _decide(connection, leases), strict=True):
+                        self._begin(lease, decision)
+                    wait = 0.0
+                if not allowed or not leases:  # whoever may have no more is looked at when one of theirs has ended
+                    due = []
             # Not ``wait_for``: that one forgets a cancellation in the instant in which the bell rings.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait or self._pace.breath):
@@ -139,11 +154,11 @@ class Sender:
 
     def _begin(self, lease: Lease, decision: Decision) -> None:
         task = asyncio.create_task(self._deliver(lease, decision))
-        self._under_way.add(task)
+        self._under_way[task] = lease.workspace_id
         task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._under_way.discard(task)
+        self._under_way.pop(task, None)
         self._rung.set()
 
     async def _deliver(self, lease: Lease, decision: Decision) -> None:
@@ -169,6 +184,7 @@ class Sender:
             outgoing = await self._packing.pack(lease, connection)
             if lease.is_unclear:
                 return await self._look(lease, transport, outgoing, connection)
+            _expect_number(lease)
             if lease.until - asyncio.get_running_loop().time() < self._pace.send:
                 return Result(lease=lease, outcome="again")
             return _sent(lease, await self._send(transport, outgoing, connection))
@@ -231,7 +247,9 @@ class Sender:
             return self._unclear(lease, error.words)
         if lease.fallback is not None and lease.attempt >= self._pace.fall_over_after:
             return Result(lease=lease, outcome="elsewhere", route=lease.fallback, words=error.words)
-        if now() - lease.line_at > timedelta(seconds=self._pace.give_up):
+        # Behind others, or at its number's pace, it may have waited for long before it was tried at all.
+        is_tried = lease.attempt > len(self._pace.back_off)
+        if is_tried and now() - lease.line_at > timedelta(seconds=self._pace.give_up):
             words = f"The provider did not take it for {self._pace.give_up / 3600:g} hours: {error.words}"
             return Result(lease=lease, outcome="failed", code="expired", words=words)
         pause = max(_nth(self._pace.back_off, lease.attempt), error.retry_after or 0)
@@ -267,6 +285,13 @@ async def _decide(db: Any, leases: Sequence[Lease]) -> list[Decision]:
     )
 
 
+def _expect_number(lease: Lease) -> None:
+    """The number it is to leave by may still send; what was so when it was put in line may have changed since."""
+    if lease.channel in SENT_HERE and lease.number_status != "active":
+        why = "has been removed" if lease.number_status is None else f"is {lease.number_status} now"
+        raise Refused(None, f"The number it was to leave by {why}.", of_connection=True)
+
+
 def _held_back(lease: Lease, decision: Decision) -> Result | None:
     """What comes of a message that must not leave, or not now; None when it may, or may have left already."""
     if decision.allowed or lease.is_unclear:
@@ -294,16 +319,26 @@ SKEW = timedelta(seconds=60)
 """How far a provider's clock may be from ours."""
 
 
+TRIAL = re.compile(r"Sent from (your|a) \w+ trial account - ", re.IGNORECASE)
+"""What a provider puts before every text of an account that is a trial."""
+
+
 def _like(outgoing: Outgoing, listed: Sequence[Listed]) -> list[Listed]:
     """Those between the same two addresses, of the same text, that are no older than the attempt."""
     since = None if outgoing.attempted_at is None else outgoing.attempted_at - SKEW
+    said = _as_read(outgoing.content)
     return [
         one
         for one in listed
         if (one.sender, one.recipient) == (outgoing.sender, outgoing.recipient)
-        and one.content.strip() == outgoing.content.strip()
+        and said in (_as_read(one.content), _as_read(TRIAL.sub("", one.content, count=1)))
         and (since is None or one.at is None or one.at >= since)
     ]
+
+
+def _as_read(content: str) -> str:
+    """The text without what may become of it on its way: line ends, spaces, and how a letter is composed."""
+    return " ".join(unicodedata.normalize("NFC", content).split())
 
 
 def _nth(pauses: Sequence[float], attempt: int) -> float:

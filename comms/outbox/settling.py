@@ -201,6 +201,7 @@ def _word(result: Result) -> consent.Word:
         proof=f"{source}:{lease.route.provider}:{lease.id}",
         words=result.code,
         reason=result.words if is_bounce else None,
+        message_id=lease.id if is_bounce else None,
     )
 
 

@@ -6,6 +6,7 @@ A transport sends one message once. It never repeats a request by itself, for a 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from comms.consent.unsubscribing import Unsubscribing
 from comms.directory import Connection
 from comms.mail.carrying import ByApi, BySmtp, Read
 from comms.mail.tokens import Tokens
@@ -35,9 +36,10 @@ def all_of(settings: Settings, read: Read) -> Mapping[str, Transport]:
     """
     providers = settings.providers
     tokens = Tokens(settings.security)
+    unsubscribing = Unsubscribing(settings.security, settings.server.public_url)
     return {
         "twilio": Rest(rest.Messages(twilio.account_at), providers.twilio_url),
         "signalwire": Rest(rest.Messages(signalwire.account_at), providers.signalwire_url),
-        "sendgrid": ByApi(providers.sendgrid_url, tokens, read),
-        "smtp": BySmtp(providers.smtp_hosts, tokens, read),
+        "sendgrid": ByApi(providers.sendgrid_url, tokens, read, unsubscribing),
+        "smtp": BySmtp(providers.smtp_hosts, tokens, read, unsubscribing),
     }

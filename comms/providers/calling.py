@@ -88,6 +88,11 @@ def done(answer: Answer) -> None:
         expect_success(answer, document_of(answer))
 
 
+def changed(answer: Answer) -> None:
+    """Nothing, if the provider did it; ``Refused``, ``Busy`` or ``Unclear`` if not."""
+    expect_success(answer, document_of(answer))
+
+
 def listed(answer: Answer) -> list[Placed]:
     """The calls in the provider's log, newest first; ``Unclear`` when it cannot be told now."""
     rows = document_of(answer).get("calls") if 200 <= answer.status < 300 else None

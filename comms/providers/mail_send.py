@@ -29,7 +29,7 @@ class Enclosed(msgspec.Struct, frozen=True):
 class Headers(msgspec.Struct, frozen=True, rename="camel"):
     """What only mail knows of an ``Outgoing``: its ``mail``. ``references`` are Message-IDs without brackets.
 
-    ``text`` is the plain text of a message whose content is HTML.
+    ``text`` is the plain text of a message whose content is HTML; ``unsubscribe`` are addresses to leave a list by.
     """
 
     message_id: str
@@ -41,10 +41,11 @@ class Headers(msgspec.Struct, frozen=True, rename="camel"):
     is_automatic: bool = False
     html: str | None = None
     text: str | None = None
+    unsubscribe: tuple[str, ...] = ()
 
 
 def threading_of(headers: Headers) -> dict[str, str]:
-    """The headers that hold a thread together, and that tell programs not to answer a program (RFC 5322, RFC 3834)."""
+    """The headers that hold a thread together, and that tell programs what they may do (RFC 5322, 3834, 2369)."""
     said = {"Message-ID": f"<{headers.message_id}>"}
     if headers.in_reply_to:
         said["In-Reply-To"] = f"<{headers.in_reply_to}>"
@@ -52,6 +53,10 @@ def threading_of(headers: Headers) -> dict[str, str]:
         said["References"] = " ".join(f"<{one}>" for one in headers.references)
     if headers.is_automatic:
         said |= {"Auto-Submitted": "auto-replied", "X-Auto-Response-Suppress": "All"}
+    if headers.unsubscribe:
+        said["List-Unsubscribe"] = ", ".join(f"<{one}>" for one in headers.unsubscribe)
+        if any(one.startswith("https:") for one in headers.unsubscribe):  # RFC 8058 has it for nothing else
+            said["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     return said
 
 

@@ -78,9 +78,9 @@ def envelope_of(text: str) -> Envelope:
         recipients = [recipients]
     if not isinstance(recipients, list):
         raise Unreadable("the envelope names no recipient")
-    named = [one.strip() for one in recipients if isinstance(one, str) and "@" in one]
+    named = [one.replace("\0", "").strip() for one in recipients if isinstance(one, str) and "@" in one]
     return Envelope(
-        sender=sender.strip() if isinstance(sender, str) else "",
+        sender=sender.replace("\0", "").strip() if isinstance(sender, str) else "",
         recipients=tuple(dict.fromkeys(named[:MOST_RECIPIENTS])),
     )
 

@@ -58,6 +58,11 @@ def open_inbound(request: Request, credentials: SendGridCredentials, now: dateti
     return request.body
 
 
+def proves_inbound(credentials: SendGridCredentials) -> bool:
+    """Whether there is a key by which an inbound mail could be proven genuine."""
+    return any((credentials.parse_public_key, credentials.next_parse_public_key))
+
+
 def inbound_hash(headers: Mapping[str, str]) -> Any:
     """The hash that is signed, begun: the body is to follow, however many pieces it comes in."""
     return sha256(headers.get(TIMESTAMP, "").encode("latin-1", "replace"))

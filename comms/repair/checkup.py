@@ -19,6 +19,7 @@ from comms.directory import Connection
 from comms.providers import twilio, wiring
 from comms.providers.outgoing import Answer, NotSent, Refused
 from comms.providers.rest import Account, instant_of
+from comms.providers.sendgrid import SendGridCredentials, proves_inbound
 from comms.providers.signalwire import SignalWireCredentials, with_password
 from comms.repair import mailboxes, services
 from comms.repair.asking import Providers, Unanswered
@@ -83,6 +84,12 @@ class Checkup:
         name = f"connection {connection.id} to {connection.provider}"
         checked = await checks.ask(self._settings, connection.provider, connection.credentials)
         yield Finding(checked.ok, f"{name}: {checked.detail}")
+        if isinstance(connection.credentials, SendGridCredentials) and not proves_inbound(connection.credentials):
+            yield Finding(
+                False,
+                f"{name}: its secret has no parsePublicKey, so no mail can be proven and none is taken: turn on the"
+                " signature of Inbound Parse at SendGrid, and enter its key",
+            )
         if checked.ok and connection.provider == "sendgrid":
             async for finding in self._mailboxes(connection, domains):
                 yield finding

@@ -94,7 +94,7 @@ async def meant(db: AsyncSession, question: Question, table: type[Base]) -> list
         return [await _documented(db, question, kind, table.__tablename__, "id")]
     part = PARTS[table]
     theirs = await _documented(db, question, part.kind, table.__tablename__, part.column)
-    return [theirs, *_has_all(getattr(table, part.text), question)]
+    return [theirs, *([] if part.text is None else _has_all(getattr(table, part.text), question))]
 
 
 async def _documented(db: AsyncSession, question: Question, kind: Kind, table: str, column: str) -> ColumnElement[bool]:

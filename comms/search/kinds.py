@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from models.base import Base, noun_of
-from models.communications import Conversation, ConversationMessage
+from models.communications import Conversation, ConversationMessage, Mail
 from models.crm import Contact, ContactPoint
 
 TEXT = "CASE t.content_type WHEN 'html' THEN regexp_replace(t.content, '<[^>]*>', ' ', 'g') ELSE t.content END"
@@ -13,6 +13,15 @@ ADDRESSES = (
     "(SELECT string_agg(p.value, ', ' ORDER BY p.kind, p.value) FROM contact_points p"
     " WHERE p.workspace_id = t.workspace_id AND p.contact_id = t.id)"
 )
+
+
+def _as_mail(column: str, which: str = "true") -> str:
+    """What a message says of itself as a mail."""
+    return f"(SELECT {column} FROM mails l WHERE l.workspace_id = t.workspace_id AND l.message_id = t.id AND {which})"
+
+
+# Of whom nobody knows by their contact: what they say they are called.
+_STRANGER = "t.direction = 'inbound' AND t.sender_contact_id IS NULL"
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -51,7 +60,15 @@ KINDS: dict[str, Kind] = dict(
             },
         ),
         _of(Conversation, {"subject": "t.subject"}, "t.id"),
-        _of(ConversationMessage, {"content": TEXT}, "t.conversation_id"),
+        _of(
+            ConversationMessage,
+            {
+                "subject": _as_mail("l.subject"),
+                "sender": _as_mail("concat_ws(' ', l.sender_name, l.sender_address)", _STRANGER),
+                "content": TEXT,
+            },
+            "t.conversation_id",
+        ),
     ]
 )
 """By the noun in their events. A list of these tables is searched by these words; other lists read their rows."""
@@ -61,14 +78,20 @@ ABOUT: dict[str, tuple[str, str]] = {"contact_point": ("contact", "contactId")}
 
 
 class Part(msgspec.Struct, frozen=True):
-    """Rows whose words are in the document of another: the column that names it, and the text that must have them."""
+    """Rows whose words are in the document of another: the column that names it, and the text that must have them.
+
+    Without such a text any of the document's will do.
+    """
 
     kind: Kind
     column: str
-    text: str
+    text: str | None = None
 
 
-PARTS: dict[type[Base], Part] = {ContactPoint: Part(KINDS["contact"], "contact_id", "value")}
+PARTS: dict[type[Base], Part] = {
+    ContactPoint: Part(KINDS["contact"], "contact_id", "value"),
+    Mail: Part(KINDS["message"], "message_id"),
+}
 
 
 def finds(table: Any) -> bool:

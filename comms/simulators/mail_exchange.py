@@ -57,16 +57,24 @@ class TakenMail(msgspec.Struct, frozen=True):
 class MailExchange:
     """One account at SendGrid; ``post`` carries its events to ``events_url``, None tells nothing.
 
-    ``taken`` are its mails, oldest first, ``faults`` what happens to the next requests, one each.
+    ``taken`` are its mails, oldest first, ``faults`` what happens to the next requests, one each. ``keep`` is shown the
+    recipient and the document of each mail that was taken.
     """
 
     def __init__(
-        self, credentials: SendGridCredentials, *, events_url: str = "", post: Post | None = None, seconds: float = 0.2
+        self,
+        credentials: SendGridCredentials,
+        *,
+        events_url: str = "",
+        post: Post | None = None,
+        seconds: float = 0.2,
+        keep: Callable[[str, Mapping[str, Any]], object] | None = None,
     ) -> None:
         self.credentials = credentials
         self.events_url = events_url
         self.post = post
         self.seconds = seconds
+        self.keep = keep
         self.taken: list[TakenMail] = []
         self.faults: deque[Fault | None] = deque()
         self.requests = 0
@@ -107,6 +115,8 @@ class MailExchange:
         recipient = document["personalizations"][0]["to"][0]["email"]
         mail = TakenMail(token_urlsafe(16), recipient, document)
         self.taken.append(mail)
+        if self.keep is not None:
+            self.keep(recipient, document)
         if self.post is not None:
             task = asyncio.create_task(self._tell(mail))
             self._telling.add(task)

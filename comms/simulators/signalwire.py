@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from comms.providers.base import MediaItem, Request
+from comms.providers.segments import measure
 from comms.providers.signalwire import SignalWireCredentials
 from comms.simulators import wire
 
@@ -46,7 +47,7 @@ def message(
             "to": recipient,
             "body": body,
             "media": [{"url": item.url, "content_type": item.content_type, "size": item.size} for item in attached],
-            "segments": wire.segments(body or ""),
+            "segments": measure(body or "").segments,
             "timestamp": _stamp(at),
         }
         return signed_json(url, credentials, {"message": inner, "vars": {}, "envs": {}, "params": more})
@@ -57,7 +58,7 @@ def message(
         "From": sender,
         "To": recipient,
         "Body": body or "",
-        "NumSegments": str(wire.segments(body or "")),
+        "NumSegments": str(measure(body or "").segments),
         "ApiVersion": "2010-04-01",
         **wire.numbered(attached),
     }
@@ -89,7 +90,7 @@ def report(
             "to": recipient,
             "from": sender,
             "body": body,
-            "number_of_segments": wire.segments(body),
+            "number_of_segments": measure(body).segments,
             "timestamp": _stamp(at),
             "error_code": code,
             "error_message": error_message,
@@ -104,7 +105,7 @@ def report(
         "To": recipient,
         "Body": body,
         "NumMedia": "0",
-        "NumSegments": str(wire.segments(body)),
+        "NumSegments": str(measure(body).segments),
         **({} if code is None else {"ErrorCode": code}),
         **({} if error_message is None else {"ErrorMessage": error_message}),
     }
@@ -147,9 +148,9 @@ def signed_json(url: str, credentials: SignalWireCredentials, document: Any, *, 
 
 def _with_password(url: str, credentials: SignalWireCredentials) -> str:
     """The URL as it was configured; over the wire its user and password travel in a header."""
-    if credentials.basic_user is None:
-        return url
     scheme, _, rest = url.partition("://")
+    if credentials.basic_user is None or "@" in rest.partition("/")[0]:
+        return url
     return (
         f"{scheme}://{quote(credentials.basic_user, safe='')}:{quote(credentials.basic_password or '', safe='')}@{rest}"
     )

@@ -11,6 +11,7 @@ from twilio.request_validator import RequestValidator
 
 from comms.providers.addresses import region_of
 from comms.providers.base import Channel, MediaItem, Request
+from comms.providers.segments import measure
 from comms.providers.twilio import TwilioCredentials
 from comms.simulators import wire
 
@@ -43,7 +44,7 @@ def message(
         "From": _prefixed(channel, sender),
         "To": _prefixed(channel, recipient),
         "Body": body,
-        "NumSegments": str(max(wire.segments(body), len(attached))),
+        "NumSegments": str(max(measure(body).segments, len(attached))),
         **wire.numbered(attached),
         **(_places(sender, recipient) if channel is Channel.SMS else {}),
         **(_profile(sender) if channel is Channel.WHATSAPP else {}),

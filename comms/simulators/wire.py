@@ -45,13 +45,6 @@ def numbered(media: Sequence[MediaItem]) -> dict[str, str]:
     return params
 
 
-def segments(body: str) -> int:
-    """How many parts the text takes: 160 characters in one of plain text, 70 in one of Unicode, less when joined."""
-    alone, joined = (160, 153) if body.isascii() else (70, 67)
-    length = len(body) if body.isascii() else len(body.encode("utf-16-le")) // 2
-    return 1 if length <= alone else -(-length // joined)
-
-
 def png(width: int = 8, height: int = 8) -> bytes:
     """A small valid picture."""
     rows = b"".join(

@@ -15,6 +15,7 @@ from handlers.communications import (
     participants,
     sweeps,
     team,
+    uploads,
     webhooks,
 )
 
@@ -32,6 +33,7 @@ routes = Router(
         *calls.routes,
         *mail.routes,
         *team.routes,
+        *uploads.routes,
         *webhooks.routes,
         *consent.routes,
         *sweeps.routes,

@@ -50,6 +50,7 @@ mails = crud(
     "/mails",
     Mail,
     MailView,
+    search=("subject",),
     filters=("message_id", "mail_address_id", "rfc_message_id", "sender_address", "is_verified", "automatic"),
     verbs=READ,
 )

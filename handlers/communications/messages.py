@@ -1,7 +1,7 @@
 """The messages of conversations, and what was attached to them."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -161,13 +161,18 @@ async def content(service: Here, identity: Asker, row_id: RowId) -> Stream:
         row = await attachments.find(db, identity, row_id)
     if row.state != "stored":
         raise Conflict(f"the file is not here: it is {row.state}" + (f" ({row.error})" if row.error else ""))
-    chunks, content_type, size = await service.media.open(row)
+    chunks, _, _ = await service.media.open(row)
+    return downloaded(chunks, row)
+
+
+def downloaded(chunks: AsyncIterator[bytes], row: Any) -> Stream:
+    """A kept file on its way to a member who asked for it."""
     return Stream(
         chunks,
-        media_type=content_type,
+        media_type=row.content_type,
         headers={
             "Content-Disposition": f'attachment; filename="{row.id}"{_named(row.file_name)}',
-            "Content-Length": str(size),
+            "Content-Length": str(row.size),
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "private, max-age=31536000, immutable",
         },

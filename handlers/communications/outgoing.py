@@ -8,6 +8,7 @@ import msgspec
 from litestar import Router, delete, get, patch, post
 from litestar.params import FromPath, JSONBody
 from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.credentials import Identity
 from comms.errors import Invalid
@@ -48,13 +49,19 @@ class Said(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=T
     attachment_ids: Annotated[
         list[uuid.UUID],
         msgspec.Meta(
-            max_length=10, description="Stored attachments of other messages, to be sent along.", examples=[[]]
+            max_length=10,
+            description="Uploads, or stored attachments of other messages, to be sent along.",
+            examples=[[]],
         ),
     ] = []
     phone_number_id: Annotated[
         uuid.UUID | None,
         msgspec.Meta(description="The number of ours it leaves by; null is the one last used with the contact."),
     ] = None
+    from_: Annotated[
+        TheirAddress | None,
+        msgspec.Meta(description="The same by its address, in E.164 or a short code.", examples=["+14155550100"]),
+    ] = msgspec.field(default=None, name="from")
     scheduled_at: Annotated[
         Annotated[datetime, msgspec.Meta(tz=True)] | None,
         msgspec.Meta(description="When it is to leave; null is as soon as it can.", examples=["2027-03-01T09:00:00Z"]),
@@ -113,7 +120,7 @@ async def send_here(
         return await recorded.record(db, identity, _recorded(data, conversation_id))
     if data.channel is not None:
         conversation_id = await beginning.beside(db, identity.workspace_id, conversation_id, data.channel)
-    return await put(db, _intent(identity, conversation_id, data, data.to, data.content_type))
+    return await put(db, await _intent(db, identity, conversation_id, data, data.to, data.content_type))
 
 
 @post("/", operation_id="send_message", guards=[writer])
@@ -124,14 +131,24 @@ async def send(db: Db, identity: Asker, data: JSONBody[SaidTo]) -> ConversationM
     that ended a short while ago is reopened, else a new one begins.
     """
     conversation_id = await beginning.conversation_with(db, identity.workspace_id, data.channel, data.to, data.subject)
-    return await put(db, _intent(identity, conversation_id, data, data.to, None))
+    return await put(db, await _intent(db, identity, conversation_id, data, data.to, None))
 
 
-def _intent(
-    identity: Identity, conversation_id: uuid.UUID, said: Said, to: str | None, content_type: MessageContentType | None
+async def _intent(
+    db: AsyncSession,
+    identity: Identity,
+    conversation_id: uuid.UUID,
+    said: Said,
+    to: str | None,
+    content_type: MessageContentType | None,
 ) -> Intent:
     if content_type == "system":
         raise Invalid({"contentType": "is ours to say: text, media or html"})
+    number_id = said.phone_number_id
+    if said.from_ is not None:
+        number_id = await beginning.number_at(db, identity.workspace_id, said.from_)
+        if said.phone_number_id not in (None, number_id):
+            raise Invalid({"from": "is another number than phoneNumberId: send one of them"})
     return Intent(
         workspace_id=identity.workspace_id,
         conversation_id=conversation_id,
@@ -139,7 +156,7 @@ def _intent(
         content_type=content_type,
         sender_type="user",
         sender_user_id=identity.user_id,
-        number_id=said.phone_number_id,
+        number_id=number_id,
         to=to,
         attachment_ids=said.attachment_ids,
         media_urls=said.media_urls,
@@ -152,12 +169,15 @@ def _intent(
 def _recorded(said: SaidHere, conversation_id: uuid.UUID) -> dict[str, Any]:
     unknown = [
         name
-        for name in ("media_urls", "attachment_ids", "scheduled_at", "to", "channel", "subject")
+        for name in ("media_urls", "attachment_ids", "scheduled_at", "to", "from_", "channel", "subject")
         if getattr(said, name)
     ]
     if unknown:
         raise Invalid(
-            {shapes.msgspec_camel(name): "is for what is to be sent, not for what has been" for name in unknown}
+            {
+                shapes.msgspec_camel(name.rstrip("_")): "is for what is to be sent, not for what has been"
+                for name in unknown
+            }
         )
     return {
         "conversation_id": conversation_id,

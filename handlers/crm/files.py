@@ -1,10 +1,7 @@
 """Contacts in CSV files: uploaded, previewed, imported, and exported."""
 
-import email.parser
-import email.policy
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from email.message import EmailMessage
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -13,11 +10,11 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 
-from comms import reading
 from comms.contacts import files as stories
 from comms.contacts.files.importing import Counts, PreviewedRow
 from comms.errors import Invalid
 from comms.service import Service
+from handlers import forms
 from handlers.crm.contacts import contacts
 from handlers.given import Asker, Db, Here, Request, RowId
 from handlers.guards import reader, writer
@@ -27,10 +24,7 @@ from handlers.signatures import own_of, taking
 from models.crm import ContactImport, ContactImportError, ContactImportErrorView, ContactImportView
 
 CSV_TYPES = frozenset({"text/csv", "application/csv", "application/vnd.ms-excel"})
-LONGEST_NAME = 255
 LARGEST_FILE = 32 * 1024 * 1024
-MOST_PARTS = 20
-LONGEST_HEAD = 8_192
 
 
 class UploadedContacts(ContactImportView, kw_only=True):
@@ -160,30 +154,9 @@ async def _file(request: Request) -> tuple[bytes, str | None]:
         return await request.body(), None
     if kind != "multipart/form-data":
         raise HTTPException("Send the file as text/csv, or as `file` of a multipart/form-data form.", status_code=415)
-    for headers, content in _parts(await request.body(), parameters.get("boundary", "")):
-        if headers.get_param("name", header="content-disposition") == "file":
-            return content, _name(headers.get_filename())
+    if (found := forms.file_in(await request.body(), parameters.get("boundary", ""))) is not None:
+        return found
     raise Invalid({"file": "is required: the CSV file, as a part of the form"})
-
-
-def _parts(body: bytes, boundary: str) -> Iterator[tuple[EmailMessage, bytes]]:
-    """The first parts of a form (RFC 7578): their headers and what they hold, of which nothing is read or copied twice.
-
-    The framework's own form is a 500 when a text field is not UTF-8; a mail's parser takes a minute for many lines.
-    """
-    delimiter = b"\r\n--" + boundary.encode("latin-1", "replace")
-    for part in (b"\r\n" + body).split(delimiter, MOST_PARTS + 1)[1 : MOST_PARTS + 1]:
-        head, end, content = part.partition(b"\r\n\r\n")
-        if end and len(head) <= LONGEST_HEAD:
-            yield email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head.lstrip() + end), content
-
-
-def _name(filename: str | None) -> str | None:
-    try:
-        reading.refuse_unstorable(filename)
-    except ValueError as error:
-        raise Invalid({"file": f"has a name that {error}"}) from None
-    return filename and filename[:LONGEST_NAME]
 
 
 routes: list[Router] = [

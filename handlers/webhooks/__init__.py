@@ -43,6 +43,7 @@ class Route:
         methods: tuple[str, ...],
         most_bytes: int,
     ) -> None:
+        self.kind = kind
         self._take = take
         self._take_stream = take_stream
         self.seconds = metrics.WEBHOOK_SECONDS.labels(kind)
@@ -102,6 +103,8 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
             return refused(405, allow=", ".join(route.methods))
         began = perf_counter()
         answer, verdict = await _taken(provider, connection_id, route, scope, receive, public_url + path)
+        if verdict == "unavailable" and route.kind in VOICE:  # no caller hears a provider's error voice
+            answer = voice.failed(route.kind, provider, f"{public_url}{path.rpartition('/')[0]}") or answer
         metrics.WEBHOOKS.labels(provider, kind, verdict).inc()
         route.seconds.observe(perf_counter() - began)
         return answer
@@ -128,6 +131,9 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
         except ClientGone:
             return refused(400), "gone"
         except TooLarge:
+            log.warning(
+                "webhook.too_large", provider=provider, connection_id=connection_id, most_bytes=route.most_bytes
+            )
             return refused(413), "too_large"
         except Forged:
             return refused(403), "forged"

@@ -67,6 +67,7 @@ from models.communications.team import (
     TeamMessage,
     TeamMessageView,
 )
+from models.communications.uploads import Upload, UploadView
 from models.communications.webhooks import (
     DeliveryReportRow,
     DeliveryReportView,
@@ -132,6 +133,8 @@ __all__ = [
     "TeamChannelView",
     "TeamMessage",
     "TeamMessageView",
+    "Upload",
+    "UploadView",
     "WebhookReceipt",
     "WebhookReceiptView",
     "WorkspaceMailAddress",

@@ -110,6 +110,7 @@ class Mail(TenantRow, Base):
     subject: Mapped[str] = mapped_column(default="", server_default="")
     sender_name: Mapped[str | None]
     sender_address: Mapped[str | None]
+    reply_to: Mapped[str | None]
     to_addresses: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     cc_addresses: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     html: Mapped[str | None]
@@ -141,6 +142,9 @@ class MailView(View, kw_only=True):
     subject: ReadOnly[str] = ""
     sender_name: ReadOnly[str | None] = None
     sender_address: ReadOnly[str | None] = None
+    reply_to: ReadOnly[
+        Annotated[str, msgspec.Meta(description="Where its sender wants answers, if that is elsewhere.")] | None
+    ] = None
     to_addresses: ReadOnly[list[str]] = []
     cc_addresses: ReadOnly[list[str]] = []
     html: ReadOnly[str | None] = None
@@ -160,7 +164,10 @@ class MailView(View, kw_only=True):
 
 
 class MailEvent(TenantRow, Base):
-    """What SendGrid says has become of a mail of ours. ``message_id`` is empty while the mail is not known yet."""
+    """What has become of a mail of ours, as SendGrid or a mail server says.
+
+    ``message_id`` is empty while the mail is not known yet.
+    """
 
     large = True
     __tablename__ = "mail_events"

@@ -51,6 +51,7 @@ class WorkspacePhoneNumber(TenantRow, Base):
     fallback_number_id: Mapped[uuid.UUID | None]
     # When it is free again; written with every message it sends, so it is no change that anybody is told of.
     paced_until: Mapped[datetime | None]
+    replies_until: Mapped[datetime | None]
     messaging_service_sid: Mapped[str | None]
 
 

@@ -41,7 +41,7 @@ class OutgoingMessage(TenantRow, Base):
         ),
         Index("ix_outgoing_messages_line", "workspace_id", "conversation_id", "line_at", "id"),
         # For the workers, which go through all workspaces at once.
-        Index("ix_outgoing_messages_due", "next_attempt_at", postgresql_where=text("is_head")),
+        Index("ix_outgoing_messages_due", "workspace_id", "next_attempt_at", postgresql_where=text("is_head")),
         Index("ix_outgoing_messages_scheduled", "line_at", postgresql_where=text("state = 'scheduled'")),
         Index("ix_outgoing_messages_created", "workspace_id", "created_at", "id"),
     )

@@ -26,6 +26,7 @@ class Recording(TenantRow, Base):
     __table_args__ = tenant_table(
         UniqueConstraint("workspace_id", "provider", "provider_recording_id"),
         refers("call_id", "calls", on_delete="CASCADE"),
+        refers("leg_id", "call_legs", on_delete="SET NULL"),
         refers("message_id", "conversation_messages", on_delete="SET NULL"),
         one_of("kind", RecordingKind),
         one_of("state", RecordingState),
@@ -35,6 +36,7 @@ class Recording(TenantRow, Base):
     )
 
     call_id: Mapped[uuid.UUID]
+    leg_id: Mapped[uuid.UUID | None]
     message_id: Mapped[uuid.UUID | None]
     kind: Mapped[str]
     state: Mapped[str]
@@ -51,6 +53,7 @@ class RecordingView(View, kw_only=True):
 
     id: ReadOnly[uuid.UUID]
     call_id: ReadOnly[uuid.UUID]
+    leg_id: ReadOnly[uuid.UUID | None] = None
     message_id: ReadOnly[uuid.UUID | None] = None
     kind: ReadOnly[RecordingKind]
     state: ReadOnly[RecordingState]

@@ -12,6 +12,7 @@ from comms.directory import Connection
 from comms.mail.events import Batch
 from comms.mail.tokens import Tokens
 from comms.providers.sendgrid import open_events
+from comms.search import following as search
 from comms.service import Service
 from comms.simulators import sendgrid
 from models.base import now
@@ -280,6 +281,23 @@ async def test_spam_swallows_without_a_word(
     again = await took(anonymous, admin, mail(mailbox, text="Buy now"))
     assert again["conversation_id"] == first["conversation_id"]
     assert await told(admin, workspace_id) == before
+
+
+async def test_a_mail_is_found_by_its_subject_its_text_and_a_stranger_by_name(
+    anonymous: httpx.AsyncClient, mailbox: Connection, service: Service, admin: Any, owner: Client, stranger: Client
+) -> None:
+    await took(anonymous, admin, mail(mailbox, subject="Booking", text="The first"))
+    bill = await took(anonymous, admin, mail(mailbox, subject="Überweisung offen", text="Please pay 4711"))
+    other = await took(anonymous, admin, mail(mailbox, sender="Bob <bob@elsewhere.example>", text="Hi", **UNPROVEN))
+    await search.keep_up(service.database, [owner.workspace_id])
+    for q, message in (("uberweisung", bill), ("4711 offen", bill), ("bob elsewhere.example", other)):
+        results = (await owner.get("/api/v1/search", params={"q": q, "types": "message"})).json()["items"]
+        assert [result["id"] for result in results] == [str(message["id"])], q
+        (found,) = (await owner.get("/api/v1/mails", params={"q": q})).json()["items"]
+        assert found["messageId"] == str(message["id"])
+        assert (await stranger.get("/api/v1/mails", params={"q": q})).json()["items"] == []
+    results = (await owner.get("/api/v1/search", params={"q": "überweisung"})).json()["items"]
+    assert results[0]["highlights"] == [{"field": "subject", "html": "<mark>Überweisung</mark> offen"}]
 
 
 async def test_another_workspace_sees_no_mail(

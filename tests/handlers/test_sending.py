@@ -80,6 +80,7 @@ async def test_an_opted_out_recipient_is_refused_before_anything_is_kept(
         ({"mediaUrls": ["https://example.com/a"] * 11}, 400, "mediaUrls"),
         ({"attachmentIds": [str(uuid.uuid4())]}, 400, "attachmentIds"),
         ({"phoneNumberId": str(uuid.uuid4())}, 422, "phoneNumberId"),
+        ({"from": "+14155550177"}, 422, "from"),
         ({"to": "BRANDNAME"}, 422, "to"),
         ({"channel": "live_chat"}, 422, "channel"),
         ({"direction": "inbound"}, 400, "direction"),

@@ -86,8 +86,8 @@ async def test_who_calls_is_a_contact_unless_they_withhold_who_they_are(
     line: Connection, anonymous: httpx.AsyncClient, admin: Any, kind: str, caller: str, is_known: bool, more: Any
 ) -> None:
     request = signed(line, "voice", golden("twilio", kind))
-    assert verbs(await post(anonymous, request)) == ["Say", "Record"]
-    assert verbs(await post(anonymous, request)) == ["Say", "Record"]  # it is repeated, and is one call
+    assert verbs(await post(anonymous, request)) == ["Say", "Record", "Hangup"]
+    assert verbs(await post(anonymous, request)) == ["Say", "Record", "Hangup"]  # it is repeated, and is one call
     [call] = await rows(admin, "calls", line.workspace_id)
     assert (call["from_address"], call["status"], call["contact_id"] is not None) == (caller, "ringing", is_known)
     assert {name: call[name] for name in more} == more
@@ -106,10 +106,14 @@ async def test_two_who_withhold_who_they_are_are_not_one(
 
 
 async def test_signalwire_calls_are_the_same(sw: Connection, anonymous: httpx.AsyncClient, admin: Any) -> None:
-    assert verbs(await post(anonymous, signed(sw, "voice", golden("signalwire", "voice_inbound")))) == ["Say", "Record"]
+    assert verbs(await post(anonymous, signed(sw, "voice", golden("signalwire", "voice_inbound")))) == [
+        "Say",
+        "Record",
+        "Hangup",
+    ]
     # Its <Dial> is over although nothing rang: nobody answered, and a message is taken.
     over = signed(sw, "voice-dial", golden("signalwire", "voice_dial_action"), "?turn=1")
-    assert verbs(await post(anonymous, over)) == ["Say", "Record"]
+    assert verbs(await post(anonymous, over)) == ["Say", "Record", "Hangup"]
     [call] = await rows(admin, "calls", sw.workspace_id)
     assert (call["provider"], call["status"]) == ("signalwire", "ringing")
 
@@ -127,12 +131,12 @@ async def test_a_call_to_no_number_of_ours_is_kept_with_the_reason(
 @pytest.mark.parametrize(
     ("kind", "expected", "status"),
     [
-        ("voice_fallback", ["Say", "Record"], "ringing"),
+        ("voice_fallback", ["Say", "Record", "Hangup"], "ringing"),
         ("voice_dial_action_completed", ["Hangup"], "completed"),
         ("voice_enqueue_action", [], "in_progress"),  # it was taken elsewhere, and has its answer from there
         ("voice_refer_action", ["Hangup"], "in_progress"),
-        ("voice_relay_action_ended", ["Say", "Record"], "in_progress"),  # handed over to people
-        ("voice_relay_action_failed", ["Say", "Record"], "in_progress"),
+        ("voice_relay_action_ended", ["Say", "Record", "Hangup"], "in_progress"),  # handed over to people
+        ("voice_relay_action_failed", ["Say", "Record", "Hangup"], "in_progress"),
     ],
 )
 async def test_what_has_become_of_a_line_decides_what_it_does_next(

@@ -3,44 +3,20 @@
 import asyncio
 import json
 from typing import Any
-from urllib.parse import urlencode
-from xml.etree import ElementTree as ET
 
 import httpx
+import pytest
 
+from comms.calls import texts
 from comms.directory import Connection
-from comms.providers.base import Request
 from comms.service import Service
-from comms.simulators import signalwire, twilio, wire
+from comms.simulators import twilio, wire
 from tests.comms.calls.flows import document
 from tests.conftest import Client
+from tests.handlers.voice import spoken, verbs
 from tests.handlers.webhooks import CUSTOMER, post, rows, url_of
 from tests.make import calls
 from tests.make.communications import OUR_NUMBER
-
-
-def spoken(line: Connection, kind: str, *, sid: str, query: dict[str, Any] | None = None, **more: str) -> Request:
-    """A signed voice webhook with the parameters of a call to our number."""
-    url = url_of(line, kind) + (f"?{urlencode(query)}" if query else "")
-    account = getattr(line.credentials, "account_sid", None) or line.credentials.project_id
-    params = {
-        "CallSid": sid,
-        "AccountSid": account,
-        "From": CUSTOMER,
-        "To": OUR_NUMBER,
-        "CallStatus": "ringing",
-        "Direction": "inbound",
-        "ApiVersion": "2010-04-01",
-    } | more
-    speak = twilio.signed if line.provider == "twilio" else signalwire.signed
-    return speak(url, line.credentials, params)
-
-
-def verbs(answer: httpx.Response) -> list[str]:
-    """What the provider is told to do, in its order."""
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "text/xml"
-    return [verb.tag for verb in ET.fromstring(answer.text)]
 
 
 async def test_a_caller_of_a_number_without_a_flow_leaves_a_message(
@@ -48,7 +24,7 @@ async def test_a_caller_of_a_number_without_a_flow_leaves_a_message(
 ) -> None:
     sid = wire.sid("CA")
     answer = await post(anonymous, spoken(line, "voice", sid=sid))
-    assert verbs(answer) == ["Say", "Record"]
+    assert verbs(answer) == ["Say", "Record", "Hangup"]
     [call] = await rows(admin, "calls", line.workspace_id)
     assert (call["status"], call["from_address"], call["to_address"]) == ("ringing", CUSTOMER, OUR_NUMBER)
     sound = "https://api.twilio.com/2010-04-01/Accounts/AC/Recordings/RE1"
@@ -130,7 +106,7 @@ async def test_an_error_of_ours_leaves_the_caller_with_a_voicemail_and_the_webho
         answer = await post(anonymous, spoken(line, "voice", sid=wire.sid("CA")))
     finally:
         await admin.execute("ALTER TABLE calls DROP CONSTRAINT broken")
-    assert verbs(answer) == ["Say", "Record"]
+    assert verbs(answer) == ["Say", "Record", "Hangup"]
     [receipt] = await rows(admin, "webhook_receipts", line.workspace_id)
     assert (receipt["kind"], receipt["state"]) == ("voice", "failed")
     assert await rows(admin, "calls", line.workspace_id) == []
@@ -192,3 +168,88 @@ async def test_whoever_has_no_phone_cannot_call_and_says_which_is_theirs(line: C
     assert (await owner.post(f"/api/v1/calls/{placed.json()['id']}/recording-pause")).status_code == 409
     assert (await owner.post(f"/api/v1/calls/{placed.json()['id']}/hang-up")).status_code == 204
     assert (await owner.get(f"/api/v1/calls/{placed.json()['id']}")).json()["status"] == "canceled"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("voice", ["Say", "Record", "Hangup"]),
+        ("voice-step", ["Say", "Record", "Hangup"]),
+        ("voice-message", ["Say", "Hangup"]),  # who has left a message is not asked for it again
+        ("voice-accept", ["Say", "Hangup"]),  # an empty document would put a mailbox through
+        ("voice-hold", ["Pause"]),
+        ("voice-status", None),
+        ("voice-recording", None),
+    ],
+)
+async def test_what_cannot_be_kept_is_answered_kindly_or_asked_for_again(
+    line: Connection, anonymous: httpx.AsyncClient, admin: Any, kind: str, expected: list[str] | None
+) -> None:
+    sound = {"RecordingSid": "RE1", "RecordingUrl": "https://api.twilio.com/RE1"}
+    request = spoken(line, kind, sid=wire.sid("CA"), query={"leg": line.id}, **sound)
+    broken = ("webhook_receipts", "call_legs", "call_reports")
+    for table in broken:
+        await admin.execute(f"ALTER TABLE {table} RENAME TO away_{table}")
+    try:
+        answer = await post(anonymous, request)
+    finally:
+        for table in broken:
+            await admin.execute(f"ALTER TABLE away_{table} RENAME TO {table}")
+    if expected is None:
+        assert answer.status_code == 503
+        assert (await post(anonymous, request)).status_code == 204
+    else:
+        assert verbs(answer) == expected
+
+
+async def test_a_caller_hears_no_error_of_a_connection_whose_secret_does_not_open(
+    line: Connection, service: Service, anonymous: httpx.AsyncClient, admin: Any
+) -> None:
+    await admin.execute("UPDATE workspace_api_keys SET auth_tag = 'AAAAAAAAAAAAAAAAAAAAAA==' WHERE id = $1", line.id)
+    await service.directory.load()
+    assert verbs(await post(anonymous, spoken(line, "voice", sid=wire.sid("CA")))) == ["Say", "Record", "Hangup"]
+    assert (await post(anonymous, spoken(line, "voice-status", sid=wire.sid("CA")))).status_code == 503
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_call_that_is_remembered_later_rings_nobody(
+    line: Connection, service: Service, owner: Client, anonymous: httpx.AsyncClient, admin: Any, *, is_late: bool
+) -> None:
+    await calls.phone(service, line.workspace_id, owner.user_id, "+14155550111")
+    queue = {"type": "queue", "users": [str(owner.user_id)], "next": "message"}
+    await calls.flow(service, line, {**document(hello=queue), "missedCallText": "Sorry."})
+    await admin.execute("ALTER TABLE calls ADD CONSTRAINT broken CHECK (false) NOT VALID")
+    try:
+        await post(anonymous, spoken(line, "voice", sid=wire.sid("CA")))
+    finally:
+        await admin.execute("ALTER TABLE calls DROP CONSTRAINT broken")
+    came = "now() - interval '3 hours'" if is_late else "created_at"
+    await admin.execute(f"UPDATE webhook_receipts SET next_attempt_at = now(), created_at = {came}")
+    [receipt] = await rows(admin, "webhook_receipts", line.workspace_id)
+    await service.replays.retry(line.workspace_id, receipt["id"])
+    [call] = await rows(admin, "calls", line.workspace_id)
+    assert (call["queue"], call["outcome"]) == (None, "missed" if is_late else None)
+    assert await rows(admin, "call_offers", line.workspace_id) == []
+    [receipt] = await rows(admin, "webhook_receipts", line.workspace_id)
+    assert receipt["state"] == "processed"
+    if is_late:
+        assert call["created_at"] == receipt["created_at"]
+        await texts.text_back(service.database, line.workspace_id, call["id"])
+        assert {row["channel"] for row in await rows(admin, "conversations", line.workspace_id)} == {"call"}
+
+
+async def test_whoever_wants_no_texts_has_no_empty_conversation_after_a_missed_call(
+    line: Connection, service: Service, anonymous: httpx.AsyncClient, admin: Any
+) -> None:
+    await calls.flow(service, line, {**document(hello={"type": "hangup"}), "missedCallText": "Sorry."})
+    stop = twilio.message(url_of(line), line.credentials, sender=CUSTOMER, recipient=OUR_NUMBER, body="STOP")
+    await post(anonymous, stop)
+    await admin.execute("UPDATE conversations SET status = 'closed', last_message_at = now() - interval '1 year'")
+    sid = wire.sid("CA")
+    await post(anonymous, spoken(line, "voice", sid=sid))
+    await post(anonymous, spoken(line, "voice-status", sid=sid, CallStatus="completed", SequenceNumber="1"))
+    [call] = await rows(admin, "calls", line.workspace_id)
+    assert call["outcome"] == "missed"
+    await texts.text_back(service.database, line.workspace_id, call["id"])
+    assert [row["channel"] for row in await rows(admin, "conversations", line.workspace_id)] == ["sms", "call"]
+    assert len(await rows(admin, "outgoing_messages", line.workspace_id)) == 0

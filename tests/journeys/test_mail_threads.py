@@ -65,7 +65,8 @@ async def test_a_thread_holds_through_three_answers_of_three_programs(
             assert answer.status_code == 201, answer.text
             await until(admin, NONE_WAITS)
             taken = office.exchange.taken[-1]
-            assert taken.document["subject"] == "Re: Booking"
+            # An answer is called what the mail is that it answers, whatever their program has made of it.
+            assert taken.document["subject"] == ("Re: Booking" if number == 1 else f"Re: {number - 1}")
             reply = mail(
                 mailbox,
                 to=taken.document["reply_to"]["email"] if by_address else "Support@Inbound.example.com",

@@ -98,8 +98,12 @@ async def network(service: Service, app: Any, line: Connection, **options: Any) 
         async with serving(Server(api.routes)) as address:
             made = Network(service, line, switchboard, address.replace("ws://", "http://").removesuffix("/ws"))
             made.api = api
-            yield made
-            await made.dialler.close()
+            usual, service.dialler = service.dialler, made.dialler
+            try:
+                yield made
+            finally:
+                service.dialler = usual
+                await made.dialler.close()
 
 
 async def flow(service: Service, line: Connection, document: Mapping[str, Any]) -> None:

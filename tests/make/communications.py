@@ -64,6 +64,7 @@ async def sent(
     status: str = "queued",
     provider: str = "twilio",
     conversation_id: uuid.UUID | None = None,
+    **more: Any,
 ) -> ConversationMessage:
     """A message we sent, as the provider has acknowledged it."""
     if conversation_id is None:
@@ -78,6 +79,7 @@ async def sent(
         provider=provider,
         provider_message_id=provider_message_id,
         created_at=now(),
+        **more,
     )
     async with service.database.everywhere() as db:
         db.add(row)

@@ -50,12 +50,14 @@ class PostOffice:
         read = service.media.read
         self.url = url
         self.expect_events_within(20)
-        self.by_smtp = BySmtp(service.settings.providers.smtp_hosts, self.tokens, read)
+        self.by_smtp = BySmtp(service.settings.providers.smtp_hosts, self.tokens, read, service.unsubscribing)
 
     def expect_events_within(self, seconds: float) -> None:
         """A mail that no event has told of by then is not known to be sent."""
         within = timedelta(seconds=seconds)
-        self.by_api = ByApi(self.url, self.tokens, self.service.media.read, tells_within=within)
+        self.by_api = ByApi(
+            self.url, self.tokens, self.service.media.read, self.service.unsubscribing, tells_within=within
+        )
 
     @asynccontextmanager
     async def sending(self, pace: Pace = PATIENT) -> AsyncIterator[None]:

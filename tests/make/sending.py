@@ -14,7 +14,7 @@ from comms.outbox import Intent, put
 from comms.outbox.packing import Packing
 from comms.outbox.rest import Rest
 from comms.outbox.sender import Pace, Sender
-from comms.providers import rest, twilio
+from comms.providers import rest, signalwire, twilio
 from comms.providers.base import Request
 from comms.service import Service
 from comms.settings import ProviderSettings, Settings
@@ -51,7 +51,10 @@ class Outside:
     def sender(self, pace: Pace = HURRY, **more: Any) -> Sender:
         """A sender of its own, as another worker has."""
         short = httpx.Timeout(pace.send)
-        known: Mapping[str, Any] = {"twilio": Rest(rest.Messages(twilio.account_at), self.url, timeout=short)} | more
+        known: Mapping[str, Any] = {
+            "twilio": Rest(rest.Messages(twilio.account_at), self.url, timeout=short),
+            "signalwire": Rest(rest.Messages(signalwire.account_at), self.url, timeout=short),
+        } | more
         packing = Packing(self.service.database, self.service.publishing, self.service.settings.server.public_url)
         return Sender(self.service.database, self.service.directory, known, packing, pace=pace)
 

@@ -10,8 +10,8 @@ from comms.simulators.server import Asked, Reply, Route, basic, is_proven
 from comms.simulators.telephone.lines import Line
 from comms.simulators.telephone.switchboard import Switchboard
 
-Fault = Literal["busy", "failing", "lost", "overloaded"]
-"""What may go wrong with a create: 429 and 500, not dialled; the answer never comes and 503, dialled all the same."""
+Fault = Literal["busy", "failing", "lost", "overloaded", "refused"]
+"""What may go wrong with a create: 429, 500 and 400, not dialled; no answer and 503, dialled all the same."""
 
 
 class CallsApi:
@@ -54,6 +54,8 @@ class CallsApi:
             return Reply(429, document, headers={"retry-after": "0"})
         if fault == "failing":
             return Reply(500, {"code": 20500, "message": "Internal Server Error", "status": 500})
+        if fault == "refused":
+            return Reply(400, {"code": 21211, "message": "The 'To' number is not a valid phone number.", "status": 400})
         form = asked.form
         if not form.get("To") or not form.get("From") or not form.get("Url"):
             return Reply(400, {"code": 21201, "message": "No 'To' number is specified", "status": 400})
@@ -90,6 +92,8 @@ class CallsApi:
         return Reply(200, self._document(line))
 
     async def _pause(self, asked: Asked) -> Reply:
+        if self.switchboard.recordings.get(asked.named["recording"]) != asked.named["sid"]:
+            return _missing()
         self.paused.append((asked.named["recording"], asked.form.get("Status", "")))
         return Reply(200, {"sid": asked.named["recording"], "status": asked.form.get("Status")})
 

@@ -72,8 +72,22 @@ class Obedient(Wires):
         line.status = "completed"
         return {**recording, "Digits": "hangup"}
 
-    def _recorded(self, line: Line, verb: ET.Element, source: str, seconds: int) -> dict[str, str]:
+    def _records(self, line: Line, verb: ET.Element) -> str | None:
+        """The recording that begins now, if one is wanted; it is told."""
+        if not verb.get("record"):
+            return None
         sid = wire.sid("RE") if self.is_twilio else wire.uuid()
+        self.recordings[sid] = line.sid
+        callback = verb.get("recordingStatusCallback")
+        if callback and "in-progress" in verb.get("recordingStatusCallbackEvent", ""):
+            told = {"CallSid": line.sid, "AccountSid": self.account, "RecordingSid": sid}
+            self._later(self._post(callback, told | {"RecordingStatus": "in-progress"}, 0))
+        return sid
+
+    def _recorded(
+        self, line: Line, verb: ET.Element, source: str, seconds: int, sid: str | None = None
+    ) -> dict[str, str]:
+        sid = sid or (wire.sid("RE") if self.is_twilio else wire.uuid())
         place = f"{self.recordings_at}/2010-04-01/Accounts/{self.account}/Recordings/{sid}"
         recording = {"RecordingSid": sid, "RecordingUrl": place, "RecordingDuration": str(seconds)}
         callback = verb.get("recordingStatusCallback")
@@ -88,7 +102,7 @@ class Obedient(Wires):
                 await self._confer(line, noun)
                 return {"DialCallStatus": "answered"}
             if noun.tag == "Queue":
-                return await self._take_from_queue(line, noun.text or "")
+                return await self._take_from_queue(line, verb, noun.text or "")
         numbers = [noun for noun in verb if noun.tag == "Number"]
         legs: list[tuple[Line, ET.Element]] = []
         for noun in numbers:
@@ -112,9 +126,10 @@ class Obedient(Wires):
                 last = legs[0][0] if legs else line
                 status = "no-answer" if any(leg.status == "no-answer" for leg, _ in legs) else last.status
                 return {"DialCallStatus": status, "DialCallSid": last.sid, **self._bridged(False)}
-            if verb.get("record"):
-                self._recorded(line, verb, "DialVerb", 10)
+            recording = self._records(line, verb)
             await self._talk(line, won)
+            if recording is not None:
+                self._recorded(line, verb, "DialVerb", 10, recording)
             done = {"DialCallStatus": "completed", "DialCallSid": won.sid, "DialCallDuration": "10"}
             return done | self._bridged(True)
         except asyncio.CancelledError:
@@ -190,12 +205,13 @@ class Obedient(Wires):
                 waiting.remove(line)
         return {"QueueResult": result, "QueueSid": wire.sid("QU"), "QueueTime": "5"}
 
-    async def _take_from_queue(self, line: Line, name: str) -> Mapping[str, str]:
+    async def _take_from_queue(self, line: Line, verb: ET.Element, name: str) -> Mapping[str, str]:
         waiting = self.queues.get(name, [])
         if not waiting:
             return {"DialCallStatus": "no-answer"}
         caller = waiting.pop(0)
         over = caller.bridge
+        recording = self._records(line, verb)
         line.bridge = caller.bridge = together = asyncio.get_running_loop().create_future()
         seconds = min((each for each in (line.person.talks, caller.person.talks) if each is not None), default=None)
         try:
@@ -205,6 +221,8 @@ class Obedient(Wires):
             line.bridge = caller.bridge = None
             if over is not None and not over.done():
                 over.set_result("bridged")
+            if recording is not None:
+                self._recorded(line, verb, "DialVerb", 10, recording)
         return {"DialCallStatus": "completed", "DialCallSid": caller.sid, "DialCallDuration": "10"}
 
     async def _confer(self, line: Line, noun: ET.Element) -> None:

@@ -37,10 +37,12 @@ class Wires:
         self.fallback_url = fallback_url
         self.recordings_at = recordings_at
         self.lines: dict[str, Line] = {}
+        self.recordings: dict[str, str] = {}
         self.queues: dict[str, list[Line]] = {}
         self.rooms: dict[str, list[Line]] = {}
         self._fetch = fetch
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._reports: set[asyncio.Task[Any]] = set()
         self._chance = random.Random(1)
 
     @property
@@ -53,6 +55,11 @@ class Wires:
         """All that was to be told has been."""
         while self._tasks - {asyncio.current_task()}:
             await asyncio.wait(self._tasks - {asyncio.current_task()})
+
+    async def quiet_reports(self) -> None:
+        """All progress there has been has been told."""
+        while self._reports:
+            await asyncio.wait(self._reports)
 
     def tell(self, line: Line, url: str | None = None, **more: str) -> None:
         """The line's progress is told, as often and in whatever order it is told here."""
@@ -68,7 +75,9 @@ class Wires:
         line.sequence += 1
         for _ in range(2 if self.telling.doubled else 1):
             pause = self._chance.random() * self.second * 3 if self.telling.shuffled else 0
-            self._later(self._post(url, params, pause))
+            report = self._later(self._post(url, params, pause))
+            self._reports.add(report)
+            report.add_done_callback(self._reports.discard)
 
     def hang_up(self, line: Line, status: str = "completed") -> None:
         """The line has ended."""

@@ -58,18 +58,19 @@ def rung(decision: Decision) -> list[str]:
         ((Chose("1"),), "sales", ["Dial"]),
         ((Chose("2"),), "help", ["Say", "Enqueue"]),
         ((Chose(speech="I want to buy a dog."),), "sales", ["Dial"]),
+        ((Chose(speech="1."),), "sales", ["Dial"]),
         ((Chose(speech="Salesman"),), "menu", ["Say", "Gather", "Redirect"]),  # a word is a whole word
         ((Chose("9"),), "menu", ["Say", "Gather", "Redirect"]),
         ((Chose(),), "menu", ["Gather", "Redirect"]),
-        ((Chose(), Chose()), "message", ["Say", "Record"]),
-        ((Chose("1"), Rang()), "message", ["Say", "Record"]),
+        ((Chose(), Chose()), "message", ["Say", "Record", "Hangup"]),
+        ((Chose("1"), Rang()), "message", ["Say", "Record", "Hangup"]),
         ((Chose("1"), Rang(was_put_through=True)), "sales", ["Hangup"]),
         ((Chose("1"), Rang(is_gone=True)), "sales", ["Hangup"]),
-        ((Chose("2"), Waited()), "message", ["Say", "Record"]),
+        ((Chose("2"), Waited()), "message", ["Say", "Record", "Hangup"]),
         ((Chose("2"), Waited(was_put_through=True)), "help", ["Hangup"]),
         ((Chose(), Chose(), LeftMessage()), "message", ["Say", "Hangup"]),
-        ((Lost(),), "menu", ["Say", "Record"]),
-        ((Rang(),), "menu", ["Say", "Record"]),  # what cannot be: a message is taken all the same
+        ((Lost(),), "menu", ["Say", "Record", "Hangup"]),
+        ((Rang(),), "menu", ["Say", "Record", "Hangup"]),  # what cannot be: a message is taken all the same
         ((HandedOver(),), "menu", ["Gather", "Redirect"]),
     ],
 )
@@ -80,7 +81,7 @@ def test_a_call_goes_its_way(turns: tuple[Turn, ...], step: str, expected: list[
 
 def test_at_night_a_message_is_taken_and_the_call_is_known_as_after_hours() -> None:
     decision = after(at=NIGHT)
-    assert (decision.state.is_closed, kinds(decision)) == (True, ["Say", "Record"])
+    assert (decision.state.is_closed, kinds(decision)) == (True, ["Say", "Record", "Hangup"])
 
 
 def test_all_are_rung_at_once_and_asked_for_the_key() -> None:
@@ -96,7 +97,7 @@ def test_all_are_rung_at_once_and_asked_for_the_key() -> None:
 def test_who_talks_already_or_has_no_phone_is_not_rung() -> None:
     assert rung(after(Chose("1"), busy=frozenset({ADA}))) == [PHONES[BOB]]
     assert rung(after(Chose("1"), phones={BOB: PHONES[BOB]})) == [PHONES[BOB]]
-    assert kinds(after(Chose("1"), phones={})) == ["Say", "Record"]
+    assert kinds(after(Chose("1"), phones={})) == ["Say", "Record", "Hangup"]
 
 
 def test_in_order_one_is_rung_after_the_other_in_as_many_rounds_as_are_wanted() -> None:
@@ -134,7 +135,7 @@ def test_a_queue_that_is_full_sends_the_caller_on() -> None:
     queue = {"type": "queue", "users": [str(ADA)], "mostCallers": 2, "next": "message"}
     assert after(flow=document(hello=queue), waiting=1).waits_in == "hello"
     full = after(flow=document(hello=queue), waiting=2)
-    assert (full.waits_in, kinds(full)) == (None, ["Say", "Say", "Record"])
+    assert (full.waits_in, kinds(full)) == (None, ["Say", "Say", "Record", "Hangup"])
 
 
 @pytest.mark.parametrize(
@@ -150,6 +151,13 @@ def test_whoever_waits_hears_their_place_and_music_until_it_is_too_long(
 ) -> None:
     step = flows.Queue(users=(ADA,), music="https://example.com/a.mp3", most_seconds=60, next="x")
     assert hold(step, State(), position=position, waited_seconds=waited) == expected
+
+
+def test_a_queue_without_music_of_its_own_is_not_silent() -> None:
+    [_, heard] = hold(flows.Queue(users=(ADA,), next="x"), State(), position=1, waited_seconds=0)
+    play = ET.fromstring(written(LINE, [heard])).find("Play")
+    assert play is not None
+    assert play.text == "https://hooks.example.com/sounds/hold.wav"
 
 
 def test_a_state_survives_being_kept() -> None:
@@ -172,6 +180,12 @@ def test_what_is_decided_is_written_as_twiml() -> None:
     assert number.get("statusCallbackEvent") == "initiated ringing answered completed"
 
 
+def test_every_key_can_be_chosen() -> None:
+    gather = ET.fromstring(written(LINE, after().verbs)).find("Gather")
+    assert gather is not None
+    assert gather.get("finishOnKey") == ""
+
+
 @pytest.mark.parametrize("provider", ["twilio", "signalwire"])
 def test_a_machine_is_listened_for_only_where_the_provider_knows_how(provider: str) -> None:
     line = Line(provider, "https://x.example/webhooks")
@@ -185,4 +199,4 @@ def test_what_people_write_cannot_become_a_verb() -> None:
 
 
 def test_the_last_resort_takes_a_message() -> None:
-    assert [element.tag for element in ET.fromstring(unavailable(LINE))] == ["Say", "Record"]
+    assert [element.tag for element in ET.fromstring(unavailable(LINE))] == ["Say", "Record", "Hangup"]

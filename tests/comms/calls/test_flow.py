@@ -61,7 +61,15 @@ def test_a_menu_may_lead_back_because_the_caller_is_asked() -> None:
                     "closed": "bye",
                 }
             ),
-            {"voiceFlow.steps.hello.schedule[...][0].from"},
+            {"voiceFlow.steps.hello.schedule.mon[0].from"},
+        ),
+        (
+            document(hello={"type": "hours", "schedule": {"day": []}, "open": "bye", "closed": "bye"}),
+            {"voiceFlow.steps.hello.schedule.day"},
+        ),
+        (
+            document(**{f"s{n}": {"type": "say", "text": "&" * 1_000, "next": "bye"} for n in range(8)}, start="s0"),
+            {"voiceFlow.steps"},
         ),
         ("not an object", {"voiceFlow"}),
     ],
@@ -71,6 +79,11 @@ def test_a_fault_is_named_by_its_path(wrong: Any, named: set[str]) -> None:
     with pytest.raises(Invalid) as refused:
         flows.read(sent)
     assert set(refused.value.errors) == named
+
+
+def test_numbers_are_kept_as_they_are_dialled_each_once() -> None:
+    flow = flows.read(document(hello=RING | {"numbers": ["+1 415 555 0999", "+14155550999"]}))
+    assert flow.steps["hello"].numbers == ("+14155550999",)  # type: ignore[union-attr]
 
 
 def test_a_circle_is_told_with_its_steps() -> None:

@@ -1,6 +1,5 @@
 """Whole calls, from the first ring to the last word, as the people on both ends hear them."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,62 +7,18 @@ import pytest
 from comms.directory import Connection
 from comms.service import Service
 from comms.simulators.telephone import Person, Telling
+from tests.comms.calls.people import MEMBER, OWNER, office, said
 from tests.conftest import Client
 from tests.handlers.webhooks import rows
 from tests.make import calls as make
-from tests.make.calls import CALLER, Network, network
+from tests.make.calls import CALLER, Network
 from tests.make.sending import until
 from tests.screens import eventually
 
-OWNER, MEMBER = "+14155550111", "+14155550112"
-ALWAYS = {day: [{"from": "00:00", "to": "24:00"}] for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")}
+BOTH = pytest.mark.parametrize("provider", ["twilio", "signalwire"])
 
 
-@pytest.fixture
-async def net(service: Service, app: Any, line: Connection, owner: Client, member: Client) -> AsyncIterator[Network]:
-    await make.phone(service, line.workspace_id, owner.user_id, OWNER)
-    await make.phone(service, line.workspace_id, member.user_id, MEMBER)
-    people = {
-        OWNER: Person(after=3, keys=("1",)),
-        MEMBER: Person(after=8, keys=("1",)),
-        "+14155550120": Person(after=2, mailbox=True),
-    }
-    async with network(service, app, line, people=people) as made:
-        yield made
-
-
-def office(owner: Client, member: Client, **more: Any) -> dict[str, Any]:
-    """A menu to a team, and from there to a queue."""
-    return {
-        "start": "menu",
-        "missedCallText": "Sorry we missed you. What can we do for you?",
-        "steps": {
-            "menu": {
-                "type": "menu",
-                "text": "For sales press 1.",
-                "choices": [{"digit": "1", "next": "team"}],
-                "next": "message",
-            },
-            "team": {"type": "ring", "users": [str(owner.user_id), str(member.user_id)], "next": "queue"},
-            "queue": {"type": "queue", "users": [str(member.user_id)], "seconds": 20, "next": "message"},
-            "message": {"type": "voicemail", "text": "Please leave a message."},
-        }
-        | more,
-    }
-
-
-async def said(admin: Any, line: Connection, channel: str = "call") -> list[str]:
-    """What stands in the workspace's conversations of that channel."""
-    found = await admin.fetch(
-        "SELECT m.content FROM conversation_messages m JOIN conversations c"
-        " ON c.workspace_id = m.workspace_id AND c.id = m.conversation_id"
-        " WHERE m.workspace_id = $1 AND c.channel = $2 ORDER BY m.created_at, m.id",
-        line.workspace_id,
-        channel,
-    )
-    return [row[0] for row in found]
-
-
+@BOTH
 async def test_a_missed_call_is_answered_by_a_text(
     net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
 ) -> None:
@@ -80,6 +35,7 @@ async def test_a_missed_call_is_answered_by_a_text(
     assert text["to_address"] == CALLER
 
 
+@BOTH
 async def test_a_message_is_left_and_written_down(
     net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
 ) -> None:
@@ -122,6 +78,7 @@ async def test_a_mailbox_never_answers_for_us(
     assert (call["outcome"], call["answered_by"]) == ("answered", member.user_id)
 
 
+@BOTH
 async def test_from_the_menu_to_the_team_to_the_queue(
     net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
 ) -> None:
@@ -157,6 +114,7 @@ async def test_reports_doubled_and_out_of_order_tell_the_same_story(
     assert len(ended) == 1
 
 
+@BOTH
 async def test_a_call_is_handed_over_after_a_word(
     net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
 ) -> None:

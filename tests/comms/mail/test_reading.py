@@ -137,6 +137,10 @@ def test_two_senders_are_none_that_is_proven() -> None:
         form(**{"from": b"jane@example.com, bob@example.com", "dkim": b"{@example.com : pass}", "SPF": b"pass"})
     )
     assert not read.is_verified
+    # Which of two From headers was signed, nobody knows.
+    proven = {"dkim": b"{@example.com : pass}", "SPF": b"pass", "from": b"jane@example.com"}
+    assert raw("From: jane@example.com\n\nHello", **proven).is_verified
+    assert not raw("From: jane@example.com\nFrom: boss@example.com\n\nHello", **proven).is_verified
 
 
 @pytest.mark.parametrize(

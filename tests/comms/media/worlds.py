@@ -30,17 +30,28 @@ Asgi = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
 @asynccontextmanager
 async def served(app: Asgi, **options: Any) -> AsyncIterator[int]:
-    """The application answers on this port of 127.0.0.1."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", **options))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing else
-        await asyncio.sleep(0.01)
+    """The application answers on this port of 127.0.0.1, until its connections are cut."""
+    # The standard loop leaves Nagle's algorithm on for a listener that does not say it is TCP: 40 ms an answer.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_level="error", lifespan="off", **options)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    # Without its main loop, which looks every tenth of a second whether it is to end.
+    await server.startup(sockets=[listener])
     try:
         yield listener.getsockname()[1]
     finally:
-        server.should_exit = server.force_exit = True
-        await serving
+        for one in server.servers:
+            one.close()
+        connections: list[Any] = list(server.server_state.connections)
+        for connection in connections:
+            connection.transport.abort()
+        tasks = list(server.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class World:

@@ -1,0 +1,145 @@
+"""Calls that change hands: what becomes of the contact, whoever hangs up or is taken back, in whichever order."""
+
+from typing import Any
+
+import pytest
+
+from comms.directory import Connection
+from comms.service import Service
+from comms.simulators.telephone import Person
+from tests.comms.calls.people import MEMBER, OWNER, said
+from tests.comms.calls.scenes import BOB, ENDED, incoming, outgoing
+from tests.conftest import Client
+from tests.handlers.webhooks import rows
+from tests.make.calls import CALLER, Network
+from tests.make.sending import until
+from tests.screens import eventually
+
+
+@pytest.fixture(autouse=True)
+def bob(net: Network) -> None:
+    """Somebody who can be asked."""
+    net.switchboard.people[BOB] = Person(after=1, keys=("1",), talks=None)
+
+
+async def test_whoever_takes_the_contact_back_talks_with_them_and_the_end_of_that_is_the_calls(
+    net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
+) -> None:
+    async with net.working():
+        scene = await incoming(net, service, owner, member, admin)
+        transfer = await scene.transfer("warm", phoneNumber=BOB)
+        await scene.together(f"transfer-{transfer}", OWNER, BOB)
+        await scene.cancel()
+        await scene.together(f"back-{transfer}", OWNER, CALLER)
+        await eventually(lambda: not net.switchboard.rooms.get(f"transfer-{transfer}"))
+        assert not scene.contact.is_over
+        net.switchboard.hang_up(scene.member)
+        await until(admin, ENDED)
+    assert scene.contact.is_over
+    [call] = await rows(admin, "calls", line.workspace_id)
+    assert (call["outcome"], call["answered_by"]) == ("answered", owner.user_id)
+    assert "Please leave a message." not in scene.contact.heard
+
+
+async def test_the_next_who_is_asked_is_not_sent_away_by_the_end_of_the_one_before(
+    net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
+) -> None:
+    net.switchboard.people[MEMBER] = Person(after=1, keys=("1",), talks=None)
+    async with net.working():
+        scene = await incoming(net, service, owner, member, admin)
+        first = await scene.transfer("warm", phoneNumber=BOB)
+        await scene.together(f"transfer-{first}", OWNER, BOB)
+        await scene.cancel()
+        await scene.together(f"back-{first}", OWNER, CALLER)
+        second = await scene.transfer("warm", userId=str(member.user_id))
+        await scene.together(f"transfer-{second}", OWNER, MEMBER)
+        await net.switchboard.quiet_reports()
+        await scene.complete()
+        await scene.together(f"transfer-{second}", CALLER, MEMBER)
+        net.switchboard.hang_up(next(one for one in net.switchboard.lines.values() if one.to == MEMBER))
+        await until(admin, ENDED)
+    assert scene.contact.is_over
+    states = [transfer["state"] for transfer in await rows(admin, "call_transfers", line.workspace_id)]
+    assert states == ["canceled", "completed"]
+
+
+async def test_whoever_hangs_up_on_the_one_they_ask_leaves_them_the_contact(
+    net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
+) -> None:
+    async with net.working():
+        scene = await incoming(net, service, owner, member, admin)
+        transfer = await scene.transfer("warm", phoneNumber=BOB)
+        await until(admin, "EXISTS (SELECT FROM call_transfers WHERE state = 'consulting')")
+        await scene.together(f"transfer-{transfer}", OWNER, BOB)
+        net.switchboard.hang_up(scene.member)
+        await scene.together(f"transfer-{transfer}", CALLER, BOB)
+        net.switchboard.hang_up(scene.contact)
+        await until(admin, "NOT EXISTS (SELECT FROM call_legs WHERE ended_at IS NULL)")
+    [row] = await rows(admin, "call_transfers", line.workspace_id)
+    assert row["state"] == "completed"
+
+
+async def test_whoever_hangs_up_before_anybody_is_reached_leaves_the_contact_to_the_flow(
+    net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
+) -> None:
+    net.switchboard.people[BOB] = Person(after=30, answers=False)
+    async with net.working():
+        scene = await incoming(net, service, owner, member, admin)
+        scene.contact.person.message = "Hello?"
+        await scene.transfer("warm", phoneNumber=BOB)
+        await eventually(lambda: any(one.to == BOB for one in net.switchboard.lines.values()))
+        net.switchboard.hang_up(scene.member)
+        await until(admin, ENDED)
+    assert "Please leave a message." in scene.contact.heard
+
+
+async def test_a_number_that_cannot_be_reached_gives_the_contact_back(
+    net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
+) -> None:
+    async with net.working():
+        scene = await incoming(net, service, owner, member, admin)
+        net.api.faults.append("refused")
+        transfer = await scene.transfer("warm", phoneNumber=BOB)
+        await scene.together(f"back-{transfer}", OWNER, CALLER)
+        net.switchboard.hang_up(scene.contact)
+        await until(admin, ENDED)
+
+
+async def test_a_call_out_of_the_queue_is_over_when_whoever_it_was_left_to_hangs_up(
+    net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
+) -> None:
+    async with net.working():
+        scene = await incoming(net, service, owner, member, admin, queue=True)
+        transfer = await scene.transfer("warm", phoneNumber=BOB)
+        await until(admin, "EXISTS (SELECT FROM call_transfers WHERE state = 'consulting')")
+        await scene.together(f"transfer-{transfer}", OWNER, BOB)
+        await scene.complete()
+        await scene.together(f"transfer-{transfer}", CALLER, BOB)
+        net.switchboard.hang_up(next(one for one in net.switchboard.lines.values() if one.to == BOB))
+        await until(admin, ENDED)
+    assert "Please leave a message." not in scene.contact.heard
+    assert scene.contact.is_over
+
+
+@pytest.mark.parametrize("kind", ["blind", "warm"])
+async def test_a_call_that_we_made_is_handed_over_and_goes_on(
+    net: Network, line: Connection, owner: Client, admin: Any, kind: str
+) -> None:
+    async with net.working():
+        scene = await outgoing(net, owner, admin)
+        transfer = await scene.transfer(kind, phoneNumber=BOB)
+        if kind == "warm":
+            await until(admin, "EXISTS (SELECT FROM call_transfers WHERE state = 'consulting')")
+            await scene.together(f"transfer-{transfer}", OWNER, BOB)
+            await scene.complete()
+            await scene.together(f"transfer-{transfer}", CALLER, BOB)
+        await until(admin, "EXISTS (SELECT FROM call_transfers WHERE state = 'completed')")
+        await eventually(lambda: scene.member.is_over)
+        await net.switchboard.quiet_reports()
+        assert not scene.contact.is_over
+        [call] = await rows(admin, "calls", line.workspace_id)
+        assert call["ended_at"] is None
+        net.switchboard.hang_up(scene.contact)
+        await until(admin, "NOT EXISTS (SELECT FROM call_legs WHERE ended_at IS NULL)")
+    [call] = await rows(admin, "calls", line.workspace_id)
+    assert (call["outcome"], (await said(admin, line))[-1].startswith("Call answered")) == ("answered", True)
