@@ -15,15 +15,15 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from comms.media.sources import is_public
-from comms.providers.codes import is_no_mailbox
 from comms.providers.outgoing import Busy, Refused, Unclear
 from comms.providers.smtp import SmtpCredentials
 from comms.settings import SmtpSettings
 
 TIMEOUT_SECONDS = 15
 LONGEST_WORDS = 300
+_ENHANCED = re.compile(r"5\.\d{1,3}\.\d{1,3}(?=\s|$)")  # RFC 2034: it says what the three digits before it do not
 
-_STATUS = re.compile(r"(?P<code>[245]\.\d{1,3}\.\d{1,3})\b")  # RFC 2034: it says what the three digits do not
+NO_MAILBOX = "5.1.1"
 _NOBODY = re.compile(
     r"\b(user|mailbox|address|recipient|account)\b.{0,40}\b(unknown|not found|does not exist|doesn't exist|not exist)\b"
     r"|\b(no such|unknown|invalid) (user|mailbox|recipient|address|local user)\b",
@@ -146,14 +146,11 @@ async def _socket(server: SmtpCredentials, hosts: Collection[str] | None) -> soc
 
 
 def _nobody_there(error: aiosmtplib.SMTPResponseException) -> Refused | None:
-    """What it means that a server knows no such mailbox; None when it says no for another reason, such as its policy.
-
-    By the enhanced status (RFC 3463, 3.2) and, where a server writes none, by its words.
-    """
+    """That the server knows no such mailbox, which some say in words alone; None when it says no for another reason."""
     words = " ".join(str(error.message).split())[:LONGEST_WORDS]
-    status = _STATUS.match(words)
-    code = status["code"] if status else "5.1.1" if _NOBODY.search(words) else None
-    return Refused(code, words) if error.code >= 500 and is_no_mailbox(code) else None
+    if error.code < 500 or _ENHANCED.match(words) or not _NOBODY.search(words):
+        return None
+    return Refused(NO_MAILBOX, words)
 
 
 def _said_no(error: aiosmtplib.SMTPResponseException) -> Refused | Busy:
@@ -162,6 +159,6 @@ def _said_no(error: aiosmtplib.SMTPResponseException) -> Refused | Busy:
     if 400 <= error.code < 500:
         return Busy(f"{error.code} {words}")
     is_of_connection = error.code in (530, 534, 535)
-    enhanced = _STATUS.match(words)
-    code = enhanced["code"] if enhanced and not is_of_connection else str(error.code)
+    enhanced = _ENHANCED.match(words)
+    code = enhanced[0] if enhanced and not is_of_connection else str(error.code)
     return Refused(code, words or "The mail server refused it.", of_connection=is_of_connection)

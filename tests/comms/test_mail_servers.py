@@ -124,29 +124,6 @@ async def test_a_server_that_knows_no_such_mailbox_is_told_from_one_that_does_no
     assert (refused.value.code, refused.value.of_connection) == (code, False)
 
 
-async def test_a_mailbox_that_its_server_does_not_know_is_not_written_to_again(
-    owner: Client, service: Service, app: Any, workspace_id: uuid.UUID, letterbox: Letterbox, admin: Any
-) -> None:
-    line = await make.sendgrid_connection(service, workspace_id)
-    secret = {"host": "127.0.0.1", "port": letterbox.port, "security": "offered"}
-    server = await make.connection(service, workspace_id, "smtp", secret)
-    await make.mail_address(service, workspace_id, "support@acme.example", connection_id=server.id)
-    letterbox.rcpt = ["550 5.1.1 user unknown"]
-    body = {"to": "Jane@example.com", "channel": "email", "content": "Hello"}
-    async with post_office(service, app, line) as office, office.sending():
-        sent = await owner.post("/api/v1/messages", json=body)
-        assert sent.status_code == 201, sent.text
-        await until(admin, NONE_WAITS)
-    message = (await owner.get(f"/api/v1/conversation-messages/{sent.json()['id']}")).json()
-    assert (message["status"], message["errorCode"]) == ("failed", "5.1.1")
-    (stands,) = (await owner.get("/api/v1/consents")).json()["items"]
-    assert (stands["address"], stands["sender"], stands["source"]) == ("jane@example.com", "*", "bounce")
-    again = await owner.post("/api/v1/messages", json=body)
-    assert again.status_code == 422
-    assert "their mailbox does not exist" in again.json()["detail"]
-    assert letterbox.letters == []
-
-
 async def test_a_server_in_our_own_network_is_only_used_where_the_operator_says_so(letterbox: Letterbox) -> None:
     with pytest.raises(Refused, match="private network"):
         await give(letterbox, hosts=())
