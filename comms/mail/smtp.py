@@ -22,7 +22,6 @@ from comms.settings import SmtpSettings
 
 TIMEOUT_SECONDS = 15
 LONGEST_WORDS = 300
-_ENHANCED = re.compile(r"5\.\d{1,3}\.\d{1,3}(?=\s|$)")  # RFC 2034: it says what the three digits before it do not
 
 _STATUS = re.compile(r"(?P<code>[245]\.\d{1,3}\.\d{1,3})\b")
 _NOBODY = re.compile(
@@ -163,6 +162,4 @@ def _said_no(error: aiosmtplib.SMTPResponseException) -> Refused | Busy:
     if 400 <= error.code < 500:
         return Busy(f"{error.code} {words}")
     is_of_connection = error.code in (530, 534, 535)
-    enhanced = _ENHANCED.match(words)
-    code = enhanced[0] if enhanced and not is_of_connection else str(error.code)
-    return Refused(code, words or "The mail server refused it.", of_connection=is_of_connection)
+    return Refused(str(error.code), words or "The mail server refused it.", of_connection=is_of_connection)
