@@ -70,7 +70,7 @@ def _measure(
         say("messages that leave")
         results.sends = runner.run(sends.measure(built, sends.Plan(100, 20) if chosen.quick else sends.Plan()))
     if "storm" in parts:
-        of_storm = storm.Plan(20_000, 20_000) if chosen.quick else storm.Plan()
+        of_storm = storm.plan_of(chosen.storm or (20_000 if chosen.quick else 1_000_000))
         say(f"{of_storm.reports:,} delivery reports of one campaign")
         with built.service() as server:
             results.storm = runner.run(storm.measure(built, server, of_storm))
@@ -119,6 +119,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=PARTS, action="append", help="this part; may be given several times")
     parser.add_argument("--rounds", type=int, help="how often each is measured (default 3)")
     parser.add_argument("--seconds", type=float, help="how long each time (default 3)")
+    parser.add_argument("--storm", type=int, metavar="REPORTS", help="how many the storm has (default a million)")
     parser.add_argument("--folder", type=Path, help="a folder on the disk to measure on (default /var/tmp)")
     parser.add_argument("--write", action="store_true", help="the figures go to bench/README.md")
     return parser.parse_args()

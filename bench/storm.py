@@ -13,10 +13,11 @@ from bench import ledger, machine
 from bench.load import Load
 from bench.stage import Server, Stage
 from bench.throughput import generate
-from bench.webhooks import STATUSES, Batch
+from bench.webhooks import BLOCK, STATUSES, Batch
 
 TOWN = "storm"
 LONGEST_WAVE = 540.0
+WHOLE = BLOCK * len(STATUSES)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -38,6 +39,12 @@ class Storm(msgspec.Struct, frozen=True):
     p99: float
     worst: float
     stolen: float
+
+
+def plan_of(reports: int) -> Plan:
+    """About so many reports: whole waves, and in a wave whole blocks."""
+    wave = min(Plan().wave, max(1, reports // WHOLE) * WHOLE)
+    return Plan(max(1, reports // wave) * wave, wave)
 
 
 async def measure(stage: Stage, server: Server, plan: Plan) -> Storm:

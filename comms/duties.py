@@ -84,6 +84,10 @@ def of(
         workspace_id, leg_id = jobs.uuids(payload, "workspaceId", "legId")
         await dialler.redirect(workspace_id, leg_id, payload["kind"], payload["query"])
 
+    async def remove_queue(payload: dict[str, Any]) -> None:
+        [connection_id] = jobs.uuids(payload, "connectionId")
+        await dialler.remove_queue(connection_id, payload["provider"], payload["queueId"])
+
     def about(story: Callable[..., Awaitable[Any]], *names: str) -> jobs.Handler:
         async def handle(payload: dict[str, Any]) -> None:
             await story(*jobs.uuids(payload, "workspaceId", *names))
@@ -115,6 +119,7 @@ def of(
             invitations.MAIL: mail_invitation,
             progress.DIAL: about(dialler.dial, "legId"),
             progress.REDIRECT: redirect,
+            progress.REMOVE_QUEUE: remove_queue,
             progress.END_LEG: about(dialler.end, "legId"),
             progress.RING: about(partial(queueing.ring, database), "callId"),
             progress.TEXT_BACK: about(partial(texts.text_back, database), "callId"),

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.calls import notes, progress, recordings, rows, transfers
+from comms.calls import notes, progress, queueing, recordings, rows, transfers
 from comms.calls.dialogue import call_of
 from comms.directory import Connection
 from comms.providers.base import Request
@@ -31,6 +31,7 @@ async def take_status(
     await progress.take_report(db, call, leg, told)
     if call is not None and leg is not None and leg.ended_at is not None:
         await transfers.line_over(db, call, leg)
+        await queueing.line_over(db, call, leg)
 
 
 async def take_recording(db: AsyncSession, told: Told, kind: str) -> bool:

@@ -123,6 +123,11 @@ class Dialler:
             url = f"{self._public_url}/webhooks/{provider}/{connection.id}/{kind}?{urlencode(query)}"
             await self._do(calling.redirect(account, provider_call_id, url))
 
+    async def remove_queue(self, connection_id: uuid.UUID, provider: str, queue_id: str) -> None:
+        """The queue that one caller has waited in is no more."""
+        _, account = await self._account(connection_id, provider)
+        await self._do(calling.remove_queue(account, queue_id))
+
     async def pause(self, call: Call, leg: CallLeg, recording: Recording, *, paused: bool) -> None:
         """The recording goes on, or does not; raises ``Refused``, ``Busy`` or ``Unclear``."""
         assert call.connection_id is not None

@@ -28,7 +28,7 @@ from comms.calls.core import (
     decide,
     hold,
 )
-from comms.calls.progress import RING, Report
+from comms.calls.progress import REMOVE_QUEUE, RING, Report
 from comms.calls.twiml import Line, written
 from comms.directory import Connection
 from comms.providers.base import Request
@@ -56,6 +56,9 @@ async def answer(
     repeats = asked != call.turn and kind not in ("voice-fallback", "voice-transfer") and "lost" not in query
     if repeats and call.answer is not None:
         return call.answer, None
+    if kind == "voice-queue" and told.queue_id is not None:
+        queue = {"connectionId": connection.id, "provider": connection.provider, "queueId": told.queue_id}
+        await jobs.enqueue(db, REMOVE_QUEUE, [queue])
     turn = await _turn(db, kind, call, told, query)
     if turn is None:
         return written(line, _NOTHING), None

@@ -26,6 +26,7 @@ REDIRECT = "calls.redirect"
 END_LEG = "calls.end_leg"
 RING = "calls.ring"
 TEXT_BACK = "calls.text_back"
+REMOVE_QUEUE = "calls.remove_queue"
 CONTACTS_LINE = ("caller", "contact")
 """The lines whose end is the call's."""
 

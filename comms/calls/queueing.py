@@ -61,6 +61,23 @@ async def put_back(db: AsyncSession, call: Call, leg: CallLeg) -> None:
     await jobs.enqueue(db, RING, [{"workspaceId": call.workspace_id, "callId": call.id}])
 
 
+async def line_over(db: AsyncSession, call: Call, leg: CallLeg) -> None:
+    """A line has ended: where people are rung one after the other, the next is rung at once. ``call`` is held.
+
+    Whoever was rung already has to wait for the time of the offer, or a phone that is off would be dialled for ever.
+    """
+    flow = flows.recall(call.flow)
+    step = None if call.queue is None else flow.steps.get(call.queue)
+    if leg.offer_id is None or not isinstance(step, flows.Queue) or step.order != "in_order":
+        return
+    offer = await offers.latest(db, call, "queue")
+    if offer is None or offer.id != leg.offer_id or offer.state != "offered":
+        return
+    if offer_of(step, rows.state_of(call), await offers.world_of(db, call, flow)) is not None:
+        await offers.expire(db, call, offer)
+        await jobs.enqueue(db, RING, [{"workspaceId": call.workspace_id, "callId": call.id}])
+
+
 async def is_forsaken(db: AsyncSession, call: Call) -> bool:
     """Whether the caller waits although somebody has accepted, who is gone or never came: they wait as before."""
     accepted = rows.state_of(call).accepted_leg

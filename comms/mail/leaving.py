@@ -173,11 +173,8 @@ def _leaving(intent: Intent, row: Mapping[str, Any], beside: int) -> Leaving:
         "isAutomatic": is_automatic,
         # What a program writes to whoever has not written to us.
         "isBulk": is_automatic and row["last_address"] is None,
-        "html": marked_up(intent.content),
+        **parts_of(intent.content, intent.content_type),
     }
-    if intent.content_type == "html":
-        shown = cleaned(intent.content, load_remote=True).html
-        headers |= {"html": shown, "text": text_of(intent.content)}
     route = Route(
         provider=row["provider"], connection_id=row["connection_id"], from_address=row["address"], to_address=to
     )
@@ -208,6 +205,25 @@ def _references(before: Sequence[str], answered: str | None) -> list[str]:
     """The thread so far: its beginning and its newest, where it is too long (RFC 5322, 3.6.4)."""
     chain = list(dict.fromkeys([*before, *([answered] if answered else [])]))
     return chain if len(chain) <= MOST_REFERENCES else [chain[0], *chain[-MOST_REFERENCES + 1 :]]
+
+
+def parts_of(content: str, content_type: str | None) -> dict[str, str]:
+    """What a mail shows as HTML, and what it says as text where that is not the content itself."""
+    if content_type == "html":
+        return {"html": cleaned(content, load_remote=True).html or "", "text": text_of(content)}
+    return {"html": marked_up(content)}
+
+
+_REWORD = "UPDATE mails SET html = $3, updated_at = now() WHERE workspace_id = $1 AND message_id = $2 RETURNING id"
+
+
+async def reword(
+    db: Any, message_id: uuid.UUID, headers: Mapping[str, Any], content: str, content_type: str
+) -> Mapping[str, Any]:
+    """The headers of a mail that says this now, whose own row does too."""
+    said = {**headers, **parts_of(content, content_type)}
+    await fetch(db, _REWORD, uuid.UUID(str(headers["workspaceId"])), message_id, said["html"])
+    return said
 
 
 def marked_up(text: str) -> str:

@@ -23,7 +23,7 @@ from comms.settings import SmtpSettings
 TIMEOUT_SECONDS = 15
 LONGEST_WORDS = 300
 
-_STATUS = re.compile(r"(?P<code>[245]\.\d{1,3}\.\d{1,3})\b")
+_STATUS = re.compile(r"(?P<code>[245]\.\d{1,3}\.\d{1,3})\b")  # RFC 2034: it says what the three digits do not
 _NOBODY = re.compile(
     r"\b(user|mailbox|address|recipient|account)\b.{0,40}\b(unknown|not found|does not exist|doesn't exist|not exist)\b"
     r"|\b(no such|unknown|invalid) (user|mailbox|recipient|address|local user)\b",
@@ -162,4 +162,6 @@ def _said_no(error: aiosmtplib.SMTPResponseException) -> Refused | Busy:
     if 400 <= error.code < 500:
         return Busy(f"{error.code} {words}")
     is_of_connection = error.code in (530, 534, 535)
-    return Refused(str(error.code), words or "The mail server refused it.", of_connection=is_of_connection)
+    enhanced = _STATUS.match(words)
+    code = enhanced["code"] if enhanced and not is_of_connection else str(error.code)
+    return Refused(code, words or "The mail server refused it.", of_connection=is_of_connection)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
 from comms.errors import Conflict, Invalid, Missing
+from comms.mail import leaving
 from comms.outbox import lines
 from comms.outbox.addressing import REPLY_WITHIN
 from comms.outbox.rows import fetch
@@ -36,7 +37,7 @@ async def change(
     message, outgoing = await _held(db, workspace_id, message_id)
     before = _view(message)
     if "content" in values:
-        _reword(message, outgoing, values["content"])
+        await _reword(db, message, outgoing, values["content"])
     if "scheduled_at" in values:
         await _put_off(db, message, outgoing, values["scheduled_at"])
     await db.flush()
@@ -98,16 +99,23 @@ async def _held(
     return message, outgoing
 
 
-def _reword(message: ConversationMessage, outgoing: OutgoingMessage, content: str) -> None:
-    media = len(outgoing.details.get("mediaUrls", ()))
-    is_mail = message.content_type == "html" or message.segments is None
-    if not content.strip() and message.content_type != "media":
+_ATTACHED = "SELECT count(*) AS items FROM message_attachments WHERE workspace_id = $1 AND message_id = $2"
+
+
+async def _reword(db: AsyncSession, message: ConversationMessage, outgoing: OutgoingMessage, content: str) -> None:
+    (attached,) = await fetch(db, _ATTACHED, message.workspace_id, message.id)
+    media = len(outgoing.details.get("mediaUrls", ())) + attached["items"]
+    mail = outgoing.details.get("mail")
+    if not content.strip() and not media:
         raise Invalid({"content": "must not be empty"})
-    if not is_mail and len(content) > segments.LONGEST:
+    if mail is None and len(content) > segments.LONGEST:
         raise Invalid({"content": f"must be at most {segments.LONGEST} characters"})
     message.content = content
-    if not is_mail:
+    if mail is None:
         message.segments = outgoing.segments = segments.count(content, media)
+    else:
+        said = await leaving.reword(db, message.id, mail, content, message.content_type)
+        outgoing.details = {**outgoing.details, "mail": said}
 
 
 async def _put_off(

@@ -15,6 +15,7 @@ from comms.media.publishing import Publishing
 from comms.outbox.addressing import on_the_wire
 from comms.outbox.leasing import Lease
 from comms.outbox.rows import fetch
+from comms.providers import twilio
 from comms.providers.base import Channel
 from comms.providers.outgoing import Accepted, Enclosure, Listed, Outgoing, Unclear
 from comms.providers.signalwire import SignalWireCredentials, with_password
@@ -63,7 +64,7 @@ class Packing:
         url = f"{self._public_url}{path}?{MARKER}={lease.id}"
         if isinstance(connection.credentials, SignalWireCredentials):
             return with_password(url, connection.credentials)
-        return url
+        return url + twilio.RETRIES if connection.provider == "twilio" else url
 
     async def told_of(self, lease: Lease) -> str | None:
         """What the provider calls the message, if a report about it has come already."""

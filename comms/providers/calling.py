@@ -75,6 +75,11 @@ def pause(account: Account, call_id: str, recording_id: str, *, paused: bool) ->
     return Call("POST", place, form=form, basic=account.basic)
 
 
+def remove_queue(account: Account, queue_id: str) -> Call:
+    """The request after which an empty queue is no more; a provider keeps each for ever."""
+    return Call("DELETE", f"{account.place}/Queues/{quote(queue_id, safe='')}.json", basic=account.basic)
+
+
 def placed(answer: Answer) -> Placed:
     """What the answer to one of these means; raises ``Refused``, ``Busy`` or ``Unclear``."""
     document = document_of(answer)

@@ -24,6 +24,12 @@ from comms.providers.rest import Account, resource
 SIGNATURE = "x-twilio-signature"
 SETTINGS = "x-twilio-webhooks-signature-settings"
 
+RETRIES = "#rc=3&rp=4xx,5xx,ct,rt"
+"""The end of an address at which Twilio tries again whatever goes wrong; by itself, once, when it cannot connect.
+
+https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
+"""
+
 Algorithm = Literal["HMAC_SHA1", "HMAC_SHA256"]
 _DIGESTS: dict[Algorithm, str] = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 

@@ -65,6 +65,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     detected: str | None = None
     queue_result: str | None = None
     queue_seconds: int | None = None
+    queue_id: str | None = None
     recording: "ToldRecording | None" = None
     transcript: "ToldTranscript | None" = None
     conference: "ToldConference | None" = None
@@ -143,6 +144,7 @@ def told_in(provider: str, opened: Opened) -> Told:
         detected=fields.get("AnsweredBy") or None,
         queue_result=fields.get("QueueResult") or None,
         queue_seconds=_seconds(fields.get("QueueTime")),
+        queue_id=fields.get("QueueSid") or None,
         recording=_recording(fields),
         transcript=_transcript(fields),
         conference=_conference(fields),

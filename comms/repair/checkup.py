@@ -16,7 +16,7 @@ import msgspec
 
 from comms import checks
 from comms.directory import Connection
-from comms.providers import wiring
+from comms.providers import twilio, wiring
 from comms.providers.outgoing import Answer, NotSent, Refused
 from comms.providers.rest import Account, instant_of
 from comms.providers.sendgrid import SendGridCredentials, proves_inbound
@@ -28,16 +28,14 @@ from models.base import now
 
 SKEW_SECONDS = 60
 RETRIES: Mapping[str, Mapping[str, str]] = {
-    # By default Twilio tries again only when it cannot connect, once.
-    # https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
     # SignalWire tries a status callback three times, what it asks for once and then its fallback, and takes no other
     # wishes than shorter or longer time-outs. https://developer.signalwire.com/guides/common-webhook-errors/
     "twilio": {
-        "sms_url": "#rc=3&rp=4xx,5xx,ct,rt",
-        "sms_fallback_url": "#rc=3&rp=4xx,5xx,ct,rt",
+        "sms_url": twilio.RETRIES,
+        "sms_fallback_url": twilio.RETRIES,
         "voice_url": "#rc=1&rp=5xx,ct",
         "voice_fallback_url": "#rc=1&rp=5xx,ct",
-        "status_callback": "#rc=3&rp=4xx,5xx,ct,rt",
+        "status_callback": twilio.RETRIES,
     },
 }
 PLACES = {

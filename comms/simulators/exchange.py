@@ -45,7 +45,7 @@ UNDELIVERABLE = {"+15005550013": 30003, "+15005550015": 30005, "+15005550016": 3
 
 
 class Taken(msgspec.Struct):
-    """A message that the exchange has, as its own log shows it."""
+    """A message that the exchange has, as its own log shows it; ``overrides`` are how its callback is to be tried."""
 
     sid: str
     sender: str
@@ -58,6 +58,7 @@ class Taken(msgspec.Struct):
     callback: str | None = None
     error_code: int | None = None
     service: str | None = None
+    overrides: str = ""
 
 
 class Reporting(msgspec.Struct):
@@ -220,6 +221,7 @@ class Exchange:
 
     def _take(self, asked: Asked) -> Taken:
         media = tuple(value for name, value in asked.pairs if name == "MediaUrl")
+        callback, _, overrides = asked.form.get("StatusCallback", "").partition("#")
         taken = Taken(
             sid=self._id("MM" if media else "SM"),
             sender=asked.form.get("From", ""),
@@ -227,7 +229,8 @@ class Exchange:
             body=asked.form.get("Body", ""),
             at=datetime.now(UTC),
             media=media,
-            callback=asked.form.get("StatusCallback"),
+            callback=callback or None,
+            overrides=overrides,
         )
         self.taken.append(taken)
         return taken

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Router, delete, get, patch, post
 from litestar.params import FromPath, JSONBody
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.credentials import Identity
@@ -212,8 +212,9 @@ class Rescheduled(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw
 
 @listed(messages, "/", operation_id="list_scheduled_messages")
 async def scheduled(request: Request, db: Db, identity: Asker, asked: Any) -> Page[ConversationMessageView]:
-    """The messages that are to leave at a later time."""
-    waits = ConversationMessage.status == "scheduled"
+    """The messages that are to leave at a later time: as it was asked for, or because of quiet hours."""
+    held = select(OutgoingMessage.id).where(OutgoingMessage.state == "scheduled")
+    waits = or_(ConversationMessage.status == "scheduled", ConversationMessage.id.in_(held))
     return await messages.listing.page(db, request, asked, *messages.visible(identity), waits)
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -10,6 +11,8 @@ import pytest
 from comms.directory import Connection
 from comms.errors import Unsendable
 from comms.service import Service
+from models.base import now
+from tests.conftest import Client
 from tests.handlers.webhooks import post, rows
 from tests.make import communications as make
 from tests.make.communications import OUR_MAIL
@@ -128,3 +131,36 @@ async def test_a_program_answers_no_program_and_no_thread_without_end(
     )
     with pytest.raises(Unsendable, match="program"):
         await office.say(away["conversation_id"], "Hello?", sender_type="agent")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "before", "after", "shown"),
+    [
+        ("text", "See you at 3", "See you at 4 & not later", "See you at 4 &amp; not later"),
+        ("html", "<b>At 3</b>", "<b>At 4</b><script>x</script>", "<b>At 4</b>"),
+    ],
+)
+async def test_a_mail_that_is_changed_before_it_leaves_says_the_new_words_in_all_its_parts(
+    office: PostOffice, owner: Client, admin: Any, content_type: str, before: str, after: str, shown: str
+) -> None:
+    at = (now() + timedelta(hours=1)).isoformat()
+    said = await owner.post(
+        "/api/v1/messages",
+        json={"to": "jane@example.com", "channel": "email", "content": "placeholder", "scheduledAt": at},
+    )
+    talk = said.json()["conversationId"]
+    await owner.delete(f"/api/v1/scheduled-messages/{said.json()['id']}")
+    body = {"content": before, "contentType": content_type, "scheduledAt": at}
+    message = (await owner.post(f"/api/v1/conversations/{talk}/messages", json=body)).json()
+    path = f"/api/v1/scheduled-messages/{message['id']}"
+    changed = await owner.patch(path, json={"content": after, "scheduledAt": None})
+    assert changed.status_code == 200, changed.text
+    async with office.sending():
+        await until(admin, NONE_WAITS)
+    (taken,) = office.exchange.taken
+    text, html = (part["value"] for part in taken.document["content"])
+    assert "4" in text
+    assert "3" not in text + html
+    assert shown in html
+    (kept,) = (await owner.get("/api/v1/mails", params={"messageId": message["id"]})).json()["items"]
+    assert shown in kept["html"]

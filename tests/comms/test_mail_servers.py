@@ -110,8 +110,8 @@ async def test_what_a_server_answers_is_refused_busy_or_unclear(letterbox: Lette
         ("550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup", "5.1.10"),
         ("550 No such user here", "5.1.1"),
         ("553 sorry, mailbox jane does not exist", "5.1.1"),
-        ("550 5.7.1 Relaying of mail to unknown user denied", "550"),
-        ("554 5.2.2 mailbox full", "554"),
+        ("550 5.7.1 Relaying of mail to unknown user denied", "5.7.1"),
+        ("554 5.2.2 mailbox full", "5.2.2"),
         ("550 blocked by our policy", "550"),
     ],
 )

@@ -141,7 +141,9 @@ async def test_what_leaves_days_after_they_wrote_is_no_answer(
     assert not await admin.fetchval("SELECT is_reply FROM outgoing_messages WHERE id = $1", first)
 
 
-async def test_what_is_no_answer_waits_for_the_morning(world: Outside, service: Service, admin: Any) -> None:
+async def test_what_is_no_answer_waits_for_the_morning(
+    world: Outside, service: Service, owner: Client, admin: Any
+) -> None:
     # Whatever the time is here, it is night in California for another hour.
     local = now().astimezone(ZoneInfo("America/Los_Angeles"))
     quiet = {"start": f"{local - timedelta(hours=2):%H:%M}", "end": f"{local + timedelta(hours=1, minutes=2):%H:%M}"}
@@ -159,6 +161,11 @@ async def test_what_is_no_answer_waits_for_the_morning(world: Outside, service: 
     due = await admin.fetchval("SELECT next_attempt_at FROM outgoing_messages WHERE id = $1", first.id)
     assert datetime.fromisoformat(explained["notBefore"]) == due.replace(microsecond=0)
     assert timedelta(minutes=50) < due - now() < timedelta(hours=2, minutes=5)
+    # Until then it can be seen, and called off.
+    (held,) = (await owner.get(f"{API}/scheduled-messages")).json()["items"]
+    assert (held["id"], held["metadata"]["consent"]) == (str(first.id), explained)
     told = await admin.fetch("SELECT event, data FROM events WHERE subject_id = $1 ORDER BY seq", first.id)
     assert [row["event"] for row in told] == ["message.queued", "message.updated"]
     assert msgspec.json.decode(told[1]["data"])["metadata"]["consent"] == explained
+    assert (await owner.delete(f"{API}/scheduled-messages/{first.id}")).status_code in (200, 204)
+    assert (await owner.get(f"{API}/scheduled-messages")).json()["items"] == []

@@ -44,6 +44,7 @@ async def test_a_text_leaves_and_is_delivered(world: Outside, owner: Client, adm
         await until(admin, "EXISTS (SELECT FROM conversation_messages WHERE status = 'delivered')")
     (taken,) = world.exchange.sent
     assert (taken.sender, taken.recipient, taken.body) == (make.OUR_NUMBER, CUSTOMER, "See you at 7pm")
+    assert taken.overrides == "rc=3&rp=4xx,5xx,ct,rt"  # or a report that fails here would not be tried again
     shown = (await owner.get(f"{API}/conversation-messages/{said.id}")).json()
     assert (shown["status"], shown["providerMessageId"], shown["segments"]) == ("delivered", taken.sid, 1)
     assert None not in (shown["sentAt"], shown["deliveredAt"])

@@ -19,6 +19,7 @@ from tests.make.sending import CUSTOMER, NONE_WAITS, outside, until
 
 API = "/api/v1"
 PICTURE = png()
+SOON = "2099-01-01T00:00:00Z"
 
 
 async def uploaded(client: Client, content: bytes = PICTURE, name: str = "menu.png") -> dict[str, Any]:
@@ -143,3 +144,13 @@ async def test_what_a_provider_would_not_take_is_refused_before_anything_is_kept
     assert (await owner.get(f"{API}/outgoing-messages")).json()["items"] == []
     assert (await owner.get(f"{API}/contacts")).json()["items"] == []
     assert uuid.UUID(large["id"])
+
+
+async def test_the_words_of_a_scheduled_picture_may_be_changed_and_left_out(owner: Client, line: Connection) -> None:
+    picture = await uploaded(owner)
+    said = {"to": CUSTOMER, "content": "Our menu", "attachmentIds": [picture["id"]], "scheduledAt": SOON}
+    message = (await owner.post(f"{API}/messages", json=said)).json()
+    for content in ("x" * 500, ""):
+        changed = await owner.patch(f"{API}/scheduled-messages/{message['id']}", json={"content": content})
+        assert changed.status_code == 200, changed.text
+        assert (changed.json()["content"], changed.json()["segments"]) == (content, 1)

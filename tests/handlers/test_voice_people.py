@@ -45,6 +45,10 @@ class Ringing:
         query = {"leg": leg["id"], "token": offer["token"]}
         return await post(self._anonymous, spoken(self.line, kind, sid=self.member, query=query, **said))
 
+    async def told_of(self, leg_id: Any, **said: str) -> None:
+        request = spoken(self.line, "voice-status", sid=self.member, query={"leg": leg_id}, **said)
+        assert (await post(self._anonymous, request)).status_code == 204
+
     async def offers(self) -> list[dict[str, Any]]:
         return await rows(self._admin, "call_offers", self.line.workspace_id)
 
@@ -118,6 +122,29 @@ async def test_a_caller_whose_agent_has_hung_up_before_they_could_speak_waits_as
     assert verbs(await queued.caller_is_asked("voice-hold"))[0] == "Say"
     [call] = await rows(admin, "calls", queued.line.workspace_id)
     assert (call["queue"], call["answered_at"]) == ("hello", None)
+
+
+async def test_in_a_queue_the_next_in_order_is_rung_as_soon_as_one_declines(
+    ringing: Ringing, service: Service, owner: Client, member: Client, admin: Any
+) -> None:
+    await calls.phone(service, ringing.line.workspace_id, member.user_id, "+14155550112")
+    users = [str(owner.user_id), str(member.user_id)]
+    queue = {"type": "queue", "users": users, "order": "in_order", "next": "message"}
+    await calls.flow(service, ringing.line, document(hello=queue))
+    await ringing.calls()
+    [call] = await rows(admin, "calls", ringing.line.workspace_id)
+    await queueing.ring(service.database, ringing.line.workspace_id, call["id"])
+    declined = {"CallStatus": "busy", "Direction": "outbound-api", "SequenceNumber": "2"}
+    for _ in range(2):
+        [*_, leg] = await rows(admin, "call_legs", ringing.line.workspace_id)
+        ringing.member = wire.sid("CA")
+        await ringing.told_of(leg["id"], **declined)
+        await queueing.ring(service.database, ringing.line.workspace_id, call["id"])
+    offers = await ringing.offers()
+    assert [(offer["state"], offer["user_ids"]) for offer in offers] == [
+        ("expired", [owner.user_id]),
+        ("offered", [member.user_id]),  # and the first is not dialled again at once
+    ]
 
 
 @pytest.mark.parametrize(

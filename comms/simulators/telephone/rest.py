@@ -32,6 +32,7 @@ class CallsApi:
             Route("GET", f"{root}/Calls.json", self._guarded(self._list)),
             Route("POST", f"{root}/Calls/{{sid}}/Recordings/{{recording}}.json", self._guarded(self._pause)),
             Route("GET", f"{root}/Calls/{{sid}}.json", self._guarded(self._fetch)),
+            Route("DELETE", f"{root}/Queues/{{sid}}.json", self._guarded(self._remove_queue)),
             Route("POST", f"{root}/Calls/{{sid}}.json", self._guarded(self._change)),
         ]
 
@@ -96,6 +97,16 @@ class CallsApi:
             return _missing()
         self.paused.append((asked.named["recording"], asked.form.get("Status", "")))
         return Reply(200, {"sid": asked.named["recording"], "status": asked.form.get("Status")})
+
+    async def _remove_queue(self, asked: Asked) -> Reply:
+        board = self.switchboard
+        name = next((name for name, sid in board.queue_sids.items() if sid == asked.named["sid"]), None)
+        if name is None:
+            return _missing()
+        if board.queues.get(name):
+            return Reply(400, {"code": 22000, "message": "The queue is not empty", "status": 400})
+        del board.queue_sids[name]
+        return Reply(204, {})
 
     def _document(self, line: Line) -> dict[str, Any]:
         return {

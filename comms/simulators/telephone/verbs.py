@@ -180,6 +180,7 @@ class Obedient(Wires):
 
     async def _enqueue(self, line: Line, verb: ET.Element, base: str) -> Mapping[str, str]:
         waiting = self.queues.setdefault(verb.text or "", [])
+        sid = self.queue_sids.setdefault(verb.text or "", wire.sid("QU") if self.is_twilio else wire.uuid())
         waiting.append(line)
         line.bridge = over = asyncio.get_running_loop().create_future()
         began = asyncio.get_running_loop().time()
@@ -203,7 +204,7 @@ class Obedient(Wires):
             line.bridge = None
             if line in waiting:
                 waiting.remove(line)
-        return {"QueueResult": result, "QueueSid": wire.sid("QU"), "QueueTime": "5"}
+        return {"QueueResult": result, "QueueSid": sid, "QueueTime": "5"}
 
     async def _take_from_queue(self, line: Line, verb: ET.Element, name: str) -> Mapping[str, str]:
         waiting = self.queues.get(name, [])

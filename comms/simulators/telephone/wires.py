@@ -39,6 +39,7 @@ class Wires:
         self.lines: dict[str, Line] = {}
         self.recordings: dict[str, str] = {}
         self.queues: dict[str, list[Line]] = {}
+        self.queue_sids: dict[str, str] = {}
         self.rooms: dict[str, list[Line]] = {}
         self._fetch = fetch
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -88,9 +88,11 @@ async def test_from_the_menu_to_the_team_to_the_queue(
     async with net.working():
         caller = net.ring(Person(keys=("1",), talks=None))
         await until(admin, "EXISTS (SELECT FROM calls WHERE queue = 'queue')")
+        await eventually(lambda: bool(net.switchboard.queue_sids))
         net.switchboard.people[MEMBER] = Person(after=1, keys=("1",), talks=5)
         await until(admin, "EXISTS (SELECT FROM calls WHERE answered_at IS NOT NULL)")
         await until(admin, "EXISTS (SELECT FROM calls WHERE ended_at IS NOT NULL)")
+        await eventually(lambda: not net.switchboard.queue_sids)  # a provider keeps each that is not removed
     assert "You are next in line." in caller.heard
     [call] = await rows(admin, "calls", line.workspace_id)
     assert (call["outcome"], call["answered_by"], call["queue"]) == ("answered", member.user_id, None)
