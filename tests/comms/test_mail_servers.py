@@ -179,30 +179,6 @@ async def test_an_answer_by_smtp_has_its_thread_its_files_and_both_texts(
     assert (file.get_filename(), file.get_content()) == ("Plän.pdf", b"%PDF-1.4 plan")
 
 
-async def test_a_mailbox_that_the_server_does_not_know_is_written_to_once(
-    service: Service, app: Any, owner: Client, workspace_id: uuid.UUID, letterbox: Letterbox, admin: Any
-) -> None:
-    secret = {"host": "127.0.0.1", "port": letterbox.port, "security": "none"}
-    server = await make.connection(service, workspace_id, "smtp", secret)
-    await make.mail_address(service, workspace_id, connection_id=server.id)
-    letterbox.rcpt = ["550 5.7.1 not from you", "550 5.1.1 no such user here"]
-    body = {"to": "Jane@example.com", "channel": "email", "content": "Hello"}
-    line = await make.sendgrid_connection(service, workspace_id)
-    async with post_office(service, app, line) as office, office.sending():
-        for code, status in (("5.7.1", 201), ("5.1.1", 201), (None, 422)):
-            answer = await owner.post("/api/v1/messages", json=body)
-            assert answer.status_code == status, answer.text
-            if code is not None:
-                await until(admin, NONE_WAITS)
-                row = await admin.fetchrow(
-                    "SELECT status, error_code FROM conversation_messages WHERE id = $1", uuid.UUID(answer.json()["id"])
-                )
-                assert tuple(row) == ("failed", code)
-    assert "their mailbox does not exist" in answer.json()["detail"]
-    consent = await admin.fetchrow("SELECT address, sender, source FROM consents")
-    assert tuple(consent) == ("jane@example.com", "*", "bounce")
-
-
 async def test_a_lost_answer_of_a_server_is_not_tried_again(
     anonymous: httpx.AsyncClient, service: Service, app: Any, workspace_id: uuid.UUID, letterbox: Letterbox, admin: Any
 ) -> None:
