@@ -14,6 +14,8 @@ from comms.providers.twilio import TwilioCredentials
 from comms.simulators import twilio, wire
 
 TOWN = "calls"
+WARMING_SECONDS = 3
+"""A fresh process opens its connections first, each of which learns the tables and plans its statements."""
 FLOW = {
     "start": "menu",
     "steps": {
@@ -58,18 +60,12 @@ async def measure(stage: Stage, server: Server, plan: Plan) -> Answered:
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{server.port}", limits=limits, timeout=30, trust_env=False
     ) as client:
-        for index in range(20):  # warm
-            await _call(client, line, index)
+        await _begun(client, line, plan.rate, plan.rate * WARMING_SECONDS)
         theft = machine.Theft()
-        began = time.monotonic()
-        calls = []
-        for index in range(plan.rate * plan.seconds):
-            await asyncio.sleep(max(0.0, began + index / plan.rate - time.monotonic()))
-            calls.append(asyncio.create_task(_call(client, line, index)))
-        waited = sorted(await asyncio.gather(*calls))
+        waited = sorted(await _begun(client, line, plan.rate, plan.rate * plan.seconds))
         stolen = theft.share
     kept = await stage.admin.fetchval("SELECT count(*) FROM calls WHERE workspace_id = $1", town.ids[0])
-    expected = plan.rate * plan.seconds + 20
+    expected = plan.rate * (WARMING_SECONDS + plan.seconds)
     if kept != expected:
         raise ledger.Miscounted(f"{kept} of {expected} calls were kept")
     return Answered(
@@ -80,6 +76,16 @@ async def measure(stage: Stage, server: Server, plan: Plan) -> Answered:
         answers=len(waited),
         stolen=stolen,
     )
+
+
+async def _begun(client: httpx.AsyncClient, line: Line, rate: int, count: int) -> list[float]:
+    """How long each of ``count`` callers waited, ``rate`` of them a second, answered or not."""
+    began = time.monotonic()
+    calls = []
+    for index in range(count):
+        await asyncio.sleep(max(0.0, began + index / rate - time.monotonic()))
+        calls.append(asyncio.create_task(_call(client, line, index)))
+    return await asyncio.gather(*calls)
 
 
 async def _call(client: httpx.AsyncClient, line: Line, index: int) -> float:
