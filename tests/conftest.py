@@ -34,6 +34,7 @@ from tests.make import communications as make
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 PUBLIC_URL = "https://hooks.example.com"
 TEMPLATE = "comms_template"
+LONGEST = ("test_any_request.py", "test_adding_a_field.py")
 
 
 @pytest.fixture(scope="session")
@@ -333,7 +334,11 @@ async def anonymous(app: Any) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The journeys kill processes and watch clocks: they run one after another, on one of xdist's workers."""
+    """The journeys kill processes and watch clocks: they run one after another, on one of xdist's workers.
+
+    And who takes longest begins first, so that in the end nobody waits for it.
+    """
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         if "journeys" in item.path.parts:
             item.add_marker(pytest.mark.xdist_group("journeys"))

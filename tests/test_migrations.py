@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,24 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from comms import migrations
 from comms.database import Database, Urls
+from comms.embedded import Embedded
 from comms.migrations import SchemaUnusable
 from models import Base
 from models.migrations import versions
+from tests.conftest import urls_of
 
 pytestmark = pytest.mark.alters_the_schema
+
+
+@pytest.fixture
+async def empty(postgres: Embedded) -> AsyncIterator[Urls]:
+    """A database without a schema."""
+    name = f"test_{uuid.uuid4().hex}"
+    server = await asyncpg.connect(postgres.dsn("postgres", "postgres"))
+    await server.execute(f"CREATE DATABASE {name}")
+    yield urls_of(postgres, name)
+    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await server.close()
 
 
 async def test_the_migrated_schema_is_the_one_the_models_declare(urls: Urls) -> None:
@@ -40,18 +54,18 @@ async def test_all_the_way_down_and_up_again(urls: Urls, database: Database) -> 
     assert await migrations.is_current(database)
 
 
-async def test_two_that_migrate_at_once_migrate_once(urls: Urls) -> None:
-    await migrations.downgrade(urls, "base")
-    assert await asyncio.gather(*(migrations.upgrade(urls) for _ in range(3))) == [migrations.head()] * 3
+async def test_two_that_migrate_at_once_migrate_once(empty: Urls) -> None:
+    assert await asyncio.gather(*(migrations.upgrade(empty) for _ in range(3))) == [migrations.head()] * 3
 
 
-async def test_a_migration_that_fails_leaves_nothing(urls: Urls, admin: Any) -> None:
-    await migrations.downgrade(urls, "base")
+async def test_a_migration_that_fails_leaves_nothing(empty: Urls) -> None:
+    admin = await asyncpg.connect(empty.owner.plain)
     await admin.execute("CREATE TABLE webhook_receipts ()")  # in the way of the migration, late in its course
     with pytest.raises(Exception, match="webhook_receipts"):
-        await migrations.upgrade(urls)
+        await migrations.upgrade(empty)
     left = await admin.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
-    assert [row[0] for row in left] == ["alembic_version", "webhook_receipts"]
+    await admin.close()
+    assert [row[0] for row in left] == ["webhook_receipts"]
 
 
 async def test_a_schema_of_a_newer_comms_is_refused_in_a_sentence(urls: Urls, admin: Any) -> None:

@@ -20,7 +20,6 @@ from comms.providers.outgoing import Busy, Refused, Unclear
 from comms.providers.smtp import SmtpCredentials
 from comms.service import Service
 from comms.settings import ProviderSettings, Settings
-from tests.conftest import Client
 from tests.handlers.webhooks import post
 from tests.make import communications as make
 from tests.make.mail import mail, post_office
