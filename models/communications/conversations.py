@@ -79,6 +79,14 @@ class Conversation(TenantRow, Base):
             postgresql_where=text("status <> 'active'"),
         ),
         Index(
+            "ix_conversations_channel",
+            "workspace_id",
+            "channel",
+            "last_message_at",
+            "id",
+            postgresql_where=text("channel <> 'sms'"),
+        ),
+        Index(
             "ix_conversations_snoozed",
             "workspace_id",
             "snoozed_until",

@@ -111,6 +111,14 @@ class DeliveryReportRow(TenantRow, Base):
         Index("ix_delivery_reports_parked", "created_at", postgresql_where=text("message_id IS NULL")),
         Index("ix_delivery_reports_created", "workspace_id", "created_at", "id"),
         Index(
+            "ix_delivery_reports_status",
+            "workspace_id",
+            "status",
+            "created_at",
+            "id",
+            postgresql_where=text("status NOT IN ('queued', 'sent', 'delivered')"),
+        ),
+        Index(
             "ix_delivery_reports_marked", "workspace_id", "marked_id", postgresql_where=text("marked_id IS NOT NULL")
         ),
     )

@@ -51,6 +51,14 @@ class Contact(TenantRow, Base):
         Index("ix_contacts_email", "workspace_id", "email"),
         Index("ix_contacts_phone", "workspace_id", "phone"),
         Index("ix_contacts_owner", "workspace_id", "owner_id", "created_at"),
+        Index(
+            "ix_contacts_source",
+            "workspace_id",
+            "source",
+            "created_at",
+            "id",
+            postgresql_where=text("source <> 'inbound_sms'"),
+        ),
     )
 
     owner_id: Mapped[uuid.UUID | None]
