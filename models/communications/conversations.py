@@ -36,6 +36,9 @@ ParticipantRole = Literal["owner", "participant", "observer"]
 MOST_TAGS = 50
 
 
+_NO_TEXTS = text("channel <> 'sms'")
+
+
 class Conversation(TenantRow, Base):
     """All that is said between the business and one contact on one channel."""
 
@@ -79,12 +82,7 @@ class Conversation(TenantRow, Base):
             postgresql_where=text("status <> 'active'"),
         ),
         Index(
-            "ix_conversations_channel",
-            "workspace_id",
-            "channel",
-            "last_message_at",
-            "id",
-            postgresql_where=text("channel <> 'sms'"),
+            "ix_conversations_channel", "workspace_id", "channel", "last_message_at", "id", postgresql_where=_NO_TEXTS
         ),
         Index(
             "ix_conversations_snoozed",

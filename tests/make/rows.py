@@ -106,7 +106,7 @@ def value_for(column: Column[Any]) -> Any:
         case Boolean():
             return False
         case Integer():
-            return unique.int % 100
+            return 1 + unique.int % 99
         case Numeric():
             return Decimal("1.50")
         case DateTime():
