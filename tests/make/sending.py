@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from comms import delivery
 from comms.directory import Connection
 from comms.outbox import Intent, put
 from comms.outbox.packing import Packing
@@ -60,15 +61,25 @@ class Outside:
 
     @asynccontextmanager
     async def sending(self, *paces: Pace) -> AsyncIterator[list[Sender]]:
-        """One sender works, or as many as paces are given."""
+        """One sender works, or as many as paces are given, and what else a worker does for what was sent."""
         senders = [self.sender(pace) for pace in paces or (HURRY,)]
         for sender in senders:
             await sender.start()
+        joining = asyncio.create_task(self._join_parked())
         try:
             yield senders
         finally:
+            joining.cancel()
+            await asyncio.gather(joining, return_exceptions=True)
             for sender in senders:
                 await sender.stop(2)
+
+    async def _join_parked(self) -> None:
+        """A report that misses its message by an instant, as one that comes at once may, is joined before long."""
+        while True:
+            await asyncio.sleep(0.5)
+            async with self.service.database.alone() as db:
+                await delivery.join_all_parked(db)
 
     async def talk(self, phone: str = CUSTOMER, **more: Any) -> Conversation:
         """A conversation with somebody who has this phone."""
