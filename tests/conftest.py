@@ -327,6 +327,14 @@ async def line(service: Service, workspace_id: uuid.UUID) -> Connection:
 
 
 @pytest.fixture
+async def mailbox(service: Service, workspace_id: uuid.UUID) -> Connection:
+    """A SendGrid connection of the workspace, and a mail address on it."""
+    connection = await make.sendgrid_connection(service, workspace_id)
+    await make.mail_address(service, workspace_id, connection_id=connection.id)
+    return connection
+
+
+@pytest.fixture
 async def anonymous(app: Any) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PUBLIC_URL) as client:
         yield client

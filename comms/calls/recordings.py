@@ -5,7 +5,6 @@ its API and to nobody else.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
@@ -86,8 +85,8 @@ async def _known(db: AsyncSession, call: Call, kind: str, provider_recording_id:
     query = select(Recording).where(
         Recording.provider == call.provider, Recording.provider_recording_id == provider_recording_id
     )
-    found: Any = (await db.scalars(query.with_for_update())).one()
-    return found  # type: ignore[no-any-return]
+    found: Recording = (await db.scalars(query.with_for_update())).one()
+    return found
 
 
 async def _left_message(db: AsyncSession, call: Call) -> None:

@@ -35,7 +35,13 @@ class Returned(msgspec.Struct, frozen=True):
     @property
     def suppresses(self) -> Literal["bounce", "complaint"] | None:
         """Why nothing more is to be sent there."""
-        return {"bounced": "bounce", "complained": "complaint"}.get(self.kind)  # type: ignore[return-value]
+        match self.kind:
+            case "bounced":
+                return "bounce"
+            case "complained":
+                return "complaint"
+            case _:
+                return None
 
     @property
     def status(self) -> str | None:

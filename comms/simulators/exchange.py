@@ -97,6 +97,7 @@ class Exchange:
         self.share_of_faults: dict[Fault, float] = {}
         self.opted_out: set[tuple[str, str]] = set()
         self.retry_after = 1
+        self.alters: Callable[[str], str] = str  # what becomes of a body, as a trial account puts words before it
         self.creates = 0
         self._chance = random.Random(seed)
         self._reports: set[asyncio.Task[None]] = set()
@@ -226,7 +227,7 @@ class Exchange:
             sid=self._id("MM" if media else "SM"),
             sender=asked.form.get("From", ""),
             recipient=asked.form["To"],
-            body=asked.form.get("Body", ""),
+            body=self.alters(asked.form.get("Body", "")),
             at=datetime.now(UTC),
             media=media,
             callback=callback or None,

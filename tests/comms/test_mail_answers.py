@@ -21,13 +21,6 @@ from tests.make.mail import PostOffice, mail, post_office
 
 
 @pytest.fixture
-async def mailbox(service: Service, workspace_id: uuid.UUID) -> Connection:
-    connection = await make.sendgrid_connection(service, workspace_id)
-    await make.mail_address(service, workspace_id, connection_id=connection.id)
-    return connection
-
-
-@pytest.fixture
 async def office(service: Service, app: Any, mailbox: Connection) -> AsyncIterator[PostOffice]:
     async with post_office(service, app, mailbox) as office:
         yield office

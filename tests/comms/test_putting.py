@@ -13,7 +13,7 @@ from comms.outbox import Intent, put, put_all
 from comms.outbox.addressing import ConversationMissing
 from comms.service import Service
 from models.base import now
-from models.communications import Conversation
+from models.communications import Conversation, ConversationMessageView
 from models.crm import Contact, ContactPoint
 from tests.make import communications as make
 
@@ -159,5 +159,6 @@ async def test_of_many_only_those_that_can_be_sent_are_kept(service: Service, ta
         )
     assert isinstance(refused, Unsendable)
     assert isinstance(missing, ConversationMissing)
-    assert [fact.subject_id for fact in facts] == [kept.id]  # type: ignore[union-attr]
+    assert isinstance(kept, ConversationMessageView)
+    assert [fact.subject_id for fact in facts] == [kept.id]
     assert await admin.fetchval("SELECT count(*) FROM outgoing_messages") == 1

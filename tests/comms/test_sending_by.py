@@ -108,14 +108,7 @@ async def test_what_a_trial_account_has_put_words_before_is_known_again(world: O
     assert TRIAL.match(prefix)
     world.exchange.post = None
     world.exchange.faults.append("lost")
-    before = world.exchange._take
-
-    def take(asked: Any) -> Any:
-        taken = before(asked)
-        taken.body = prefix + taken.body.replace("\n", "\r\n")
-        return taken
-
-    world.exchange._take = take  # type: ignore[method-assign]
+    world.exchange.alters = lambda body: prefix + body.replace("\n", "\r\n")
     said = await world.say(await world.talk(), "See you\nat 7pm")
     async with world.sending():
         await until(admin, NONE_WAITS)

@@ -12,19 +12,11 @@ from comms.directory import Connection
 from comms.service import Service
 from tests.conftest import PUBLIC_URL, Client
 from tests.handlers.webhooks import post
-from tests.make import communications as make
 from tests.make.communications import OUR_MAIL
 from tests.make.mail import PostOffice, mail, post_office
 from tests.make.sending import NONE_WAITS, until
 
 JANE = "jane@example.com"
-
-
-@pytest.fixture
-async def mailbox(service: Service, workspace_id: uuid.UUID) -> Connection:
-    connection = await make.sendgrid_connection(service, workspace_id)
-    await make.mail_address(service, workspace_id, connection_id=connection.id)
-    return connection
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Whatever is asked: Schemathesis tries the whole API, with what its description allows and with what it does not.
 
 A real server on a port of its own, because Schemathesis calls from outside any event loop. Nothing that the document
-describes is left out. What the document leaves out is not tried here: the websocket (tests/handlers/test_live.py) and
+describes is left out. What the document leaves out is not tried here: the websocket (tests/live/test_live.py) and
 the providers' webhooks (tests/handlers/test_webhooks.py), whose form is the providers'.
 """
 

@@ -9,9 +9,7 @@ import msgspec
 import pytest
 
 from comms.directory import Connection
-from comms.mail.events import Batch
 from comms.mail.tokens import Tokens
-from comms.providers.sendgrid import open_events
 from comms.search import following as search
 from comms.service import Service
 from comms.simulators import sendgrid
@@ -24,14 +22,6 @@ from tests.make.communications import OUR_MAIL
 from tests.make.mail import mail
 
 UNPROVEN = {"dkim": "none", "spf": "none"}
-
-
-@pytest.fixture
-async def mailbox(service: Service, workspace_id: uuid.UUID) -> Connection:
-    """A SendGrid connection of the workspace, and a mail address on it."""
-    connection = await make.sendgrid_connection(service, workspace_id)
-    await make.mail_address(service, workspace_id, connection_id=connection.id)
-    return connection
 
 
 async def took(client: httpx.AsyncClient, admin: Any, request: Any) -> dict[str, Any]:
@@ -345,93 +335,6 @@ async def test_every_golden_mail_becomes_a_message(
     (message,) = await rows(admin, "conversation_messages", workspace_id)
     is_somebody = kind not in ("parse_spoofed_sender", "parse_spf_dkim_none", "parse_null_sender_bounce")
     assert (message["sender_contact_id"] is not None) == is_somebody
-
-
-# What became of ours
-
-
-EVENTS = [
-    name
-    for name in golden.names("sendgrid")
-    if name.startswith(("event_", "pub_event_")) and golden.fixture("sendgrid", name)["accept"]
-]
-STATUSES = {
-    "event_async_bounce": ["bounced"],
-    "event_blocked": ["blocked"],
-    "event_click": ["clicked"],
-    "event_open": ["opened_by_machine"],
-    "event_spamreport": ["complained"],
-    "event_account_status": ["account_status_changed"],
-    "event_batch_duplicate_and_unknown": ["delivered", "unknown"],
-    "pub_event_single": ["dropped"],
-    "pub_event_multiple": ["blocked", "processed"],
-}
-
-
-@pytest.mark.parametrize("kind", EVENTS)
-async def test_every_golden_event_is_kept_once(
-    kind: str, service: Service, mailbox: Connection, admin: Any, workspace_id: uuid.UUID
-) -> None:
-    expected = golden.fixture("sendgrid", kind)
-    request, at = golden.request(expected), golden.moment(expected)
-    elements = open_events(request, golden.sendgrid_credentials(expected), at)
-    for _ in range(2):
-        await service.mail_events.add(Batch(mailbox, request, elements, at))
-    found = await rows(admin, "mail_events", workspace_id)
-    assert len(found) == len({msgspec.json.encode(element) for element in elements})
-    if kind in STATUSES:
-        assert sorted(row["kind"] for row in found) == STATUSES[kind]
-    words = {row["source"] for row in await rows(admin, "consents", workspace_id)}
-    assert words == {
-        "event_async_bounce": {"bounce"}, "event_spamreport": {"complaint"}, "pub_event_single": {"bounce"},
-    }.get(kind, words if kind == "event_batch" else set())  # fmt: skip
-
-
-async def test_events_of_a_mail_move_its_message_once_and_spare_who_bounced(
-    anonymous: httpx.AsyncClient, mailbox: Connection, service: Service, admin: Any, workspace_id: uuid.UUID
-) -> None:
-    sent = await make.sent(service, workspace_id, "X1", provider="sendgrid")
-    bounce = sendgrid.event("bounce", "Jane@example.com", now(), message_id="X1", status="5.1.1", type="bounce")
-    batch = ["nonsense", sendgrid.event("processed", "jane@example.com", now(), message_id="X1"), bounce, bounce]
-    for elements in (batch, [bounce]):
-        request = sendgrid.events(url_of(mailbox, "events"), mailbox.credentials, elements, now())  # type: ignore[arg-type]  # one is no event
-        assert (await post(anonymous, request)).status_code == 204
-    kinds = [row["kind"] for row in await rows(admin, "mail_events", workspace_id)]
-    assert sorted(kinds) == ["bounced", "processed", "unknown"]
-    (message,) = [row for row in await rows(admin, "conversation_messages", workspace_id) if row["id"] == sent.id]
-    assert (message["status"], message["error_code"]) == ("undelivered", "5.1.1")
-    (consent,) = await rows(admin, "consents", workspace_id)
-    assert (consent["address"], consent["sender"], consent["source"]) == ("jane@example.com", "*", "bounce")
-    assert (await told(admin, workspace_id)).count("message.status_changed") == 1
-
-
-async def test_a_machine_that_opens_has_read_nothing_and_a_person_has(
-    anonymous: httpx.AsyncClient, mailbox: Connection, service: Service, admin: Any, workspace_id: uuid.UUID
-) -> None:
-    sent = await make.sent(service, workspace_id, "X1", provider="sendgrid", status="delivered")
-    for is_machine, status in ((True, "delivered"), (False, "read")):
-        event = sendgrid.event("open", "jane@example.com", now(), message_id="X1", sg_machine_open=is_machine)
-        request = sendgrid.events(url_of(mailbox, "events"), mailbox.credentials, [event], now())
-        assert (await post(anonymous, request)).status_code == 204
-        assert await admin.fetchval("SELECT status FROM conversation_messages WHERE id = $1", sent.id) == status
-
-
-async def test_an_event_that_comes_before_its_mail_is_known_waits_for_it(
-    anonymous: httpx.AsyncClient, mailbox: Connection, service: Service, admin: Any, workspace_id: uuid.UUID
-) -> None:
-    from comms import delivery
-    from comms.mail import events
-
-    event = sendgrid.event("delivered", "jane@example.com", now(), message_id="early")
-    request = sendgrid.events(url_of(mailbox, "events"), mailbox.credentials, [event], now())
-    assert (await post(anonymous, request)).status_code == 204
-    assert await admin.fetchval("SELECT message_id FROM mail_events") is None
-    sent = await make.sent(service, workspace_id, "early", provider="sendgrid")
-    async with service.database.alone() as db:
-        await delivery.join_all_parked(db)
-    await events.join_parked(service.database)
-    assert await admin.fetchval("SELECT status FROM conversation_messages WHERE id = $1", sent.id) == "delivered"
-    assert await admin.fetchval("SELECT message_id FROM mail_events") == sent.id
 
 
 async def test_of_a_deleted_mail_nothing_is_left_and_no_webhook_brings_it_back(

@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 import msgspec
-import pytest
 
 from comms.directory import Connection
 from comms.media import Media
@@ -21,13 +20,6 @@ from tests.make.mail import JANE, mail
 
 SALES = "sales@inbound.example.com"
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-async def mailbox(service: Service, workspace_id: uuid.UUID) -> Connection:
-    connection = await make.sendgrid_connection(service, workspace_id)
-    await make.mail_address(service, workspace_id, connection_id=connection.id)
-    return connection
 
 
 async def messages(admin: Any, workspace_id: uuid.UUID) -> list[dict[str, Any]]:

@@ -20,13 +20,6 @@ OURS = "0198c0de-7000-7000-8000-000000000001@inbound.example.com"
 
 
 @pytest.fixture
-async def mailbox(service: Service, workspace_id: uuid.UUID) -> Connection:
-    connection = await make.sendgrid_connection(service, workspace_id)
-    await make.mail_address(service, workspace_id, connection_id=connection.id)
-    return connection
-
-
-@pytest.fixture
 async def sent(service: Service, workspace_id: uuid.UUID) -> Any:
     """A mail that has left by a mail server."""
     conversation = await make.conversation(service, workspace_id, channel="email")

@@ -20,28 +20,6 @@ OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
 
 
 @pytest.fixture
-async def hub(database: Database) -> AsyncIterator[Hub]:
-    hub = Hub(database)
-    await hub.start()
-    database.on_told = hub.told
-    yield hub
-    await hub.stop()
-
-
-@pytest.fixture
-async def url(database: Database, hub: Hub) -> AsyncIterator[str]:
-    async with serving(application(database, hub)) as url:
-        yield url
-
-
-@pytest.fixture
-async def acme(database: Database) -> AsyncIterator[Office]:
-    acme = await office(database)
-    yield acme
-    await acme.close()
-
-
-@pytest.fixture
 async def elsewhere(urls: Urls) -> AsyncIterator[tuple[Hub, str]]:
     """Another process: a hub and a server with connections of their own."""
     database = Database(urls, pool_size=2)

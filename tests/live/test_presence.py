@@ -1,6 +1,5 @@
 """Who is here: told by delta to who asks for it, for all devices of a person in all processes together."""
 
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,28 +21,6 @@ HERE = {"topics": ["workspace", "presence"]}
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "GRACE_SECONDS", 0.1)
-
-
-@pytest.fixture
-async def hub(database: Database) -> AsyncIterator[Hub]:
-    hub = Hub(database)
-    await hub.start()
-    database.on_told = hub.told
-    yield hub
-    await hub.stop()
-
-
-@pytest.fixture
-async def url(database: Database, hub: Hub) -> AsyncIterator[str]:
-    async with serving(application(database, hub)) as url:
-        yield url
-
-
-@pytest.fixture
-async def acme(database: Database) -> AsyncIterator[Office]:
-    acme = await office(database)
-    yield acme
-    await acme.close()
 
 
 @pytest.fixture
