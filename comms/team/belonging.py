@@ -26,11 +26,13 @@ Comer = tuple[TeamChannel, uuid.UUID, int | None]
 """Whoever comes to belong: to which channel, who, and on which of a direct one's two seats."""
 
 
-async def join(db: AsyncSession, channel: TeamChannel, user_id: uuid.UUID) -> TeamChannelMember:
+async def join(db: AsyncSession, asker: Identity, channel: TeamChannel, user_id: uuid.UUID) -> TeamChannelMember:
     """The member belongs to the channel, which the caller holds and which counts one more.
 
     Raises ``Conflict`` when they did before, and for a direct channel, which is its two members'.
     """
+    if not await knows(db, asker, channel):  # any more: they were removed while they waited
+        raise Missing(f"There is no team channel {channel.id} in this workspace.")
     if channel.type == "direct":
         raise Conflict("a direct channel is between two: make a group for more")
     await mentions.expect_active(db, channel.workspace_id, user_id)
@@ -153,6 +155,11 @@ async def members_of(db: AsyncSession, channel: TeamChannel) -> set[uuid.UUID]:
     return set(await db.scalars(belonging))
 
 
+async def knows(db: AsyncSession, member: Identity, channel: TeamChannel) -> bool:
+    """Whether the member knows of the channel."""
+    return not channel.is_private or await db.scalar(_membership(channel, member.user_id)) is not None
+
+
 async def expect_may_speak(db: AsyncSession, sender: Identity, channel: TeamChannel) -> None:
     """In an announcement channel only administrators speak, and who they have named; raises ``Forbidden``."""
     if channel.type != "announcement" or sender.role in ADMINISTRATORS:
@@ -185,7 +192,7 @@ async def _count(db: AsyncSession, workspace_id: uuid.UUID, channel_id: uuid.UUI
     await db.execute(
         update(TeamChannel)
         .where(TeamChannel.workspace_id == workspace_id, TeamChannel.id == channel_id)
-        .values(member_count=TeamChannel.member_count + more)
+        .values(member_count=TeamChannel.member_count + more, updated_at=TeamChannel.updated_at)
         .execution_options(synchronize_session=False)
     )
 

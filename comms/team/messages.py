@@ -15,7 +15,7 @@ from comms.credentials import Identity
 from comms.errors import Forbidden, Invalid, Missing
 from comms.permissions import ADMINISTRATORS
 from comms.team import cards, enclosing, threads
-from comms.team.belonging import expect_may_speak
+from comms.team.belonging import expect_may_speak, knows
 from comms.team.calling import Called, call, called_anew, called_in
 from comms.team.channels import closed_to
 from models.base import new_id, now
@@ -25,7 +25,6 @@ from models.communications import (
     TeamMessageReaction,
     TeamMessageRevision,
     TeamMessageView,
-    TeamThreadFollowing,
 )
 
 
@@ -59,11 +58,16 @@ async def post(db: AsyncSession, sender: Identity, values: Mapping[str, Any]) ->
     db.add(row)
     await db.flush()
     db.add_all([*files, *await cards.linked(db, sender, row, links)])
-    channel.last_position, channel.last_message_at = row.position, row.created_at
-    await db.flush()
+    await db.execute(
+        update(TeamChannel)
+        .where(TeamChannel.workspace_id == row.workspace_id, TeamChannel.id == row.channel_id)
+        # Whoever hears of the message knows all three; that the channel was changed nobody has said.
+        .values(last_position=row.position, last_message_at=row.created_at, updated_at=TeamChannel.updated_at)
+        .execution_options(synchronize_session=False)
+    )
     if thread is not None:
-        thread.thread_count += 1
-        await threads.draw_in(db, thread, [thread.sender_id, row.sender_id, *called.user_ids])
+        await _count_answer(db, row, 1)
+        await threads.draw_in(db, channel, thread, [thread.sender_id, row.sender_id, *called.user_ids])
     await call(db, sender, channel, row, called)
     return row
 
@@ -109,12 +113,6 @@ async def remove(db: AsyncSession, asker: Identity, row: TeamMessage) -> None:
             .where(table.workspace_id == row.workspace_id, table.message_id == row.id)
             .execution_options(synchronize_session=False)
         )
-    if row.thread_count == 0:
-        await db.execute(
-            delete(TeamThreadFollowing)
-            .where(TeamThreadFollowing.workspace_id == row.workspace_id, TeamThreadFollowing.message_id == row.id)
-            .execution_options(synchronize_session=False)
-        )
     await enclosing.remove_files(db, row)
     await cards.unlink(db, row)
     row.content, row.attachments, row.mentions = "", [], []
@@ -123,12 +121,7 @@ async def remove(db: AsyncSession, asker: Identity, row: TeamMessage) -> None:
     await db.flush()
     await _tell_deleted(db, row)
     if row.parent_message_id is not None:
-        await db.execute(
-            update(TeamMessage)
-            .where(TeamMessage.workspace_id == row.workspace_id, TeamMessage.id == row.parent_message_id)
-            .values(thread_count=TeamMessage.thread_count - 1)
-            .execution_options(synchronize_session=False)
-        )
+        await _count_answer(db, row, -1)
 
 
 async def pin(db: AsyncSession, asker: Identity, row: TeamMessage, *, pinned: bool) -> bool:
@@ -162,7 +155,8 @@ async def _held(db: AsyncSession, sender: Identity, channel_id: uuid.UUID) -> Te
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
-    if channel is None:
+    # Asked again now that nobody comes or goes: who was removed while we waited for the lock is gone.
+    if channel is None or not await knows(db, sender, channel):
         raise Invalid({"channelId": "refers to nothing in this workspace"})
     return channel
 
@@ -177,6 +171,15 @@ async def _thread(db: AsyncSession, channel: TeamChannel, parent_id: uuid.UUID |
     if parent.parent_message_id is not None:
         raise Invalid({"parentMessageId": "is an answer itself: answer the message that began the thread"})
     return parent
+
+
+async def _count_answer(db: AsyncSession, answer: TeamMessage, more: int) -> None:
+    await db.execute(
+        update(TeamMessage)
+        .where(TeamMessage.workspace_id == answer.workspace_id, TeamMessage.id == answer.parent_message_id)
+        .values(thread_count=TeamMessage.thread_count + more, updated_at=TeamMessage.updated_at)
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def _remember(db: AsyncSession, row: TeamMessage) -> None:

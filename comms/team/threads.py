@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
 from comms.credentials import Identity
+from comms.team.belonging import members_of
 from models.base import new_id
 from models.communications import (
     TeamChannel,
@@ -59,8 +60,14 @@ async def unfollow(db: AsyncSession, asker: Identity, message: TeamMessage) -> T
     return await _say(db, asker, message, following=False)
 
 
-async def draw_in(db: AsyncSession, thread: TeamMessage, user_ids: Iterable[uuid.UUID]) -> None:
-    """These members follow the thread from now on, unless they have said that they do not; who is new is told."""
+async def draw_in(db: AsyncSession, channel: TeamChannel, thread: TeamMessage, user_ids: Iterable[uuid.UUID]) -> None:
+    """Those of these members who know of the channel follow the thread, unless they have said that they do not.
+
+    Who is new is told.
+    """
+    drawn = set(user_ids)
+    if channel.is_private:
+        drawn &= await members_of(db, channel)
     values = [
         {
             "workspace_id": thread.workspace_id,
@@ -69,7 +76,7 @@ async def draw_in(db: AsyncSession, thread: TeamMessage, user_ids: Iterable[uuid
             "message_id": thread.id,
             "user_id": user_id,
         }
-        for user_id in sorted(set(user_ids))
+        for user_id in sorted(drawn)
     ]
     rows = await db.scalars(
         insert(TeamThreadFollowing)

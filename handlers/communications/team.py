@@ -141,7 +141,7 @@ async def join(
 ) -> TeamChannelMemberView:
     """You belong to the channel, or the member whom you name does. Into a private one, its members bring others."""
     channel = await channels.find(db, identity, channel_id, to_change=True)
-    row = await stories.join(db, channel, data.user_id or identity.user_id)
+    row = await stories.join(db, identity, channel, data.user_id or identity.user_id)
     view: TeamChannelMemberView = members.shown(row)
     return view
 
