@@ -344,3 +344,9 @@ def test_what_can_be_refused_without_a_credential_is_said() -> None:
     said = {operation.name: set(operation.said["responses"]) for operation in operations()}
     assert {"401", "403", "429", "503"} <= said["create_session"] & said["accept_invitation"]
     assert "503" in said["read_invitation"]
+
+
+def test_what_may_be_there_already_is_answered_in_two_ways() -> None:
+    [put] = [operation for operation in operations() if operation.name == "put_agent_shared_memory"]
+    found, made = put.said["responses"]["200"], put.said["responses"]["201"]
+    assert (found["content"], found["headers"]) == (made["content"], made["headers"])
