@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from comms import campaigns, conversations, delivery, idempotency, invitations, invoices, jobs, receipts
+from comms import campaigns, conversations, delivery, growth, idempotency, invitations, invoices, jobs, receipts
 from comms.agents import sweeps
 from comms.calls import progress, queueing, texts
 from comms.calls.dialling import Dialler
@@ -129,6 +129,7 @@ def of(
         rounds=[
             (1.0, partial(keep_up, database)),
             (1.0, release),
+            (1.0, partial(growth.keep_up, database)),
             (2.0, partial(queueing.ring_waiting, database)),
             (5.0, join_parked),
             (5.0, partial(lines.mend, database)),
