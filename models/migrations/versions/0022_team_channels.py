@@ -305,6 +305,7 @@ def _messages() -> None:
     op.add_column("team_messages", sa.Column("position", sa.BigInteger(), nullable=True))
     op.execute(PLACES)
     op.execute(LAST_PLACES)
+    op.execute("SET CONSTRAINTS ALL IMMEDIATE")  # no table is altered of which something is still to be checked
     op.execute(ROOTS)
     op.execute(COUNTS)
     op.alter_column("team_messages", "position", nullable=False)
