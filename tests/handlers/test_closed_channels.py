@@ -230,3 +230,14 @@ async def test_who_comes_back_after_they_left_hears_that_and_nothing_else(
     async with watching(url, member.token, after=0) as again:
         assert [(await again.next("event"))["event"] for _ in range(2)] == expected
     assert [item["event"] for item in (await ok(await member.get(f"{API}/events")))["items"]] == expected
+
+
+async def test_who_was_away_when_a_channel_was_closed_hears_it_when_they_come_back(
+    owner: Client, admin_member: Client, url: str
+) -> None:
+    place = await place_of(admin_member, {})
+    await ok(await admin_member.patch(place.address, json={"isPrivate": True}))
+    await ok(await admin_member.post(f"{API}/team-messages", json={"channelId": place.id, "content": HUSH}))
+    await ok(await admin_member.post(f"{API}/contacts", json={}))
+    async with watching(url, owner.token, after=0) as again:
+        assert [(await again.next("event"))["event"] for _ in range(2)] == ["team_channel.closed", "contact.created"]
