@@ -192,7 +192,7 @@ states = [
 class Snooze(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """Until when a conversation is put off."""
 
-    until: datetime
+    until: Annotated[datetime, msgspec.Meta(examples=["2036-03-01T09:00:00Z"])]
 
 
 @put("/{row_id:uuid}/snooze", operation_id="snooze_conversation", guards=[writer])
