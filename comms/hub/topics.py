@@ -22,9 +22,6 @@ EVERYTHING: Topics = frozenset({WORKSPACE})
 
 AT_MOST = 200
 
-CREDENTIALS = frozenset({"access_token", "session", "workspace", "workspace_member"})
-"""Nouns whose events may end somebody's right to listen."""
-
 KINDS = ("conversation", "channel", "user", "call")
 """What a topic may be one of: ``channel:<id>``. Whether there is such a thing is nobody's to learn from a topic."""
 
