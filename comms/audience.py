@@ -9,7 +9,16 @@ import msgspec
 from comms import permissions
 from models.core import Area, Level, Role
 
-PERSONAL = frozenset({"notification", "access_token", "session"})
+PERSONAL = frozenset(
+    {
+        "notification",
+        "notification_read_state",
+        "notification_preference",
+        "push_subscription",
+        "access_token",
+        "session",
+    }
+)
 """Nouns whose events are for the user whom ``userId`` in their data names."""
 
 ADMINISTRATIVE = frozenset({"access_token", "workspace_api_key"})

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import events, mentions
 from comms.credentials import Identity
 from comms.errors import Conflict, Forbidden, Invalid, Missing
-from comms.notifications import tell_mentioned
 from comms.permissions import ADMINISTRATORS
 from models.base import new_id, now
 from models.communications import TeamChannel, TeamChannelMember, TeamChannelMemberView, TeamMessage
@@ -163,7 +162,6 @@ async def post(db: AsyncSession, sender: Identity, values: Mapping[str, Any]) ->
         .values(last_message_at=row.created_at)
         .execution_options(synchronize_session=False)
     )
-    await _call(db, sender, row, called)
     return row
 
 
@@ -181,7 +179,6 @@ async def edit(db: AsyncSession, sender: Identity, row: TeamMessage, values: Map
         row.is_edited, row.edited_at = True, now()
     for name, value in values.items():
         setattr(row, name, value)
-    await _call(db, sender, row, [user_id for user_id in called if user_id not in before])
 
 
 async def forget_answer(db: AsyncSession, row: TeamMessage) -> None:
@@ -222,18 +219,6 @@ async def _count(db: AsyncSession, channel: TeamChannel, more: int) -> None:
         .where(TeamChannel.workspace_id == channel.workspace_id, TeamChannel.id == channel.id)
         .values(member_count=TeamChannel.member_count + more)
         .execution_options(synchronize_session=False)
-    )
-
-
-async def _call(db: AsyncSession, sender: Identity, row: TeamMessage, user_ids: Collection[uuid.UUID]) -> None:
-    await tell_mentioned(
-        db,
-        sender,
-        user_ids,
-        where="a channel",
-        text=row.content,
-        link=f"/team-channels/{row.channel_id}",
-        data={"channelId": str(row.channel_id), "messageId": str(row.id)},
     )
 
 

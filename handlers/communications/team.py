@@ -1,4 +1,4 @@
-"""Talk within the team, and what members are told about."""
+"""Talk within the team."""
 
 import uuid
 from collections.abc import Callable
@@ -16,13 +16,10 @@ from comms.errors import Forbidden
 from comms.permissions import ADMINISTRATORS
 from handlers import shapes
 from handlers.given import Asker, Db, Request, RowId
-from handlers.guards import reader, writer
+from handlers.guards import writer
 from handlers.listing import Page
 from handlers.resource import READ, crud, listed
-from models.base import now
 from models.communications import (
-    Notification,
-    NotificationView,
     TeamChannel,
     TeamChannelMember,
     TeamChannelMemberView,
@@ -42,12 +39,6 @@ async def edit_message(db: AsyncSession, identity: Identity, row: TeamMessage, v
     await stories.edit(db, identity, row, values)
 
 
-async def mark_read(db: AsyncSession, identity: Identity, row: Notification, values: dict[str, Any]) -> None:
-    """Read or unread, with the time."""
-    if "is_read" in values and values["is_read"] != row.is_read:
-        row.is_read, row.read_at = values["is_read"], now() if values["is_read"] else None
-
-
 async def change_channel(db: AsyncSession, identity: Identity, row: TeamChannel, values: dict[str, Any]) -> None:
     """Closed by nobody who would not see it then."""
     await stories.change(db, identity, row, values)
@@ -61,11 +52,6 @@ def _whose(column: Any) -> Callable[[Identity], ColumnElement[bool]]:
         return seen
 
     return seen
-
-
-def mine(identity: Identity) -> ColumnElement[bool]:
-    """Notifications are the member's own."""
-    return Notification.user_id == identity.user_id
 
 
 async def create_channel(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> TeamChannel:
@@ -106,16 +92,6 @@ messages = crud(
     change=edit_message,
 )
 messages.edit = shapes.change_shape(TeamMessage, TeamMessageView, only=("content", "content_type", "mentions"))
-notifications = crud(
-    "/notifications",
-    Notification,
-    NotificationView,
-    filters=("is_read", "type"),
-    verbs=("list", "get", "change"),
-    who_writes=reader,  # that one has read is one's own affair, a viewer's too
-    whose=mine,
-    change=mark_read,
-)
 
 
 @delete("/{row_id:uuid}", operation_id="delete_team_channel", guards=[writer])
@@ -202,5 +178,4 @@ routes = [
     Router("/team-channels", route_handlers=[of_channel, join, leave, said_in]),
     members.router(),
     messages.router(remove_message, pin, unpin),
-    notifications.router(),
 ]

@@ -1,4 +1,4 @@
-"""Talk within the team, and what people are told about."""
+"""Talk within the team."""
 
 import uuid
 from datetime import datetime
@@ -11,7 +11,6 @@ from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, refers_
 
 ChannelType = Literal["general", "direct", "group", "announcement"]
 TeamContentType = Literal["text", "html", "media", "system"]
-NotificationType = Literal["info", "success", "warning", "error", "mention", "assignment", "reminder"]
 
 
 class TeamChannel(TenantRow, Base):
@@ -126,43 +125,5 @@ class TeamMessageView(View, kw_only=True):
     is_pinned: ReadOnly[bool] = False
     is_edited: ReadOnly[bool] = False
     edited_at: ReadOnly[datetime | None] = None
-    created_at: ReadOnly[datetime]
-    updated_at: ReadOnly[datetime]
-
-
-class Notification(TenantRow, Base):
-    """Something one member is told about."""
-
-    large = True
-    __tablename__ = "notifications"
-    __table_args__ = tenant_table(
-        refers_to_member("user_id"),
-        one_of("type", NotificationType),
-        Index("ix_notifications_user", "workspace_id", "user_id", "created_at", "id"),
-        Index("ix_notifications_created", "workspace_id", "created_at", "id"),
-    )
-
-    user_id: Mapped[uuid.UUID]
-    type: Mapped[str] = mapped_column(default="info", server_default="info")
-    title: Mapped[str]
-    message: Mapped[str | None]
-    link: Mapped[str | None]
-    data: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
-    is_read: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
-    read_at: Mapped[datetime | None]
-
-
-class NotificationView(View, kw_only=True):
-    """A notification of the member who asks."""
-
-    id: ReadOnly[uuid.UUID]
-    user_id: ReadOnly[uuid.UUID]
-    type: ReadOnly[NotificationType]
-    title: ReadOnly[str]
-    message: ReadOnly[str | None] = None
-    link: ReadOnly[str | None] = None
-    data: ReadOnly[dict[str, Any]] = {}
-    is_read: bool = False
-    read_at: ReadOnly[datetime | None] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]

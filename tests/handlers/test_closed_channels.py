@@ -9,6 +9,7 @@ import pytest
 
 from comms.service import Service
 from tests.conftest import Client
+from tests.make import notices
 from tests.screens import application, serving, watching
 
 API = "/api/v1"
@@ -119,7 +120,7 @@ async def test_who_does_not_belong_can_do_nothing_in_it(
 
 
 async def test_whom_a_closed_channel_does_not_know_is_not_called_into_it(
-    owner: Client, admin_member: Client, member: Client
+    service: Service, owner: Client, admin_member: Client, member: Client
 ) -> None:
     place = await place_of(admin_member, CLOSED[0])
     await ok(await admin_member.post(f"{place.address}/members", json={"userId": str(member.user_id)}))
@@ -131,8 +132,9 @@ async def test_whom_a_closed_channel_does_not_know_is_not_called_into_it(
     assert edited["mentions"] == [str(member.user_id)]
     refused = await admin_member.post(f"{API}/team-messages", json=body | {"mentions": [str(owner.user_id)]})
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "mentions")
-    assert len((await ok(await member.get(f"{API}/notifications")))["items"]) == 1
-    assert (await ok(await owner.get(f"{API}/notifications")))["items"] == []
+    await notices.told(service)
+    assert [notice["kind"] for notice in await notices.notices(member)][-1:] == ["mention"]
+    assert await notices.notices(owner) == []
 
 
 async def test_a_channel_is_closed_by_who_belongs_to_it_and_what_was_said_is_closed_too(
