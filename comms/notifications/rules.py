@@ -29,7 +29,7 @@ def of(told: Told) -> Sequence[Occasion | End]:
     try:
         return [found for rule in RULES.get(told.event, ()) for found in rule(told)]
     except (LookupError, TypeError, ValueError, AttributeError) as error:  # else nobody would be told anything any more
-        log.error("notifications.not_understood", event=told.event, seq=told.seq, error=type(error).__name__)
+        log.error("notifications.not_understood", told=told.event, seq=told.seq, error=type(error).__name__)
         return []
 
 
