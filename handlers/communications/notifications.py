@@ -54,13 +54,21 @@ notifications = crud(
     NotificationView,
     filters=("is_read", "type", "kind", "subject_id"),
     verbs=("list", "get"),
+    who_writes=reader,
     whose=mine,
     change=mark_read,
 )
 Edit: Any = notifications.edit
 TOLD[NotificationReadState] = NotificationReadStateView
 TOLD[NotificationPreference] = NotificationPreferenceView
-devices = crud("/push-subscriptions", PushSubscription, PushSubscriptionView, verbs=("list", "get"), whose=my_devices)
+devices = crud(
+    "/push-subscriptions",
+    PushSubscription,
+    PushSubscriptionView,
+    verbs=("list", "get"),
+    who_writes=reader,
+    whose=my_devices,
+)
 
 
 # That one has read is one's own affair, a viewer's too.

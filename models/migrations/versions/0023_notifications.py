@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from models import tenancy
 
 revision = "0023"
-down_revision = "0021"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
