@@ -117,6 +117,8 @@ class Circles(msgspec.Struct):
                 channel = self.channels[occasion.channel_id or uuid.UUID(int=0)]
                 answered = _some(self.authors.get(occasion.parent_id or uuid.UUID(int=0)))
                 return set(channel.members) if channel.type == "direct" else answered & set(channel.members)
+            case "channel":
+                return set(self.channels[occasion.channel_id or uuid.UUID(int=0)].members)
             case "approvers":
                 return self._approvers(self.creators.get(occasion.agent_id or uuid.UUID(int=0)))
             case "asked":

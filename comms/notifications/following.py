@@ -90,8 +90,12 @@ async def _end(db: AsyncSession, workspace_id: uuid.UUID, ends: Sequence[End]) -
             conditions.append(Notification.data["messageId"].astext == str(end.message_id))
         if end.user_id is not None:
             conditions.append(Notification.user_id == end.user_id)
+        if end.but:
+            conditions.append(Notification.user_id.not_in(end.but))
         if end.until is not None:
             conditions.append(Notification.happened_at <= end.until)
+        if end.position is not None:
+            conditions.append(Notification.data["position"].as_integer() <= end.position)
         if end.what == "read":
             conditions.append(~Notification.is_read)
         whose = select(Notification.user_id).where(Notification.workspace_id == workspace_id, *conditions).distinct()

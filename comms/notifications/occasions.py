@@ -14,7 +14,7 @@ CONTACT = "{contact}"
 """Stands in a title for the name of the conversation's contact."""
 
 Circle = Literal[
-    "assignee", "followers", "rung", "contact_owner", "approvers", "snoozer", "direct", "asked", "somebody"
+    "assignee", "followers", "rung", "contact_owner", "approvers", "snoozer", "direct", "channel", "asked", "somebody"
 ]
 """Whom an occasion concerns besides those it names; ``somebody`` is the administrators, where it would be nobody."""
 
@@ -67,7 +67,8 @@ class Occasion(msgspec.Struct, frozen=True, kw_only=True):
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """What was told is settled (read for them), untrue (gone), or said differently; of a subject, for one user or all.
 
-    Of that it may be a group, what speaks of one message last, or what happened ``until`` somebody has read.
+    Of that it may be a group, what speaks of one message last, or what somebody has read: what happened ``until`` then,
+    or up to a ``position`` in a channel. ``but`` are users for whom nothing ends.
     """
 
     what: Literal["read", "gone", "reworded"]
@@ -75,7 +76,9 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     group_key: str | None = None
     message_id: uuid.UUID | None = None
     user_id: uuid.UUID | None = None
+    but: frozenset[uuid.UUID] = frozenset()
     until: datetime | None = None
+    position: int | None = None
     text: str | None = None
 
 

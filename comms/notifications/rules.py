@@ -243,37 +243,47 @@ def _due(told: Told) -> Iterator[Occasion]:
 
 
 def _said(told: Told) -> Iterator[Occasion]:
-    """In a team channel: whom it mentions; who is spoken to directly; who is answered."""
+    """In a team channel: whom it mentions, everybody there perhaps; who is spoken to directly; who is answered."""
+    if told.data.get("contentType") == "system":
+        return
     channel_id = uuid.UUID(told.data["channelId"])
-    called = called_in(told)
+    called, everybody = called_in(told), told.became("mentionsChannel") is True
     about: dict[str, Any] = {
         "told": told,
         "text": told.data["content"],
         "subject": ("team_channel", channel_id),
         "link": f"/team-channels/{channel_id}",
-        "data": {"channelId": str(channel_id), "messageId": str(told.id)},
         "channel_id": channel_id,
     }
-    if called:
-        mention = about | {"data": about["data"] | {"mentionedBy": str(told.by)}}
+    data = {"channelId": str(channel_id), "messageId": str(told.id), "position": told.data.get("position")}
+    if called or everybody:
         yield Occasion(
             kind="mention",
             group_key=f"mention:{channel_id}",
             title="You were mentioned in a channel",
+            data=data | {"mentionedBy": str(told.by)},
             to=called,
-            **mention,
+            circles=("channel",) if everybody else (),
+            **about,
         )
-    if told.event.endswith(".created"):
-        parent_id = id_of(told.data.get("parentMessageId"))
+    if told.event.endswith(".created") and not everybody:
         yield Occasion(
             kind="message",
             group_key=f"message:{channel_id}",
             title="New message from a colleague",
+            data=data,
             circles=("direct",),
-            parent_id=parent_id,
+            parent_id=id_of(told.data.get("parentMessageId")),
             but=called,
             **about,
         )
+
+
+def _channel_read(told: Told) -> Iterator[End]:
+    position = told.became("readPosition")
+    if position:
+        channel_id, user_id = told.data["channelId"], told.data["userId"]
+        yield End(what="read", subject_id=uuid.UUID(channel_id), user_id=uuid.UUID(user_id), position=position)
 
 
 def _read(told: Told) -> Iterator[End]:
@@ -304,6 +314,12 @@ def _reworded(told: Told) -> Iterator[End]:
         yield End(what="reworded", subject_id=uuid.UUID(place), message_id=told.id, text=text[:LONGEST])
 
 
+def _closed(told: Told) -> Iterator[End]:
+    """A channel that is closed is there for those who belong to it, and so is what others were told of it."""
+    if told.became("isPrivate") and told.audience is not None:
+        yield End(what="gone", subject_id=told.id, but=told.audience)
+
+
 def _left(told: Told) -> Iterator[End]:
     """Who has left a closed channel does not see any more what was said there."""
     if told.audience is not None:
@@ -329,12 +345,14 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "interaction.came_due": (_due,),
     "team_message.created": (_said,),
     "team_message.updated": (_said, _reworded),
+    "team_channel_reading.updated": (_channel_read,),
     "conversation_participant.created": (_read,),
     "conversation_participant.updated": (_read,),
     **{
         f"{noun}.deleted": (_gone,)
         for noun in (*_OWNED, "conversation", "interaction", "team_channel", "agent_pending_action", "agent_message")
     },
+    "team_channel.updated": (_closed,),
     "message.deleted": (_unsaid,),
     "team_message.deleted": (_unsaid,),
     "team_channel_member.deleted": (_left,),

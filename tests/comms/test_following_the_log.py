@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from comms.events import WRITE, Fact, arguments
+from comms.events import WRITE, Fact, arguments, encode
 from comms.notifications.following import AT_ONCE, catch_up, keep_up
 from comms.service import Service
 from models.base import new_id, now
@@ -127,6 +127,37 @@ async def test_an_event_that_nobody_understands_stops_nobody(
     await noted(owner, talk, 1)
     await told(service)
     assert [item["kind"] for item in await notices(member)] == ["message", "assignment"]
+
+
+async def test_everybody_in_a_channel_is_called_at_once_and_what_is_read_there_is_read(
+    service: Service, owner: Client, member: Client, viewer: Client, admin: Any
+) -> None:
+    channel = (await owner.post(f"{API}/team-channels", json={"name": "all"})).json()["id"]
+    await owner.post(f"{API}/team-channels/{channel}/members", json={"userId": str(member.user_id)})
+
+    async def happens(event: str, **data: Any) -> None:
+        fact = Fact(
+            workspace_id=owner.workspace_id,
+            event=event,
+            subject_type=event.partition(".")[0],
+            subject_id=new_id(),
+            data=encode({"channelId": channel, **data}),
+            at=now(),
+            actor_type="user",
+            actor_id=owner.user_id,
+            changes=encode({"readPosition": {"before": 0, "after": data.get("readPosition")}}),
+        )
+        await admin.fetch(WRITE, *arguments([fact]))
+        await told(service)
+
+    said = {"content": "@channel lunch", "mentions": [], "contentType": "text"}
+    await happens("team_message.created", **said, mentionsChannel=True, position=7)
+    await happens("team_message.created", **said | {"contentType": "system"}, mentionsChannel=True, position=8)
+    assert [(item["kind"], item["count"]) for item in await notices(member)] == [("mention", 1)]
+    assert await notices(owner) == await notices(viewer) == []
+    for position, count in ((6, 1), (7, 0)):
+        await happens("team_channel_reading.updated", userId=str(member.user_id), readPosition=position)
+        assert await unread(member) == count
 
 
 async def test_another_workspace_hears_nothing(

@@ -114,6 +114,23 @@ async def test_what_grows_is_pushed_again_in_the_place_of_the_first_and_what_is_
     assert (len(outside.pushed), await admin.fetchval("SELECT count(*) FROM push_messages")) == (2, 0)
 
 
+async def test_what_grows_while_it_is_pushed_is_pushed_again(
+    service: Service, member: Client, outside: PushService, pusher: Pushing, admin: Any
+) -> None:
+    browser = await subscribed(service, member, outside)
+    await told(service, member)
+    outside.answers_after = asyncio.Event()
+    pushes = asyncio.create_task(pusher.push_due())
+    await eventually(lambda: bool(outside.pushed))
+    await told(service, member, seq=2)
+    outside.answers_after.set()
+    await pushes
+    await admin.execute("UPDATE push_messages SET due_at = now()")
+    await pusher.push_due()
+    key = (await member.get(KEY)).json()["publicKey"]
+    assert [browser.shows(pushed, key)["count"] for pushed in outside.pushed] == [1, 2]
+
+
 @pytest.mark.parametrize("status", [404, 410])
 async def test_a_browser_that_has_gone_is_forgotten(
     service: Service, member: Client, outside: PushService, pusher: Pushing, status: int

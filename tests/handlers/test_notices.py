@@ -163,6 +163,20 @@ async def test_in_a_channel_those_are_called_who_may_read_it_and_who_leaves_it_k
     assert await unread(member) == (0 if is_private else 1)
 
 
+async def test_when_a_channel_is_closed_those_keep_nothing_who_do_not_belong_to_it(
+    service: Service, owner: Client, member: Client, viewer: Client
+) -> None:
+    channel = (await owner.post(f"{API}/team-channels", json={"name": "all"})).json()["id"]
+    await owner.post(f"{API}/team-channels/{channel}/members", json={"userId": str(member.user_id)})
+    said = {"channelId": channel, "content": f"@[{member.user_id}] @[{viewer.user_id}] hi"}
+    await owner.post(f"{API}/team-messages", json=said)
+    await told(service)
+    assert await kinds(member) == await kinds(viewer) == [("mention", 1)]
+    assert (await owner.patch(f"{API}/team-channels/{channel}", json={"isPrivate": True})).status_code == 200
+    await told(service)
+    assert (await kinds(member), await kinds(viewer)) == ([("mention", 1)], [])
+
+
 async def test_an_answer_is_told_to_who_is_answered(service: Service, owner: Client, member: Client) -> None:
     channel = (await owner.post(f"{API}/team-channels", json={"name": "all"})).json()["id"]
     await owner.post(f"{API}/team-channels/{channel}/members", json={"userId": str(member.user_id)})

@@ -230,6 +230,17 @@ async def test_the_count_is_right_whatever_happens_at_once(service: Service, mem
     assert last["items"][-1]["data"]["unreadCount"] == count
 
 
+async def test_who_is_told_while_somebody_else_tells_them_is_counted_with_it(service: Service, member: Client) -> None:
+    await kept(service, member, notice(member, "a"))
+    async with service.database.everywhere() as db:
+        await keep(db, member.workspace_id, [notice(member, "b")])
+        meanwhile = asyncio.create_task(kept(service, member, notice(member, "c")))
+        await asyncio.sleep(0.1)
+        assert not meanwhile.done()
+    await meanwhile
+    assert await unread(member) == 3
+
+
 async def test_of_two_who_tell_the_same_at_once_there_is_one_notice(service: Service, member: Client) -> None:
     await asyncio.gather(*(kept(service, member, notice(member, seq=1)) for _ in range(4)))
     await asyncio.gather(*(kept(service, member, notice(member, seq=seq)) for seq in (2, 3)))

@@ -1,5 +1,6 @@
 """Browsers that are pushed to, and the push service in between: it keeps what it is sent, and answers as it is told."""
 
+import asyncio
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator
@@ -31,6 +32,7 @@ class PushService:
         self.answers: list[tuple[int, dict[str, str]]] = []
         self.host = ""
         self.is_silent = False
+        self.answers_after: asyncio.Event | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body = b""
@@ -44,6 +46,8 @@ class PushService:
         if self.is_silent:
             await receive()  # until whoever asked is gone
             return
+        if self.answers_after is not None:
+            await self.answers_after.wait()
         status, more = self.answers.pop(0) if self.answers else (201, {})
         answered = [(name.encode(), value.encode()) for name, value in more.items()]
         await send({"type": "http.response.start", "status": status, "headers": answered})
