@@ -47,7 +47,8 @@ class Circles(msgspec.Struct):
     snoozers: dict[uuid.UUID, uuid.UUID]
     creators: dict[uuid.UUID, uuid.UUID | None]
     channels: dict[uuid.UUID, Any]
-    authors: dict[uuid.UUID, uuid.UUID]
+    threads: dict[uuid.UUID, dict[uuid.UUID, datetime]]
+    positions: dict[tuple[uuid.UUID, uuid.UUID], int]
     members: dict[uuid.UUID, Member]
 
     def named(self, occasions: Iterable[Occasion]) -> set[uuid.UUID]:
@@ -58,7 +59,7 @@ class Circles(msgspec.Struct):
         for channel in self.channels.values():
             people |= set(channel.members)
         people |= {user_id for rung in self.rung.values() for user_id in rung}
-        return people | set(self.snoozers.values()) | set(self.authors.values())
+        return people | set(self.snoozers.values()).union(*self.threads.values())
 
     def notices(self, occasions: Iterable[Occasion]) -> list[Notice]:
         """What each member is told of these occasions: one notice for all of a group."""
@@ -97,9 +98,16 @@ class Circles(msgspec.Struct):
         if told.audience is not None:
             found &= told.audience
         channel = None if occasion.channel_id is None else self.channels[occasion.channel_id]
-        if channel is not None and channel.is_closed:
-            found &= set(channel.members)
+        if channel is not None:
+            found -= {user_id for user_id in found if self._has_read(user_id, occasion)}
+            if channel.is_closed:
+                found &= set(channel.members)
         return {user_id for user_id in found - occasion.but if user_id != told.by and user_id in self.members}
+
+    def _has_read(self, user_id: uuid.UUID, occasion: Occasion) -> bool:
+        position = occasion.data.get("position")
+        read = self.positions.get((occasion.channel_id or uuid.UUID(int=0), user_id), 0)
+        return position is not None and read >= position
 
     def _circle(self, circle: str, occasion: Occasion, talk: Talk | None) -> set[uuid.UUID]:
         match circle:
@@ -115,8 +123,9 @@ class Circles(msgspec.Struct):
                 return _some(self.snoozers.get(occasion.subject[1]))
             case "direct":
                 channel = self.channels[occasion.channel_id or uuid.UUID(int=0)]
-                answered = _some(self.authors.get(occasion.parent_id or uuid.UUID(int=0)))
-                return set(channel.members) if channel.type == "direct" else answered & set(channel.members)
+                thread = self.threads.get(occasion.parent_id or uuid.UUID(int=0), {})
+                followed = {user_id for user_id, since in thread.items() if since <= occasion.told.at}
+                return set(channel.members) if channel.type == "direct" else followed
             case "channel":
                 return set(self.channels[occasion.channel_id or uuid.UUID(int=0)].members)
             case "approvers":
@@ -175,16 +184,20 @@ async def around(db: AsyncSession, workspace_id: uuid.UUID, occasions: Sequence[
         return [occasion for occasion in occasions if circle in occasion.circles]
 
     talks = await _talks(asked, [occasion.conversation_id for occasion in occasions])
-    rung: dict[uuid.UUID, set[uuid.UUID]] = {}
-    for row in await asked(_RUNG, [occasion.call_id for occasion in of("rung")]):
-        rung.setdefault(row.call_id, set()).update(row.user_ids)
+    threads: dict[uuid.UUID, dict[uuid.UUID, datetime]] = {}
+    for row in await asked(_THREADS, [occasion.parent_id for occasion in occasions]):
+        threads.setdefault(row.message_id, {})[row.user_id] = row.created_at
     circles = Circles(
         talks=talks,
-        rung=rung,
+        rung=_sets(await asked(_RUNG, [occasion.call_id for occasion in of("rung")])),
         snoozers=_pairs(await asked(_SNOOZERS, [occasion.subject[1] for occasion in of("snoozer")])),
         creators=_pairs(await asked(_CREATORS, [occasion.agent_id for occasion in of("approvers")])),
         channels={row.id: row for row in await asked(_CHANNELS, [occasion.channel_id for occasion in occasions])},
-        authors=_pairs(await asked(_AUTHORS, [occasion.parent_id for occasion in occasions])),
+        threads=threads,
+        positions={
+            (row.channel_id, row.user_id): row.read_position
+            for row in await asked(_POSITIONS, [occasion.channel_id for occasion in occasions])
+        },
         members={},
     )
     everybody = any(circle in _OF_EVERYBODY for occasion in occasions for circle in occasion.circles)
@@ -218,6 +231,13 @@ def _pairs(rows: Sequence[Any]) -> dict[uuid.UUID, Any]:
     return {row[0]: row[1] for row in rows}
 
 
+def _sets(rows: Sequence[Any]) -> dict[uuid.UUID, set[uuid.UUID]]:
+    found: dict[uuid.UUID, set[uuid.UUID]] = {}
+    for key, user_id in rows:
+        found.setdefault(key, set()).add(user_id)
+    return found
+
+
 _IDS = "ANY(CAST(:ids AS uuid[]))"
 _TALKS = text(
     f"""
@@ -231,7 +251,9 @@ _PARTICIPANTS = text(
     "SELECT conversation_id, user_id, role, notifications_enabled, last_read_at FROM conversation_participants"
     f" WHERE workspace_id = :here AND conversation_id = {_IDS}"
 )
-_RUNG = text(f"SELECT call_id, user_ids FROM call_offers WHERE workspace_id = :here AND call_id = {_IDS}")
+_RUNG = text(
+    f"SELECT call_id, unnest(user_ids) AS user_id FROM call_offers WHERE workspace_id = :here AND call_id = {_IDS}"
+)
 _SNOOZERS = text(
     "SELECT DISTINCT ON (subject_id) subject_id, actor_id FROM events"
     f" WHERE workspace_id = :here AND subject_id = {_IDS} AND event = 'conversation.snoozed' AND actor_type = 'user'"
@@ -246,7 +268,14 @@ _CHANNELS = text(
     FROM team_channels c WHERE c.workspace_id = :here AND c.id = {_IDS}
     """
 )
-_AUTHORS = text(f"SELECT id, sender_id FROM team_messages WHERE workspace_id = :here AND id = {_IDS}")
+_THREADS = text(
+    "SELECT message_id, user_id, created_at FROM team_thread_followings"
+    f" WHERE workspace_id = :here AND message_id = {_IDS} AND is_following"
+)
+_POSITIONS = text(
+    "SELECT channel_id, user_id, read_position FROM team_channel_readings"
+    f" WHERE workspace_id = :here AND channel_id = {_IDS}"
+)
 _MEMBERS = text(
     """
     SELECT m.user_id, m.role, m.permissions, u.preferences, w.settings,

@@ -16,6 +16,7 @@ from handlers.communications import (
     participants,
     sweeps,
     team,
+    team_messages,
     uploads,
     webhooks,
 )
@@ -35,6 +36,7 @@ routes = Router(
         *calls.routes,
         *mail.routes,
         *team.routes,
+        *team_messages.routes,
         *uploads.routes,
         *webhooks.routes,
         *consent.routes,

@@ -104,6 +104,6 @@ async def test_what_is_made_up_is_found(database: Database, admin: Any) -> None:
     question = search.read("inv")
     assert question is not None
     async with database.workspace(workspace_id) as db:
-        found, _ = await search.find(db, question, ["message"], 100)
+        found, _ = await search.find(db, question, ["message"], 100, asker=uuid.uuid4())
     written = await admin.fetchval("SELECT count(*) FROM conversation_messages WHERE content ~* '\\minv'")
     assert len(found) == written > 0

@@ -177,14 +177,41 @@ async def test_when_a_channel_is_closed_those_keep_nothing_who_do_not_belong_to_
     assert (await kinds(member), await kinds(viewer)) == ([("mention", 1)], [])
 
 
-async def test_an_answer_is_told_to_who_is_answered(service: Service, owner: Client, member: Client) -> None:
+async def test_an_answer_is_told_to_who_follows_the_thread_until_they_have_read_the_channel(
+    service: Service, owner: Client, member: Client, viewer: Client, admin_member: Client
+) -> None:
     channel = (await owner.post(f"{API}/team-channels", json={"name": "all"})).json()["id"]
-    await owner.post(f"{API}/team-channels/{channel}/members", json={"userId": str(member.user_id)})
+    for user in (member, admin_member, viewer):
+        await owner.post(f"{API}/team-channels/{channel}/members", json={"userId": str(user.user_id)})
     first = (await owner.post(f"{API}/team-messages", json={"channelId": channel, "content": "Lunch?"})).json()
     answer = {"channelId": channel, "content": "Yes", "parentMessageId": first["id"]}
-    assert (await member.post(f"{API}/team-messages", json=answer)).status_code == 201
+    for user in (member, admin_member):
+        assert (await user.post(f"{API}/team-messages", json=answer)).status_code == 201
     await told(service)
-    assert (await kinds(owner), await kinds(member)) == ([("message", 1)], [])
+    assert [await kinds(user) for user in (owner, member, admin_member, viewer)] == [
+        [("message", 2)],
+        [("message", 1)],
+        [],
+        [],
+    ]
+    assert (await owner.put(f"{API}/team-channels/{channel}/reading")).status_code == 200
+    await told(service)
+    assert (await unread(owner), await unread(member)) == (0, 1)
+    await admin_member.post(f"{API}/team-messages", json=answer)
+    await owner.put(f"{API}/team-channels/{channel}/reading")
+    await told(service)
+    assert (await unread(owner), await kinds(member)) == (0, [("message", 2)])
+
+
+async def test_what_is_said_to_somebody_directly_is_told_to_them(
+    service: Service, owner: Client, member: Client, viewer: Client
+) -> None:
+    direct = await owner.put(f"{API}/team-channels/direct/{member.user_id}")
+    assert direct.status_code in (200, 201), direct.text
+    for words in ("psst", "psst again"):
+        await owner.post(f"{API}/team-messages", json={"channelId": direct.json()["id"], "content": words})
+    await told(service)
+    assert [await kinds(user) for user in (owner, member, viewer)] == [[], [("message", 2)], []]
 
 
 async def test_whoever_becomes_the_owner_of_something_is_told_unless_they_took_it(
