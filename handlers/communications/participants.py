@@ -19,7 +19,7 @@ from comms.participants import ReadState
 from handlers import shapes
 from handlers.batches import Many
 from handlers.given import Asker, Db, Request
-from handlers.guards import reader, writer
+from handlers.guards import person, reader, writer
 from handlers.listing import Page
 from handlers.resource import crud, listed
 from models.communications import Conversation, ConversationParticipant, ConversationParticipantView, ParticipantRole
@@ -113,7 +113,7 @@ async def read_state(db: Db, identity: Asker, conversation_id: FromPath[uuid.UUI
 
 
 # That one has read is one's own affair, a viewer's too.
-@put("/{conversation_id:uuid}/read-state", operation_id="set_read_state", guards=[reader])
+@put("/{conversation_id:uuid}/read-state", operation_id="set_read_state", guards=[person])
 async def read(db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID], data: JSONBody[Read]) -> ReadState:
     """You have read this conversation up to `lastReadMessageId`, or up to `at`: never back, and not the future.
 
