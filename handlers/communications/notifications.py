@@ -107,7 +107,8 @@ async def read_state(db: Db, identity: Asker) -> NotificationReadStateView:
 async def read_all(db: Db, identity: Asker, data: JSONBody[ReadUntil]) -> NotificationReadStateView:
     """You have read all notifications, or those about one thing, that had happened by `at`."""
     about = None if data.subject_id is None else [data.subject_id]
-    until = (data.at or now()).astimezone(UTC)
+    # No earlier than anything could have happened: with its offset, a time of the year 1 is none for PostgreSQL.
+    until = max(min(data.at or now(), now()), datetime.fromtimestamp(0, UTC))
     await reading.read_all(db, identity.workspace_id, identity.user_id, until=until, subject_ids=about)
     return await reading.read_state(db, identity.workspace_id, identity.user_id)
 
