@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.database import Database
@@ -72,7 +72,7 @@ async def _end(db: AsyncSession, workspace_id: uuid.UUID, ends: Sequence[End]) -
     """What is settled is read, what is no longer true is gone; those whom it concerns are counted anew."""
     if not ends:
         return
-    about = {end.subject_id for end in ends}
+    about = {end.subject_id for end in ends if end.subject_id is not None}
     spoken_of = set(
         await db.scalars(
             select(Notification.subject_id).where(
@@ -81,9 +81,13 @@ async def _end(db: AsyncSession, workspace_id: uuid.UUID, ends: Sequence[End]) -
         )
     )
     for end in ends:
-        if end.subject_id not in spoken_of:
+        conditions: list[ColumnElement[bool]]
+        if end.of_agents:
+            conditions = [Notification.subject_type.like("agent%")]
+        elif end.subject_id in spoken_of:
+            conditions = [Notification.subject_id == end.subject_id]
+        else:
             continue
-        conditions = [Notification.subject_id == end.subject_id]
         if end.group_key is not None:
             conditions.append(Notification.group_key == end.group_key)
         if end.message_id is not None:

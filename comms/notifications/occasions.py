@@ -69,10 +69,12 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
     Of that it may be a group, what speaks of one message last, or what somebody has read: what happened ``until`` then,
     or up to a ``position`` in a channel. ``but`` are users for whom nothing ends.
+    Or it is all that agents asked and gave up, for somebody who may not see agents any more.
     """
 
     what: Literal["read", "gone", "reworded"]
-    subject_id: uuid.UUID
+    subject_id: uuid.UUID | None = None
+    of_agents: bool = False
     group_key: str | None = None
     message_id: uuid.UUID | None = None
     user_id: uuid.UUID | None = None

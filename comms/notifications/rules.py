@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from comms import permissions
 from comms.notifications.occasions import (
     CONTACT,
     LONGEST,
@@ -320,6 +321,12 @@ def _closed(told: Told) -> Iterator[End]:
         yield End(what="gone", subject_id=told.id, but=told.audience)
 
 
+def _permitted(told: Told) -> Iterator[End]:
+    """Who may not see agents any more does not see either what they have asked."""
+    if not permissions.allows(told.data["role"], told.data["permissions"], "agents", "read"):
+        yield End(what="gone", of_agents=True, user_id=uuid.UUID(told.data["userId"]))
+
+
 def _left(told: Told) -> Iterator[End]:
     """Who has left a closed channel does not see any more what was said there."""
     if told.audience is not None:
@@ -352,6 +359,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         f"{noun}.deleted": (_gone,)
         for noun in (*_OWNED, "conversation", "interaction", "team_channel", "agent_pending_action", "agent_message")
     },
+    "workspace_member.updated": (_permitted,),
     "team_channel.updated": (_closed,),
     "message.deleted": (_unsaid,),
     "team_message.deleted": (_unsaid,),

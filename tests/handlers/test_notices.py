@@ -257,6 +257,25 @@ async def test_what_an_agent_asks_is_told_to_who_may_approve_until_it_is_decided
     assert await unread(member) == 0
 
 
+async def test_who_may_not_see_agents_any_more_keeps_nothing_of_what_they_asked(
+    service: Service, owner: Client, member: Client, admin_member: Client, talk: Conversation
+) -> None:
+    agent = await agents.agent(owner)
+    body = {"agentId": agent["id"], "actionType": "email.send", "title": "Write to Jane"}
+    await agents.made(owner, "/agent-pending-actions", body)
+    await has(owner, talk, member)
+    await told(service)
+    members = (await owner.get(f"{API}/workspace-members")).json()["items"]
+    [theirs] = [row["id"] for row in members if row["userId"] == str(member.user_id)]
+    for level, left in (("read", 2), ("none", 1)):
+        address = f"{API}/workspace-members/{theirs}"
+        answer = await owner.patch(address, json={"permissions": {"agents": level}})
+        assert answer.status_code == 200, answer.text
+        await told(service)
+        assert (len(await notices(member)), await unread(member)) == (left, left)
+    assert await kinds(admin_member) == [("approval", 1)]
+
+
 async def test_what_an_agent_hands_over_waits_for_who_has_the_conversation_or_for_who_may_write_agents(
     service: Service, owner: Client, member: Client, viewer: Client, talk: Conversation
 ) -> None:
