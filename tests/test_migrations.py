@@ -165,3 +165,31 @@ async def test_channels_and_what_was_said_in_them_are_as_they_must_be_from_now_o
     assert [row[0] for row in readings] == [3, 3]
     assert await migrations.downgrade(urls, migration.down_revision) == migration.down_revision
     await migrations.upgrade(urls)
+
+
+async def test_what_members_were_told_before_is_counted_and_is_told_no_second_time(urls: Urls, admin: Any) -> None:
+    [found] = Path(versions.__file__).parent.glob("*_notifications.py")
+    migration = importlib.import_module(f"{versions.__name__}.{found.stem}")
+    await migrations.downgrade(urls, migration.down_revision)
+    workspace, user, talk = (uuid.uuid4() for _ in range(3))
+    at = "'2026-01-01T00:00:00Z'"
+    await admin.execute(
+        f"""
+        INSERT INTO workspaces (id, name, slug, created_at, updated_at) VALUES ('{workspace}', 'A', 'a', {at}, {at});
+        INSERT INTO users (id, email, created_at, updated_at) VALUES ('{user}', 'a@x.example', {at}, {at});
+        INSERT INTO workspace_members (workspace_id, id, user_id, role, created_at, updated_at)
+            VALUES ('{workspace}', '{user}', '{user}', 'owner', {at}, {at});
+        INSERT INTO event_counters (workspace_id, seq) VALUES ('{workspace}', 41);
+        INSERT INTO notifications (workspace_id, id, user_id, type, title, data, is_read, created_at, updated_at)
+            SELECT '{workspace}', gen_random_uuid(), '{user}', kind, 'Told', '{{"conversationId": "{talk}"}}', is_read,
+                {at}, {at}
+            FROM (VALUES ('mention', false), ('mention', false), ('assignment', true)) AS n (kind, is_read);
+        """
+    )
+    await migrations.upgrade(urls)
+    told = await admin.fetch("SELECT kind, subject_type, subject_id, count FROM notifications ORDER BY kind")
+    assert [tuple(row) for row in told] == [
+        (kind, "conversation", talk, 1) for kind in ("assignment", "mention", "mention")
+    ]
+    assert await admin.fetchval("SELECT unread_count FROM notification_read_states WHERE id = $1", user) == 2
+    assert await admin.fetchval("SELECT seq FROM notification_progress") == 41

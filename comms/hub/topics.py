@@ -40,6 +40,9 @@ ABOUT: Mapping[str, Mapping[str, str]] = {
     "recording": {"callId": "call"},
     "conversation": {"assignedTo": "user"},
     "notification": {"userId": "user"},
+    "notification_read_state": {"userId": "user"},
+    "notification_preference": {"userId": "user"},
+    "push_subscription": {"userId": "user"},
     "workspace_member": {"userId": "user"},
 }
 """Nouns whose data names, by an id or several in these fields, what else an event is about."""

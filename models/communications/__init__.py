@@ -37,6 +37,7 @@ from models.communications.conversations import (
     MessageAttachmentView,
     MessageDirection,
     MessageStatus,
+    ParticipantRole,
 )
 from models.communications.mail import (
     Mail,
@@ -45,6 +46,22 @@ from models.communications.mail import (
     MailView,
     WorkspaceMailAddress,
     WorkspaceMailAddressView,
+)
+from models.communications.notifications import (
+    DigestRhythm,
+    InstallationKey,
+    Notification,
+    NotificationDigest,
+    NotificationKind,
+    NotificationPreference,
+    NotificationProgress,
+    NotificationReadState,
+    NotificationReadStateView,
+    NotificationType,
+    NotificationView,
+    PushMessage,
+    PushSubscription,
+    PushSubscriptionView,
 )
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
 from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
@@ -58,8 +75,6 @@ from models.communications.recordings import (
 )
 from models.communications.repair import NumberSweep, NumberSweepView
 from models.communications.team import (
-    Notification,
-    NotificationView,
     TeamChannel,
     TeamChannelMember,
     TeamChannelMemberView,
@@ -122,6 +137,8 @@ __all__ = [
     "ConversationView",
     "DeliveryReportRow",
     "DeliveryReportView",
+    "DigestRhythm",
+    "InstallationKey",
     "Mail",
     "MailEvent",
     "MailEventView",
@@ -131,6 +148,13 @@ __all__ = [
     "MessageDirection",
     "MessageStatus",
     "Notification",
+    "NotificationDigest",
+    "NotificationKind",
+    "NotificationPreference",
+    "NotificationProgress",
+    "NotificationReadState",
+    "NotificationReadStateView",
+    "NotificationType",
     "NotificationView",
     "NumberSweep",
     "NumberSweepView",
@@ -139,6 +163,10 @@ __all__ = [
     "OutgoingMessage",
     "OutgoingMessageView",
     "OutgoingState",
+    "ParticipantRole",
+    "PushMessage",
+    "PushSubscription",
+    "PushSubscriptionView",
     "Recording",
     "RecordingView",
     "TeamAttachment",
