@@ -4,6 +4,7 @@ from litestar import Router
 
 from handlers.communications import (
     calls,
+    chat,
     consent,
     conversations,
     deliveries,
@@ -16,8 +17,12 @@ from handlers.communications import (
     sweeps,
     team,
     uploads,
+    visitor_socket,
+    visitors,
     webhooks,
 )
+
+__all__ = ["routes", "visitor_socket", "visitors"]
 
 routes = Router(
     "/",
@@ -31,6 +36,7 @@ routes = Router(
         *numbers.routes,
         *deliveries.routes,
         *calls.routes,
+        *chat.routes,
         *mail.routes,
         *team.routes,
         *uploads.routes,

@@ -11,6 +11,15 @@ from models.communications.calls import (
     CallStatus,
     CallView,
 )
+from models.communications.chat import (
+    ChatMessage,
+    ChatWidget,
+    ChatWidgetView,
+    Visitor,
+    VisitorSession,
+    VisitorSessionView,
+    VisitorView,
+)
 from models.communications.consent import (
     EVERYWHERE,
     Consent,
@@ -29,8 +38,6 @@ from models.communications.conversations import (
     ConversationChannel,
     ConversationMessage,
     ConversationMessageView,
-    ConversationParticipant,
-    ConversationParticipantView,
     ConversationStatus,
     ConversationView,
     MessageAttachment,
@@ -48,6 +55,7 @@ from models.communications.mail import (
 )
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
 from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
+from models.communications.participants import ConversationParticipant, ConversationParticipantView
 from models.communications.recordings import (
     CallReport,
     CallReportView,
@@ -91,6 +99,9 @@ __all__ = [
     "CallTransfer",
     "CallTransferView",
     "CallView",
+    "ChatMessage",
+    "ChatWidget",
+    "ChatWidgetView",
     "Consent",
     "ConsentEntry",
     "ConsentEntryView",
@@ -135,6 +146,10 @@ __all__ = [
     "TeamMessageView",
     "Upload",
     "UploadView",
+    "Visitor",
+    "VisitorSession",
+    "VisitorSessionView",
+    "VisitorView",
     "WebhookReceipt",
     "WebhookReceiptView",
     "WorkspaceMailAddress",
