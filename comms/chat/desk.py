@@ -6,7 +6,6 @@ comes back and telling what is new are one and the same, and a wake-up that got 
 """
 
 import asyncio
-import time
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,6 +17,7 @@ import structlog
 
 from comms import limits, metrics
 from comms.chat import saying, showing, visitors, widgets
+from comms.chat.guests import Guest
 from comms.chat.protocol import (
     ChatError,
     ChatHeard,
@@ -32,24 +32,23 @@ from comms.chat.protocol import (
     ChatReceived,
     ChatSay,
     ChatSeen,
-    ChatTold,
     ChatTyping,
     ChatTypingSeen,
     Page,
     Said,
 )
+from comms.chat.staff import Staff
 from comms.chat.tokens import Tokens
 from comms.chat.visitors import Caller
 from comms.database import Database
 from comms.errors import Refused, TooMany
 from comms.hub import Hub, whispers
-from comms.hub.frames import framed
-from comms.hub.presence import FORGET_SECONDS, Question, Report
+from comms.hub.presence import Report
 from comms.hub.protocol import TypingSeen, VisitorTyping
 from comms.hub.topics import INBOX
 from comms.limits import Allowance
 from comms.settings import SecuritySettings
-from comms.sockets import WAITING_BYTES, Wire
+from comms.sockets import WAITING_BYTES
 from comms.wakeups import GONE, Patience, Standing
 from models.base import now
 from models.communications import ChatWidget, VisitorSession
@@ -59,51 +58,14 @@ log = structlog.get_logger(__name__)
 
 SAYS = Allowance(20, 2)
 SAYS_BY_ADDRESS = Allowance(100, 1)
-FRAMES_PER_SECOND, FRAMES_AT_ONCE = 20.0, 60.0
-WHISPERS_PER_SECOND, WHISPERS_AT_ONCE = 2.0, 6.0
 MISTAKES = 20
 LEASE = timedelta(seconds=30)
 RENEW_SECONDS = 10
 HEARTBEAT_SECONDS = 25
 BREATH_SECONDS = 0.01
-ASK_SECONDS, ASK_TIMES = 0.25, 25
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ChatHeard).decode
-
-
-class Guest:
-    """One socket of a visitor; ``cursor`` is the ``seq`` up to which it has been told."""
-
-    def __init__(self, wire: Wire, caller: Caller, address: str | None) -> None:
-        self.wire = wire
-        self.caller = caller
-        self.address = address
-        self.cursor = 0
-        self.read_place = 0
-        self.conversation_id: uuid.UUID | None = None
-        self.is_live = False
-        self.mistakes = 0
-        self.frames_left, self.whispers_left, self.refilled_at = FRAMES_AT_ONCE, WHISPERS_AT_ONCE, time.monotonic()
-
-    def say(self, *frames: ChatTold) -> None:
-        """Frames for this visitor alone."""
-        self.wire.write(b"".join([framed(_encode(frame)) for frame in frames]))
-
-    def allows_another(self) -> bool:
-        """Whether this is no flood."""
-        at = time.monotonic()
-        passed, self.refilled_at = at - self.refilled_at, at
-        self.frames_left = min(FRAMES_AT_ONCE, self.frames_left + passed * FRAMES_PER_SECOND) - 1
-        self.whispers_left = min(WHISPERS_AT_ONCE, self.whispers_left + passed * WHISPERS_PER_SECOND)
-        return self.frames_left >= 0
-
-    def may_whisper(self) -> bool:
-        """Whether what is worth only the moment is passed on."""
-        if self.whispers_left < 1:
-            return False
-        self.whispers_left -= 1
-        return True
 
 
 _LOOK = """
@@ -151,8 +113,7 @@ class Desk:
         self._due: set[uuid.UUID] = set()
         self._typing: list[tuple[uuid.UUID, TypingSeen]] = []
         self._woken = asyncio.Event()
-        self._staff: dict[uuid.UUID, dict[uuid.UUID, tuple[set[uuid.UUID], float]]] = {}
-        self._asked: dict[uuid.UUID, float] = {}
+        self._staff = Staff(hub)
         self._tasks: list[asyncio.Task[None]] = []
         self._farewells: set[asyncio.Task[None]] = set()
         hub.listen(self._news)
@@ -177,46 +138,18 @@ class Desk:
         """How many visitors' sockets there are."""
         return sum(map(len, self._rooms.values()))
 
-    # Who could answer
-
     async def is_open(self, widget: ChatWidget) -> bool:
         """Whether it is a time at which somebody answers, and somebody is there."""
         async with self._database.everywhere() as db:
             workspace = await db.get(Workspace, widget.workspace_id)
         zone = str((workspace.settings if workspace else {}).get("timezone") or "UTC")
-        return widgets.keeps_hours(widget, zone) and await self.is_staffed(widget.workspace_id)
-
-    async def is_staffed(self, workspace_id: uuid.UUID) -> bool:
-        """Whether a member of the workspace is here, connected to whatever process.
-
-        Processes say now and then whom they have; of a workspace that nothing was heard of they are asked.
-        """
-        if self._anybody(workspace_id):
-            return True
-        if time.monotonic() - self._asked.get(workspace_id, float("-inf")) > FORGET_SECONDS / 3:
-            self._asked[workspace_id] = time.monotonic()
-            question = whispers.spoken(Question(workspace_id))
-            self._hub.overheard(question)
-            self._hub.wakeups.whisper(question)
-            for _ in range(ASK_TIMES):
-                if self._anybody(workspace_id):
-                    break
-                await asyncio.sleep(ASK_SECONDS / ASK_TIMES)
-        return self._anybody(workspace_id)
-
-    def _anybody(self, workspace_id: uuid.UUID) -> bool:
-        at = time.monotonic()
-        return any(people and until > at for people, until in self._staff.get(workspace_id, {}).values())
+        return widgets.keeps_hours(widget, zone) and await self._staff.is_anybody(widget.workspace_id)
 
     def _overhear(self, words: str) -> None:
         """Typing and presence, of this process and of others."""
         word = whispers.understood(words)
         if isinstance(word, Report):
-            places = self._staff.setdefault(word.workspace_id, {})
-            people = set(places.get(word.place, (set(), 0.0))[0])
-            for user_id, status in word.people.items():
-                (people.discard if status == "offline" else people.add)(user_id)
-            places[word.place] = (people, time.monotonic() + FORGET_SECONDS)
+            self._staff.hears(word)
         elif isinstance(word, whispers.Carried) and word.channel_id is None and word.workspace_id in self._rooms:
             with suppress(msgspec.MsgspecError):  # or it is a visitor who is typing
                 self._typing.append((word.workspace_id, msgspec.json.decode(word.text, type=TypingSeen)))

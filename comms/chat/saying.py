@@ -301,7 +301,9 @@ async def has_read(database: Database, caller: Caller, place: int, *, status: st
             if status == "read":
                 row.is_read, row.read_at = True, at
         await db.flush()
-        for row in rows:
+        these = select(ConversationMessage).where(ConversationMessage.id.in_(list(before)))
+        these = these.order_by(ConversationMessage.id).options(selectinload(ConversationMessage.attachments))
+        for row in await db.scalars(these.execution_options(populate_existing=True)):
             events.record(db, "message.status_changed", row, _message(row), before=before[row.id])
         await visitors.touch(db, caller)
     return len(rows)

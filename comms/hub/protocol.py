@@ -131,7 +131,7 @@ class TypingSeen(Frame, tag="typing", omit_defaults=True):
     channel_id: uuid.UUID | None = None
 
 
-class VisitorTyping(Frame):
+class VisitorTyping(Frame, tag="visitor_typing"):
     """A visitor is typing in a chat, or is not any more."""
 
     conversation_id: uuid.UUID

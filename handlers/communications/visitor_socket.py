@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from comms import metrics
 from comms.chat import widgets
-from comms.chat.desk import Desk, Guest
+from comms.chat.desk import Desk
+from comms.chat.guests import Guest
 from comms.chat.protocol import ChatAuth
 from comms.errors import Unauthenticated
 from comms.sockets import Wire, wire_of

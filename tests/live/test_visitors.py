@@ -129,7 +129,7 @@ async def test_typing_and_reading_are_seen_on_both_sides(visitor: Visitor, agent
         await agent.say(type="typing", conversationId=conversation_id, typing=True)
         assert await page.next("typing") == {"type": "typing", "typing": True, "name": "Ada"}
         read = await owner.put(
-            f"{API}/conversations/{conversation_id}/read", json={"lastReadMessageId": told["data"]["id"]}
+            f"{API}/conversations/{conversation_id}/read-state", json={"lastReadMessageId": told["data"]["id"]}
         )
         assert read.status_code < 300, read.text
         assert await page.next("read") == {"type": "read", "place": 1}
