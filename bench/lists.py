@@ -13,8 +13,8 @@ import msgspec
 import handlers.app  # noqa: F401  # every resource is declared once it is imported
 from bench import machine
 from bench.stage import Server, Stage
-from comms import demo
 from comms.database import Database
+from comms.demo import scale
 from handlers import shapes
 from handlers.resource import RESOURCES, Resource
 
@@ -66,7 +66,7 @@ async def fill(stage: Stage, plan: Plan, say: Callable[[str], None]) -> None:
     try:
         for town, share in ((TOWN, 1), (NEIGHBOUR, 20)):
             workspace_id = stage.towns[town].ids[0]
-            await demo.fill(database, workspace_id, plan.contacts // share, plan.messages // share, say)
+            await scale.fill(database, workspace_id, plan.contacts // share, plan.messages // share, say)
     finally:
         await database.close()
     await stage.settle()

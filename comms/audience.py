@@ -9,7 +9,7 @@ import msgspec
 from comms import permissions
 from models.core import Area, Level, Role
 
-PERSONAL = frozenset({"notification", "access_token", "session"})
+PERSONAL = frozenset({"notification", "access_token", "session", "team_channel_reading", "team_thread_following"})
 """Nouns whose events are for the user whom ``userId`` in their data names."""
 
 ADMINISTRATIVE = frozenset({"access_token", "workspace_api_key"})
@@ -34,14 +34,29 @@ NEEDS: Mapping[str, Need] = {
 OWNED: Mapping[str, str] = {"expense": "submittedBy", "user": "id"}
 """Nouns whose events the user hears too whom this field of their data names, whatever they are not permitted."""
 
-CHANNELLED: Mapping[str, str] = {"team_channel": "id", "team_channel_member": "channelId", "team_message": "channelId"}
+CHANNELLED: Mapping[str, str] = {
+    "team_channel": "id",
+    "team_channel_member": "channelId",
+    "team_message": "channelId",
+    "team_message_reaction": "channelId",
+}
 """Nouns whose events are for those who belong to the channel that this field of their data names, if it is closed.
 
 Who that was is kept with the event: it was decided when it happened.
 """
 
+WITHIN: Mapping[str, str] = {
+    **CHANNELLED,
+    "team_channel_reading": "channelId",
+    "team_thread_following": "channelId",
+}
+"""Nouns of what happens in a channel: whoever has gone from a closed one hears nothing of it when they come back."""
+
 LEFT = "team_channel_member.deleted"
 """What is told to who is no longer a member too, if it was them who left."""
+
+CLOSED = "team_channel.closed"
+"""What is told to who no longer knows of a channel, because it has become private."""
 
 AGENTS: Need = ("agents", "read")
 """What everything else takes whose noun begins with ``agent``."""

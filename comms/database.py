@@ -8,6 +8,7 @@ Leaving the block commits; an exception rolls back. Both happen before a respons
 
 import hashlib
 import hmac
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import event, exc, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from comms import events
@@ -25,11 +26,10 @@ from comms.search import keeping as search
 from comms.settings import DatabaseSettings, Secret
 from models.tenancy import WEB, WORKER, WORKSPACE_SETTING
 
-# How many rows a workspace has, and which values are rare, is known only for the values at hand: a plan for any value
-# walks through a million rows where one for this value would not.
+IDLE_SECONDS = 5.0
+"""After so long unused a connection is asked whether it still is one; a network may forget it without a word."""
 _NAME_WORKSPACE = text(
-    f"SELECT set_config('{WORKSPACE_SETTING}', :workspace, true),"
-    " set_config('plan_cache_mode', 'force_custom_plan', true)"
+    f"SELECT set_config('{WORKSPACE_SETTING}', :workspace, true), set_config('plan_cache_mode', :plans, true)"
 )
 
 
@@ -76,6 +76,22 @@ def _no_name() -> str:
     return ""
 
 
+def _expect_alive(connection: Any, record: Any, _fairy: Any) -> None:
+    """A connection that is gone is replaced before anybody uses it, and so are all others of its age."""
+    if connection.driver_connection.is_closed():
+        raise exc.InvalidatePoolError
+    if time.monotonic() - record.info.get("used", 0.0) < IDLE_SECONDS:
+        return  # to ask takes three round trips
+    try:
+        connection.ping()
+    except Exception as error:
+        raise exc.InvalidatePoolError from error
+
+
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info["used"] = time.monotonic()
+
+
 def afterwards(db: AsyncSession, follow: Callable[[], None]) -> None:
     """``follow`` is called once ``db`` has committed, and not at all if it does not."""
     db.info.setdefault("afterwards", []).append(follow)
@@ -113,18 +129,20 @@ class Database:
         async def connect() -> Any:
             return await self.connect(url)
 
-        return create_async_engine(
+        engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=connect,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=5,
-            pool_pre_ping=True,
             # A pooler's next transaction may run on a server that has never heard of our statements.
             connect_args={"prepared_statement_cache_size": 0, "prepared_statement_name_func": _no_name}
             if self.pgbouncer
             else {},
         )
+        event.listen(engine.sync_engine, "checkout", _expect_alive)
+        event.listen(engine.sync_engine, "checkin", _note_use)
+        return engine
 
     async def connect(self, url: Secret | None = None, *, command_timeout: float = 15) -> Any:
         """A connection of its own, as ``comms_worker`` unless told otherwise; the caller closes it."""
@@ -134,11 +152,19 @@ class Database:
         )
 
     @asynccontextmanager
-    async def workspace(self, workspace_id: uuid.UUID, actor: Actor | None = None) -> AsyncIterator[AsyncSession]:
-        """One unit of work in one workspace, done by ``actor``."""
-        async with self._unit_of_work(WEB, actor) as session:
+    async def workspace(
+        self, workspace_id: uuid.UUID, actor: Actor | None = None, *, is_urgent: bool = False
+    ) -> AsyncIterator[AsyncSession]:
+        """One unit of work in one workspace, done by ``actor``; if it ``is_urgent``, found by its words a second later.
+
+        What is urgent asks for rows by their ids, and keeps its plans. Other questions are planned each time: how many
+        rows a workspace has, and which values are rare, is known only for the values at hand, and a plan for any value
+        walks through a million rows where one for this value would not.
+        """
+        async with self._unit_of_work(WEB, actor, is_indexed=not is_urgent) as session:
             session.info["workspace_id"] = workspace_id
-            await session.execute(_NAME_WORKSPACE, {"workspace": str(workspace_id)})
+            plans = "auto" if is_urgent else "force_custom_plan"
+            await session.execute(_NAME_WORKSPACE, {"workspace": str(workspace_id), "plans": plans})
             yield session
 
     @asynccontextmanager
@@ -148,11 +174,14 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def _unit_of_work(self, role: str, actor: Actor | None) -> AsyncIterator[AsyncSession]:
+    async def _unit_of_work(
+        self, role: str, actor: Actor | None, *, is_indexed: bool = True
+    ) -> AsyncIterator[AsyncSession]:
         async with self._sessions[role].begin() as session:
             session.info["actor"] = actor or Actor()
             yield session
-            await search.take_in(session)
+            if is_indexed:
+                await search.take_in(session)
             told = await events.write_recorded(session)
         if told:
             self.on_told(told)

@@ -127,13 +127,14 @@ def record(
     at: datetime | None = None,
     conversation_id: uuid.UUID | None = None,
     workspace_id: uuid.UUID | None = None,
+    audience: Collection[uuid.UUID] | None = None,
 ) -> None:
     """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it.
 
     The event says what has changed: since ``before``, or else since the row was read or last told of; a row that a
     statement of its own has written needs ``before``. The conversation it belongs to is the row's own, unless another
     is named. A row that is no workspace's, such as a template of the catalogue, is told of in the workspace the
-    transaction is in, and a person in the one that is named.
+    transaction is in, and a person in the one that is named. With an ``audience`` it is for those users alone.
     """
     actor: Actor = db.info.get("actor", Actor())
     subject = noun_of(type(row))
@@ -156,6 +157,7 @@ def record(
             actor_type=actor.type,
             actor_id=actor.id,
             changes=None if before is None else changes(before, view),
+            audience=None if audience is None else tuple(sorted(audience)),
         )
     )
 
@@ -218,7 +220,7 @@ async def _confined(db: AsyncSession, facts: Sequence[Fact]) -> list[Fact]:
     confined = []
     for fact, channel_id in zip(facts, channels, strict=True):
         members = closed.get(channel_id, set() if channel_id in gone else None) if channel_id is not None else None
-        if channel_id is not None and members is not None:
+        if channel_id is not None and members is not None and fact.audience is None:
             everyone = members | gone.get(channel_id, set())
             fact = msgspec.structs.replace(fact, audience=tuple(sorted(everyone)))
         confined.append(fact)

@@ -11,7 +11,18 @@ from litestar.params import QueryParameter
 from sqlalchemy import ColumnElement, Uuid, and_, any_, bindparam, case, cast, func, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.audience import ADMINISTRATIVE, ADMINISTRATORS, AGENTS, CHANNELLED, LEFT, NEEDS, OWNED, PERSONAL, lacks_of
+from comms.audience import (
+    ADMINISTRATIVE,
+    ADMINISTRATORS,
+    AGENTS,
+    CLOSED,
+    LEFT,
+    NEEDS,
+    OWNED,
+    PERSONAL,
+    WITHIN,
+    lacks_of,
+)
 from comms.credentials import Identity
 from comms.errors import Invalid
 from comms.reasons import NEEDS_ZONE
@@ -165,14 +176,14 @@ def _visible(identity: Identity) -> list[ColumnElement[bool]]:
 
 
 def _open_to(identity: Identity) -> list[ColumnElement[bool]]:
-    """What happened in closed channels is for those who belonged to them then, and still do."""
+    """What is for some alone is for them; what happened in closed channels as long as they belong to them."""
     named = Event.data["channelId"].as_string()
-    is_channel, is_within = Event.subject_type == "team_channel", Event.subject_type.in_(CHANNELLED)
+    is_channel, is_within = Event.subject_type == "team_channel", Event.subject_type.in_(WITHIN)
     channel = case((is_channel, Event.subject_id), (is_within, cast(named, Uuid)))
     i_left = and_(Event.event == LEFT, Event.data["userId"].as_string() == str(identity.user_id))
     then = or_(Event.audience.is_(None), any_(Event.audience) == identity.user_id)
     still = channel.not_in(closed_to(identity))
-    return [or_(not_(is_within), and_(then, or_(i_left, still)))]
+    return [then, or_(not_(is_within), Event.event == CLOSED, i_left, still)]
 
 
 routes = Router("/", tags=["events"], route_handlers=[index])

@@ -1,4 +1,4 @@
-"""One search over messages, conversations and contacts."""
+"""One search over messages, conversations, contacts and what the team says."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ from handlers.guards import reader
 from handlers.listing import LIMIT, MOST, Page, bookmark, bookmarked, refuse_unknown
 from handlers.resource import RESOURCES, Resource
 
-ResultType = Literal["message", "conversation", "contact"]
-TYPES: tuple[ResultType, ...] = ("message", "conversation", "contact")
+ResultType = Literal["message", "conversation", "contact", "team_message"]
+TYPES: tuple[ResultType, ...] = ("message", "conversation", "contact", "team_message")
 LONGEST = 500
 _KNOWN = dict.fromkeys(("q", "types", "limit", "cursor"))
 
@@ -37,11 +37,12 @@ class Highlight(msgspec.Struct, rename="camel"):
 
 
 class SearchResult(msgspec.Struct, rename="camel"):
-    """A row in which all the words are; `id` is the message's, conversation's or contact's."""
+    """A row in which all the words are; `id` is the message's, conversation's, contact's or team message's."""
 
     type: ResultType
     id: uuid.UUID
     conversation_id: uuid.UUID | None
+    channel_id: Annotated[uuid.UUID | None, msgspec.Meta(description="The team channel it was said in.")]
     at: datetime
     highlights: Annotated[list[Highlight], msgspec.Meta(description="The fields in which the words are.")]
 
@@ -53,14 +54,14 @@ async def find(
     identity: Asker,
     q: Annotated[str, QueryParameter(min_length=1, max_length=LONGEST, description="The words.")],
     types: Annotated[
-        str | None, QueryParameter(description="Some of message, conversation, contact; by comma.")
+        str | None, QueryParameter(description="Some of message, conversation, contact, team_message; by comma.")
     ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=MOST, description="How many at most.")] = LIMIT,
     cursor: Annotated[
         str | None, QueryParameter(description="The `nextCursor` of the page before, with the same `q` and `types`.")
     ] = None,
 ) -> Page[SearchResult]:
-    """Messages, conversations (by their subjects) and contacts in which all the words are, the latest first.
+    """Messages, conversations (by their subjects), contacts and team messages in which all the words are, latest first.
 
     The last word may be the beginning of one. Case and accents do not matter, numbers are found however they are
     written, and nothing in `q` is syntax. A page may hold fewer than `limit` and still have a `nextCursor`: a search
@@ -78,7 +79,7 @@ async def find(
         return Page([])
     bound_to = msgspec.json.encode([q, wanted])
     after = None if cursor is None else bookmarked(cursor, bound_to, Place)
-    found, rest = await search.find(db, question, wanted, limit, after)
+    found, rest = await search.find(db, question, wanted, limit, after, asker=identity.user_id)
     hidden = await _hidden(db, identity, resources, found)
     texts = await search.texts_of(db, [row for row in found if row.id not in hidden])
     items = [_shown(row, texts[row.id], question) for row in found if row.id in texts]
@@ -122,7 +123,7 @@ def _shown(row: Found, texts: Texts, question: Question) -> SearchResult:
     if marked.get("email") or marked.get("phone"):
         marked.pop("contactPoints", None)  # they are among them
     highlights = [Highlight(field, html) for field, html in marked.items() if html]
-    return SearchResult(kind, row.id, texts.conversation_id, texts.at, highlights)
+    return SearchResult(kind, row.id, texts.conversation_id, texts.channel_id, texts.at, highlights)
 
 
 routes = Router("/", tags=["search"], route_handlers=[find])

@@ -48,15 +48,23 @@ def given(sent: msgspec.Struct) -> dict[str, Any]:
 
 
 def create_shape(
-    table: type[Base], view: type[View], *, name: str | None = None, without: Collection[str] = ()
+    table: type[Base],
+    view: type[View],
+    *,
+    name: str | None = None,
+    without: Collection[str] = (),
+    also: Collection[tuple[str, Any, Any]] = (),
 ) -> type[msgspec.Struct]:
-    """What may be sent to make a row: the view without what only we set, and ``without`` some fields more."""
-    fields = [
+    """What may be sent to make a row: the view without what only we set, and ``without`` some fields more.
+
+    ``also`` are fields that are sent and not shown: name, type and default.
+    """
+    fields: list[tuple[str, Any, Any]] = [
         (field.name, _bounded(table, field), _field(field, field.default, field.default_factory))
         for field in writable(view)
         if field.name not in without
     ]
-    return _shape(view, name or f"New{_resource(view)}", fields)
+    return _shape(view, name or f"New{_resource(view)}", [*fields, *also])
 
 
 def change_shape(

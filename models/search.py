@@ -18,13 +18,14 @@ BUCKET = 20_000
 
 
 class SearchDocument(Base):
-    """The words of one row of another table. Gone with its conversation; else whoever deletes the row deletes it."""
+    """The words of one row of another table. Gone with its conversation or channel; else with who deletes it."""
 
     __tablename__ = "search_documents"
     __table_args__ = (
         PrimaryKeyConstraint("workspace_id", "subject_id"),
         ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
         refers("conversation_id", "conversations", on_delete="CASCADE"),
+        refers("channel_id", "team_channels", on_delete="CASCADE"),
         Index(
             "ix_search_documents_words",
             "words",
@@ -38,6 +39,12 @@ class SearchDocument(Base):
             "conversation_id",
             postgresql_where=text("conversation_id IS NOT NULL"),
         ),
+        Index(
+            "ix_search_documents_channel",
+            "workspace_id",
+            "channel_id",
+            postgresql_where=text("channel_id IS NOT NULL"),
+        ),
     )
 
     workspace_id: Mapped[uuid.UUID]
@@ -46,6 +53,7 @@ class SearchDocument(Base):
     bucket: Mapped[int]
     at: Mapped[datetime]
     conversation_id: Mapped[uuid.UUID | None]
+    channel_id: Mapped[uuid.UUID | None]
     words: Mapped[str] = mapped_column(TSVECTOR)
 
 

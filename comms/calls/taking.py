@@ -134,7 +134,7 @@ class Calls:
         return said or NOTHING
 
     async def _once(self, kind: str, line: Line, heard: Heard, told: Told, query: Query) -> str:
-        async with self._database.workspace(heard.connection.workspace_id) as db:
+        async with self._database.workspace(heard.connection.workspace_id, is_urgent=True) as db:
             said, reason = await _STORIES[kind](db, kind, line, heard, told, query)
             if kind in KEPT or heard.retried is not None:
                 state = "processed" if reason is None else "unmapped"

@@ -7,6 +7,7 @@ import time
 from comms import demo, migrations
 from comms.cli.running import running_database, with_keys
 from comms.database import Database, Urls
+from comms.demo import scale, workspace
 from comms.errors import CannotRun
 from comms.settings import Settings
 
@@ -29,9 +30,9 @@ async def _make(settings: Settings, urls: Urls, chosen: argparse.Namespace) -> N
 
     database = Database(urls, pool_size=2)
     try:
-        made = await demo.make(settings, database)
+        made = await workspace.make(settings, database)
         if chosen.scale:
-            await demo.fill(
+            await scale.fill(
                 database,
                 made.workspace_id,
                 contacts=100_000 if chosen.contacts is None else chosen.contacts,

@@ -20,6 +20,7 @@ import uvloop
 from comms import demo, logs, migrations, sockets
 from comms.cli.imports import imported
 from comms.database import Database, Urls, as_role, urls_of
+from comms.demo import outside, workspace
 from comms.embedded import Embedded
 from comms.errors import CannotRun
 from comms.service import Service
@@ -40,7 +41,7 @@ def up(settings: Settings, chosen: argparse.Namespace) -> int:
         if not chosen.no_demo:
             settings = demo.with_simulators(settings)
             made = asyncio.run(_demo(settings, urls))
-            simulators = demo.simulators(made, settings)
+            simulators = outside.simulators(made, settings)
             introduction = demo.introduction(made, settings)
         service = Service(settings, urls, embedded=embedded)
         service.simulators = simulators
@@ -198,6 +199,6 @@ def _write_once(path: Path, content: bytes) -> None:
 async def _demo(settings: Settings, urls: Urls) -> demo.Demo:
     database = Database(urls, pool_size=2)
     try:
-        return await demo.make(settings, database)
+        return await workspace.make(settings, database)
     finally:
         await database.close()

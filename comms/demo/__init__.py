@@ -1,8 +1,9 @@
-"""Something to try comms with: a small workspace, and as many contacts and messages in it as one likes."""
+"""Something to try comms with: a small workspace, and as many contacts and messages in it as one likes.
 
-from comms.demo.outside import simulators
-from comms.demo.scale import fill
-from comms.demo.workspace import (
+This much is what its clients need. What makes it, what is outside of it and what fills it is imported by name.
+"""
+
+from comms.demo.written import (
     CORRESPONDENT,
     CUSTOMER,
     SIMULATORS,
@@ -10,10 +11,10 @@ from comms.demo.workspace import (
     DemoConnection,
     base_url,
     introduction,
-    make,
     path_in,
     read,
     with_simulators,
+    write,
 )
 
 __all__ = [
@@ -23,11 +24,9 @@ __all__ = [
     "Demo",
     "DemoConnection",
     "base_url",
-    "fill",
     "introduction",
-    "make",
     "path_in",
     "read",
-    "simulators",
     "with_simulators",
+    "write",
 ]

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from comms.demo.workspace import SIMULATORS, Demo
+from comms.demo.written import SIMULATORS, Demo
 from comms.directory import Connection
 from comms.providers import read_credentials
 from comms.providers.base import Request

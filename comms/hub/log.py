@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from typing import Any
 
-from comms.audience import CHANNELLED, LEFT
+from comms.audience import CLOSED, LEFT, WITHIN
 from comms.database import Database
 from comms.hub.frames import Told, told
 from comms.wakeups import Standing
@@ -24,15 +24,16 @@ CROSS JOIN LATERAL (
 ) e
 ORDER BY w.place, e.seq
 """
-# Who comes back hears nothing of a channel that is closed to them by now, but that they have left it.
+# Who comes back hears nothing of a channel that is closed to them by now, but that they have left it, or it was closed.
+_CHANNEL = " ".join(
+    f"WHEN '{noun}' THEN " + ("e.subject_id" if field == "id" else f"(e.data->>'{field}')::uuid")
+    for noun, field in WITHIN.items()
+)
 _BETWEEN = f"""
 SELECT {_COLUMNS}, CASE WHEN e.subject_type = ANY($5::text[])
-    AND NOT (e.event = '{LEFT}' AND e.data->>'userId' = $4::uuid::text) AND EXISTS (
+    AND NOT (e.event = '{LEFT}' AND e.data->>'userId' = $4::uuid::text) AND e.event <> '{CLOSED}' AND EXISTS (
     SELECT FROM team_channels c
-    WHERE c.workspace_id = e.workspace_id AND (c.is_private OR c.type = 'direct')
-        AND c.id = CASE e.subject_type WHEN 'team_channel' THEN e.subject_id
-            WHEN 'team_message' THEN (e.data->>'channelId')::uuid
-            WHEN 'team_channel_member' THEN (e.data->>'channelId')::uuid END
+    WHERE c.workspace_id = e.workspace_id AND c.is_private AND c.id = CASE e.subject_type {_CHANNEL} END
         AND NOT EXISTS (SELECT FROM team_channel_members m
             WHERE m.workspace_id = c.workspace_id AND m.channel_id = c.id AND m.user_id = $4)
 ) THEN '{{}}' ELSE e.audience END AS audience
@@ -58,7 +59,7 @@ class Log:
     async def between(self, workspace_id: uuid.UUID, after: int, upto: int, user_id: uuid.UUID) -> list[Told]:
         """The first page after ``after``, for that user; empty if ``after + 1`` is not in the log."""
         async with self._past.use() as connection:
-            rows = await connection.fetch(_BETWEEN, workspace_id, after, upto, user_id, list(CHANNELLED))
+            rows = await connection.fetch(_BETWEEN, workspace_id, after, upto, user_id, list(WITHIN))
             return unbroken(rows, after)
 
     async def position(self, workspace_id: uuid.UUID) -> int:

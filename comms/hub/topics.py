@@ -33,7 +33,10 @@ SUBJECTS: Mapping[str, str] = {"team_channel": "channel", "user": "user", "call"
 
 ABOUT: Mapping[str, Mapping[str, str]] = {
     "team_channel_member": {"channelId": "channel", "userId": "user"},
+    "team_channel_reading": {"channelId": "channel", "userId": "user"},
     "team_message": {"channelId": "channel", "mentions": "user"},
+    "team_message_reaction": {"channelId": "channel"},
+    "team_thread_following": {"channelId": "channel", "userId": "user"},
     "call_leg": {"callId": "call", "userId": "user"},
     "call_offer": {"callId": "call", "userIds": "user"},
     "call_transfer": {"callId": "call", "toUserId": "user"},

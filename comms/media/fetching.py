@@ -27,6 +27,7 @@ from models.communications import (
     ConversationMessage,
     MessageAttachment,
     MessageAttachmentView,
+    TeamMessageAttachment,
     Upload,
 )
 
@@ -107,7 +108,7 @@ class Media:
     async def remove(self, storage_key: str) -> None:
         """The store has no longer the file of a row that is gone; unless another message has it too, or an upload."""
         async with self._database.everywhere() as db:
-            for table in (MessageAttachment, Upload):
+            for table in (MessageAttachment, TeamMessageAttachment, Upload):
                 if await db.scalar(select(table.id).where(table.storage_key == storage_key).limit(1)) is not None:
                     return
         await self._store.remove(storage_key)

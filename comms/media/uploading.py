@@ -24,9 +24,18 @@ class UploadMissing(Missing):
 
 
 async def upload(
-    database: Database, media: Media, workspace_id: uuid.UUID, user_id: uuid.UUID, content: bytes, name: str | None
+    database: Database,
+    media: Media,
+    workspace_id: uuid.UUID,
+    user_id: uuid.UUID,
+    content: bytes,
+    name: str | None,
+    *,
+    is_private: bool = False,
 ) -> UploadView:
-    """The file is kept, and told as ``upload.created``; raises ``Invalid`` for an empty one.
+    """The file is kept, and told as ``upload.created``, to who brings it alone if it is private.
+
+    Raises ``Invalid`` for an empty one.
 
     The store has it first: whoever dies in between leaves a file that no row names, and never a row without its file.
     """
@@ -48,12 +57,13 @@ async def upload(
         size=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         storage_key=storage_key,
+        is_private=is_private,
     )
     async with database.workspace(workspace_id, Actor("user", user_id)) as db:
         db.add(row)
         await db.flush()
         view = msgspec.convert(row, UploadView, from_attributes=True)
-        events.record(db, "upload.created", row, view)
+        events.record(db, "upload.created", row, view, audience=[user_id] if is_private else None)
     return view
 
 
@@ -68,4 +78,4 @@ async def remove(db: AsyncSession, workspace_id: uuid.UUID, upload_id: uuid.UUID
     await db.delete(row)
     await db.flush()
     await jobs.enqueue(db, REMOVE, [{"storageKey": row.storage_key}])
-    events.record(db, "upload.deleted", row, view)
+    events.record(db, "upload.deleted", row, view, audience=[row.uploaded_by] if row.is_private else None)

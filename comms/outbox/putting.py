@@ -280,8 +280,8 @@ def _details(coming: Coming) -> str:
 # Held until the commit: whoever deletes the file it is taken from finds that it is still wanted.
 _ATTACH = """
 WITH i AS MATERIALIZED (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[])
-        AS i (workspace_id, id, message_id, position, source_id)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::uuid[])
+        AS i (workspace_id, id, message_id, position, source_id, sender_id)
 ),
 received AS MATERIALIZED (
     SELECT a.* FROM message_attachments a
@@ -291,14 +291,17 @@ uploaded AS MATERIALIZED (
     SELECT u.* FROM uploads u WHERE (u.workspace_id, u.id) IN (SELECT workspace_id, source_id FROM i) FOR KEY SHARE
 ),
 source AS (
-    SELECT workspace_id, id, declared_type, file_name, content_type, size, sha256, storage_key FROM received
-    UNION ALL SELECT workspace_id, id, NULL, file_name, content_type, size, sha256, storage_key FROM uploaded
+    SELECT workspace_id, id, NULL::uuid AS only_for,
+        declared_type, file_name, content_type, size, sha256, storage_key FROM received
+    UNION ALL SELECT workspace_id, id, CASE WHEN is_private THEN uploaded_by END,
+        NULL, file_name, content_type, size, sha256, storage_key FROM uploaded
 )
 INSERT INTO message_attachments (workspace_id, id, message_id, connection_id, position, source_url, declared_type,
     file_name, content_type, size, sha256, storage_key, state, attempts, created_at, updated_at)
 SELECT i.workspace_id, i.id, i.message_id, NULL, i.position, '', s.declared_type, s.file_name, s.content_type, s.size,
-    s.sha256, s.storage_key, 'stored', 0, $6, $6
+    s.sha256, s.storage_key, 'stored', 0, $7, $7
 FROM i JOIN source s ON s.workspace_id = i.workspace_id AND s.id = i.source_id
+    AND (s.only_for IS NULL OR s.only_for = i.sender_id)
 RETURNING workspace_id, id, message_id, position, declared_type, file_name, content_id, content_type, size, sha256,
     state, attempts, next_attempt_at, error, created_at, updated_at
 """
@@ -307,11 +310,11 @@ RETURNING workspace_id, id, message_id, position, declared_type, file_name, cont
 async def _attach(db: Any, coming: Sequence[Coming]) -> None:
     """What is sent again is an attachment of this message too, of the same file in the store."""
     items = [
-        (one.intent.workspace_id, new_id(), one.view.id, position, source_id)
+        (one.intent.workspace_id, new_id(), one.view.id, position, source_id, one.intent.sender_user_id)
         for one in coming
         for position, source_id in enumerate(one.intent.attachment_ids)
     ]
-    columns: list[list[uuid.UUID | int]] = [list(column) for column in zip(*items, strict=True)]
+    columns: list[list[uuid.UUID | int | None]] = [list(column) for column in zip(*items, strict=True)]
     rows = await fetch(db, _ATTACH, *columns, coming[0].view.created_at)
     if len(rows) < len(items):
         raise Invalid({"attachmentIds": "must be uploads, or stored attachments, of this workspace"})

@@ -39,6 +39,7 @@ class Texts(msgspec.Struct, frozen=True):
     """A row's texts, by the names of the fields."""
 
     conversation_id: uuid.UUID | None
+    channel_id: uuid.UUID | None
     at: datetime
     of: dict[str, str | None]
 
@@ -49,8 +50,12 @@ async def find(
     kinds: Sequence[str],
     most: int,
     after: Place | None = None,
+    *,
+    asker: uuid.UUID,
 ) -> tuple[list[Found], Place | None]:
-    """At most so many of the rows that are meant, and where the rest begin.
+    """At most so many of the rows that are meant, and where the rest begin: for the user who asks.
+
+    Of private team channels only theirs are looked into, so that nothing tells how much there is in others.
 
     The search may stop early to stay within its time: then there are fewer than ``most``, and yet a place to go on.
     """
@@ -67,6 +72,7 @@ async def find(
                 "id": start.id,
                 "most": most + 1,
                 "budget": BUDGET,
+                "asker": asker,
             },
         )
     ).all()
@@ -81,7 +87,9 @@ async def texts_of(db: AsyncSession, found: Sequence[Found]) -> dict[uuid.UUID, 
     """What stands in the rows found, as far as they are still there."""
     ids = {kind: [row.id for row in found if row.kind == kind] for kind in KINDS}
     return {
-        row.id: Texts(row.conversation_id, row.at, dict(zip(KINDS[row.kind].texts, row.texts, strict=True)))
+        row.id: Texts(
+            row.conversation_id, row.channel_id, row.at, dict(zip(KINDS[row.kind].texts, row.texts, strict=True))
+        )
         for row in await db.execute(_TEXTS, ids)
     }
 
@@ -132,12 +140,13 @@ _IN_BUCKET = f"""(
 _TEXTS = text(
     " UNION ALL ".join(
         f"SELECT '{kind.name}' AS kind, t.id, t.created_at AS at, {kind.conversation} AS conversation_id,"
+        f" {kind.channel} AS channel_id,"
         f" ARRAY[{', '.join(kind.texts.values())}]::text[] AS texts"
         f" FROM {kind.rows} t WHERE t.id = ANY(CAST(:{kind.name} AS uuid[]))"
         for kind in KINDS.values()
     )
 )
 _FOUND = text(
-    "SELECT * FROM search_found(CAST(:kinds AS text[]), :wanted, :filtered, :bucket, :at, :id, :most, :budget)"
+    "SELECT * FROM search_found(CAST(:kinds AS text[]), :wanted, :filtered, :bucket, :at, :id, :most, :budget, :asker)"
 )
 _AMONG = text("SELECT search_among(:kind, :wanted, :filtered, :most)")

@@ -40,7 +40,7 @@ async def index(
         place = bucket if row.bucket is None else row.bucket
         mark = marks.get(place) or marks.setdefault(place, tag(workspace_id, kind, place))
         new += row.bucket is None
-        documents.append((row.id, place, row.at, row.conversation_id, document(words, mark)))
+        documents.append((row.id, place, row.at, row.conversation_id, row.channel_id, document(words, mark)))
     if bare:
         await db.execute(_FORGET, {"here": workspace_id, "ids": bare})
     if documents:
@@ -68,7 +68,8 @@ async def take_in(db: AsyncSession) -> None:
 
 _ROWS = {
     kind.name: text(
-        f"SELECT i.id, t.created_at AS at, {kind.conversation} AS conversation_id, d.bucket,"
+        f"SELECT i.id, t.created_at AS at, {kind.conversation} AS conversation_id, {kind.channel} AS channel_id,"
+        f" d.bucket,"
         f" ARRAY[{', '.join(kind.texts.values())}]::text[] AS texts"
         f" FROM unnest(CAST(:ids AS uuid[])) AS i (id)"
         f" LEFT JOIN {kind.rows} t ON t.workspace_id = :here AND t.id = i.id"
@@ -79,10 +80,10 @@ _ROWS = {
 _BUCKET = text("SELECT bucket FROM search_progress WHERE workspace_id = :here")
 _FORGET = text("DELETE FROM search_documents WHERE workspace_id = :here AND subject_id = ANY(CAST(:ids AS uuid[]))")
 _KEEP = """
-INSERT INTO search_documents AS d (workspace_id, kind, subject_id, bucket, at, conversation_id, words)
-SELECT $1::uuid, $2::text, id, bucket, at, conversation_id, words::tsvector
-FROM unnest($3::uuid[], $4::int[], $5::timestamptz[], $6::uuid[], $7::text[])
-    AS n (id, bucket, at, conversation_id, words)
+INSERT INTO search_documents AS d (workspace_id, kind, subject_id, bucket, at, conversation_id, channel_id, words)
+SELECT $1::uuid, $2::text, id, bucket, at, conversation_id, channel_id, words::tsvector
+FROM unnest($3::uuid[], $4::int[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::text[])
+    AS n (id, bucket, at, conversation_id, channel_id, words)
 ON CONFLICT (workspace_id, subject_id) DO UPDATE SET
     bucket = excluded.bucket, at = excluded.at, conversation_id = excluded.conversation_id, words = excluded.words
 WHERE (d.bucket, d.at, d.conversation_id, d.words)

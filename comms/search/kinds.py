@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from models.base import Base, noun_of
-from models.communications import Conversation, ConversationMessage, Mail
+from models.communications import Conversation, ConversationMessage, Mail, TeamMessage
 from models.crm import Contact, ContactPoint
 
 TEXT = "CASE t.content_type WHEN 'html' THEN regexp_replace(t.content, '<[^>]*>', ' ', 'g') ELSE t.content END"
@@ -25,11 +25,12 @@ _STRANGER = "t.direction = 'inbound' AND t.sender_contact_id IS NULL"
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A sort of rows: SQL for each text of a row ``t``, and for the conversation it goes with."""
+    """A sort of rows: SQL for each text of a row ``t``, and for the conversation or team channel it goes with."""
 
     table: type[Base]
     texts: dict[str, str]
     conversation: str = "NULL::uuid"
+    channel: str = "NULL::uuid"
 
     @property
     def name(self) -> str:
@@ -42,8 +43,8 @@ class Kind(msgspec.Struct, frozen=True):
         return str(self.table.__tablename__)
 
 
-def _of(table: type[Base], texts: dict[str, str], conversation: str = "NULL::uuid") -> tuple[str, Kind]:
-    return noun_of(table), Kind(table, texts, conversation)
+def _of(table: type[Base], texts: dict[str, str], **goes_with: str) -> tuple[str, Kind]:
+    return noun_of(table), Kind(table, texts, **goes_with)
 
 
 KINDS: dict[str, Kind] = dict(
@@ -59,7 +60,7 @@ KINDS: dict[str, Kind] = dict(
                 "contactPoints": ADDRESSES,
             },
         ),
-        _of(Conversation, {"subject": "t.subject"}, "t.id"),
+        _of(Conversation, {"subject": "t.subject"}, conversation="t.id"),
         _of(
             ConversationMessage,
             {
@@ -67,8 +68,9 @@ KINDS: dict[str, Kind] = dict(
                 "sender": _as_mail("concat_ws(' ', l.sender_name, l.sender_address)", _STRANGER),
                 "content": TEXT,
             },
-            "t.conversation_id",
+            conversation="t.conversation_id",
         ),
+        _of(TeamMessage, {"content": TEXT}, channel="t.channel_id"),
     ]
 )
 """By the noun in their events. A list of these tables is searched by these words; other lists read their rows."""

@@ -1,22 +1,19 @@
-"""Talk within the team, and what members are told about."""
+"""Where the team talks, who belongs there and how far they have read; and what members are told about."""
 
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from litestar import Router, delete, post, put
+from litestar import Router, delete, get, post, put
 from litestar.params import FromPath, JSONBody
 from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import team as stories
 from comms.credentials import Identity
-from comms.errors import Forbidden
-from comms.permissions import ADMINISTRATORS
-from handlers import shapes
 from handlers.given import Asker, Db, Request, RowId
-from handlers.guards import reader, writer
+from handlers.guards import administrator, person, reader, writer
 from handlers.listing import Page
 from handlers.resource import READ, crud, listed
 from models.base import now
@@ -26,20 +23,10 @@ from models.communications import (
     TeamChannel,
     TeamChannelMember,
     TeamChannelMemberView,
+    TeamChannelReading,
+    TeamChannelReadingView,
     TeamChannelView,
-    TeamMessage,
-    TeamMessageView,
 )
-
-
-async def post_message(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> TeamMessage:
-    """Said by who says it."""
-    return await stories.post(db, identity, values)
-
-
-async def edit_message(db: AsyncSession, identity: Identity, row: TeamMessage, values: dict[str, Any]) -> None:
-    """Put differently by who said it."""
-    await stories.edit(db, identity, row, values)
 
 
 async def mark_read(db: AsyncSession, identity: Identity, row: Notification, values: dict[str, Any]) -> None:
@@ -53,7 +40,12 @@ async def change_channel(db: AsyncSession, identity: Identity, row: TeamChannel,
     await stories.change(db, identity, row, values)
 
 
-def _whose(column: Any) -> Callable[[Identity], ColumnElement[bool]]:
+def read_by(identity: Identity) -> ColumnElement[bool]:
+    """What somebody has read is theirs alone to know."""
+    return TeamChannelReading.user_id == identity.user_id
+
+
+def within(column: Any) -> Callable[[Identity], ColumnElement[bool]]:
     """Private and direct channels, and what is in them, are there for those who belong to them, and nobody else."""
 
     def seen(identity: Identity) -> ColumnElement[bool]:
@@ -81,7 +73,7 @@ channels = crud(
     search=("name", "description"),
     filters=("type", "is_private", "created_by"),
     verbs=("list", "get", "create", "change"),
-    whose=_whose(TeamChannel.id),
+    whose=within(TeamChannel.id),
     create=create_channel,
     change=change_channel,
 )
@@ -92,20 +84,16 @@ members = crud(
     TeamChannelMemberView,
     filters=("channel_id", "user_id"),
     verbs=READ,
-    whose=_whose(TeamChannelMember.channel_id),
+    whose=within(TeamChannelMember.channel_id),
 )
-messages = crud(
-    "/team-messages",
-    TeamMessage,
-    TeamMessageView,
-    search=("content",),
-    filters=("channel_id", "sender_id", "parent_message_id", "is_pinned"),
-    verbs=("list", "get", "create", "change"),
-    whose=_whose(TeamMessage.channel_id),
-    create=post_message,
-    change=edit_message,
+readings = crud(
+    "/team-channel-readings",
+    TeamChannelReading,
+    TeamChannelReadingView,
+    filters=("channel_id",),
+    verbs=READ,
+    whose=read_by,
 )
-messages.edit = shapes.change_shape(TeamMessage, TeamMessageView, only=("content", "content_type", "mentions"))
 notifications = crud(
     "/notifications",
     Notification,
@@ -120,9 +108,16 @@ notifications = crud(
 
 @delete("/{row_id:uuid}", operation_id="delete_team_channel", guards=[writer])
 async def remove_channel(db: Db, identity: Asker, row_id: RowId) -> None:
-    """The channel is gone, with what was said in it."""
-    await stories.before_removal(db, await channels.find(db, identity, row_id, to_change=True))
+    """The channel is gone, with what was said in it. Its creator and administrators may; no direct channel goes."""
+    await stories.before_removal(db, identity, await channels.find(db, identity, row_id, to_change=True))
     await channels.remove(db, identity, row_id)
+
+
+@put("/direct/{user_id:uuid}", operation_id="open_direct_channel", guards=[writer])
+async def direct(db: Db, identity: Asker, user_id: FromPath[uuid.UUID]) -> TeamChannelView:
+    """The channel that you and the other member have, and nobody else: found, or opened now. There is only one."""
+    view: TeamChannelView = channels.shown(await stories.open_direct(db, identity, user_id))
+    return view
 
 
 class Joining(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -144,63 +139,75 @@ async def of_channel(
 async def join(
     db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], data: JSONBody[Joining]
 ) -> TeamChannelMemberView:
-    """You belong to the channel, or the member whom you name does."""
+    """You belong to the channel, or the member whom you name does. Into a private one, its members bring others."""
     channel = await channels.find(db, identity, channel_id, to_change=True)
-    row = await stories.join(db, channel, data.user_id or identity.user_id)
+    row = await stories.join(db, identity, channel, data.user_id or identity.user_id)
     view: TeamChannelMemberView = members.shown(row)
     return view
 
 
-@delete("/{channel_id:uuid}/members/{user_id:uuid}", operation_id="leave_team_channel", guards=[writer])
+@delete("/{channel_id:uuid}/members/{user_id:uuid}", operation_id="leave_team_channel", guards=[person])
 async def leave(db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], user_id: FromPath[uuid.UUID]) -> None:
     """The member no longer belongs to the channel. Only its creator and administrators remove others."""
     await stories.leave(db, identity, await channels.find(db, identity, channel_id, to_change=True), user_id)
 
 
-@listed(messages, "/{channel_id:uuid}/messages", operation_id="list_messages_of_channel")
-async def said_in(
-    request: Request, db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], asked: Any
-) -> Page[TeamMessageView]:
-    """What was said in one channel."""
+@put("/{channel_id:uuid}/posters/{user_id:uuid}", operation_id="name_poster", guards=[administrator])
+async def name_poster(
+    db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], user_id: FromPath[uuid.UUID]
+) -> TeamChannelMemberView:
+    """The member, who belongs to the announcement channel, may speak in it as administrators do."""
+    channel = await channels.find(db, identity, channel_id, to_change=True)
+    view: TeamChannelMemberView = members.shown(await stories.name_poster(db, channel, user_id))
+    return view
+
+
+@delete(
+    "/{channel_id:uuid}/posters/{user_id:uuid}",
+    operation_id="take_back_poster",
+    status_code=200,
+    guards=[administrator],
+)
+async def take_back_poster(
+    db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], user_id: FromPath[uuid.UUID]
+) -> TeamChannelMemberView:
+    """The member no longer speaks in the announcement channel."""
+    channel = await channels.find(db, identity, channel_id, to_change=True)
+    view: TeamChannelMemberView = members.shown(await stories.take_back_poster(db, channel, user_id))
+    return view
+
+
+class HowFar(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """The newest message that was read; without one, all there is."""
+
+    message_id: uuid.UUID | None = None
+
+
+@get("/{channel_id:uuid}/reading", operation_id="get_channel_reading", guards=[reader])
+async def reading(db: Db, identity: Asker, channel_id: FromPath[uuid.UUID]) -> TeamChannelReadingView:
+    """How far you have read the channel, and what others have said since. Nobody else learns of it."""
     await channels.find(db, identity, channel_id)
-    return await messages.listing.page(db, request, asked, TeamMessage.channel_id == channel_id)
+    view: TeamChannelReadingView = readings.shown(await stories.reading_of(db, identity, channel_id))
+    return view
 
 
-@delete("/{row_id:uuid}", operation_id="delete_team_message", guards=[writer])
-async def remove_message(db: Db, identity: Asker, row_id: RowId) -> None:
-    """A message is taken back by its sender, or removed by an administrator."""
-    row = await messages.find(db, identity, row_id)
-    if row.sender_id != identity.user_id and identity.role not in ADMINISTRATORS:
-        raise Forbidden("Only its sender or an administrator may delete a message.")
-    await messages.remove(db, identity, row_id)
-    await stories.forget_answer(db, row)
-
-
-@put("/{row_id:uuid}/pin", operation_id="pin_team_message", guards=[writer])
-async def pin(db: Db, identity: Asker, row_id: RowId) -> TeamMessageView:
-    """The message is pinned for everybody in its channel."""
-    return await _pin(db, identity, row_id, pinned=True)
-
-
-@delete("/{row_id:uuid}/pin", operation_id="unpin_team_message", status_code=200, guards=[writer])
-async def unpin(db: Db, identity: Asker, row_id: RowId) -> TeamMessageView:
-    """The message is no longer pinned."""
-    return await _pin(db, identity, row_id, pinned=False)
-
-
-async def _pin(db: AsyncSession, identity: Identity, row_id: uuid.UUID, *, pinned: bool) -> TeamMessageView:
-    row: TeamMessage = await messages.find(db, identity, row_id, to_change=True)
-    if row.is_pinned != pinned:
-        row.is_pinned = pinned
-        await messages.tell(db, identity, "pinned" if pinned else "unpinned", row)
-    view: TeamMessageView = messages.shown(row)
+@put("/{channel_id:uuid}/reading", operation_id="read_channel", guards=[person])
+async def read(
+    db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], data: JSONBody[HowFar]
+) -> TeamChannelReadingView:
+    """You have read the channel up to that message, on all your devices. What was read does not become unread."""
+    await channels.find(db, identity, channel_id)
+    view: TeamChannelReadingView = readings.shown(await stories.read(db, identity, channel_id, data.message_id))
     return view
 
 
 routes = [
     channels.router(remove_channel),
-    Router("/team-channels", route_handlers=[of_channel, join, leave, said_in]),
+    Router(
+        "/team-channels",
+        route_handlers=[direct, of_channel, join, leave, name_poster, take_back_poster, reading, read],
+    ),
     members.router(),
-    messages.router(remove_message, pin, unpin),
+    readings.router(),
     notifications.router(),
 ]

@@ -5,7 +5,9 @@ from typing import Annotated
 from litestar import Router, delete, get, post
 from litestar.params import QueryParameter
 from litestar.response import Stream
+from sqlalchemy import ColumnElement, or_
 
+from comms.credentials import Identity
 from comms.media import uploading
 from comms.settings import MediaSettings
 from handlers import forms
@@ -15,6 +17,12 @@ from handlers.guards import reader, writer
 from handlers.resource import READ, crud
 from models.communications import Upload, UploadView
 
+
+def seen_by(identity: Identity) -> ColumnElement[bool]:
+    """Private ones are there for who has brought them."""
+    return or_(~Upload.is_private, Upload.uploaded_by == identity.user_id)
+
+
 uploads = crud(
     "/uploads",
     Upload,
@@ -22,8 +30,12 @@ uploads = crud(
     search=("file_name",),
     filters=("uploaded_by", "content_type"),
     verbs=READ,
+    whose=seen_by,
 )
 
+IsPrivate = Annotated[
+    bool, QueryParameter(name="isPrivate", description="Only you see it, until a message carries it.")
+]
 FileName = Annotated[
     str | None,
     QueryParameter(name="fileName", description="The name of the file, where the body is the file itself."),
@@ -38,17 +50,20 @@ FileName = Annotated[
     consumes="application/octet-stream",
     example="(the bytes of a picture)",
 )
-async def upload(request: Request, service: Here, identity: Asker, file_name: FileName = None) -> UploadView:
+async def upload(
+    request: Request, service: Here, identity: Asker, file_name: FileName = None, is_private: IsPrivate = False
+) -> UploadView:
     """Keep a file, 25 MiB at most: its `id` is then one of the `attachmentIds` of what is sent.
 
     The body is the file, or a form with it as `file`. It stays until it is deleted; messages that carry it keep it.
+    What is meant for a private team channel is brought with `isPrivate`: nobody else sees it.
     """
     kind, parameters = request.content_type
     content, name = await request.body(), forms.name_of(file_name)
     if kind == "multipart/form-data":
         content, name = forms.file_in(content, parameters.get("boundary", "")) or (b"", None)
     return await uploading.upload(
-        service.database, service.media, identity.workspace_id, identity.user_id, content, name
+        service.database, service.media, identity.workspace_id, identity.user_id, content, name, is_private=is_private
     )
 
 

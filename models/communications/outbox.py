@@ -42,6 +42,12 @@ class OutgoingMessage(TenantRow, Base):
         Index("ix_outgoing_messages_line", "workspace_id", "conversation_id", "line_at", "id"),
         # For the workers, which go through all workspaces at once.
         Index("ix_outgoing_messages_due", "workspace_id", "next_attempt_at", postgresql_where=text("is_head")),
+        Index(
+            "ix_outgoing_messages_behind",
+            "workspace_id",
+            "conversation_id",
+            postgresql_where=text("NOT is_head AND state <> 'scheduled'"),
+        ),
         Index("ix_outgoing_messages_scheduled", "line_at", postgresql_where=text("state = 'scheduled'")),
         Index("ix_outgoing_messages_created", "workspace_id", "created_at", "id"),
     )

@@ -33,6 +33,7 @@ class Upload(TenantRow, Base):
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str]
     storage_key: Mapped[str]
+    is_private: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
 
 
 class UploadView(View, kw_only=True):
@@ -47,5 +48,8 @@ class UploadView(View, kw_only=True):
     ]
     size: ReadOnly[int]
     sha256: ReadOnly[str]
+    is_private: ReadOnly[
+        Annotated[bool, msgspec.Meta(description="Whether only who brought it sees it.", examples=[False])]
+    ] = False
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from comms import demo, search, workspaces
+from comms import search, workspaces
 from comms.database import Database
+from comms.demo.scale import fill
 from comms.errors import CannotRun
 
 NOTHING_WRONG = {
@@ -41,7 +42,7 @@ async def filled(database: Database, contacts: int, messages: int) -> uuid.UUID:
     async with database.everywhere() as db:
         slug = uuid.uuid4().hex
         workspace, _ = await workspaces.found(db, name="Large", slug=slug, email=f"{slug}@example.com")
-    await demo.fill(database, workspace.id, contacts, messages, lambda words: None)
+    await fill(database, workspace.id, contacts, messages, lambda words: None)
     return workspace.id
 
 
@@ -75,7 +76,7 @@ async def test_any_numbers_will_do(contacts: int, messages: int, database: Datab
 
 async def test_a_workspace_is_filled_once_however_often_it_is_asked(database: Database, admin: Any) -> None:
     workspace_id = await filled(database, 20, 50)
-    again = [demo.fill(database, workspace_id, 20, 50, lambda words: None) for _ in range(2)]
+    again = [fill(database, workspace_id, 20, 50, lambda words: None) for _ in range(2)]
     for outcome in await asyncio.gather(*again, return_exceptions=True):
         assert isinstance(outcome, CannotRun), outcome
     assert await admin.fetchval("SELECT count(*) FROM contacts") == 20
@@ -92,9 +93,9 @@ async def test_nothing_is_left_of_a_filling_that_was_interrupted(database: Datab
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        await demo.fill(database, workspace.id, 20, 50, interrupt)
+        await fill(database, workspace.id, 20, 50, interrupt)
     assert await admin.fetchval("SELECT count(*) FROM contacts") == 0
-    await demo.fill(database, workspace.id, 20, 50, lambda words: None)
+    await fill(database, workspace.id, 20, 50, lambda words: None)
     assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 50
 
 
@@ -103,6 +104,6 @@ async def test_what_is_made_up_is_found(database: Database, admin: Any) -> None:
     question = search.read("inv")
     assert question is not None
     async with database.workspace(workspace_id) as db:
-        found, _ = await search.find(db, question, ["message"], 100)
+        found, _ = await search.find(db, question, ["message"], 100, asker=uuid.uuid4())
     written = await admin.fetchval("SELECT count(*) FROM conversation_messages WHERE content ~* '\\minv'")
     assert len(found) == written > 0

@@ -12,7 +12,8 @@ from tests.conftest import Client
 from tests.screens import application, serving, watching
 
 API = "/api/v1"
-CLOSED = [{"isPrivate": True}, {"type": "direct"}, {"type": "announcement", "isPrivate": True}]
+CLOSED: list[dict[str, Any]] = [{"isPrivate": True}, {"type": "announcement", "isPrivate": True}]
+DIRECT = {"type": "direct"}
 OPEN = [{}, {"type": "announcement"}, {"type": "general"}]
 HUSH = "the merger"
 
@@ -34,12 +35,17 @@ async def ok(answer: Any) -> Any:
     return answer.json()
 
 
-async def place_of(admin_member: Client, body: dict[str, Any]) -> Place:
-    """A channel of an administrator, so that they may speak in an announcement channel too."""
-    channel = await ok(await admin_member.post(f"{API}/team-channels", json={"name": HUSH} | body))
+async def place_of(admin_member: Client, body: dict[str, Any], other: Client | None = None) -> Place:
+    """A channel of an administrator, so that they may speak in an announcement channel too; or theirs and another's."""
+    if other is not None:
+        channel = await ok(await admin_member.put(f"{API}/team-channels/direct/{other.user_id}"))
+        channel = await ok(await admin_member.patch(f"{API}/team-channels/{channel['id']}", json={"name": HUSH}))
+    else:
+        channel = await ok(await admin_member.post(f"{API}/team-channels", json={"name": HUSH} | body))
     said = await ok(await admin_member.post(f"{API}/team-messages", json={"channelId": channel["id"], "content": HUSH}))
     there = await ok(await admin_member.get(f"{API}/team-channels/{channel['id']}/members"))
-    return Place(channel["id"], said["id"], there["items"][0]["id"])
+    own = next(item["id"] for item in there["items"] if item["userId"] == str(admin_member.user_id))
+    return Place(channel["id"], said["id"], own)
 
 
 async def seen(client: Client, place: Place) -> dict[str, bool]:
@@ -89,11 +95,11 @@ async def test_a_closed_channel_is_there_for_who_belongs_to_it_and_nobody_else(
     assert set((await seen(member, place)).values()) == {body in OPEN}
 
 
-@pytest.mark.parametrize("body", CLOSED[:2], ids=str)
+@pytest.mark.parametrize("body", [CLOSED[0], DIRECT], ids=str)
 async def test_who_does_not_belong_can_do_nothing_in_it(
-    owner: Client, admin_member: Client, member: Client, body: dict[str, Any]
+    owner: Client, admin_member: Client, member: Client, viewer: Client, body: dict[str, Any]
 ) -> None:
-    place = await place_of(admin_member, body)
+    place = await place_of(admin_member, body, viewer if body == DIRECT else None)
     message = f"{API}/team-messages/{place.message}"
     for client in (owner, member):
         me = str(client.user_id)
@@ -107,6 +113,14 @@ async def test_who_does_not_belong_can_do_nothing_in_it(
             ("PUT", f"{message}/pin", None),
             ("DELETE", f"{message}/pin", None),
             ("DELETE", message, None),
+            ("GET", f"{message}/revisions", None),
+            ("GET", f"{message}/answers", None),
+            ("PUT", f"{message}/reactions/%F0%9F%91%8D", None),
+            ("DELETE", f"{message}/reactions/%F0%9F%91%8D", None),
+            ("PUT", f"{message}/following", None),
+            ("GET", f"{message}/attachments/{uuid.uuid4()}/content", None),
+            ("GET", f"{place.address}/reading", None),
+            ("PUT", f"{place.address}/reading", {}),
         ]
         for method, path, sent in attempts:
             answer = await client.request(method, path, json=sent)
@@ -135,14 +149,26 @@ async def test_whom_a_closed_channel_does_not_know_is_not_called_into_it(
     assert (await ok(await owner.get(f"{API}/notifications")))["items"] == []
 
 
+async def test_two_have_a_direct_channel_and_nobody_else_knows_of_it(
+    owner: Client, admin_member: Client, member: Client, viewer: Client, stranger: Client
+) -> None:
+    place = await place_of(admin_member, {}, member)
+    for client in (admin_member, member):
+        assert set((await seen(client, place)).values()) == {True}
+    for client in (owner, viewer, stranger):
+        assert set((await seen(client, place)).values()) == {False}
+
+
 async def test_a_channel_is_closed_by_who_belongs_to_it_and_what_was_said_is_closed_too(
     owner: Client, admin_member: Client
 ) -> None:
     place = await place_of(admin_member, {})
     assert set((await seen(owner, place)).values()) == {True}
     assert (await owner.patch(place.address, json={"isPrivate": True})).status_code == 409
-    await ok(await admin_member.patch(place.address, json={"isPrivate": True}))
-    assert set((await seen(owner, place)).values()) == {False}
+    await ok(await admin_member.patch(place.address, json={"isPrivate": True, "name": "the secret merger"}))
+    told = (await ok(await owner.get(f"{API}/events", params={"subjectId": place.id})))["items"]
+    assert [(event["event"], event["data"]["name"]) for event in told] == [("team_channel.closed", HUSH)]
+    assert {way for way, sees in (await seen(owner, place)).items() if sees} == {"told of the channel"}
     await ok(await admin_member.patch(place.address, json={"isPrivate": False}))
     assert (await seen(owner, place))["messages"] is True
 
@@ -166,9 +192,10 @@ async def test_a_closed_channel_is_heard_by_who_belongs_to_it(
         assert (await admin_member.delete(f"{place.address}/members/{member.user_id}")).status_code == 204
         assert (await admin_member.delete(place.address)).status_code == 204
         await ok(await admin_member.post(f"{API}/contacts", json={}))
-        told = [(await ours.next("event"))["event"] for _ in range(7)]
+        told = [(await ours.next("event"))["event"] for _ in range(8)]
         assert told == [
             "team_channel_member.created",
+            "team_channel_reading.created",
             "team_channel.created",
             "team_message.created",
             "team_channel_member.created",
@@ -176,8 +203,13 @@ async def test_a_closed_channel_is_heard_by_who_belongs_to_it(
             "team_channel.deleted",
             "contact.created",
         ]
-        heard = [(await joiner.next("event"))["event"] for _ in range(3)]
-        assert heard == ["team_channel_member.created", "team_channel_member.deleted", "contact.created"]
+        heard = [(await joiner.next("event"))["event"] for _ in range(4)]
+        assert heard == [
+            "team_channel_member.created",
+            "team_channel_reading.created",
+            "team_channel_member.deleted",
+            "contact.created",
+        ]
         assert (await theirs.next("event"))["event"] == "contact.created"
     for client, first in ((owner, "contact.created"), (admin_member, told[0]), (member, heard[0])):
         async with watching(url, client.token, after=0) as again:

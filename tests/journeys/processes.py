@@ -1,5 +1,6 @@
 """Processes of comms as an operator starts them, on free ports; whoever starts one ends it, however the test went."""
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -9,8 +10,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
+from comms.cli import main
 from comms.embedded import Embedded, locks, programs
 from tests.journeys.waiting import until_now
 
@@ -19,11 +20,15 @@ PROGRAM = (sys.executable, "-c", "from comms.cli import main; main()")
 START_SECONDS = 60
 OURS = ("COMMS_", "DATABASE_", "PUBLIC_URL", "PG")
 
+FORKING = multiprocessing.get_context("forkserver")
+FORKING.set_forkserver_preload([__name__, "comms.cli.running", "handlers.app"])
+"""One process has imported everything and forks the others: by itself each start would import for two seconds."""
+
 
 class Process:
     """A running ``comms``."""
 
-    def __init__(self, child: subprocess.Popen[bytes], port: int, output: Path) -> None:
+    def __init__(self, child: multiprocessing.process.BaseProcess, port: int, output: Path) -> None:
         self.child = child
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -36,21 +41,29 @@ class Process:
         return self._output.read_text(errors="replace")
 
     @property
+    def pid(self) -> int:
+        assert self.child.pid is not None
+        return self.child.pid
+
+    @property
     def is_alive(self) -> bool:
-        return self.child.poll() is None
+        return self.child.is_alive()
 
     def kill(self) -> None:
         """It is gone without a word, as after ``kill -9``."""
         self.child.kill()
-        self.child.wait()
+        self.child.join()
 
     def ask_to_stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """It is told to stop, and goes on for as long as it needs."""
-        self.child.send_signal(how)
+        os.kill(self.pid, how)
 
     def stopped(self, *, within: float = 15) -> int:
         """What it exits with."""
-        return self.child.wait(within)
+        self.child.join(within)
+        if self.child.exitcode is None:
+            raise TimeoutError(f"comms has not stopped within {within} s:\n{self.said}")
+        return self.child.exitcode
 
     def end(self) -> None:
         """It has stopped, politely if it can."""
@@ -58,14 +71,14 @@ class Process:
             self.ask_to_stop()
             try:
                 self.stopped()
-            except subprocess.TimeoutExpired:
+            except TimeoutError:
                 self.kill()
 
     def await_start(self) -> None:
         """It serves; a process that ends instead, or never comes up, fails with what it said."""
         deadline = time.monotonic() + START_SECONDS
         while "comms is " not in self.said:
-            assert self.is_alive, f"comms ended with {self.child.returncode}:\n{self.said}"
+            assert self.is_alive, f"comms ended with {self.child.exitcode}:\n{self.said}"
             assert time.monotonic() < deadline, f"comms has not started:\n{self.said}"
             time.sleep(0.02)
 
@@ -74,8 +87,10 @@ def begin(*arguments: str | Path, folder: Path, port: int | None = None, **varia
     """``comms ARGUMENTS --port …`` is starting; its output goes to a file in ``folder``."""
     port = port or free_port()
     output = folder / f"comms-{port}.log"
-    with output.open("wb") as file:
-        child = _child((*arguments, "--port", str(port)), file, variables)
+    output.touch()
+    words = [*map(str, arguments), "--port", str(port)]
+    child = FORKING.Process(target=_be_comms, args=(words, output, _environment(variables)))
+    child.start()
     return Process(child, port, output)
 
 
@@ -108,17 +123,15 @@ def run(command: tuple[str | Path, ...], **variables: str) -> subprocess.Complet
     )
 
 
-def _child(
-    arguments: tuple[str | Path, ...], output: IO[bytes], variables: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        (*PROGRAM, *arguments),
-        cwd=ROOT,
-        env=_environment(variables),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-    )
+def _be_comms(words: list[str], output: Path, environment: Mapping[str, str]) -> None:
+    """This process is ``comms WORDS``, and what it says goes to that file."""
+    with output.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    os.chdir(ROOT)
+    os.environ.clear()
+    os.environ.update(environment)
+    main(words)
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ def test_the_first_start_makes_a_demo_that_works_and_the_second_uses_it_again(pl
         assert httpx.get(tries[2].split()[1]).status_code == 200
         _pictures_and_reports_arrive(data_dir, first)
         _an_answer_is_delivered(first)
-    assert process.child.returncode == 0
+    assert process.child.exitcode == 0
     assert processes.processes_over(data_dir) == []
 
     with running("up", "--data-dir", data_dir, folder=place) as process:

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, Integer, LargeBinary, Numeric, Table, Uuid
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, LargeBinary, Numeric, Table, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Boolean, Date, DateTime
@@ -78,10 +78,15 @@ async def _value(db: AsyncSession, column: Column[Any], workspace_id: uuid.UUID,
 
 
 def referred(column: Column[Any]) -> str | None:
-    """The table that a column refers to, besides the workspace."""
+    """The table that a column refers to, besides the workspace; not what refers back to a row that comes first."""
     if column.name == "workspace_id":
         return None
-    return next((key.column.table.name for key in column.foreign_keys), None)
+    return next((key.column.table.name for key in column.foreign_keys if not is_back(key)), None)
+
+
+def is_back(key: ForeignKey) -> bool:
+    """Whether what the key refers to comes after: it is there when the transaction ends."""
+    return key.constraint is not None and key.constraint.use_alter
 
 
 def class_of(name: str) -> type[Base]:
