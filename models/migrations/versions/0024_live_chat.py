@@ -8,7 +8,7 @@ import models.types
 from models import tenancy
 
 revision = "0024"
-down_revision = "0021"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
