@@ -15,7 +15,7 @@ from comms.settings import SecuritySettings
 from models.base import new_id
 from tests.conftest import PUBLIC_URL, Client
 from tests.handlers.descriptions import api
-from tests.make.chat import API, SECRET, SITE, Visitor, answered, conversation_of, proof, widget
+from tests.make.chat import API, SECRET, SITE, Visitor, answered, conversation_of, proof, refused, widget
 
 
 @pytest.fixture
@@ -40,12 +40,6 @@ def visitors_routes() -> Iterator[tuple[str, str]]:
         for handler in getattr(route, "route_handlers", ()):
             if below != route.path and isinstance(handler, HTTPRouteHandler):
                 yield from ((str(method), below) for method in handler.http_methods - {"HEAD", "OPTIONS", "DELETE"})
-
-
-async def refused(owner: Client, reason: str) -> float:
-    lines = (await owner.get("/metrics")).text.splitlines()
-    found = [line for line in lines if line.startswith(f'comms_chat_refused_total{{reason="{reason}"}}')]
-    return float(found[0].rpartition(" ")[2]) if found else 0.0
 
 
 # From where

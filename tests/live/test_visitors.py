@@ -1,15 +1,21 @@
 """A visitor chats: what both sides see, whatever the network does, and what nobody else ever sees."""
 
+import argparse
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from comms.cli.chatting import chat
 from comms.service import Service
+from comms.settings import Settings
 from tests.conftest import Client
-from tests.make.chat import API, Visitor, answered, conversation_of, heard, visiting, widget
+from tests.make.chat import API, Visitor, answered, conversation_of, heard, refused, visiting, widget
 from tests.screens import Screen, serving, watching
 
 
@@ -335,3 +341,47 @@ async def test_nobody_there_hears_of_a_visitor_without_a_conversation(visitor: V
         await page.say(type="ping")
         await page.next("pong")
     assert uuid.UUID(visitor.begun["visitorId"])
+
+
+async def test_a_socket_of_a_foreign_page_or_a_forged_session_is_closed_and_counted(
+    visitor: Visitor, owner: Client
+) -> None:
+    await visitor.begin()
+    before = {reason: await refused(owner, reason) for reason in ("origin", "forged")}
+    async with visitor.socket(origin="https://evil.example") as page:
+        assert (await page.closed())[0] == 4403
+    for token in (visitor.token[:-4] + "AAAA", "cv_nonsense", owner.token):
+        async with visitor.socket(token=token) as page:
+            assert (await page.closed())[0] == 4401
+    async with visitor.socket(origin=None) as page:  # a mobile app
+        assert (await page.next())["type"] == "ready"
+    assert await refused(owner, "origin") == before["origin"] + 1
+    assert await refused(owner, "forged") == before["forged"] + 3
+
+
+async def test_who_says_too_much_on_a_socket_is_told_which_message_was_not_kept(
+    visitor: Visitor, owner: Client
+) -> None:
+    await visitor.begin(visitor={"email": "ada@example.com"})
+    before = await refused(owner, "flood")
+    async with visitor.connected() as page:
+        for number in range(25):
+            await page.say(type="say", clientId=str(number), content="x")
+        kept = 0
+        while (frame := await page.next())["type"] != "error":
+            kept += frame["type"] == "kept"
+        assert frame["clientId"] == str(kept)
+    assert 20 <= kept < 25
+    assert await refused(owner, "flood") > before
+
+
+async def test_somebody_simulated_chats(url: str, owner: Client, settings: Settings, tmp_path: Path) -> None:
+    made = {"baseUrl": url.replace("ws://", "http://").removesuffix("/ws"), "publicUrl": "x", "email": "x"}
+    made |= {"workspaceId": str(owner.workspace_id), "userId": str(owner.user_id), "accessToken": owner.token}
+    (tmp_path / "demo.json").write_text(json.dumps({**made, "connections": []}))
+    asked = argparse.Namespace(sender="visitor@customer.example", body="Is anybody there?")
+    for _ in range(2):
+        assert await asyncio.to_thread(chat, msgspec.structs.replace(settings, data_dir=tmp_path), asked) == 0
+    said = (await owner.get(f"{API}/conversation-messages")).json()["items"]
+    assert [message["content"] for message in said] == ["Is anybody there?"] * 2
+    assert len((await owner.get(f"{API}/chat-widgets")).json()["items"]) == 1

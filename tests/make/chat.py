@@ -1,8 +1,6 @@
 """A website with a widget, and who visits it: over real HTTP and a real websocket."""
 
-import asyncio
 import hmac
-import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -135,11 +133,8 @@ async def heard(screen: Screen, event: str) -> dict[str, Any]:
             return frame
 
 
-def frame(**said: Any) -> str:
-    """A frame as a browser sends it."""
-    return json.dumps(said)
-
-
-async def settled(seconds: float = 0.2) -> None:
-    """Whatever could still come has come."""
-    await asyncio.sleep(seconds)
+async def refused(owner: Client, reason: str) -> float:
+    """How often visitors were refused something for that reason."""
+    lines = (await owner.get("/metrics")).text.splitlines()
+    found = [line for line in lines if line.startswith(f'comms_chat_refused_total{{reason="{reason}"}}')]
+    return float(found[0].rpartition(" ")[2]) if found else 0.0
