@@ -181,8 +181,14 @@ async def _proved(db: AsyncSession, vault: Vault, widget: ChatWidget, proof: Pro
             .with_for_update(key_share=True)
         )
     ).one()
+    before = shown(visitor)
+    if visitor.contact_id is None and proof.email is not None:  # whose chat this is, is known before a word is said
+        await join(db, widget, visitor)
+        await db.flush()
     if made is not None:
         events.record(db, "visitor.created", visitor, shown(visitor))
+    else:
+        await tell_of(db, visitor, before)
     return visitor
 
 

@@ -243,6 +243,31 @@ async def test_two_devices_that_write_first_at_once_are_one_conversation(visitor
     assert sorted(one["place"] for one in (await devices[0].fetched()).values()) == [1, 2, 3, 4]
 
 
+async def test_a_proved_address_is_one_conversation_in_all_widgets_and_nobody_else_gets_into_it(
+    visitor: Visitor, owner: Client
+) -> None:
+    first, second = await known(owner), await known(owner)
+    ada, again = another(visitor, first["key"]), another(visitor, second["key"])
+    mallory = another(visitor, first["key"])
+    await mallory.begin(visitor={"email": "ada@example.com"})
+    await mallory.says("Hello")
+    theirs = await conversation_of(owner)
+    await ada.begin(identity=proof(email="ada@example.com"))
+    await ada.says("mine")
+    await again.begin(identity=proof(email="Ada@Example.com"))
+    await again.says("mine too")
+    chats = (await owner.get(f"{API}/conversations")).json()["items"]
+    assert {chat["id"]: chat["messageCount"] for chat in chats if chat["id"] != theirs["id"]} == {
+        next(chat["id"] for chat in chats if not chat["isUnproven"]): 2
+    }
+    assert len({chat["contactId"] for chat in chats}) == 1
+    await owner.delete(f"{API}/conversations/{theirs['id']}")
+    await mallory.says("and now?")
+    chats = (await owner.get(f"{API}/conversations")).json()["items"]
+    assert sorted((chat["isUnproven"], chat["messageCount"]) for chat in chats) == [(False, 2), (True, 1)]
+    assert "mine" not in str(await mallory.fetched())
+
+
 async def test_a_wrong_proof_is_refused_and_counted(visitor: Visitor, owner: Client) -> None:
     made = await known(owner)
     other = another(visitor, made["key"])

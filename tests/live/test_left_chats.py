@@ -153,8 +153,8 @@ async def test_a_text_to_somebody_who_texts_too_goes_to_where_was_spoken_last(
     assert ("inbound", "Before", "twilio") in await said_in(owner, texted)
     await gone(texting, admin)
     await answered(owner, chat["id"], "Are you there?")
-    await post(anonymous, text(line, sender=CUSTOMER, body="Yes"))
-    assert ("inbound", "Yes", "twilio") in await said_in(owner, chat)
+    await post(anonymous, text(line, sender=CUSTOMER, body="Size 42"))
+    assert ("inbound", "Size 42", "twilio") in await said_in(owner, chat)
     closed = await owner.post(f"{API}/conversations/{chat['id']}/closure")
     assert closed.status_code == 201
     await post(anonymous, text(line, sender=CUSTOMER, body="Thanks"))
