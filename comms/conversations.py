@@ -228,6 +228,7 @@ async def _the_only_active(
                 Conversation.contact_id == contact_id,
                 Conversation.channel == channel,
                 Conversation.status == "active",
+                Conversation.is_unproven.is_(False),
             )
         )
         raise AnotherIsActive(conflicting_id=other) from None

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from comms import arrivals, delivery, duties, jobs, metrics, migrations, outbox
 from comms.calls.dialling import Dialler
 from comms.calls.taking import Calls
+from comms.chat.desk import Desk
 from comms.clerk import Clerk
 from comms.consent.unsubscribing import Unsubscribing
 from comms.database import Database, Urls
@@ -95,6 +96,7 @@ class Service:
         self.clerk = None if settings.clerk is None else Clerk(settings.clerk)
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
+        self.desk = Desk(self.database, self.hub, settings.security)
         self.dialler = Dialler(self.database, self.directory, settings)
         duties_here = duties.of(
             self.database,
@@ -125,6 +127,7 @@ class Service:
         await self.mails.start()
         await self.mail_events.start()
         await self.hub.start()
+        await self.desk.start()
         if self._worker is not None:
             await self.sender.start()
             await self._worker.start()
@@ -149,6 +152,7 @@ class Service:
                 await self.reports.stop()
                 await self.mails.stop()
                 await self.mail_events.stop()
+                await self.desk.stop()
                 await self.hub.stop()
                 await self.dialler.close()
                 await self.directory.stop()

@@ -56,9 +56,10 @@ class Hub:
         self._poll_seconds = poll_seconds
         self.wakeups = wakeups or PostgresWakeups(database)
         self.on_delivered: Callable[[float], None] = lambda seconds: None
+        self.on_whisper: Callable[[str], None] = lambda words: None
         self._log = Log(database)
         self._woken = asyncio.Event()
-        building = Building(self._log, self.wakeups.whisper, self._woken.set)
+        building = Building(self._log, self.whisper, self._woken.set)
         self._rooms = building.rooms
         self._whispers = Whispers(building)
         self._attendance = Attendance(building)
@@ -137,8 +138,14 @@ class Hub:
             except Exception:  # one listener's fault is no reason to leave the others unwoken
                 log.exception("hub.listener_failed")
 
+    def whisper(self, words: str) -> None:
+        """The other processes, and whoever listens here, hear what is only for the moment."""
+        self.wakeups.whisper(words)
+        self.on_whisper(words)
+
     def overheard(self, whisper: str) -> None:
         """Another process relays typing or presence."""
+        self.on_whisper(whisper)
         word = whispers.understood(whisper)
         if isinstance(word, Carried):
             self._whispers.hear(word)
@@ -174,8 +181,7 @@ class Hub:
 
     def close(self, socket: Socket, code: int, reason: str) -> None:
         """The client is told why it has to go."""
-        if socket.wire.is_open:
-            socket.wire.shut(code, reason)
+        socket.wire.shut(code, reason)
 
     def leave(self, socket: Socket) -> None:
         """The client is gone."""

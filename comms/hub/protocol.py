@@ -131,6 +131,14 @@ class TypingSeen(Frame, tag="typing", omit_defaults=True):
     channel_id: uuid.UUID | None = None
 
 
+class VisitorTyping(Frame, tag="visitor_typing"):
+    """A visitor is typing in a chat, or is not any more."""
+
+    conversation_id: uuid.UUID
+    visitor_id: uuid.UUID
+    typing: bool
+
+
 class PresenceSeen(Frame, tag="presence"):
     """Somebody is here in another way than before: the most present of all their devices."""
 
@@ -157,7 +165,7 @@ class Error(Frame):
 Heard = Subscribe | Unsubscribe | Typing | Presence | Ping
 """What a client that has been let in may say."""
 
-Said = Ready | Event | Heartbeat | Listening | TypingSeen | PresenceSeen | Here | Pong | Error
+Said = Ready | Event | Heartbeat | Listening | TypingSeen | VisitorTyping | PresenceSeen | Here | Pong | Error
 """What the server says."""
 
 CLOSING: Mapping[int, str] = {

@@ -4,6 +4,7 @@ from litestar import Router
 
 from handlers.communications import (
     calls,
+    chat,
     consent,
     conversations,
     deliveries,
@@ -18,8 +19,12 @@ from handlers.communications import (
     team,
     team_messages,
     uploads,
+    visitor_socket,
+    visitors,
     webhooks,
 )
+
+__all__ = ["routes", "visitor_socket", "visitors"]
 
 routes = Router(
     "/",
@@ -34,6 +39,7 @@ routes = Router(
         *numbers.routes,
         *deliveries.routes,
         *calls.routes,
+        *chat.routes,
         *mail.routes,
         *team.routes,
         *team_messages.routes,

@@ -11,6 +11,15 @@ from models.communications.calls import (
     CallStatus,
     CallView,
 )
+from models.communications.chat import (
+    ChatMessage,
+    ChatWidget,
+    ChatWidgetView,
+    Visitor,
+    VisitorSession,
+    VisitorSessionView,
+    VisitorView,
+)
 from models.communications.consent import (
     EVERYWHERE,
     Consent,
@@ -29,15 +38,12 @@ from models.communications.conversations import (
     ConversationChannel,
     ConversationMessage,
     ConversationMessageView,
-    ConversationParticipant,
-    ConversationParticipantView,
     ConversationStatus,
     ConversationView,
     MessageAttachment,
     MessageAttachmentView,
     MessageDirection,
     MessageStatus,
-    ParticipantRole,
 )
 from models.communications.mail import (
     Mail,
@@ -65,6 +71,7 @@ from models.communications.notifications import (
 )
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
 from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
+from models.communications.participants import ConversationParticipant, ConversationParticipantView, ParticipantRole
 from models.communications.recordings import (
     CallReport,
     CallReportView,
@@ -120,6 +127,9 @@ __all__ = [
     "CallTransfer",
     "CallTransferView",
     "CallView",
+    "ChatMessage",
+    "ChatWidget",
+    "ChatWidgetView",
     "Consent",
     "ConsentEntry",
     "ConsentEntryView",
@@ -189,6 +199,10 @@ __all__ = [
     "TeamThreadFollowingView",
     "Upload",
     "UploadView",
+    "Visitor",
+    "VisitorSession",
+    "VisitorSessionView",
+    "VisitorView",
     "WebhookReceipt",
     "WebhookReceiptView",
     "WorkspaceMailAddress",

@@ -26,6 +26,7 @@ from tests.make.communications import SECRETS
 API = "/api/v1"
 WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
     "/workspace-api-keys": ("list", "get", "create", "change", "delete"),
+    "/chat-widgets": ("list", "get", "create", "change", "delete"),
     "/contact-points": ("list", "get", "create", "change", "delete"),
     "/conversations": ("list", "get", "create", "change", "delete"),
     "/conversation-messages": ("list", "get", "create", "change", "delete"),
