@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+from collections.abc import Sequence
 from datetime import datetime
 from math import ceil
 
@@ -40,16 +41,22 @@ _FORGIVE = text("DELETE FROM sign_in_limits WHERE key = :key")
 
 
 async def admit(database: Database, *, email: str, address: str | None) -> None:
-    """One more attempt to prove a password is counted; raises ``TooMany`` when there were too many.
+    """One more attempt to prove a password is counted; raises ``TooMany`` when there were too many."""
+    asked = [] if address is None else [("address", address, BY_ADDRESS)]
+    await count(database, [*asked, ("email", email.strip().lower(), BY_EMAIL)])
 
-    Its own unit of work: what is counted stays counted, whatever becomes of the attempt.
+
+async def count(database: Database, attempts: Sequence[tuple[str, str, Allowance]]) -> None:
+    """One more attempt is counted of each kind and value; raises ``TooMany`` when there were too many of one.
+
+    Its own unit of work: what is counted stays counted, whatever becomes of the attempt. A kind that ends in
+    ``address`` is of IP addresses.
     """
-    asked = [] if address is None else [(_key("address", _network(address)), BY_ADDRESS)]
-    asked.append((_key("email", email.strip().lower()), BY_EMAIL))
     refused: float | None = None
     async with database.everywhere() as db:
         await db.execute(_SWEEP)
-        for key, allowance in asked:
+        for kind, value, allowance in attempts:
+            key = _key(kind, _network(value) if kind.endswith("address") else value)
             longest = allowance.burst * allowance.seconds
             values = {"key": key, "seconds": allowance.seconds, "longest": longest}
             admitted: datetime | None = await db.scalar(_TRY, values)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
 from comms import events, jobs
+from comms.chat import showing
 from comms.credentials import Identity
 from comms.delivery import join_parked
 from comms.errors import Forbidden, Invalid, Missing, Refused
@@ -18,6 +19,7 @@ from comms.outbox.changing import withdraw
 from comms.permissions import ADMINISTRATORS
 from models.base import new_id, now
 from models.communications import (
+    ChatMessage,
     Conversation,
     ConversationMessage,
     ConversationMessageView,
@@ -136,6 +138,7 @@ async def remove(db: AsyncSession, asker: Identity, message: ConversationMessage
     if not is_own_note and asker.role not in ADMINISTRATORS:
         raise Forbidden("Only an administrator may delete this; of internal notes, their author may too.")
     await withdraw(db, message)
+    await showing.withdraw(db, message.workspace_id, [message.id])
     view = msgspec.convert(message, ConversationMessageView, from_attributes=True)
     events.record(db, "message.deleted", message, view)
     conversation_id = message.conversation_id
@@ -171,6 +174,16 @@ async def bury_all(db: AsyncSession, conversation: Conversation) -> None:
         ConversationMessage.workspace_id == conversation.workspace_id,
         ConversationMessage.conversation_id == conversation.id,
     )
+    seen = await db.scalars(
+        select(ChatMessage.message_id)
+        .join(
+            ConversationMessage,
+            (ConversationMessage.workspace_id == ChatMessage.workspace_id)
+            & (ConversationMessage.id == ChatMessage.message_id),
+        )
+        .where(*these)
+    )
+    await showing.withdraw(db, conversation.workspace_id, [one for one in seen if one is not None])
     await _remove_files(db, *these)
     await _empty(db, *these, ConversationMessage.provider_message_id.is_not(None))
 

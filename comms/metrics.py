@@ -56,6 +56,10 @@ SEND_SECONDS = Histogram(
 )
 OUTBOX_AGE = Gauge("comms_outbox_age_seconds", "Age of the oldest message that should have left.", registry=REGISTRY)
 OUTBOX = Gauge("comms_outbox_messages", "Messages that should have left and have not.", registry=REGISTRY)
+CHAT_REFUSED = Counter(
+    "comms_chat_refused", "What visitors of chats were refused, by the reason.", ["reason"], registry=REGISTRY
+)
+CHAT_SOCKETS = Gauge("comms_chat_sockets", "Open websockets of visitors.", registry=REGISTRY)
 MEDIA = Counter("comms_media", "Attachments fetched, by what came of it.", ["outcome"], registry=REGISTRY)
 NUMBER_MISSING = Gauge(
     "comms_number_missing",

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from comms import arrivals, delivery, duties, jobs, metrics, migrations, outbox
 from comms.calls.dialling import Dialler
 from comms.calls.taking import Calls
+from comms.chat.desk import Desk
 from comms.clerk import Clerk
 from comms.consent.unsubscribing import Unsubscribing
 from comms.database import Database, Urls
@@ -25,6 +26,8 @@ from comms.mail.story import Story
 from comms.mail.tokens import Tokens
 from comms.media import Media
 from comms.media.publishing import Publishing
+from comms.notifications.pushing import Pushing
+from comms.notifications.stopping import Stopping
 from comms.outbox import transports
 from comms.outbox.packing import Packing
 from comms.outbox.sender import Sender
@@ -82,6 +85,7 @@ class Service:
         )
         self.publishing = Publishing(settings.security, settings.server.public_url)
         self.unsubscribing = Unsubscribing(settings.security, settings.server.public_url)
+        self.stopping = Stopping(settings.security, settings.server.public_url)
         self.sender = Sender(
             self.database,
             self.directory,
@@ -92,6 +96,7 @@ class Service:
         self.clerk = None if settings.clerk is None else Clerk(settings.clerk)
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
+        self.desk = Desk(self.database, self.hub, settings.security)
         self.dialler = Dialler(self.database, self.directory, settings)
         duties_here = duties.of(
             self.database,
@@ -102,6 +107,7 @@ class Service:
             sender=self.sender,
             repair=self.sweeps,
             dialler=self.dialler,
+            pushing=Pushing(self.database, self.vault, settings.push),
         )
         self._worker = Worker(self.database, duties_here) if worker else None
         self._watch: asyncio.Task[Any] | None = None
@@ -121,6 +127,7 @@ class Service:
         await self.mails.start()
         await self.mail_events.start()
         await self.hub.start()
+        await self.desk.start()
         if self._worker is not None:
             await self.sender.start()
             await self._worker.start()
@@ -145,6 +152,7 @@ class Service:
                 await self.reports.stop()
                 await self.mails.stop()
                 await self.mail_events.stop()
+                await self.desk.stop()
                 await self.hub.stop()
                 await self.dialler.close()
                 await self.directory.stop()

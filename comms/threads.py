@@ -4,6 +4,9 @@ An active conversation takes the message. Else the contact's spam conversation s
 archived one is reopened, if its last message is younger than the workspace's ``reopenWithin`` (seconds, 7 days unless
 set). Else a new one begins. A sender who is nobody we can know (withheld) gets a conversation of its own each time.
 
+A chat that goes on by text or mail, its visitor having left, takes messages of that channel too: of two active ones
+the one last spoken in. A visitor who only says to be a contact has a conversation apart, which takes nobody else's.
+
 A unique partial index holds the rule's law, one open conversation per contact and channel, whatever happens at once.
 """
 
@@ -15,12 +18,19 @@ from typing import Any
 import msgspec
 
 from models.base import new_id
+from models.communications.conversations import OF_SOMEBODY
 
 REOPEN_WITHIN_SECONDS = 7 * 24 * 3600
 
+CONTINUED = """c.continued_by = i.channel AND (c.is_unproven OR c.status IN ('active', 'spam') OR NOT EXISTS (
+        SELECT FROM conversations o WHERE o.workspace_id = c.workspace_id AND o.contact_id = c.contact_id
+            AND o.channel = c.channel AND o.status = 'active' AND NOT o.is_unproven))"""
+"""Whether a chat goes on by the row's channel; one that has ended only while no other has begun since."""
+
 TAKES_THE_MESSAGE = f"""
     SELECT c.id, c.status FROM conversations c JOIN workspaces w ON w.id = c.workspace_id
-    WHERE c.workspace_id = i.workspace_id AND c.contact_id = p.contact_id AND c.channel = i.channel
+    WHERE c.workspace_id = i.workspace_id AND c.contact_id = p.contact_id
+        AND (c.channel = i.channel AND NOT c.is_unproven OR {CONTINUED})
         AND (c.status IN ('active', 'spam') OR c.last_message_at >
             i.at - make_interval(secs => coalesce((w.settings->>'reopenWithin')::float8, {REOPEN_WITHIN_SECONDS})))
     ORDER BY c.status = 'active' DESC, c.status = 'spam' DESC, c.last_message_at DESC NULLS LAST, c.id DESC
@@ -28,14 +38,14 @@ TAKES_THE_MESSAGE = f"""
 """
 """The rule, for a row ``i`` of arrivals (workspace_id, channel, at) and its contact point ``p``."""
 
-_OPEN = """
-INSERT INTO conversations (workspace_id, id, contact_id, channel, status, subject, phone_number_id, created_at,
-    updated_at)
-SELECT workspace_id, id, contact_id, channel, 'active', subject, phone_number_id, at, at
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::timestamptz[], $7::text[])
-    AS n (workspace_id, id, contact_id, channel, phone_number_id, at, subject)
+_OPEN = f"""
+INSERT INTO conversations (workspace_id, id, contact_id, channel, status, subject, phone_number_id, is_unproven,
+    created_at, updated_at)
+SELECT workspace_id, id, contact_id, channel, 'active', subject, phone_number_id, is_unproven, at, at
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::timestamptz[], $7::text[], $8::boolean[])
+    AS n (workspace_id, id, contact_id, channel, phone_number_id, at, subject, is_unproven)
 ORDER BY workspace_id, contact_id, channel
-ON CONFLICT (workspace_id, contact_id, channel) WHERE status = 'active' AND contact_id IS NOT NULL DO NOTHING
+ON CONFLICT (workspace_id, contact_id, channel) WHERE status = 'active' AND {OF_SOMEBODY} DO NOTHING
 RETURNING id
 """
 
@@ -43,12 +53,12 @@ _ACTIVE = """
 SELECT n.workspace_id, n.contact_id, n.channel, c.id
 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS n (workspace_id, contact_id, channel)
 JOIN conversations c ON c.workspace_id = n.workspace_id AND c.contact_id = n.contact_id AND c.channel = n.channel
-    AND c.status = 'active'
+    AND c.status = 'active' AND NOT c.is_unproven
 """
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """A conversation to begin; ``contact_id`` None for a sender nobody can know."""
+    """A conversation to begin; ``contact_id`` None for who cannot be known, ``is_unproven`` if they may be another."""
 
     workspace_id: uuid.UUID
     contact_id: uuid.UUID | None
@@ -56,6 +66,7 @@ class Opening(msgspec.Struct, frozen=True):
     phone_number_id: uuid.UUID | None
     at: datetime
     subject: str | None = None
+    is_unproven: bool = False
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -83,6 +94,7 @@ async def open_for(db: Any, openings: Sequence[Opening]) -> list[Opened]:
             [opening.phone_number_id for opening in openings],
             [opening.at for opening in openings],
             [opening.subject for opening in openings],
+            [opening.is_unproven for opening in openings],
         )
     }
     late = [opening for opening, id_ in zip(openings, ids, strict=True) if id_ not in made]

@@ -58,6 +58,7 @@ def create_app(service: Service, api: Any = None) -> Application:
     api.state.service = service
     ask = completed(api)
     take_webhook = webhooks.routes(service)
+    ask_in_chat = communications.visitors.across_origins(ask, service)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,8 +69,9 @@ def create_app(service: Service, api: Any = None) -> Application:
             await service.simulators(scope, receive, send)
         else:
             scope["comms.request_id"] = request_id = uuid.uuid4().hex
+            is_chat = scope["path"].startswith(communications.visitors.PREFIX)
             with structlog.contextvars.bound_contextvars(request_id=request_id):
-                await ask(scope, receive, send)
+                await (ask_in_chat if is_chat else ask)(scope, receive, send)
 
     return app
 
@@ -97,6 +99,8 @@ def create_api(*, to_be_described: bool = False) -> Litestar:
             unsubscribing.routes,
             *serving.routes(),
             live.live,
+            communications.visitors.routes,
+            communications.visitor_socket.chat,
             Router(
                 ROOT,
                 guards=[authenticated, promises_are_kept, instants_are_exact],

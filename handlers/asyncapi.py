@@ -9,9 +9,10 @@ from typing import Any, get_args
 
 import msgspec
 
+from comms.chat import protocol as chat
 from comms.hub import protocol, topics
 from handlers.openapi.schemas import COMPONENTS, Schema, Schemas
-from handlers.resource import RESOURCES
+from handlers.resource import RESOURCES, TOLD
 from models.base import noun_of
 
 ABOUT = """Everything that happens in a workspace, in order, a few milliseconds after it was committed.
@@ -20,7 +21,7 @@ The first frame of a client is `auth`, or it brings a ticket in the address; wha
 is a JSON text with a `type`: ignore types and fields you do not know. docs/live.md tells how to miss nothing.
 """
 ADDRESS = "/ws"
-_CHANNEL = {"$ref": "#/channels/live"}
+CHAT_ADDRESS = "/chat/ws"
 
 
 def document() -> dict[str, Any]:
@@ -30,6 +31,9 @@ def document() -> dict[str, Any]:
     said = list(_declared(schemas, messages, (protocol.Auth, *get_args(protocol.Heard))))
     heard = list(_declared(schemas, messages, get_args(protocol.Said)))
     _say_what_data_is(schemas)
+    in_chat: dict[str, Any] = {}
+    said_in_chat = list(_declared(schemas, in_chat, (chat.ChatAuth, *get_args(chat.ChatHeard)), "chat"))
+    heard_in_chat = list(_declared(schemas, in_chat, get_args(chat.ChatTold), "chat"))
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -54,13 +58,22 @@ def document() -> dict[str, Any]:
                 "bindings": {"ws": {"method": "GET", "query": _query(schemas), "bindingVersion": "0.1.0"}},
                 "x-topics": [*sorted(topics.known()), *(f"{kind}:{{id}}" for kind in topics.KINDS)],
                 "x-closing-codes": {str(code): meaning for code, meaning in protocol.CLOSING.items()},
-            }
+            },
+            "chat": {
+                "address": CHAT_ADDRESS,
+                "description": "A visitor of a website, whom the token in the first frame names: see docs/chat.md.",
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in in_chat},
+                "bindings": {"ws": {"method": "GET", "bindingVersion": "0.1.0"}},
+                "x-closing-codes": {str(code): meaning for code, meaning in chat.CLOSING.items()},
+            },
         },
         "operations": {
-            "say": {"action": "receive", "channel": _CHANNEL, "summary": "What a client says.", "messages": said},
-            "hear": {"action": "send", "channel": _CHANNEL, "summary": "What a client hears.", "messages": heard},
+            "say": _operation("receive", "live", "What a client says.", said),
+            "hear": _operation("send", "live", "What a client hears.", heard),
+            "sayInChat": _operation("receive", "chat", "What a visitor says.", said_in_chat),
+            "hearInChat": _operation("send", "chat", "What a visitor hears.", heard_in_chat),
         },
-        "components": {"messages": messages, "schemas": dict(sorted(schemas.components.items()))},
+        "components": {"messages": messages | in_chat, "schemas": dict(sorted(schemas.components.items()))},
     }
 
 
@@ -69,7 +82,14 @@ def encoded() -> bytes:
     return msgspec.json.encode(document())
 
 
-def _declared(schemas: Schemas, messages: dict[str, Any], frames: tuple[type, ...]) -> Iterator[dict[str, str]]:
+def _operation(action: str, channel: str, summary: str, messages: list[dict[str, str]]) -> dict[str, Any]:
+    place = {"$ref": f"#/channels/{channel}"}
+    return {"action": action, "channel": place, "summary": summary, "messages": messages}
+
+
+def _declared(
+    schemas: Schemas, messages: dict[str, Any], frames: tuple[type, ...], channel: str = "live"
+) -> Iterator[dict[str, str]]:
     """References to a message for each frame, all of them now among ``messages``."""
     for frame in frames:
         name = frame.__name__
@@ -81,12 +101,13 @@ def _declared(schemas: Schemas, messages: dict[str, Any], frames: tuple[type, ..
             "payload": payload,
             "examples": [{"payload": schemas.example_of(payload)}],
         }
-        yield {"$ref": f"#/channels/live/messages/{name}"}
+        yield {"$ref": f"#/channels/{channel}/messages/{name}"}
 
 
 def _say_what_data_is(schemas: Schemas) -> None:
     """An event's ``data`` is what the noun's resource shows."""
-    shown = {noun_of(resource.table): schemas.of(resource.view) for resource in RESOURCES}
+    views = {resource.table: resource.view for resource in RESOURCES} | TOLD
+    shown = {noun_of(table): schemas.of(view) for table, view in views.items()}
     event = schemas.components[protocol.Event.__name__]
     event["properties"]["data"] |= {"type": "object", "examples": [schemas.example_of(shown["message"])]}
     event["properties"]["changes"] |= {

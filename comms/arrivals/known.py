@@ -27,7 +27,9 @@ WITH held AS MATERIALIZED (
     JOIN contact_points p ON p.workspace_id = i.workspace_id AND p.kind = i.kind
         AND p.value_key = {address_key_sql("i.kind", "i.address")}
     JOIN conversations c ON c.workspace_id = i.workspace_id AND c.contact_id = p.contact_id
-        AND c.channel = i.channel AND c.status = 'active'
+        AND c.channel = i.channel AND c.status = 'active' AND NOT c.is_unproven
+    WHERE NOT EXISTS (SELECT FROM conversations k
+        WHERE k.workspace_id = i.workspace_id AND k.contact_id = p.contact_id AND k.continued_by IS NOT NULL)
     ORDER BY c.workspace_id, c.id, i.ord
     FOR NO KEY UPDATE OF c
 ),

@@ -117,6 +117,14 @@ def _simulate(commands: Any) -> None:
     email.set_defaults(run="simulating:email")
     _data(email)
 
+    chat = kinds.add_parser("chat", help="a visitor of a website chats; and where to open a page that does")
+    chat.add_argument(
+        "--from", dest="sender", default="visitor@customer.example", metavar="ADDRESS", help="who says it"
+    )
+    chat.add_argument("--body", default="Hello from the simulator", help="what they write")
+    chat.set_defaults(run="chatting:chat")
+    _data(chat)
+
     status = kinds.add_parser("status", help="the provider reports what became of a message we sent")
     status.add_argument("status", nargs="?", default="delivered", choices=_STATUSES, help="(default delivered)")
     status.add_argument("--sid", help="the provider's id of the message (default: the last one sent)")

@@ -161,6 +161,7 @@ _HOW = {
     "complaint": "they have called a mail of ours spam",
     "bounce": "their mailbox does not exist",
     "person": "a member has entered it",
+    "chat": "they have agreed to it in a chat",
 }
 
 

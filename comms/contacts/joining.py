@@ -17,6 +17,7 @@ _RIVALS = text(
     SELECT to_jsonb(o) AS "from", to_jsonb(k) AS "into" FROM conversations o
     JOIN conversations k ON k.workspace_id = o.workspace_id AND k.channel = o.channel AND k.status = 'active'
     WHERE o.workspace_id = :workspace AND o.contact_id = :source AND k.contact_id = :target AND o.status = 'active'
+        AND NOT o.is_unproven AND NOT k.is_unproven
     ORDER BY o.id
     """
 ).columns(**{"from": JSONB, "into": JSONB})
@@ -84,7 +85,7 @@ _REFILL = text(
         last_message_at = greatest(c.last_message_at, CAST(:from_at AS timestamptz)),
         status = CASE WHEN c.status <> 'archived' THEN c.status WHEN EXISTS (
             SELECT FROM conversations a WHERE a.workspace_id = c.workspace_id AND a.contact_id = c.contact_id
-                AND a.channel = c.channel AND a.status = 'active' AND a.id <> c.id
+                AND a.channel = c.channel AND a.status = 'active' AND a.id <> c.id AND NOT a.is_unproven
         ) THEN 'closed' ELSE 'active' END,
         updated_at = :at
     WHERE c.workspace_id = :workspace AND c.id = :from_id

@@ -1,6 +1,7 @@
 """The other side of the demo's wire: each provider as far as it is simulated, in one server below ``/simulators``."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from comms.simulators.exchange import Exchange, Reporting
 from comms.simulators.mail_exchange import MailExchange
 from comms.simulators.media import media_server
 from comms.simulators.sent_mail import FOLDER, SentMail
-from comms.simulators.server import Route, Server
+from comms.simulators.server import Asked, Reply, Route, Server
 
 STEP_SECONDS = 0.7
 """Between what the demo's carriers report: long enough to be seen on a screen."""
@@ -41,7 +42,14 @@ def simulators(made: Demo, settings: Settings) -> Server:
     routes = [route for one in exchanges for route in (*one.routes, *attached.routes(one))]
     routes += services.routes(exchanges[0], {}, {})
     routes += mail_exchange(made, post, SentMail(settings.data_dir / FOLDER)).routes + _mail_settings(made)
+    routes.append(Route("GET", "/chat", _chat))
     return Server(routes, prefix=SIMULATORS, otherwise=accounts, remember=0)
+
+
+async def _chat(asked: Asked) -> Reply:
+    """A page that chats, of the widget whose ``key`` the address names."""
+    page = Path(__file__).with_name("chat.html").read_bytes()
+    return Reply(200, content=page, content_type="text/html; charset=utf-8")
 
 
 def exchange(made: Demo, provider: str, post: Callable[[Request], Awaitable[int]]) -> Exchange:

@@ -131,6 +131,14 @@ class TypingSeen(Frame, tag="typing", omit_defaults=True):
     channel_id: uuid.UUID | None = None
 
 
+class VisitorTyping(Frame, tag="visitor_typing"):
+    """A visitor is typing in a chat, or is not any more."""
+
+    conversation_id: uuid.UUID
+    visitor_id: uuid.UUID
+    typing: bool
+
+
 class PresenceSeen(Frame, tag="presence"):
     """Somebody is here in another way than before: the most present of all their devices."""
 
@@ -157,11 +165,13 @@ class Error(Frame):
 Heard = Subscribe | Unsubscribe | Typing | Presence | Ping
 """What a client that has been let in may say."""
 
-Said = Ready | Event | Heartbeat | Listening | TypingSeen | PresenceSeen | Here | Pong | Error
+Said = Ready | Event | Heartbeat | Listening | TypingSeen | VisitorTyping | PresenceSeen | Here | Pong | Error
 """What the server says."""
 
 CLOSING: Mapping[int, str] = {
     1000: "The client closed. Come back with `after`.",
+    1002: "Bytes that are no websocket's. Repair the client.",
+    1007: "A text that was not UTF-8. Repair the client.",
     1008: "Malformed frames, a flood, or a wrong wish in the address. Repair the client.",
     1009: "A frame of the client's was over 16 KiB. Repair the client.",
     1011: "The server failed, or the client answered no ping. Come back with `after`.",

@@ -165,7 +165,7 @@ SELECT c.id, c.status, c.contact_id,
     OR EXISTS (SELECT FROM conversation_messages m WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id
         AND NOT m.is_internal
         AND lower(CASE m.direction WHEN 'inbound' THEN m.from_address ELSE m.to_address END) = lower($3)) AS takes_part
-FROM conversations c WHERE c.workspace_id = $1 AND c.id = $2 AND c.channel = 'email'
+FROM conversations c WHERE c.workspace_id = $1 AND c.id = $2 AND (c.channel = 'email' OR c.continued_by = 'email')
 """
 _ACTIVE = """
 SELECT id FROM conversations

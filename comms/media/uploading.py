@@ -78,4 +78,6 @@ async def remove(db: AsyncSession, workspace_id: uuid.UUID, upload_id: uuid.UUID
     await db.delete(row)
     await db.flush()
     await jobs.enqueue(db, REMOVE, [{"storageKey": row.storage_key}])
-    events.record(db, "upload.deleted", row, view, audience=[row.uploaded_by] if row.is_private else None)
+    events.record(
+        db, "upload.deleted", row, view, audience=[row.uploaded_by] if row.is_private and row.uploaded_by else None
+    )

@@ -13,6 +13,7 @@ import msgspec
 
 from comms.errors import Missing, Unsendable
 from comms.mail import leaving
+from comms.outbox import chatting
 from comms.outbox.intents import Intent, Route
 from comms.outbox.rows import fetch
 from comms.providers.addresses import read_address, region_of
@@ -29,13 +30,22 @@ SENT_HERE = ("sms", "whatsapp", "social")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where an intent leads: its conversation as it stands, locked, and the route."""
+    """Where an intent leads: its conversation as it stands, locked, and the route.
+
+    ``channel`` is the one it travels by, which of a chat may be another than its conversation's.
+    """
 
     channel: ConversationChannel
     contact_id: uuid.UUID | None
     is_reply: bool
     route: Route
     mail: leaving.Leaving | None = None
+    chat: chatting.Way | None = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is for a visitor's screen, and leaves by no provider."""
+        return self.chat is not None and self.chat.by == "chat"
 
 
 # The conversations are locked in the order of their ids, as arriving messages lock them.
@@ -102,28 +112,50 @@ async def places_of(db: Any, intents: Sequence[Intent], at: datetime) -> list["P
         [intent.route is not None for intent in intents],
     )
     found = {row["ord"]: row for row in rows}
-    mails = [ord_ for ord_, row in found.items() if row["channel"] == "email" and intents[ord_ - 1].route is None]
-    leavings = dict(zip(mails, await leaving.routes_of(db, [intents[ord_ - 1] for ord_ in mails], at), strict=True))
+    free = [ord_ for ord_, row in found.items() if intents[ord_ - 1].route is None]
+    chats = [ord_ for ord_ in free if found[ord_]["channel"] == "live_chat"]
+    ways = dict(zip(chats, await chatting.ways_of(db, [intents[ord_ - 1] for ord_ in chats], at), strict=True))
+    mailed = {ord_: intents[ord_ - 1] for ord_ in free if found[ord_]["channel"] == "email"}
+    for ord_, way in ways.items():
+        if isinstance(way, chatting.Way) and way.by == "email":
+            mailed[ord_] = chatting.mailed(intents[ord_ - 1], way)
+    leavings = dict(zip(mailed, await leaving.routes_of(db, list(mailed.values()), at), strict=True))
     places: list[Place | Exception] = []
     for ord_, intent in enumerate(intents, start=1):
         row = found.get(ord_)
         try:
             if row is None:
                 raise ConversationMissing
-            places.append(_place(intent, row, at, leavings.get(ord_)))
+            places.append(_place(intent, row, at, leavings.get(ord_), ways.get(ord_)))
         except (Unsendable, ConversationMissing) as error:
             places.append(error)
     return places
 
 
-def _place(intent: Intent, row: Mapping[str, Any], at: datetime, mail: "leaving.Leaving | Unsendable | None") -> Place:
+def _place(
+    intent: Intent,
+    row: Mapping[str, Any],
+    at: datetime,
+    mail: "leaving.Leaving | Unsendable | None",
+    way: "chatting.Way | Unsendable | None",
+) -> Place:
     is_reply = intent.is_reply
     if is_reply is None:
         is_reply = row["said_at"] is not None and (intent.scheduled_at or at) - row["said_at"] < REPLY_WITHIN
+    if isinstance(way, Unsendable):
+        raise way
     if isinstance(mail, Unsendable):
         raise mail
     if mail is not None:
-        return Place(row["channel"], row["contact_id"], is_reply, mail.route, mail)
+        return Place("email", row["contact_id"], is_reply, mail.route, mail, way)
+    if way is not None and way.by == "chat":
+        ours, theirs = f"widget:{way.widget_id}", f"visitor:{way.visitor_id}"
+        route = Route(provider="", connection_id=None, from_address=ours, to_address=theirs)
+        return Place("live_chat", row["contact_id"], is_reply, route, chat=way)
+    if way is not None:
+        row = {**row, **way.row, "channel": "sms"}
+        route = _route(msgspec.structs.replace(intent, to=way.to), row)
+        return Place("sms", row["contact_id"], is_reply, route, chat=way)
     return Place(row["channel"], row["contact_id"], is_reply, intent.route or _route(intent, row))
 
 

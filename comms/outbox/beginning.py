@@ -1,7 +1,6 @@
 """To whom somebody writes first: the contact behind an address, and the conversation that the threading rule gives."""
 
 import uuid
-from typing import Any
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,7 +9,7 @@ from comms import senders, threads
 from comms.arrivals.facts import contact_created, conversation_created, conversation_reopened
 from comms.errors import Conflict, Missing, Unsendable
 from comms.events import Actor, Fact
-from comms.outbox.rows import fetch
+from comms.outbox.rows import Rows, fetch
 from comms.providers.addresses import email_address, read_address
 from comms.providers.base import Address, AddressKind
 from models.base import now
@@ -58,16 +57,6 @@ WHERE workspace_id = $1 AND id = $2 AND status IN ('closed', 'archived') RETURNI
 """
 
 
-class _Rows:
-    """The unit of work as the threading stories ask it."""
-
-    def __init__(self, db: AsyncSession) -> None:
-        self._db = db
-
-    async def fetch(self, statement: str, *arguments: Any) -> Any:
-        return await fetch(self._db, statement, *arguments)
-
-
 async def conversation_with(
     db: AsyncSession, workspace_id: uuid.UUID, channel: ConversationChannel, to: str, subject: str | None = None
 ) -> uuid.UUID:
@@ -81,7 +70,7 @@ async def conversation_with(
     contact_id = found["contact_id"]
     if contact_id is None:
         stranger = senders.Stranger(workspace_id, address, None, f"outbound_{channel}", at)
-        (met,) = await senders.meet(_Rows(db), [stranger])
+        (met,) = await senders.meet(Rows(db), [stranger])
         contact_id = met.contact_id
         if met.is_new:
             _tell(db, contact_created(stranger, contact_id))
@@ -127,7 +116,7 @@ async def _opened(
         raise Conflict("this contact's conversation is marked as spam: unmark it first", conflicting_id=conversation_id)
     if conversation_id is None:
         opening = threads.Opening(workspace_id, contact_id, channel, None, at, subject)
-        (opened,) = await threads.open_for(_Rows(db), [opening])
+        (opened,) = await threads.open_for(Rows(db), [opening])
         if opened.is_new:
             _tell(db, conversation_created(opening, opened.id))
         return opened.id

@@ -204,7 +204,7 @@ async def lease(db: Any, shares: Mapping[uuid.UUID, int], seconds: float, clock:
 
 
 def _lease(row: Mapping[str, Any], until: float) -> Lease:
-    fallback = None
+    fallback, details = None, msgspec.json.decode(row["details"])
     if row["other_id"] is not None and row["other_connection"] is not None:
         fallback = Route(
             provider=row["other_provider"],
@@ -223,7 +223,7 @@ def _lease(row: Mapping[str, Any], until: float) -> Lease:
         until=until,
         is_unclear=row["is_unclear"],
         is_reply=row["is_reply"],
-        channel=row["channel"],
+        channel=details.get("by", row["channel"]),
         contact_id=row["contact_id"],
         sender_type=row["sender_type"],
         content=row["content"],
@@ -238,7 +238,7 @@ def _lease(row: Mapping[str, Any], until: float) -> Lease:
         fallback=fallback,
         number_status=row["number_status"],
         segments=row["segments"],
-        details=msgspec.json.decode(row["details"]),
+        details=details,
         attachments=()
         if row["attachments"] is None
         else msgspec.json.decode(row["attachments"], type=tuple[Attached, ...]),

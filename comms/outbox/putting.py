@@ -13,7 +13,7 @@ from comms.consent import Decision, Question, decide
 from comms.errors import Invalid, Unsendable
 from comms.events import Actor, Fact, encode
 from comms.mail import leaving
-from comms.outbox import enclosing
+from comms.outbox import chatting, enclosing
 from comms.outbox.addressing import Place, places_of
 from comms.outbox.intents import Intent
 from comms.outbox.rows import fetch
@@ -69,11 +69,26 @@ async def put_all(
             continue
         coming.append(Coming(intent, place, _view(intent, place, decision, at)))
         outcomes.append(coming[-1].view)
+    facts: list[Fact] = []
     if coming:
         await _keep(db, coming, at)
         mails = [(one.intent.workspace_id, one.view.id, one.place.mail) for one in coming if one.place.mail is not None]
         await leaving.keep(db, mails, at)
-    return outcomes, [_fact(one, actor or Actor()) for one in coming]
+        facts = await _keep_chats(db, coming, at)
+    return outcomes, facts + [_fact(one, actor or Actor()) for one in coming]
+
+
+async def _keep_chats(db: Any, coming: Sequence[Coming], at: datetime) -> list[Fact]:
+    """What is said to visitors is on their screens; and what goes on without them is known to."""
+    chats = [(one, one.place.chat) for one in coming if one.place.chat is not None]
+    shown = [(one.intent.workspace_id, way.visitor_id, one.view.id) for one, way in chats if one.place.is_shown]
+    await chatting.show(db, shown, at)
+    gone = [
+        (one.intent.workspace_id, one.intent.conversation_id, str(one.place.channel))
+        for one, way in chats
+        if way.is_continued
+    ]
+    return await chatting.go_on(db, gone, at)
 
 
 async def _decide(
@@ -95,7 +110,7 @@ async def _decide(
             ),
         )
         for index, (intent, place) in enumerate(zip(intents, places, strict=True))
-        if isinstance(place, Place)
+        if isinstance(place, Place) and not place.is_shown
     ]
     decisions: list[Decision | None] = [None] * len(intents)
     for (index, _), decision in zip(asked, await decide(db, [question for _, question in asked]), strict=True):
@@ -114,8 +129,10 @@ def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
         return Invalid({what: f"must be at most {most} items, as {place.route.provider} takes no more"})
     if place.channel != "email" and "mail" in intent.details:
         return Invalid({name: "is for mails" for name in ("subject", "from") if name in intent.details["mail"]})
-    if place.channel == "email" and intent.media_urls:
-        return Invalid({"mediaUrls": "mail carries files that are stored here: send attachmentIds"})
+    if (place.channel == "email" or place.is_shown) and intent.media_urls:
+        return Invalid({"mediaUrls": "mails and chats carry files that are stored here: send attachmentIds"})
+    if place.is_shown and intent.scheduled_at is not None:
+        return Invalid({"scheduledAt": "is not for chats: it would be shown to whoever is there by then"})
     if intent.scheduled_at is not None and intent.scheduled_at <= at:
         return Invalid({"scheduledAt": "must be in the future"})
     if place.route.from_address == place.route.to_address:
@@ -124,7 +141,8 @@ def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
 
 
 def _view(intent: Intent, place: Place, decision: Decision | None, at: datetime) -> ConversationMessageView:
-    provider: Any = place.route.provider
+    provider: Any = place.route.provider or None
+    status: Any = "queued" if intent.scheduled_at is None else "scheduled"
     return ConversationMessageView(
         id=intent.message_id or new_id(),
         conversation_id=intent.conversation_id,
@@ -138,13 +156,14 @@ def _view(intent: Intent, place: Place, decision: Decision | None, at: datetime)
             **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {}),
             **({} if decision is None else {"consent": decision.explained(at)}),
         },
-        status="queued" if intent.scheduled_at is None else "scheduled",
+        status="sent" if place.is_shown else status,
+        sent_at=at if place.is_shown else None,
         provider=provider,
         phone_number_id=place.route.number_id,
         from_address=place.route.from_address,
         to_address=place.route.to_address,
         scheduled_at=intent.scheduled_at,
-        segments=None if place.channel == "email" else segments.count(intent.content, intent.media),
+        segments=None if place.channel == "email" or place.is_shown else segments.count(intent.content, intent.media),
         created_at=at,
         updated_at=at,
     )
@@ -178,10 +197,10 @@ WITH i AS MATERIALIZED (
 kept AS (
     INSERT INTO conversation_messages (workspace_id, id, conversation_id, direction, content, content_type,
         sender_type, sender_user_id, metadata, status, provider, connection_id, phone_number_id, from_address,
-        to_address, scheduled_at, segments, created_at, updated_at)
+        to_address, scheduled_at, segments, sent_at, created_at, updated_at)
     SELECT workspace_id, id, conversation_id, 'outbound', content, content_type, sender_type, sender_user_id,
         metadata::jsonb, status, provider, connection_id, number_id, from_address, to_address, scheduled_at,
-        segments, $19, $19
+        segments, CASE status WHEN 'sent' THEN $19::timestamptz END, $19, $19
     FROM i
 ),
 counted AS (
@@ -213,7 +232,7 @@ INSERT INTO outgoing_messages (workspace_id, id, conversation_id, connection_id,
     is_head, line_at, next_attempt_at, is_reply, segments, details, created_at, updated_at)
 SELECT workspace_id, id, conversation_id, connection_id, number_id, provider, status, is_head, line_at, line_at,
     is_reply, coalesce(segments, 1), details::jsonb, $19, $19
-FROM placed
+FROM placed WHERE status <> 'sent'
 """
 
 
@@ -243,7 +262,7 @@ async def _keep(db: Any, coming: Sequence[Coming], at: datetime) -> None:
     )
     if any(one.intent.attachment_ids for one in coming):
         await _attach(db, coming)
-    if any(one.intent.scheduled_at is None for one in coming):
+    if any(one.view.status == "queued" for one in coming):
         await jobs.enqueue(db, SEND, [{}])
 
 
@@ -253,6 +272,8 @@ def _details(coming: Coming) -> str:
     if mail is not None:
         message_id = leaving.message_id_of(coming.view.id, mail.route.from_address)
         details["mail"] = {**mail.headers, "messageId": message_id}
+    if coming.place.chat is not None:
+        details["by"] = coming.place.channel
     return encode(details).decode()
 
 

@@ -13,3 +13,14 @@ async def fetch(db: Any, statement: str, *arguments: Any) -> Sequence[Mapping[st
         result = await (await db.connection()).exec_driver_sql(statement, arguments)
         return [dict(row) for row in result.mappings()]
     return [dict(row) for row in await db.fetch(statement, *arguments)]
+
+
+class Rows:
+    """A unit of work, asked as stories ask that groups run."""
+
+    def __init__(self, db: AsyncSession) -> None:
+        self._db = db
+
+    async def fetch(self, statement: str, *arguments: Any) -> Sequence[Mapping[str, Any]]:
+        """The rows of ``statement``."""
+        return await fetch(self._db, statement, *arguments)

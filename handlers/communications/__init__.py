@@ -4,12 +4,14 @@ from litestar import Router
 
 from handlers.communications import (
     calls,
+    chat,
     consent,
     conversations,
     deliveries,
     mail,
     messages,
     notes,
+    notifications,
     numbers,
     outgoing,
     participants,
@@ -17,8 +19,12 @@ from handlers.communications import (
     team,
     team_messages,
     uploads,
+    visitor_socket,
+    visitors,
     webhooks,
 )
+
+__all__ = ["routes", "visitor_socket", "visitors"]
 
 routes = Router(
     "/",
@@ -29,9 +35,11 @@ routes = Router(
         *messages.routes,
         *outgoing.routes,
         *notes.routes,
+        *notifications.routes,
         *numbers.routes,
         *deliveries.routes,
         *calls.routes,
+        *chat.routes,
         *mail.routes,
         *team.routes,
         *team_messages.routes,

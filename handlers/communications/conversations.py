@@ -126,7 +126,7 @@ async def assign(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Assignme
     Of two who assign it at once the later one wins.
     """
     row = await held(db, identity, row_id)
-    await stories.assign(db, identity, row, data.user_id)
+    await stories.assign(db, row, data.user_id)
     return shown(row)
 
 

@@ -31,6 +31,7 @@ TAGS = {
     "access": "What members prove themselves with: tokens, sessions, tickets.",
     "crm": "The people a business talks to, and what is going on with them.",
     "communications": "Conversations with the outside, talk within the team, and what providers reported.",
+    "chat": "What a widget's page asks for its visitor: outside the members' API, with a token of its own.",
     "agents": "AI agents: what they are, when they run, what they did.",
     "orchestration": "Agents together: teams, workflows, shared memory, and what people must approve.",
     "finance": "Invoices and expenses.",

@@ -11,6 +11,15 @@ from models.communications.calls import (
     CallStatus,
     CallView,
 )
+from models.communications.chat import (
+    ChatMessage,
+    ChatWidget,
+    ChatWidgetView,
+    Visitor,
+    VisitorSession,
+    VisitorSessionView,
+    VisitorView,
+)
 from models.communications.consent import (
     EVERYWHERE,
     Consent,
@@ -29,8 +38,6 @@ from models.communications.conversations import (
     ConversationChannel,
     ConversationMessage,
     ConversationMessageView,
-    ConversationParticipant,
-    ConversationParticipantView,
     ConversationStatus,
     ConversationView,
     MessageAttachment,
@@ -46,8 +53,25 @@ from models.communications.mail import (
     WorkspaceMailAddress,
     WorkspaceMailAddressView,
 )
+from models.communications.notifications import (
+    DigestRhythm,
+    InstallationKey,
+    Notification,
+    NotificationDigest,
+    NotificationKind,
+    NotificationPreference,
+    NotificationProgress,
+    NotificationReadState,
+    NotificationReadStateView,
+    NotificationType,
+    NotificationView,
+    PushMessage,
+    PushSubscription,
+    PushSubscriptionView,
+)
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
 from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
+from models.communications.participants import ConversationParticipant, ConversationParticipantView, ParticipantRole
 from models.communications.recordings import (
     CallReport,
     CallReportView,
@@ -58,8 +82,6 @@ from models.communications.recordings import (
 )
 from models.communications.repair import NumberSweep, NumberSweepView
 from models.communications.team import (
-    Notification,
-    NotificationView,
     TeamChannel,
     TeamChannelMember,
     TeamChannelMemberView,
@@ -105,6 +127,9 @@ __all__ = [
     "CallTransfer",
     "CallTransferView",
     "CallView",
+    "ChatMessage",
+    "ChatWidget",
+    "ChatWidgetView",
     "Consent",
     "ConsentEntry",
     "ConsentEntryView",
@@ -122,6 +147,8 @@ __all__ = [
     "ConversationView",
     "DeliveryReportRow",
     "DeliveryReportView",
+    "DigestRhythm",
+    "InstallationKey",
     "Mail",
     "MailEvent",
     "MailEventView",
@@ -131,6 +158,13 @@ __all__ = [
     "MessageDirection",
     "MessageStatus",
     "Notification",
+    "NotificationDigest",
+    "NotificationKind",
+    "NotificationPreference",
+    "NotificationProgress",
+    "NotificationReadState",
+    "NotificationReadStateView",
+    "NotificationType",
     "NotificationView",
     "NumberSweep",
     "NumberSweepView",
@@ -139,6 +173,10 @@ __all__ = [
     "OutgoingMessage",
     "OutgoingMessageView",
     "OutgoingState",
+    "ParticipantRole",
+    "PushMessage",
+    "PushSubscription",
+    "PushSubscriptionView",
     "Recording",
     "RecordingView",
     "TeamAttachment",
@@ -161,6 +199,10 @@ __all__ = [
     "TeamThreadFollowingView",
     "Upload",
     "UploadView",
+    "Visitor",
+    "VisitorSession",
+    "VisitorSessionView",
+    "VisitorView",
     "WebhookReceipt",
     "WebhookReceiptView",
     "WorkspaceMailAddress",

@@ -23,6 +23,7 @@ ConsentSource = Literal[
     "complaint",
     "bounce",
     "person",  # a member, by hand
+    "chat",  # a visitor has agreed that the chat goes on
 ]
 ReviewState = Literal["open", "confirmed", "dismissed"]
 

@@ -1,8 +1,8 @@
-"""Conversations, their messages, what was attached to them, and who takes part."""
+"""Conversations, their messages, and what was attached to them."""
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Computed, Index, UniqueConstraint, Uuid, text
@@ -31,12 +31,14 @@ MessageStatus = Literal[
     "read",
 ]
 AttachmentState = Literal["pending", "stored", "failed", "refused"]
-ParticipantRole = Literal["owner", "participant", "observer"]
 
 MOST_TAGS = 50
 
 
 _NO_TEXTS = text("channel <> 'sms'")
+
+OF_SOMEBODY = "contact_id IS NOT NULL AND NOT is_unproven"
+"""Of whom a conversation is that the threading rule knows: a contact, and no visitor who only says to be one."""
 
 
 class Conversation(TenantRow, Base):
@@ -59,7 +61,15 @@ class Conversation(TenantRow, Base):
             "contact_id",
             "channel",
             unique=True,
-            postgresql_where=text("status = 'active' AND contact_id IS NOT NULL"),
+            postgresql_where=text(f"status = 'active' AND {OF_SOMEBODY}"),
+        ),
+        one_of("continued_by", Literal["sms", "email"]),
+        # Whether an answer by another channel belongs to a chat: asked for every message, and almost never so.
+        Index(
+            "ix_conversations_continued",
+            "workspace_id",
+            "contact_id",
+            postgresql_where=text("continued_by IS NOT NULL"),
         ),
         Index("ix_conversations_contact", "workspace_id", "contact_id", "channel", "last_message_at"),
         Index("ix_conversations_inbox", "workspace_id", "last_message_at", "id"),
@@ -103,6 +113,8 @@ class Conversation(TenantRow, Base):
     tags: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     phone_number_id: Mapped[uuid.UUID | None]
     snoozed_until: Mapped[datetime | None]
+    is_unproven: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    continued_by: Mapped[str | None]
 
 
 class ConversationView(View, kw_only=True):
@@ -122,6 +134,14 @@ class ConversationView(View, kw_only=True):
     tags: list[str] = []
     phone_number_id: uuid.UUID | None = None
     snoozed_until: ReadOnly[datetime | None] = None
+    is_unproven: Annotated[
+        ReadOnly[bool],
+        msgspec.Meta(description="Whether the contact is only who a visitor of the website says to be."),
+    ] = False
+    continued_by: Annotated[
+        ReadOnly[Literal["sms", "email"] | None],
+        msgspec.Meta(description="The channel on which a chat goes on since its visitor has left."),
+    ] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
 
@@ -362,39 +382,5 @@ class ConversationMessageView(View, kw_only=True):
     mentions: ReadOnly[list[uuid.UUID] | None] = None
     edited_at: ReadOnly[datetime | None] = None
     attachments: ReadOnly[list[MessageAttachmentView]] = []
-    created_at: ReadOnly[datetime]
-    updated_at: ReadOnly[datetime]
-
-
-class ConversationParticipant(TenantRow, Base):
-    """A member who takes part in, or watches, a conversation."""
-
-    large = True
-    __tablename__ = "conversation_participants"
-    __table_args__ = tenant_table(
-        UniqueConstraint("workspace_id", "conversation_id", "user_id"),
-        refers("conversation_id", "conversations", on_delete="CASCADE"),
-        refers_to_member("user_id"),
-        one_of("role", ParticipantRole),
-        Index("ix_conversation_participants_created", "workspace_id", "created_at", "id"),
-        Index("ix_conversation_participants_user", "workspace_id", "user_id", "created_at", "id"),
-    )
-
-    conversation_id: Mapped[uuid.UUID]
-    user_id: Mapped[uuid.UUID]
-    role: Mapped[str] = mapped_column(default="participant", server_default="participant")
-    last_read_at: Mapped[datetime | None]
-    notifications_enabled: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
-
-
-class ConversationParticipantView(View, kw_only=True):
-    """A member's part in a conversation, and how far they have read."""
-
-    id: ReadOnly[uuid.UUID]
-    conversation_id: uuid.UUID
-    user_id: uuid.UUID
-    role: ParticipantRole = "participant"
-    last_read_at: ReadOnly[datetime | None] = None
-    notifications_enabled: bool = True
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]

@@ -1,4 +1,4 @@
-"""Files that members have brought here, to be sent along with messages."""
+"""Files that members and visitors have brought here, to be sent along with messages."""
 
 import uuid
 from datetime import datetime
@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, ReadOnly, TenantRow, View, refers_to_member, tenant_table
+from models.base import Base, ReadOnly, TenantRow, View, refers, refers_to_member, tenant_table
 
 
 class Upload(TenantRow, Base):
@@ -17,13 +17,17 @@ class Upload(TenantRow, Base):
     __tablename__ = "uploads"
     __table_args__ = tenant_table(
         refers_to_member("uploaded_by"),
+        refers("visitor_id", "visitors", on_delete="CASCADE"),
+        CheckConstraint("num_nonnulls(uploaded_by, visitor_id) > 0", name="uploaded_by_somebody"),
         CheckConstraint("size > 0", name="size_range"),
+        Index("ix_uploads_visitor", "workspace_id", "visitor_id", postgresql_where=text("visitor_id IS NOT NULL")),
         Index("ix_uploads_created", "workspace_id", "created_at", "id"),
         # Whether a file that a message no longer carries is still wanted.
         Index("ix_uploads_storage_key", "storage_key"),
     )
 
-    uploaded_by: Mapped[uuid.UUID]
+    uploaded_by: Mapped[uuid.UUID | None]
+    visitor_id: Mapped[uuid.UUID | None]
     file_name: Mapped[str | None]
     content_type: Mapped[str]
     size: Mapped[int] = mapped_column(BigInteger)
@@ -36,7 +40,8 @@ class UploadView(View, kw_only=True):
     """A file that can be sent along: its `id` is one of a message's `attachmentIds`, as often as one likes."""
 
     id: ReadOnly[uuid.UUID]
-    uploaded_by: ReadOnly[uuid.UUID]
+    uploaded_by: ReadOnly[uuid.UUID | None] = None
+    visitor_id: ReadOnly[uuid.UUID | None] = None
     file_name: ReadOnly[str | None] = None
     content_type: ReadOnly[
         Annotated[str, msgspec.Meta(description="What it is, by what is in it.", examples=["image/png"])]

@@ -26,9 +26,12 @@ from tests.make.communications import SECRETS
 API = "/api/v1"
 WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
     "/workspace-api-keys": ("list", "get", "create", "change", "delete"),
+    "/chat-widgets": ("list", "get", "create", "change", "delete"),
     "/contact-points": ("list", "get", "create", "change", "delete"),
     "/conversations": ("list", "get", "create", "change", "delete"),
     "/conversation-messages": ("list", "get", "create", "change", "delete"),
+    "/notifications": ("list", "get", "change", "delete"),
+    "/push-subscriptions": ("list", "get", "delete"),
     "/team-channels": ("list", "get", "create", "change", "delete"),
     "/team-messages": ("list", "get", "create", "change", "delete"),
     "/access-tokens": ("list", "get", "create"),

@@ -54,7 +54,7 @@ async def _made(
     return made
 
 
-REQUIRED_BY_CHECK = frozenset({("conversation_messages", "conversation_id")})
+REQUIRED_BY_CHECK = frozenset({("conversation_messages", "conversation_id"), ("uploads", "uploaded_by")})
 """Columns that may be null, and not in an ordinary row."""
 
 
