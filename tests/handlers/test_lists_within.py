@@ -19,7 +19,6 @@ WITHIN: dict[str, tuple[str, str, dict[str, Any]]] = {
     "/contacts/{}/conversations": ("contacts", "conversations", {"contact_id": OF, "status": "closed"}),
     "/conversations/{}/messages": ("conversations", "conversation_messages", {"conversation_id": OF}),
     "/deals/{}/stage-changes": ("deals", "deal_stage_changes", {"deal_id": OF}),
-    "/team-channels/{}/messages": ("team_channels", "team_messages", {"channel_id": OF}),
 }
 """Whose they are, what they are, and with which values."""
 
