@@ -9,7 +9,18 @@ import msgspec
 from comms import permissions
 from models.core import Area, Level, Role
 
-PERSONAL = frozenset({"notification", "access_token", "session", "team_channel_reading", "team_thread_following"})
+PERSONAL = frozenset(
+    {
+        "notification",
+        "notification_read_state",
+        "notification_preference",
+        "push_subscription",
+        "access_token",
+        "session",
+        "team_channel_reading",
+        "team_thread_following",
+    }
+)
 """Nouns whose events are for the user whom ``userId`` in their data names."""
 
 ADMINISTRATIVE = frozenset({"access_token", "workspace_api_key"})

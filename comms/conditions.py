@@ -4,7 +4,6 @@ Text is compared as it is written by ``equals`` and ``in``, whatever its case by
 only ``is_not_set`` and what denies something (``not_…``) are true of it.
 """
 
-import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,13 +14,16 @@ import msgspec
 from sqlalchemy import ARRAY, ColumnElement, Numeric, Text, and_, case, cast, false, func, literal, not_, or_
 from sqlalchemy.dialects.postgresql import JSONB
 
+from comms import reading
 from comms.errors import Invalid
+from comms.reasons import A_TIME
 from models.base import now
 from models.crm import Contact, ContactStatus
 from models.marketing import Condition
 
 CUSTOM = "customFields."
 MOST_CONDITIONS, MOST_VALUES, LONGEST, MOST_DAYS = 50, 200, 1_000, 36_500
+_LARGEST = 10**15
 
 _TEXT = ("equals", "not_equals", "in", "not_in", "contains", "not_contains", "starts_with", "ends_with")
 _CHOICE = ("equals", "not_equals", "in", "not_in")
@@ -183,8 +185,9 @@ def _id(value: Any) -> uuid.UUID:
 
 
 def _number(value: Any) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > 1e15:
-        raise ValueError("must be a number")
+    # Not math.isfinite: that makes a float of an integer, and hundreds of digits are none.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
+        raise ValueError(f"must be a number of at most {_LARGEST:,}")
     return Decimal(str(value))
 
 
@@ -192,9 +195,8 @@ def _time(value: Any) -> datetime:
     try:
         at = msgspec.convert(value, datetime)
     except msgspec.ValidationError:
-        at = None
-    if at is None or at.tzinfo is None or not 1900 <= at.year <= 2999:
-        raise ValueError("must be a time with its offset, such as 2026-01-31T12:00:00Z")
+        raise ValueError(f"must be {A_TIME}") from None
+    reading.refuse_no_instant(at)
     return at
 
 

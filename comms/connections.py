@@ -37,6 +37,9 @@ ROTATING: Mapping[str, tuple[str, ...]] = {
 }
 """The credentials that prove webhooks: each has a ``next_`` one beside it, which is accepted too."""
 
+SHORTEST_SHOWN = 8
+"""How long a secret is of which the last four characters are shown."""
+
 _SHOWN: Mapping[str, str] = {
     "twilio": "auth_token",
     "signalwire": "signing_key",
@@ -81,9 +84,14 @@ def keep(row: WorkspaceApiKey, vault: Vault, credentials: Credentials) -> None:
     row.auth_tag = sealed.auth_tag
     shown = _SHOWN[row.provider]
     coming: str | None = getattr(credentials, f"next_{shown}", None)
-    row.last_four = (getattr(credentials, shown) or "")[-4:]  # a mail server may want no password
-    row.next_last_four = None if coming is None else coming[-4:]
+    row.last_four = _last_four(getattr(credentials, shown) or "")  # a mail server may want no password
+    row.next_last_four = None if coming is None else _last_four(coming)
     row.checked_at = row.check_passed = row.check_detail = None
+
+
+def _last_four(secret: str) -> str:
+    """By which a secret is recognised; nothing of one so short that they would be half of it."""
+    return secret[-4:] if len(secret) >= SHORTEST_SHOWN else ""
 
 
 def opened(row: WorkspaceApiKey, vault: Vault) -> Credentials:

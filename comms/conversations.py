@@ -16,10 +16,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events, mentions, messages, participants
-from comms.credentials import Identity
 from comms.database import Database
 from comms.errors import Conflict, Invalid
-from comms.notifications import notify
 from models.base import new_id, now
 from models.communications import MOST_TAGS, Conversation, ConversationStatus, ConversationView
 
@@ -62,25 +60,14 @@ async def change(db: AsyncSession, conversation: Conversation, values: Mapping[s
             setattr(conversation, name, value)
 
 
-async def assign(db: AsyncSession, asker: Identity, conversation: Conversation, user_id: uuid.UUID) -> None:
-    """The conversation is this member's, who owns it among those who take part, and is told unless they took it."""
+async def assign(db: AsyncSession, conversation: Conversation, user_id: uuid.UUID) -> None:
+    """The conversation is this member's, who owns it among those who take part."""
     if conversation.assigned_to == user_id:
         return
     await mentions.expect_active(db, conversation.workspace_id, user_id)
     conversation.assigned_to = user_id
     await _tell(db, "assigned", conversation)
     await participants.make_owner(db, conversation, user_id)
-    if user_id != asker.user_id:
-        await notify(
-            db,
-            conversation.workspace_id,
-            [user_id],
-            kind="assignment",
-            title="A conversation was assigned to you",
-            message=conversation.subject,
-            link=f"/conversations/{conversation.id}",
-            data={"conversationId": str(conversation.id), "assignedBy": str(asker.user_id)},
-        )
 
 
 async def unassign(db: AsyncSession, conversation: Conversation) -> None:

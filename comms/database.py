@@ -26,10 +26,15 @@ from comms.search import keeping as search
 from comms.settings import DatabaseSettings, Secret
 from models.tenancy import WEB, WORKER, WORKSPACE_SETTING
 
+FROZEN_MS = "60000"
+"""A transaction in which nothing happens for so long is rolled back: who hangs must not hold rows for ever."""
 IDLE_SECONDS = 5.0
 """After so long unused a connection is asked whether it still is one; a network may forget it without a word."""
+# How many rows a workspace has, and which values are rare, is known only for the values at hand: a plan for any value
+# walks through a million rows where one for this value would not.
 _NAME_WORKSPACE = text(
-    f"SELECT set_config('{WORKSPACE_SETTING}', :workspace, true), set_config('plan_cache_mode', :plans, true)"
+    f"SELECT set_config('{WORKSPACE_SETTING}', :workspace, true),"
+    " set_config('plan_cache_mode', 'force_custom_plan', true)"
 )
 
 
@@ -146,7 +151,9 @@ class Database:
 
     async def connect(self, url: Secret | None = None, *, command_timeout: float = 15) -> Any:
         """A connection of its own, as ``comms_worker`` unless told otherwise; the caller closes it."""
-        options: dict[str, Any] = {"statement_cache_size": 0} if self.pgbouncer else {}
+        options: dict[str, Any] = {"server_settings": {"idle_in_transaction_session_timeout": FROZEN_MS}}
+        if self.pgbouncer:
+            options = {"statement_cache_size": 0}  # it takes no settings, which would be everybody's
         return await asyncpg.connect(
             (url or self.urls.worker).plain, timeout=5, command_timeout=command_timeout, **options
         )
@@ -155,16 +162,10 @@ class Database:
     async def workspace(
         self, workspace_id: uuid.UUID, actor: Actor | None = None, *, is_urgent: bool = False
     ) -> AsyncIterator[AsyncSession]:
-        """One unit of work in one workspace, done by ``actor``; if it ``is_urgent``, found by its words a second later.
-
-        What is urgent asks for rows by their ids, and keeps its plans. Other questions are planned each time: how many
-        rows a workspace has, and which values are rare, is known only for the values at hand, and a plan for any value
-        walks through a million rows where one for this value would not.
-        """
+        """One unit of work in one workspace, done by ``actor``; urgent ones are found by their words later."""
         async with self._unit_of_work(WEB, actor, is_indexed=not is_urgent) as session:
             session.info["workspace_id"] = workspace_id
-            plans = "auto" if is_urgent else "force_custom_plan"
-            await session.execute(_NAME_WORKSPACE, {"workspace": str(workspace_id), "plans": plans})
+            await session.execute(_NAME_WORKSPACE, {"workspace": str(workspace_id)})
             yield session
 
     @asynccontextmanager

@@ -7,7 +7,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from comms import campaigns, conversations, delivery, idempotency, invitations, invoices, jobs, receipts
+from comms import (
+    campaigns,
+    conversations,
+    delivery,
+    growth,
+    idempotency,
+    interactions,
+    invitations,
+    invoices,
+    jobs,
+    receipts,
+)
 from comms.agents import sweeps
 from comms.calls import progress, queueing, texts
 from comms.calls.dialling import Dialler
@@ -16,6 +27,9 @@ from comms.contacts import files
 from comms.database import Database
 from comms.mail import events as mail_events
 from comms.media import FETCH, REMOVE, Media
+from comms.notifications import digests, following, sweeping
+from comms.notifications.pushing import Pushing
+from comms.notifications.stopping import Stopping
 from comms.outbox import SEND, lines
 from comms.search.following import keep_up
 from comms.settings import Settings
@@ -62,6 +76,7 @@ def of(
     sender: Bell,
     repair: Repairing,
     dialler: Dialler,
+    pushing: Pushing,
 ) -> Duties:
     """All there is to do for one process's worker."""
 
@@ -79,6 +94,11 @@ def of(
 
     async def mail_invitation(payload: dict[str, Any]) -> None:
         await invitations.mail(database, vault, settings, payload)
+
+    stopping = Stopping(settings.security, settings.server.public_url)
+
+    async def mail_digests() -> None:
+        await digests.send_due(database, settings.smtp, stopping)
 
     async def redirect(payload: dict[str, Any]) -> None:
         workspace_id, leg_id = jobs.uuids(payload, "workspaceId", "legId")
@@ -128,18 +148,24 @@ def of(
         },
         rounds=[
             (1.0, partial(keep_up, database)),
+            (0.5, partial(following.keep_up, database)),
             (1.0, release),
+            (1.0, partial(growth.keep_up, database)),
             (2.0, partial(queueing.ring_waiting, database)),
             (5.0, join_parked),
             (5.0, partial(lines.mend, database)),
             (5.0, partial(mail_events.join_parked, database)),
             (5.0, partial(conversations.wake, database)),
+            (5.0, partial(interactions.come_due, database)),
+            (1.0, pushing.push_due),
+            (5.0, mail_digests),
             (15.0, partial(campaigns.start_due, database)),
             (60.0, media.recall),
             (60.0, replays.recall),
             (60.0, repair.sweep_due),
             (60.0, partial(invoices.fall_due, database)),
             *sweeps.of(database),
+            (HOUR, partial(sweeping.sweep, database)),
             (HOUR, partial(jobs.prune_log, database)),
             (HOUR, partial(idempotency.sweep, database)),
         ],

@@ -28,8 +28,10 @@ MOST = 512  # in one group
 QUEUE = 20_000  # waiting; more is refused at once
 PATIENCE_SECONDS = 4.0  # SignalWire waits 5 s for an answer
 LATE_SECONDS = 0.1
+LOCK_MS = 250  # a group waits so long for a row that somebody holds
+LOCK_ALONE_MS = 100  # and an item by itself; less, the more of its group have waited in vain
 SESSION = (
-    "SET plan_cache_mode = force_generic_plan; SET jit = off; SET lock_timeout = '1s';"
+    f"SET plan_cache_mode = force_generic_plan; SET jit = off; SET lock_timeout = '{LOCK_MS}ms';"
     " SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 )
 TRANSIENT = (
@@ -205,7 +207,7 @@ class Groups(Generic[Item, Outcome]):
         try:
             connection = await self._database.connect(command_timeout=PATIENCE_SECONDS)
             # The statements never change and find every row by a key, so one plan fits all inputs. It is made when the
-            # tables may still be empty, and must not be one that reads them from end to end.
+            # tables may still be empty, and must not be one that reads them from end to end (comms/growth.py).
             # Whoever holds a row for long delays only those who need that row: they are done again later.
             if not self._database.pgbouncer:  # there a session's settings would be everybody's
                 await connection.execute(SESSION)
@@ -225,9 +227,11 @@ class Groups(Generic[Item, Outcome]):
                 raise
             # Nothing of the group was committed. One by one, the poisoned item fails alone.
             log.warning("groups.taken_apart", groups=self.name, items=len(group), error=type(error).__name__)
+            in_vain = 0
             for waiting in group:
                 if not waiting.outcome.done():
-                    await self._apply_alone(connection, waiting)
+                    failure = await self._apply_alone(connection, waiting, LOCK_ALONE_MS // (in_vain + 1))
+                    in_vain += isinstance(failure, asyncpg.LockNotAvailableError)
 
     async def _apply_shortcut(
         self, connection: Any, group: list[_Waiting[Item, Outcome]], shortcut: Any
@@ -252,8 +256,10 @@ class Groups(Generic[Item, Outcome]):
             self._database.on_told(told)
         return left
 
-    async def _apply_together(self, connection: Any, group: list[_Waiting[Item, Outcome]]) -> None:
-        await connection.execute("BEGIN")
+    async def _apply_together(
+        self, connection: Any, group: list[_Waiting[Item, Outcome]], lock_ms: int = LOCK_MS
+    ) -> None:
+        await connection.execute("BEGIN" if lock_ms == LOCK_MS else f"BEGIN; SET LOCAL lock_timeout = '{lock_ms}ms'")
         try:
             outcomes, told = await self._apply(connection, [waiting.item for waiting in group])
             await connection.execute("COMMIT")
@@ -268,12 +274,13 @@ class Groups(Generic[Item, Outcome]):
         if told:
             self._database.on_told(told)
 
-    async def _apply_alone(self, connection: Any, waiting: _Waiting[Item, Outcome]) -> None:
+    async def _apply_alone(self, connection: Any, waiting: _Waiting[Item, Outcome], lock_ms: int) -> Exception | None:
+        """Kept or spoilt; why it was not simply kept."""
         failure: Exception = Unavailable()
         for attempt in range(3):
             try:
-                await self._apply_together(connection, [waiting])
-                return
+                await self._apply_together(connection, [waiting], max(lock_ms, 1))  # 0 would be for ever
+                return None
             except Exception as error:
                 if _is_gone(error):
                     raise
@@ -285,17 +292,19 @@ class Groups(Generic[Item, Outcome]):
         log.error("groups.item_failed", groups=self.name, error=type(failure).__name__)
         try:
             async with connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_ALONE_MS}ms'")
                 outcomes, told = await self._spoil(connection, waiting.item, failure)
         except Exception as error:
             if _is_gone(error):
                 raise
             log.error("groups.item_not_kept", groups=self.name, error=type(error).__name__)
             self._refuse([waiting])
-            return
+            return failure
         if not waiting.outcome.done():
             waiting.outcome.set_result(outcomes[0])
         if told:
             self._database.on_told(told)
+        return failure
 
     async def _refuse_the_late(self) -> None:
         """Nobody waits beyond their deadline, whatever the lanes are stuck in: the provider is told to try again."""

@@ -1,5 +1,6 @@
 """The people of a workspace: what each may do, who leaves, and that there is always an owner."""
 
+import uuid
 from typing import Any
 
 import msgspec
@@ -38,6 +39,16 @@ async def of(db: AsyncSession, identity: Identity) -> WorkspaceMember:
     query = select(WorkspaceMember).where(WorkspaceMember.user_id == identity.user_id)
     member: WorkspaceMember = (await db.scalars(query.with_for_update(key_share=True))).one()
     return member
+
+
+async def expect_not_above(db: AsyncSession, identity: Identity, user_id: uuid.UUID) -> None:
+    """Who asks may change what is the user's; raises ``Forbidden`` when they stand above them."""
+    if user_id == identity.user_id:
+        return
+    theirs = await db.scalar(select(WorkspaceMember).where(WorkspaceMember.user_id == user_id))
+    if theirs is not None:
+        own = Standing(identity.role, identity.permissions)
+        refuse_more_than_own(own, standing_of(theirs), standing_of(theirs))
 
 
 async def change(db: AsyncSession, own: Standing, member: WorkspaceMember, values: dict[str, Any]) -> None:

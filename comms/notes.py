@@ -16,7 +16,6 @@ from comms import events
 from comms.credentials import Identity
 from comms.errors import Conflict, Forbidden
 from comms.mentions import mentioned, mentioned_anew
-from comms.notifications import tell_mentioned
 from models.base import new_id, now
 from models.communications import ConversationMessage, ConversationMessageView
 
@@ -45,9 +44,7 @@ async def write(
     await db.flush()
     await db.refresh(note, ["sender_id"])
     set_committed_value(note, "attachments", [])
-    view = _tell(db, "created", note)
-    await _call(db, author, note, called)
-    return view
+    return _tell(db, "created", note)
 
 
 async def edit(
@@ -68,7 +65,6 @@ async def edit(
         note.content, note.mentions, note.edited_at = text, called, now()
         await db.flush()
         _tell(db, "updated", note)
-        await _call(db, author, note, [user_id for user_id in called if user_id not in before])
     return _view(note)
 
 
@@ -76,18 +72,6 @@ def refuse_other_than_note(message: ConversationMessage) -> None:
     """``Conflict`` when this was said with the contact: what was said stays as it was said."""
     if not message.is_internal:
         raise Conflict("this is no note: what was said with the contact stays as it was said")
-
-
-async def _call(db: AsyncSession, author: Identity, note: ConversationMessage, user_ids: Collection[uuid.UUID]) -> None:
-    await tell_mentioned(
-        db,
-        author,
-        user_ids,
-        where="a note",
-        text=note.content,
-        link=f"/conversations/{note.conversation_id}",
-        data={"conversationId": str(note.conversation_id), "messageId": str(note.id)},
-    )
 
 
 def _tell(db: AsyncSession, what: str, note: ConversationMessage) -> ConversationMessageView:

@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from comms import events, mentions
 from comms.credentials import Identity
 from comms.errors import Invalid
+from comms.notifications import reading as notifications
 from models.base import new_id, now
 from models.communications import (
     Conversation,
@@ -140,6 +141,26 @@ async def read_up_to(
     until = min(at, now())
     is_news = ConversationParticipant.last_read_at.is_(None) | (ConversationParticipant.last_read_at < until)
     await _enter(db, conversation, reader.user_id, {"last_read_at": until}, is_news, role="observer")
+    # At once what they were told of it; what somebody is being told just now is read when the log tells of this.
+    await notifications.read_all(
+        db, conversation.workspace_id, reader.user_id, until=until, subject_ids=[conversation.id]
+    )
+
+
+async def follow(db: AsyncSession, follower: Identity, conversation: Conversation) -> None:
+    """The member takes part, and is told what is new in the conversation."""
+    heard = {"notifications_enabled": True}
+    is_news = ConversationParticipant.notifications_enabled.is_(False)
+    await _enter(db, conversation, follower.user_id, heard, is_news, role="participant")
+    is_observer = ConversationParticipant.role == "observer"
+    await _enter(db, conversation, follower.user_id, {"role": "participant"}, is_observer)
+
+
+async def unfollow(db: AsyncSession, follower: Identity, conversation: Conversation) -> None:
+    """The member is told nothing of what is new in the conversation, even if it is theirs."""
+    silent = {"notifications_enabled": False}
+    is_news = ConversationParticipant.notifications_enabled.is_(True)
+    await _enter(db, conversation, follower.user_id, silent, is_news, role="observer")
 
 
 def has_unread(reader: Identity) -> ColumnElement[bool]:

@@ -1,18 +1,22 @@
 """JSON that somebody sent, read as the shape it should have, so that every mistake in it is named by its place."""
 
+import json
+import math
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
 from comms.errors import Invalid
-from comms.reasons import NEEDS_ZONE, options_of, reason_of
+from comms.reasons import NEEDS_ZONE, TOO_LARGE, options_of, reason_of
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 MOST_MISTAKES = 50
+MOST_DIGITS = 4_000  # Python reads no integer of more than 4,300
+FIRST_INSTANT, END_OF_INSTANTS = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 
 
 def read(shape: type[S], sent: Any, place: str = "") -> S:
@@ -25,7 +29,7 @@ def read(shape: type[S], sent: Any, place: str = "") -> S:
     errors: dict[str, str] = {}
     made: S = _struct(shape, sent, place, errors)
     if errors:
-        raise Invalid(errors)
+        raise Invalid({_legible(name): reason for name, reason in errors.items()})
     return made
 
 
@@ -49,9 +53,29 @@ def written(item: msgspec.Struct) -> dict[str, Any]:
     return plain
 
 
+def leniently(body: bytes) -> Any:
+    """JSON with halves of surrogate pairs and numbers beyond any type in it, for ``read`` to name the places of.
+
+    ``ValueError`` when it is no JSON even so.
+    """
+    return json.loads(body.decode(), parse_int=_whole, parse_constant=_no_json)
+
+
+def refuse_no_instant(at: datetime) -> None:
+    """``ValueError`` when a time has no offset, or lies so far away that sums with it would leave the calendar."""
+    if at.tzinfo is None:
+        raise ValueError(NEEDS_ZONE)
+    if not FIRST_INSTANT <= at < END_OF_INSTANTS:
+        raise ValueError(f"must lie in the years {FIRST_INSTANT.year} to {END_OF_INSTANTS.year - 1}")
+
+
 def refuse_unstorable(value: Any) -> None:
-    """``ValueError`` when PostgreSQL could not keep this value: NUL, or half of a surrogate pair."""
-    for text in _texts(value):
+    """``ValueError`` when PostgreSQL could not keep this: NUL, half of a surrogate pair, or a number without end."""
+    for text in _atoms(value):
+        if isinstance(text, float):
+            if not math.isfinite(text):
+                raise ValueError(TOO_LARGE)
+            continue
         if "\x00" in text:
             raise ValueError("must not contain NUL")
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
@@ -109,8 +133,8 @@ def _leaf(kind: Any, sent: Any, place: str, errors: dict[str, str]) -> Any:
         if isinstance(sent, float) and any(option is Decimal for option, _ in options_of(kind)):
             raise ValueError('must be a decimal string, such as "12.50", or a whole number')
         value = _converted(kind, sent, place, errors)
-        if isinstance(value, datetime) and value.tzinfo is None:
-            raise ValueError(NEEDS_ZONE)
+        if isinstance(value, datetime):
+            refuse_no_instant(value)
         return _lawful(kind, value)
     except ValueError as error:
         errors[place] = str(error)
@@ -138,14 +162,27 @@ def _lawful(kind: Any, value: Any) -> Any:
     return value
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _atoms(value: Any) -> Iterator[str | float]:
     match value:
-        case str():
+        case str() | float():
             yield value
         case dict():
             for key, inner in value.items():
                 yield key
-                yield from _texts(inner)
+                yield from _atoms(inner)
         case list():
             for inner in value:
-                yield from _texts(inner)
+                yield from _atoms(inner)
+
+
+def _legible(name: str) -> str:
+    """A field's name as it can be told: what is no Unicode text in it is written as JSON does."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= MOST_DIGITS else math.inf
+
+
+def _no_json(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")

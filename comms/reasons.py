@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 
 NEEDS_ZONE = "needs a time zone, such as 2026-01-31T12:00:00Z"
+A_TIME = "a time with its offset, such as 2026-01-31T12:00:00Z"
+TOO_LARGE = "is too large or too small a number"
 
 _KINDS: Mapping[str, str] = {
     "int": "a whole number",
@@ -20,7 +22,7 @@ _KINDS: Mapping[str, str] = {
     "object": "a JSON object",
     "uuid": "a UUID",
     "decimal": 'a decimal string, such as "12.50", or a whole number',
-    "datetime": "a time with its offset, such as 2026-01-31T12:00:00Z",
+    "datetime": A_TIME,
     "date": "a date, such as 2026-01-31",
     "time": "a time of day, such as 09:30:00",
     "bytes": "base64",
@@ -93,7 +95,7 @@ _SENTENCES: tuple[tuple[str, Callable[[re.Match[str], list[msgspec.Meta]], str]]
     (r"Invalid UUID", _is(f"must be {_KINDS['uuid']}")),
     (r"Invalid decimal string", _is(f"must be {_KINDS['decimal']}")),
     (r"Invalid base64 encoded string", _is(f"must be {_KINDS['bytes']}")),
-    (r"(?:Integer value|Number) out of range", _is("is too large or too small a number")),
+    (r"(?:Integer value|Number) out of range", _is(TOO_LARGE)),
 )
 
 

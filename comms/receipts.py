@@ -170,5 +170,5 @@ def url_of(request: Request) -> str:
 
 def headers_of(request: Request) -> str:
     """The headers worth keeping, as JSON."""
-    kept = {name: request.headers[name] for name in KEPT_HEADERS if name in request.headers}
-    return msgspec.json.encode(kept).decode().replace("\\u0000", "")
+    kept = {name: request.headers[name].replace("\x00", "") for name in KEPT_HEADERS if name in request.headers}
+    return msgspec.json.encode(kept).decode()

@@ -26,6 +26,8 @@ from comms.mail.story import Story
 from comms.mail.tokens import Tokens
 from comms.media import Media
 from comms.media.publishing import Publishing
+from comms.notifications.pushing import Pushing
+from comms.notifications.stopping import Stopping
 from comms.outbox import transports
 from comms.outbox.packing import Packing
 from comms.outbox.sender import Sender
@@ -83,6 +85,7 @@ class Service:
         )
         self.publishing = Publishing(settings.security, settings.server.public_url)
         self.unsubscribing = Unsubscribing(settings.security, settings.server.public_url)
+        self.stopping = Stopping(settings.security, settings.server.public_url)
         self.sender = Sender(
             self.database,
             self.directory,
@@ -104,6 +107,7 @@ class Service:
             sender=self.sender,
             repair=self.sweeps,
             dialler=self.dialler,
+            pushing=Pushing(self.database, self.vault, settings.push),
         )
         self._worker = Worker(self.database, duties_here) if worker else None
         self._watch: asyncio.Task[Any] | None = None

@@ -98,6 +98,13 @@ class SmtpSettings(msgspec.Struct, frozen=True):
     sender: str
 
 
+class PushSettings(msgspec.Struct, frozen=True):
+    """Whom push services may complain to, and those, as ``host:port``, that may lie in our own network."""
+
+    contact: str = "mailto:comms@localhost"
+    hosts: tuple[str, ...] = ()
+
+
 class ClerkSettings(msgspec.Struct, frozen=True):
     """Whose session tokens are believed: the issuer, its keys, and for whom and where they must have been made."""
 
@@ -118,6 +125,7 @@ class Settings(msgspec.Struct, frozen=True):
     providers: ProviderSettings = ProviderSettings()
     smtp: SmtpSettings | None = None
     clerk: ClerkSettings | None = None
+    push: PushSettings = PushSettings()
     log_level: str = "info"
     embedded_worker: bool = True
     postgres_user: str | None = None
@@ -142,8 +150,9 @@ VARIABLES: Mapping[str, str] = {
     "COMMS_SIGNALWIRE_URL": "what to ask instead of each connection's SignalWire space",
     "COMMS_SENDGRID_URL": "SendGrid's API (default https://api.sendgrid.com)",
     "COMMS_SMTP_HOSTS": "mail servers in your own network that workspaces may send by, host:port separated by commas",
-    "COMMS_SMTP_URL": "smtp://user:password@host:587 or smtps://… to mail invitations; without it there are only links",
+    "COMMS_SMTP_URL": "smtp://user:password@host:587 or smtps://… to mail invitations and digests; without it none is",
     "COMMS_MAIL_FROM": "the sender of those mails (default comms@ and the host of PUBLIC_URL)",
+    "COMMS_PUSH_HOSTS": "push services in your own network that devices may subscribe at, host:port, comma-separated",
     "COMMS_CLERK_ISSUER": "https://… of the Clerk instance whose session tokens are accepted",
     "COMMS_CLERK_JWKS_URL": "where its keys are (default: the issuer's /.well-known/jwks.json)",
     "COMMS_CLERK_AUDIENCE": "values of which a token's aud must be one, separated by commas",
@@ -217,6 +226,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         ),
         smtp=None if smtp_url is None else SmtpSettings(smtp_url, sender),
         clerk=take_clerk(),
+        push=PushSettings(contact=f"mailto:{sender}", hosts=take("COMMS_PUSH_HOSTS", _names, ())),
         log_level=take("COMMS_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info"),
         postgres_user=take("COMMS_POSTGRES_USER", str, None),
         embedded_worker=take("COMMS_WORKER", _choice("embedded", "separate"), "embedded") == "embedded",

@@ -6,7 +6,7 @@ waits. Server frames are unmasked, so one encoding serves every socket.
 
 import logging
 from asyncio.transports import BaseTransport
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
@@ -35,7 +35,13 @@ def uvicorn_options() -> dict[str, Any]:
 
 
 class Wire(WebSocketsSansIOProtocol):
-    """One websocket connection; the application finds it by ``wire_of(scope)``."""
+    """One websocket connection; the application finds it by ``wire_of(scope)``.
+
+    ``last_words`` makes the frame that a peer is sent before it is closed for something that is no frame of ours, from
+    the code it is closed with; without, the code is all it gets.
+    """
+
+    last_words: Callable[[int], bytes] | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -65,8 +71,15 @@ class Wire(WebSocketsSansIOProtocol):
         return self.transport.get_write_buffer_size()
 
     def write(self, frames: bytes) -> None:
-        """Whole websocket frames are on their way, or nothing if the connection is closing."""
-        if self.is_open:
+        """Whole websocket frames are on their way, or nothing if the connection is closing.
+
+        Who has let too much wait is closed, and gets what waits.
+        """
+        if not self.is_open:
+            return
+        if self.waiting > WAITING_BYTES:
+            self.shut(4409, "too slow")
+        else:
             self.transport.write(frames)
 
     async def drained(self) -> None:
@@ -81,11 +94,53 @@ class Wire(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
+        self._await_farewell()
+
+    def _await_farewell(self) -> None:
+        """The peer's answer is waited for: bytes that nobody has read make TCP throw away what we wrote last."""
         self.close_sent = True
-        if self.read_paused:  # the peer's answer must be read
+        if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
         self.close_timer = self.loop.call_later(GRACE_SECONDS, self.transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        if self.conn.parser_exc is None:  # or what follows is not read any more
+            super().data_received(data)
+
+    def handle_parser_exception(self) -> None:
+        """What came is no frame, too large, or no UTF-8: the peer hears so, and why it is closed."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        if self.conn.close_sent is None:  # it did not even wait until it was let in
+            self.transport.abort()
+            return
+        code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+        farewell = b"".join(self.conn.data_to_send())
+        metrics.CLOSED.labels(str(code)).inc()
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        words = b"" if self.last_words is None else self.last_words(code)
+        self.transport.write(words + farewell)
+        self._await_farewell()
+        if self.transport.can_write_eof():  # its answer would not be understood: let it see the end
+            self.transport.write_eof()
+
+    def handle_ping(self) -> None:
+        if self.waiting > WAITING_BYTES:  # it asks and asks, and reads no answer
+            self.transport.abort()
+            return
+        super().handle_ping()
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:  # said here, because uvicorn would write a traceback into the journal
+                self.frames = []
+                self.conn.send_close(1007)
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
 
     def shutdown(self) -> None:
         if self.is_open:

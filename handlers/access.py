@@ -1,14 +1,15 @@
 """What members prove themselves with: access tokens, and tickets for the websocket."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, delete, post
 from litestar.params import JSONBody
 from sqlalchemy import ColumnElement, true
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import credentials
+from comms import credentials, members
 from comms.credentials import Identity
 from handlers.given import Asker, Db, RowId
 from handlers.guards import person, reader, writer
@@ -43,6 +44,13 @@ def own(identity: Identity) -> ColumnElement[bool]:
     return true() if identity.role in ("owner", "admin") else AccessToken.user_id == identity.user_id
 
 
+async def change_token(db: AsyncSession, identity: Identity, row: AccessToken, values: dict[str, Any]) -> None:
+    """Renamed by whose it is, or by an administrator who does not stand below them."""
+    await members.expect_not_above(db, identity, row.user_id)
+    for name, value in values.items():
+        setattr(row, name, value)
+
+
 tokens = crud(
     "/access-tokens",
     AccessToken,
@@ -51,6 +59,7 @@ tokens = crud(
     filters=("user_id",),
     verbs=(*READ, "change"),
     whose=own,
+    change=change_token,
 )
 tokens.new = NewAccessToken
 
@@ -67,6 +76,7 @@ async def issue(db: Db, identity: Asker, data: JSONBody[NewAccessToken]) -> Issu
 async def revoke(db: Db, identity: Asker, row_id: RowId) -> None:
     """The token opens nothing any more; its row stays, with the time."""
     row = await tokens.find(db, identity, row_id, to_change=True)
+    await members.expect_not_above(db, identity, row.user_id)
     if row.revoked_at is None:
         row.revoked_at = now()
         await tokens.tell(db, identity, "revoked", row)

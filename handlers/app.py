@@ -39,6 +39,7 @@ from handlers import (
 from handlers.given import DEPENDENCIES, Request
 from handlers.guards import authenticated
 from handlers.idempotency import Repeated, promises_are_kept, repeat
+from handlers.instants import instants_are_exact
 from handlers.methods import Application, Receive, Scope, Send, completed
 from handlers.openapi import serving
 from handlers.preconditions import Answer
@@ -102,7 +103,7 @@ def create_api(*, to_be_described: bool = False) -> Litestar:
             communications.visitor_socket.chat,
             Router(
                 ROOT,
-                guards=[authenticated, promises_are_kept],
+                guards=[authenticated, promises_are_kept, instants_are_exact],
                 response_class=Answer,
                 security=[{"bearer": []}],
                 route_handlers=[

@@ -12,7 +12,7 @@ import msgspec
 from comms.chat import protocol as chat
 from comms.hub import protocol, topics
 from handlers.openapi.schemas import COMPONENTS, Schema, Schemas
-from handlers.resource import RESOURCES
+from handlers.resource import RESOURCES, TOLD
 from models.base import noun_of
 
 ABOUT = """Everything that happens in a workspace, in order, a few milliseconds after it was committed.
@@ -106,7 +106,8 @@ def _declared(
 
 def _say_what_data_is(schemas: Schemas) -> None:
     """An event's ``data`` is what the noun's resource shows."""
-    shown = {noun_of(resource.table): schemas.of(resource.view) for resource in RESOURCES}
+    views = {resource.table: resource.view for resource in RESOURCES} | TOLD
+    shown = {noun_of(table): schemas.of(view) for table, view in views.items()}
     event = schemas.components[protocol.Event.__name__]
     event["properties"]["data"] |= {"type": "object", "examples": [schemas.example_of(shown["message"])]}
     event["properties"]["changes"] |= {

@@ -141,7 +141,12 @@ async def remove(db: Db, service: Here, identity: Asker, row_id: RowId) -> None:
     afterwards(db, service.directory.stale)
 
 
-@put("/{row_id:uuid}/next-secret", operation_id="put_next_secret", guards=[administrator])
+@put(
+    "/{row_id:uuid}/next-secret",
+    operation_id="put_next_secret",
+    guards=[administrator],
+    example={"secret": {"authToken": "the secondary auth token of the account"}},
+)
 async def announce(
     db: Db, service: Here, identity: Asker, row_id: RowId, data: JSONBody[NextSecret]
 ) -> WorkspaceApiKeyView:

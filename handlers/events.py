@@ -25,7 +25,6 @@ from comms.audience import (
 )
 from comms.credentials import Identity
 from comms.errors import Invalid
-from comms.reasons import NEEDS_ZONE
 from comms.team import closed_to
 from handlers.given import Asker, Db, Request
 from handlers.guards import reader
@@ -140,10 +139,6 @@ def _kinds(event: str | None, subject_type: str | None, actor_type: str | None) 
 
 
 def _times(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
-    given = {"from": since, "until": until}
-    naive = {name for name, at in given.items() if at is not None and at.tzinfo is None}
-    if naive:
-        raise Invalid(dict.fromkeys(naive, NEEDS_ZONE))
     conditions = [] if since is None else [Event.at >= since]
     return conditions if until is None else [*conditions, Event.at < until]
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from litestar import Request as LitestarRequest
 from litestar.di import NamedDependency, Provide
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, SerializationException
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms import reading
 from comms.credentials import Identity
 from comms.errors import Invalid
 from comms.events import Actor
@@ -44,7 +45,18 @@ class Request(LitestarRequest[Identity, str, Any]):
             raise Invalid({"": "the body is nested too deeply"}) from None
         except UnicodeDecodeError:
             raise Invalid({"": "the body is not UTF-8"}) from None
+        except SerializationException as error:
+            sent = await self._nearly_json(error)
         return sent if declared is None else shapes.read(declared.annotation, sent)
+
+    async def _nearly_json(self, error: SerializationException) -> Any:
+        """The body whose only ``error`` is a value or two, so that these are refused by their names."""
+        try:
+            if self._declared is not None:
+                return reading.leniently(await self.body())
+        except ValueError:
+            pass
+        raise error
 
     @property
     def _declared(self) -> Any:

@@ -68,6 +68,15 @@ class Right:
             return identity.role in self.roles
         return permissions.allows(identity.role, identity.permissions, self.area, self.level)
 
+    def admits_role(self, role: Role) -> bool:
+        """Whether who has that role may, without permissions of their own."""
+        return role in self.roles if self.area is None else permissions.allows(role, {}, self.area, self.level)
+
+    @property
+    def is_everybodys(self) -> bool:
+        """Whether there is no member and no token that may not."""
+        return self.scope == "read" and self.area is None and set(self.roles) == set(EVERYBODY)
+
     def _check_scope(self, identity: Identity) -> None:
         if identity.scopes and not set(identity.scopes) & set(_INCLUDED_IN[self.scope]):
             raise Forbidden(f"This token's scopes ({', '.join(identity.scopes)}) do not include {self.scope!r}.")
@@ -79,6 +88,8 @@ _INCLUDED_IN: dict[TokenScope, tuple[TokenScope, ...]] = {
     "write": ("write", "admin"),
     "admin": ("admin",),
 }
+SCOPES = tuple(_INCLUDED_IN)
+"""From the narrowest to the widest."""
 
 
 class Open:
@@ -94,15 +105,15 @@ class Open:
 anybody = Open()
 
 
-def right_of(handler: BaseRouteHandler) -> Right | Open | None:
-    """The right that a route declares beside itself."""
-    # By its type: a route that is registered is a copy of the one that was declared, guards and all.
-    return next((guard for guard in handler.guards or () if isinstance(guard, Right | Open)), None)
+def rights_of(handler: BaseRouteHandler) -> tuple[Right | Open, ...]:
+    """The rights that a route declares beside itself; it takes all of them."""
+    # By their type: a route that is registered is a copy of the one that was declared, guards and all.
+    return tuple(guard for guard in handler.guards or () if isinstance(guard, Right | Open))
 
 
 def is_open(handler: BaseRouteHandler) -> bool:
     """Whether a route is for ``anybody``."""
-    return isinstance(right_of(handler), Open)
+    return any(isinstance(right, Open) for right in rights_of(handler))
 
 
 reader = Right("read")

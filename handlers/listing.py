@@ -19,7 +19,6 @@ from sqlalchemy.orm.interfaces import ORMOption
 
 from comms import reading, search
 from comms.errors import Invalid
-from comms.reasons import NEEDS_ZONE
 from handlers import shapes
 from handlers.given import Request
 from models.base import Base, View
@@ -158,8 +157,6 @@ class Listing:
         for name, value in wanted.items():
             try:
                 reading.refuse_unstorable(value)
-                if isinstance(value, datetime) and value.tzinfo is None:
-                    raise ValueError(NEEDS_ZONE)
                 column = shapes.column_of(self.table, self._by[name]) if name in self._by else None
                 if column is not None and isinstance(value, str) and hasattr(column.type, "normalise"):
                     wanted[name] = column.type.normalise(value)

@@ -114,7 +114,7 @@ async def _first_frame(frames: Frames) -> tuple[Proof, Wishes]:
     text = (await frames()).get("text") or ""
     try:
         proof = msgspec.json.decode(text, type=Proof)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         raise Refused(4401, 'the first frame must be {"type":"auth","token":"…"}') from None
     return proof, _wishes(lambda: msgspec.json.decode(text, type=Wishes))
 

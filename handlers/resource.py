@@ -38,6 +38,10 @@ RESOURCES: "list[Resource]" = []
 """Every declared resource, for the contract test."""
 
 
+TOLD: dict[type[Base], type[View]] = {}
+"""What events hold of tables that are no resource: of what there is one of for each member."""
+
+
 class Resource:
     """A table as the API offers it."""
 

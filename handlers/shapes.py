@@ -197,7 +197,7 @@ def _money(column: Numeric[Any], limits: Limits) -> Callable[[Decimal], Decimal]
     largest = Decimal(10) ** ((column.precision or 14) - scale)
 
     def law(value: Decimal) -> Decimal:
-        if not value.is_finite() or abs(value) >= largest:
+        if not value.is_finite() or value.copy_abs() >= largest:  # abs() would round it, and raise beyond its exponents
             raise ValueError(f"must be a number below {largest:f}")
         if limits.ge is not None and value < limits.ge:
             raise ValueError(f"must be at least {limits.ge}")

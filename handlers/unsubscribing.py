@@ -6,6 +6,8 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath
 
 from comms.consent.unsubscribing import PATH, unsubscribe
+from comms.notifications.stopping import PATH as DIGESTS
+from comms.notifications.stopping import stop
 from handlers.given import Here
 from handlers.guards import anybody
 
@@ -49,4 +51,29 @@ async def done(service: Here, token: FromPath[str]) -> Response[str]:
     return _page(DONE, subscription.address, subscription.sender)
 
 
-routes = Router(PATH, route_handlers=[ask, done])
+ASK_DIGESTS = """<p>No more mail from <b>{sender}</b> to <b>{address}</b> about what you have not read?</p>
+<form method="post"><button>Unsubscribe</button></form>"""
+
+
+@get("/{token:str}", include_in_schema=False, guards=[anybody])
+async def ask_digests(service: Here, token: FromPath[str]) -> Response[str]:
+    """The same page about the digests that members get of what they have not read."""
+    reader = await service.stopping.reader(service.database, token)
+    return _page(ASK_DIGESTS, reader.address, reader.workspace)
+
+
+@post("/{token:str}", include_in_schema=False, guards=[anybody])
+async def done_digests(service: Here, token: FromPath[str]) -> Response[str]:
+    """They get no more digests, whoever posts."""
+    reader = await service.stopping.reader(service.database, token)
+    await stop(service.database, reader)
+    return _page(DONE, reader.address, reader.workspace)
+
+
+routes = Router(
+    "/",
+    route_handlers=[
+        Router(PATH, route_handlers=[ask, done]),
+        Router(DIGESTS, route_handlers=[ask_digests, done_digests]),
+    ],
+)

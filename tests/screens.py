@@ -1,4 +1,8 @@
-"""An agent's screen, and the server it is connected to: a real websocket to a real uvicorn, in the test's own loop."""
+"""An agent's screen, and the server it is connected to: a real websocket to a real uvicorn, in the test's own loop.
+
+Every screen that is ``watching`` is held against the oracle of ``tests.oracle`` when it goes: what was known when it
+came and the frames it has heard are what a fresh fetch shows.
+"""
 
 import asyncio
 import json
@@ -12,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.datastructures import State
 from sqlalchemy import select
 from websockets.asyncio.client import ClientConnection, connect
@@ -22,17 +26,34 @@ from comms import credentials, workspaces
 from comms.database import Database
 from comms.events import WRITE, Fact, arguments, encode
 from comms.hub import Hub
+from comms.service import Service
 from comms.sockets import uvicorn_options
+from handlers import events
+from handlers.app import ROOT
+from handlers.given import DEPENDENCIES, Request
+from handlers.guards import authenticated
 from handlers.live import live
+from handlers.preconditions import Answer
+from handlers.problems import answer
 from models.base import new_id, now
 from models.core import WorkspaceMember
 from models.events import Event, EventView
+from tests import oracle
 
 
 def application(database: Database, hub: Hub) -> Any:
-    """An application that has nothing but the live socket."""
-    service = SimpleNamespace(database=database, hub=hub, clerk=None)
-    return Litestar([live], state=State({"service": service}), openapi_config=None)
+    """An application that has nothing but the live socket, and the log for who wants to fetch it."""
+    service: Any = Service.__new__(Service)
+    service.settings = SimpleNamespace(server=SimpleNamespace(public_url="https://hooks.example.com"))
+    service.database, service.hub, service.clerk, service.vault = database, hub, None, None
+    return Litestar(
+        [live, Router(ROOT, guards=[authenticated], response_class=Answer, route_handlers=[events.routes])],
+        dependencies=DEPENDENCIES,
+        request_class=Request,
+        exception_handlers={Exception: answer},
+        state=State({"service": service}),
+        openapi_config=None,
+    )
 
 
 @asynccontextmanager
@@ -73,18 +94,37 @@ class Screen:
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
         self.ready: dict[str, Any] = {}
+        self.heard: list[dict[str, Any]] = []
+        self.is_tuned = False  # to other topics than it came with
 
     async def say(self, **frame: Any) -> None:
         """The client sends a frame."""
+        self.is_tuned |= frame.get("type") in ("subscribe", "unsubscribe")
         await self.connection.send(json.dumps(frame))
 
     async def next(self, kind: str | None = None, *, within: float = 5) -> dict[str, Any]:
         """The next frame, or the next of a kind; fails when the connection closes or nothing comes."""
         async with asyncio.timeout(within):
             while True:
-                frame: dict[str, Any] = json.loads(await self.connection.recv())
+                frame = await self._frame()
                 if kind is None or frame["type"] == kind:
                     return frame
+
+    async def _frame(self) -> dict[str, Any]:
+        frame: dict[str, Any] = json.loads(await self.connection.recv())
+        if frame["type"] == "event":
+            self.heard.append(frame)
+        return frame
+
+    async def rest(self, *, within: float = 10) -> tuple[list[dict[str, Any]], int, str]:
+        """All that still comes until the server closes, with which code, and why."""
+        frames = []
+        async with asyncio.timeout(within):
+            try:
+                while True:
+                    frames.append(await self._frame())
+            except ConnectionClosed as ended:
+                return (frames, ended.rcvd.code, ended.rcvd.reason) if ended.rcvd else (frames, 1006, "broken off")
 
     async def seqs(self, count: int, *, within: float = 10) -> list[int]:
         """The numbers of the next events."""
@@ -100,12 +140,8 @@ class Screen:
 
     async def closed(self, *, within: float = 10) -> tuple[int, str]:
         """How the server closes the connection; what still comes before is read and dropped."""
-        async with asyncio.timeout(within):
-            try:
-                while True:
-                    await self.connection.recv()
-            except ConnectionClosed as ended:
-                return (ended.rcvd.code, ended.rcvd.reason) if ended.rcvd else (1006, "broken off")
+        _, code, reason = await self.rest(within=within)
+        return code, reason
 
 
 @asynccontextmanager
@@ -124,11 +160,16 @@ async def screen(url: str, token: str | None, **auth: Any) -> AsyncIterator[Scre
 
 
 @asynccontextmanager
-async def watching(url: str, token: str, **auth: Any) -> AsyncIterator[Screen]:
-    """A client that is let in."""
+async def watching(url: str, token: str, *, judged: bool = True, **auth: Any) -> AsyncIterator[Screen]:
+    """A client that is let in; and when it goes, nothing was missing, twice, out of order or none of its business.
+
+    Who holds very many against the oracle by hand has them not ``judged`` here: each asks for the log.
+    """
     async with screen(url, token, **auth) as seen:
         seen.ready = await seen.next("ready")
         yield seen
+        if judged:
+            await oracle.judge(seen, url, token, auth.get("topics"))
 
 
 async def eventually(holds: Callable[[], bool], within: float = 8) -> None:

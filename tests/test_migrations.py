@@ -107,3 +107,89 @@ async def test_an_address_written_in_two_ways_goes_to_who_had_it_first(urls: Url
         (first, "second0@x.example", False),
         (second, "second1@x.example", True),
     }
+
+
+async def test_channels_and_what_was_said_in_them_are_as_they_must_be_from_now_on(urls: Urls, admin: Any) -> None:
+    [found] = Path(versions.__file__).parent.glob("*_team_channels.py")
+    migration = importlib.import_module(f"{versions.__name__}.{found.stem}")
+    await migrations.downgrade(urls, migration.down_revision)
+    workspace, *people = sorted(uuid.uuid4() for _ in range(4))
+    times = "now(), now()"
+    await admin.execute(
+        f"INSERT INTO workspaces (id, name, slug, created_at, updated_at) VALUES ('{workspace}', 'A', 'a', {times})"
+    )
+    for person in people:
+        await admin.execute(
+            f"INSERT INTO users (id, email, created_at, updated_at) VALUES ('{person}', '{person}@x.example', {times})"
+        )
+        await admin.execute(
+            "INSERT INTO workspace_members (workspace_id, id, user_id, role, created_at, updated_at)"
+            f" VALUES ('{workspace}', '{uuid.uuid4()}', '{person}', 'member', {times})"
+        )
+
+    async def channel(kind: str, many: int, *, is_private: bool = False) -> uuid.UUID:
+        identity = uuid.uuid4()
+        await admin.execute(
+            "INSERT INTO team_channels (workspace_id, id, name, type, is_private, member_count, created_at, updated_at)"
+            f" VALUES ('{workspace}', '{identity}', 'x', '{kind}', {is_private}, {many}, clock_timestamp(), now())"
+        )
+        for person in people[:many]:
+            await admin.execute(
+                "INSERT INTO team_channel_members (workspace_id, id, channel_id, user_id, created_at, updated_at)"
+                f" VALUES ('{workspace}', '{uuid.uuid4()}', '{identity}', '{person}', {times})"
+            )
+        return identity
+
+    first, second, alone, crowd = [await channel("direct", many) for many in (2, 2, 1, 3)]
+    closed = await channel("general", 2, is_private=True)
+    said: list[uuid.UUID] = []
+    for _ in range(3):  # each answers the one before
+        said.append(uuid.uuid4())
+        parent = f"'{said[-2]}'" if len(said) > 1 else "NULL"
+        await admin.execute(
+            "INSERT INTO team_messages (workspace_id, id, channel_id, sender_id, content, parent_message_id,"
+            " thread_count, created_at, updated_at) VALUES"
+            f" ('{workspace}', '{said[-1]}', '{first}', '{people[0]}', 'x', {parent}, 1, clock_timestamp(), now())"
+        )
+    await migrations.upgrade(urls)
+    kinds = {row["id"]: tuple(row)[1:] for row in await admin.fetch("SELECT id, type, is_private FROM team_channels")}
+    assert kinds[first] == ("direct", True)
+    assert {kinds[one] for one in (second, alone, crowd, closed)} == {("group", True)}
+    messages = await admin.fetch("SELECT id, position, parent_message_id, thread_count FROM team_messages ORDER BY 2")
+    assert [tuple(row) for row in messages] == [
+        (said[0], 1, None, 2),
+        (said[1], 2, said[0], 0),
+        (said[2], 3, said[0], 0),
+    ]
+    readings = await admin.fetch("SELECT read_position FROM team_channel_readings WHERE channel_id = $1", first)
+    assert [row[0] for row in readings] == [3, 3]
+    assert await migrations.downgrade(urls, migration.down_revision) == migration.down_revision
+    await migrations.upgrade(urls)
+
+
+async def test_what_members_were_told_before_is_counted_and_is_told_no_second_time(urls: Urls, admin: Any) -> None:
+    [found] = Path(versions.__file__).parent.glob("*_notifications.py")
+    migration = importlib.import_module(f"{versions.__name__}.{found.stem}")
+    await migrations.downgrade(urls, migration.down_revision)
+    workspace, user, talk = (uuid.uuid4() for _ in range(3))
+    at = "'2026-01-01T00:00:00Z'"
+    await admin.execute(
+        f"""
+        INSERT INTO workspaces (id, name, slug, created_at, updated_at) VALUES ('{workspace}', 'A', 'a', {at}, {at});
+        INSERT INTO users (id, email, created_at, updated_at) VALUES ('{user}', 'a@x.example', {at}, {at});
+        INSERT INTO workspace_members (workspace_id, id, user_id, role, created_at, updated_at)
+            VALUES ('{workspace}', '{user}', '{user}', 'owner', {at}, {at});
+        INSERT INTO event_counters (workspace_id, seq) VALUES ('{workspace}', 41);
+        INSERT INTO notifications (workspace_id, id, user_id, type, title, data, is_read, created_at, updated_at)
+            SELECT '{workspace}', gen_random_uuid(), '{user}', kind, 'Told', '{{"conversationId": "{talk}"}}', is_read,
+                {at}, {at}
+            FROM (VALUES ('mention', false), ('mention', false), ('assignment', true)) AS n (kind, is_read);
+        """
+    )
+    await migrations.upgrade(urls)
+    told = await admin.fetch("SELECT kind, subject_type, subject_id, count FROM notifications ORDER BY kind")
+    assert [tuple(row) for row in told] == [
+        (kind, "conversation", talk, 1) for kind in ("assignment", "mention", "mention")
+    ]
+    assert await admin.fetchval("SELECT unread_count FROM notification_read_states WHERE id = $1", user) == 2
+    assert await admin.fetchval("SELECT seq FROM notification_progress") == 41

@@ -134,7 +134,7 @@ def _references(step: Step, position: int) -> Iterator[tuple[bool, str, str]]:
         yield False, name, f"{here}.next[{index}]"
     if step.on_failure is not None:
         yield False, step.on_failure, f"{here}.onFailure"
-    for text, place in _texts(step.inputs, f"{here}.inputs"):
+    for text, place in (*_texts(step.inputs, f"{here}.inputs"), *_texts(step.conditions, f"{here}.conditions")):
         for name in _REFERENCE.findall(text):
             yield True, name, place
 
@@ -145,6 +145,7 @@ def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
             yield value, place
         case dict():
             for key, inner in value.items():
+                yield key, f"{place}.{key}"
                 yield from _texts(inner, f"{place}.{key}")
         case list():
             for index, inner in enumerate(value):

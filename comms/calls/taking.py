@@ -111,7 +111,7 @@ class Calls:
         try:
             told = told_in(connection.provider, opened)
             query = wire.first_of_each(wire.query_of(request.url))
-            heard = Heard(connection, request, heard.at, heard.kind, retried, _name(kind, told, query))
+            heard = Heard(connection, request, heard.at, heard.kind, retried, wire.known_as(_name(kind, told, query)))
             async with asyncio.timeout(PATIENCE_SECONDS):
                 for attempt in range(TRIES):
                     try:

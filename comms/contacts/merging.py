@@ -39,7 +39,7 @@ async def merge(db: AsyncSession, member: Identity, contact_id: uuid.UUID, other
     kept, other = await _hold(db, pair)
     before, merged = await fields.snapshot(db, kept), await fields.snapshot(db, other)
     other_view = _shown(other)
-    seen = await _seen(db, pair)
+    seen = await telling.everything_of(db, pair.workspace_id, (pair.source, pair.target))
     joined = await joining.join(db, pair)
     moved, removed = await _move_all(db, pair)
     await db.execute(delete(Contact).where(Contact.workspace_id == pair.workspace_id, Contact.id == other_id))
@@ -62,7 +62,8 @@ async def merge(db: AsyncSession, member: Identity, contact_id: uuid.UUID, other
     )
     db.add(row)
     await db.flush()
-    await _tell_theirs(db, pair, seen)
+    theirs = await telling.everything_of(db, pair.workspace_id, (pair.source, pair.target))
+    telling.tell_everything(db, pair.workspace_id, seen, theirs)
     events.record(db, "contact.deleted", other, other_view)
     await _tell(db, kept, view)
     events.record(db, "contact_merge.created", row, _merge_shown(row))
@@ -72,7 +73,8 @@ async def merge(db: AsyncSession, member: Identity, contact_id: uuid.UUID, other
 async def part(db: AsyncSession, member: Identity, contact_id: uuid.UUID, merge_id: uuid.UUID) -> ContactMerge:
     """The other contact is there again and has what had moved, as far as that is still there and the contact's.
 
-    What was written since stays where it is. Raises ``Missing``, and ``Conflict`` when it is too late or impossible.
+    What was written since stays where it is. Raises ``Missing``, and ``Conflict`` when it is too late or impossible, or
+    when who it was merged into has been merged since: that later merge keeps a picture of them as they are here.
     """
     row = await _merge_at(db, member, contact_id, merge_id)
     pair = Pair(member.workspace_id, source=contact_id, target=row.merged_contact_id, at=now())
@@ -84,21 +86,26 @@ async def part(db: AsyncSession, member: Identity, contact_id: uuid.UUID, merge_
         raise Conflict(
             f"a merge can be undone for {UNDOABLE.days} days: this one could until {row.expires_at:%Y-%m-%d}"
         )
+    if row.kept_before["id"] != str(contact_id):
+        raise Conflict(
+            "the contact it was merged into has been merged itself since: undo that first",
+            conflicting_id=await _later_merge(db, row),
+        )
     view = _shown(kept)
-    seen = await _seen(db, pair)
+    seen = await telling.everything_of(db, pair.workspace_id, (pair.source, pair.target))
     try:
         await references.put_back(db, "contacts", [row.merged])
         await _give_back_all(db, pair, row)
         await joining.part(db, pair, row.joined)
-        if row.kept_before.get("id") == str(contact_id):
-            await fields.unfill(db, kept, row)
+        await fields.unfill(db, kept, row)
         await fields.settle_points(db, pair)
     except IntegrityError as error:
         raise Conflict("this merge cannot be undone: something it needs has been deleted or taken since") from error
     row.undone_at = pair.at
     await db.flush()
     restored = await db.get_one(Contact, (pair.workspace_id, pair.target), populate_existing=True)
-    await _tell_theirs(db, pair, seen)
+    theirs = await telling.everything_of(db, pair.workspace_id, (pair.source, pair.target))
+    telling.tell_everything(db, pair.workspace_id, seen, theirs)
     events.record(db, "contact.restored", restored, _shown(restored))
     await _tell(db, kept, view)
     await db.refresh(row)
@@ -156,6 +163,17 @@ async def _merge_at(
     return row
 
 
+async def _later_merge(db: AsyncSession, row: ContactMerge) -> uuid.UUID | None:
+    """The merge of the contact that ``row`` was merged into."""
+    query = select(ContactMerge.id).where(
+        ContactMerge.workspace_id == row.workspace_id,
+        ContactMerge.merged_contact_id == uuid.UUID(row.kept_before["id"]),
+        ContactMerge.undone_at.is_(None),
+    )
+    found: uuid.UUID | None = await db.scalar(query)
+    return found
+
+
 async def _move_all(db: AsyncSession, pair: Pair) -> tuple[dict[str, list[str]], dict[str, list[dict[str, Any]]]]:
     """Whatever refers to the source refers to the target; what moved, and what could not and is gone."""
     moved: dict[str, list[str]] = {POINTS: await fields.demote(db, pair)}
@@ -177,19 +195,6 @@ async def _give_back_all(db: AsyncSession, pair: Pair, row: ContactMerge) -> Non
     for table, rows in row.removed.items():
         await references.put_back(db, table, rows)
     await fields.restore_primary(db, pair, row.moved.get(POINTS, []))
-
-
-async def _seen(db: AsyncSession, pair: Pair) -> tuple[telling.Seen, telling.Seen]:
-    """The conversations and the addresses of both contacts."""
-    both = (pair.source, pair.target)
-    conversations = await telling.conversations_of(db, pair.workspace_id, both)
-    return conversations, await telling.points_of(db, pair.workspace_id, both)
-
-
-async def _tell_theirs(db: AsyncSession, pair: Pair, seen: tuple[telling.Seen, telling.Seen]) -> None:
-    conversations, points = await _seen(db, pair)
-    telling.tell_conversations(db, pair.workspace_id, seen[0], conversations)
-    telling.tell_points(db, pair.workspace_id, seen[1], points)
 
 
 async def _tell(db: AsyncSession, contact: Contact, before: ContactView) -> None:

@@ -1,10 +1,10 @@
 """The rosters of all rooms: kept by what sockets and other processes say, told to those who listen to presence."""
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
 from comms.hub import fanout, frames, topics, whispers
-from comms.hub.log import Log
+from comms.hub.building import Building
 from comms.hub.presence import ON_CALL, Question, Report, Roster
 from comms.hub.protocol import Status
 from comms.hub.rooms import Room, Socket
@@ -15,13 +15,8 @@ from models.base import new_id
 class Attendance:
     """Who is here, in all rooms of this process."""
 
-    def __init__(
-        self, rooms: Mapping[uuid.UUID, Room], log: Log, whisper: Callable[[str], None], wake: Callable[[], None]
-    ) -> None:
-        self._rooms = rooms
-        self._log = log
-        self._whisper = whisper
-        self._wake = wake
+    def __init__(self, building: Building) -> None:
+        self._building = building
         self._place = new_id()
         self._stirred: set[Room] = set()
 
@@ -33,8 +28,7 @@ class Attendance:
     def enter(self, socket: Socket) -> None:
         """A socket has gone live: its user is here, and it hears who is if it wants to."""
         self.appear(socket, "online")
-        if topics.PRESENCE in socket.topics:
-            socket.say_who_is_here()
+        socket.say_who_is_here()
 
     def appear(self, socket: Socket, status: Status) -> None:
         """A socket says how its user is here."""
@@ -54,12 +48,12 @@ class Attendance:
 
     def end(self) -> None:
         """Nobody is here any more."""
-        for room in self._rooms.values():
+        for room in self._building.rooms.values():
             self._say(room.roster.nobody())
 
     def hear(self, word: Report | Question) -> None:
         """Another process says who is there, or asks who is here."""
-        room = self._rooms.get(word.workspace_id)
+        room = self._building.rooms.get(word.workspace_id)
         if room is None:
             return
         if isinstance(word, Question):
@@ -75,13 +69,14 @@ class Attendance:
             changes, reports = room.roster.settled()
             self._say(reports)
             data = b"".join([frames.frame(change) for change in changes])
-            for wires in [list(group) for listening, group in room.live.items() if topics.PRESENCE in listening]:
+            groups = [group.items() for listening, group in room.live.items() if topics.PRESENCE in listening]
+            for wires in [[wire for wire, socket in group if socket.sees_people] for group in groups]:
                 async for _slow in fanout.write(wires, data):
                     pass  # the next event says so
 
     async def look(self, *, is_round: bool) -> None:
         """Who has gone for good is gone, who is on a call is looked up, and in each round all is said again."""
-        rooms = list(self._rooms.values())
+        rooms = list(self._building.rooms.values())
         for room in rooms:
             if room.roster.time_passes():
                 self._stir(room)
@@ -93,7 +88,7 @@ class Attendance:
         for room in doubtful:
             room.roster.calls_in_doubt = False
         try:
-            async with self._log.side() as connection:
+            async with self._building.log.side() as connection:
                 rows = await connection.fetch(ON_CALL, [room.workspace_id for room in doubtful])
         except BaseException:
             for room in doubtful:
@@ -106,8 +101,8 @@ class Attendance:
 
     def _stir(self, room: Room) -> None:
         self._stirred.add(room)
-        self._wake()
+        self._building.ring()
 
     def _say(self, words: Iterable[Word]) -> None:
         for word in words:
-            self._whisper(whispers.spoken(word))
+            self._building.whisper(whispers.spoken(word))

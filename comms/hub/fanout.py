@@ -1,10 +1,11 @@
 """The same bytes to many sockets, with a pause for everybody else in between."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 
-from comms.audience import Listener
-from comms.hub import frames
+from comms.audience import Listener, Need
+from comms.hub import topics
 from comms.hub.frames import Told
 from comms.hub.rooms import Room
 from comms.sockets import Wire, write_to_all
@@ -20,23 +21,35 @@ Shares = list[tuple[list[Wire], bytes]]
 
 def shares(room: Room, page: list[Told]) -> Shares:
     """One write for all who listen to the same and may hear the same."""
-    named = {user_id for event in page for user_id in event.audience.named}
-    is_for_all = all(event.audience.is_everybody for event in page)
     due: Shares = []
     for listening, group in room.live.items():
-        alike: dict[Listener, list[Wire]] = {}
-        if is_for_all:
-            alike[Listener()] = list(group)
-        else:
-            for wire, socket in group.items():
-                listener = socket.listener
-                anybody = Listener(None, listener.is_administrator, listener.lacks)
-                key = listener if listener.user_id in named else anybody
-                alike.setdefault(key, []).append(wire)
-        for listener, wires in alike.items():
-            if data := frames.joined(page, listening, listener):
-                due.append((wires, data))
+        wanted = [event for event in page if topics.wanted(listening, event.about)]
+        if all(event.audience.is_everybody for event in wanted):
+            if wanted:
+                due.append((list(group), b"".join([event.frame for event in wanted])))
+            continue
+        own = _own(wanted)
+        alike: dict[tuple[bool, frozenset[Need]], dict[tuple[int, ...], list[Wire]]] = {}
+        for wire, socket in group.items():
+            who = socket.listener
+            mine = tuple(place for place in own.get(who.user_id, ()) if wanted[place].audience.includes(who))
+            alike.setdefault((who.is_administrator, who.lacks), {}).setdefault(mine, []).append(wire)
+        for rights, sharers in alike.items():
+            anybody = Listener(None, *rights)
+            common = [place for place, event in enumerate(wanted) if event.audience.includes(anybody)]
+            for mine, wires in sharers.items():
+                if heard := sorted({*common, *mine}):
+                    due.append((wires, b"".join([wanted[place].frame for place in heard])))
     return due
+
+
+def _own(page: list[Told]) -> dict[uuid.UUID | None, list[int]]:
+    """Where in the page those stand that name a user: for five hundred of them nobody looks at all five hundred."""
+    places: dict[uuid.UUID | None, list[int]] = {}
+    for place, event in enumerate(page):
+        for user_id in event.audience.named:
+            places.setdefault(user_id, []).append(place)
+    return places
 
 
 def breath(began: float, written_from: float, ended: float) -> float:

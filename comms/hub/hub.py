@@ -12,11 +12,13 @@ import structlog
 from comms.credentials import Identity
 from comms.database import Database
 from comms.events import Told
-from comms.hub import fanout, frames, replay, rights, speech, topics, whispers
+from comms.hub import fanout, frames, replay, rights, speech, whispers
 from comms.hub.attendance import Attendance
+from comms.hub.building import Building
 from comms.hub.log import PAGE, Log, unbroken
 from comms.hub.presence import LINE, REPORT_SECONDS
 from comms.hub.protocol import Heartbeat
+from comms.hub.rights import Rights
 from comms.hub.rooms import DOUBTS, Room, Socket
 from comms.hub.topics import EVERYTHING, Topics
 from comms.hub.whispers import Carried, Whispers
@@ -56,7 +58,12 @@ class Hub:
         self.on_delivered: Callable[[float], None] = lambda seconds: None
         self.on_whisper: Callable[[str], None] = lambda words: None
         self._log = Log(database)
-        self._rooms: dict[uuid.UUID, Room] = {}
+        self._woken = asyncio.Event()
+        building = Building(self._log, self.whisper, self._woken.set)
+        self._rooms = building.rooms
+        self._whispers = Whispers(building)
+        self._attendance = Attendance(building)
+        self._rights = Rights(building)
         self._sockets: dict[Socket, asyncio.Task[None]] = {}
         self._seats = 0
         self._max_sockets = max_sockets
@@ -65,12 +72,8 @@ class Hub:
         self._heard: dict[uuid.UUID, int] = {}
         self._listeners: list[Listener] = []
         self._due: dict[uuid.UUID, Room] = {}
-        self._woken = asyncio.Event()
-        self._whispers = Whispers(self._rooms, self._log, self.whisper, self._woken.set)
-        self._attendance = Attendance(self._rooms, self._log, self.whisper, self._woken.set)
         self._look = asyncio.Event()
         self._writing = asyncio.Lock()
-        self._rights_in_doubt = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -87,6 +90,7 @@ class Hub:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._attendance.end()
         self._whispers.stop()
+        self._rights.stop()
         await self.wakeups.stop()
         for socket in list(self._sockets):
             self.close(socket, 1012, "service restart")
@@ -165,6 +169,7 @@ class Hub:
 
     def enter(self, wire: Wire, member: Identity, listening: Topics = EVERYTHING, after: int | None = None) -> Socket:
         """The client gets ``ready`` and from then on every event after ``after``, or after now; until it leaves."""
+        wire.last_words = speech.last_words
         socket = Socket(wire, member, listening, next(self._slots))
         self._sockets[socket] = asyncio.create_task(self._welcome(socket, after))
         return socket
@@ -183,6 +188,7 @@ class Hub:
         welcome = self._sockets.pop(socket, None)
         if welcome is not None:
             welcome.cancel()
+        self._rights.forget(socket)
         room, workspace_id = socket.room, socket.member.workspace_id
         if room is None:
             return
@@ -206,6 +212,8 @@ class Hub:
         if room is None:
             return
         try:
+            # By now: whatever ends it from here on is an event that this room will read.
+            await replay.persistently(lambda: self._rights.settle([socket]))
             position = room.cursor if after is None else after
             if position > room.cursor:
                 await self._reach(room, position)
@@ -262,6 +270,8 @@ class Hub:
                 room.reading()
             try:
                 pages = await self._log.after({room.workspace_id: room.cursor for room in due}) if due else {}
+                for room in due:  # before any of it is told
+                    await self._rights.settle(rights.concerned(room, pages[room.workspace_id]))
                 patience.works()
             except GONE as error:
                 for room in due:
@@ -290,8 +300,6 @@ class Hub:
             self.on_delivered(room.delivered(more=more))
             if more or room.cursor < room.known:
                 self._wake(room)
-            if any(event.noun in topics.CREDENTIALS for event in page):
-                self._rights_in_doubt = True
             if any(event.noun == LINE for event in page):
                 room.roster.calls_in_doubt = True
         except Exception:  # what cannot be told is not skipped: the room comes back and reads it again
@@ -372,22 +380,9 @@ class Hub:
                         pass  # the next event says so
             with suppress(*GONE):  # what was in doubt still is
                 await self._attendance.look(is_round=second % REPORT_SECONDS == 0)
-            if self._sockets and (self._rights_in_doubt or second % self._heartbeat_seconds == 0):
-                try:
-                    await self._look_at_rights()
-                except GONE:
-                    self._rights_in_doubt = True
-
-    async def _look_at_rights(self) -> None:
-        """Who may no longer listen has to go, and who may hear more or less than before does from now on."""
-        self._rights_in_doubt, sockets = False, list(self._sockets)
-        async with self._log.side() as connection:
-            valid = await rights.valid(connection, (socket.member for socket in sockets))
-        for socket in sockets:
-            if (listener := valid.get(rights.key_of(socket.member))) is not None:
-                socket.listener = listener
-            else:
-                self.close(socket, 4401, "your access has ended")
+            with suppress(*GONE):  # as before
+                await self._rights.settle(self._sockets if second % self._heartbeat_seconds == 0 else ())
+                await self._rights.settle_doubts()
 
 
 async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:

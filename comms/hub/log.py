@@ -42,11 +42,15 @@ FROM events e WHERE e.workspace_id = $1 AND e.seq > $2 AND e.seq <= $3 ORDER BY 
 
 
 class Log:
-    """Reads; two connections, so that clients who come back cannot delay what is new. Raises one of ``GONE``."""
+    """Reads; three connections, so that a thousand who come back delay neither what is new nor who may hear it.
+
+    Raises one of ``GONE``.
+    """
 
     def __init__(self, database: Database) -> None:
         self._news = Standing(database)
         self._past = Standing(database)
+        self._side = Standing(database)
 
     async def after(self, cursors: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, list[Any]]:
         """Of each workspace the rows that follow its cursor, at most a page."""
@@ -68,7 +72,7 @@ class Log:
 
     async def positions(self, workspace_ids: Collection[uuid.UUID] | None = None) -> dict[uuid.UUID, int]:
         """The last sequence number of these workspaces, or of all."""
-        async with self._past.use() as connection:
+        async with self._side.use() as connection:
             if workspace_ids is None:
                 rows = await connection.fetch("SELECT workspace_id, seq FROM event_counters")
             else:
@@ -79,13 +83,13 @@ class Log:
         return {row["workspace_id"]: row["seq"] for row in rows}
 
     def side(self) -> AbstractAsyncContextManager[Any]:
-        """The connection that is not on the way of what is new."""
-        return self._past.use()
+        """The connection that is not in the way of what is new."""
+        return self._side.use()
 
     def close(self) -> None:
-        """Both connections are gone."""
-        self._news.close()
-        self._past.close()
+        """The connections are gone."""
+        for connection in (self._news, self._past, self._side):
+            connection.close()
 
 
 def unbroken(rows: list[Any], cursor: int) -> list[Told]:

@@ -170,6 +170,8 @@ Said = Ready | Event | Heartbeat | Listening | TypingSeen | VisitorTyping | Pres
 
 CLOSING: Mapping[int, str] = {
     1000: "The client closed. Come back with `after`.",
+    1002: "Bytes that are no websocket's. Repair the client.",
+    1007: "A text that was not UTF-8. Repair the client.",
     1008: "Malformed frames, a flood, or a wrong wish in the address. Repair the client.",
     1009: "A frame of the client's was over 16 KiB. Repair the client.",
     1011: "The server failed, or the client answered no ping. Come back with `after`.",

@@ -1,21 +1,22 @@
 """A client that comes back is told what it missed, at its own pace, and then what happens."""
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
-from comms.audience import Listener
 from comms.hub import frames
 from comms.hub.frames import Told
 from comms.hub.log import Log
 from comms.hub.protocol import Ready
 from comms.hub.rooms import Socket
-from comms.hub.topics import Topics
 from comms.wakeups import GONE, Patience
 
 T = TypeVar("T")
 
 FURTHEST = 50_000  # events; beyond, fetching anew is cheaper for everybody
 PIECE_BYTES = 256 * 1024
+STALE_SECONDS = 0.5
+"""How old a page may be that is told: who reads slowly may have lost a right meanwhile, and it is read again."""
 
 
 class Resync(Exception):
@@ -34,11 +35,13 @@ async def catch_up(log: Log, socket: Socket, position: int) -> None:
     page = await next_page(log, socket, position, head)
     socket.say(Ready(position, head, room.workspace_id, socket.member.user_id))
     while True:
-        for piece in pieces(page, socket.topics, socket.listener):
+        read_at = time.monotonic()
+        for piece, upto in pieces(page, socket):
             wire.write(piece)
             await wire.drained()
-        if page:
-            position = page[-1].seq
+            position = upto
+            if time.monotonic() - read_at > STALE_SECONDS:
+                break
         if not wire.is_open:
             return
         if position >= room.cursor:
@@ -60,14 +63,13 @@ async def next_page(log: Log, socket: Socket, position: int, head: int) -> list[
     return page
 
 
-def pieces(page: list[Told], topics: Topics, listener: Listener) -> Iterator[bytes]:
-    """The page in writes of about ``PIECE_BYTES``, so that what waits stays bounded."""
+def pieces(page: list[Told], socket: Socket) -> Iterator[tuple[bytes, int]]:
+    """The page in writes of about ``PIECE_BYTES``, so that what waits stays bounded; each with its last number."""
     begin = size = 0
     for end, event in enumerate(page, 1):
         size += len(event.frame)
         if size >= PIECE_BYTES or end == len(page):
-            if piece := frames.joined(page[begin:end], topics, listener):
-                yield piece
+            yield frames.joined(page[begin:end], socket.topics, socket.listener), event.seq
             begin, size = end, 0
 
 

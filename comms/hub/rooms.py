@@ -1,14 +1,15 @@
 """Who is connected to a workspace, and how far they have been told."""
 
+import asyncio
 import time
 import uuid
 
-from comms.audience import Listener, listener_of
+from comms.audience import NEEDS, Listener, listener_of
 from comms.credentials import Identity
 from comms.hub import frames
 from comms.hub.presence import Roster
-from comms.hub.protocol import Said
-from comms.hub.topics import Topics
+from comms.hub.protocol import Here, Said
+from comms.hub.topics import PRESENCE, Topics
 from comms.sockets import Wire
 
 DOUBTS = 50  # times that an event we heard of was not to be read, until the counter is asked
@@ -94,15 +95,33 @@ class Socket:
         self.frames_left = 0.0
         self.whispers_left = 0.0
         self.refilled_at = 0.0
+        self.expiry: asyncio.TimerHandle | None = None
+        self._entered_at = time.monotonic()
+
+    def age(self) -> float:
+        """For how many seconds it has been there."""
+        return time.monotonic() - self._entered_at
+
+    @property
+    def sees_people(self) -> bool:
+        """Whether it may know who is here: as much as who may list the members."""
+        return NEEDS["workspace_member"] not in self.listener.lacks
+
+    def may_hear(self, listener: Listener) -> None:
+        """Its user has these rights from now on."""
+        saw_people = self.sees_people
+        self.listener = listener
+        if self.sees_people != saw_people:
+            self.say_who_is_here()
 
     def say(self, said: Said) -> None:
         """A frame for this client alone."""
         self.wire.write(frames.frame(said))
 
     def say_who_is_here(self) -> None:
-        """From now on changes will do."""
-        if self.is_live and self.room is not None:
-            self.say(self.room.roster.here())
+        """If it wants to know: from now on changes will do. Who may not know sees nobody."""
+        if self.is_live and self.room is not None and PRESENCE in self.topics:
+            self.say(self.room.roster.here() if self.sees_people else Here([]))
 
     def go_live(self) -> None:
         """From now on every event after the room's cursor is written to it."""

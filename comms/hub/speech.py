@@ -9,6 +9,7 @@ import msgspec
 from comms.hub import frames, protocol, topics
 from comms.hub.protocol import Listening, Ping, Presence, Status, Subscribe, Typing, TypingSeen, Unsubscribe
 from comms.hub.rooms import Socket
+from comms.sockets import INBOUND_BYTES
 
 MISTAKES = 20
 FRAMES_PER_SECOND, FRAMES_AT_ONCE = 50.0, 200.0
@@ -23,12 +24,14 @@ Appear = Callable[[Socket, Status], None]
 
 _decode = msgspec.json.Decoder(protocol.Heard).decode
 _encode = msgspec.json.Encoder().encode
+_UNREADABLE = {1007: "frames are UTF-8", 1009: f"a frame has at most {INBOUND_BYTES // 1024} KiB"}
 _PONG = frames.frame(protocol.Pong())
 
 
 def heard(socket: Socket, text: str | bytes | None, relay: Relay, appear: Appear) -> None:
     """A frame has come from a client: it has had its effect, or the client knows what is wrong with it."""
     if not _allows_another(socket):
+        socket.say(protocol.Error(f"at most {FRAMES_PER_SECOND:.0f} frames a second"))
         socket.wire.shut(1008, "too many frames")
         return
     try:
@@ -44,11 +47,16 @@ def heard(socket: Socket, text: str | bytes | None, relay: Relay, appear: Appear
                 _listen(socket, topics.fewer(socket.topics, names))
             case Typing() | Presence():
                 _whisper(socket, said, relay, appear)
-    except (msgspec.MsgspecError, topics.UnknownTopic, UnicodeError) as error:
+    except (msgspec.MsgspecError, topics.UnknownTopic, RecursionError) as error:
         socket.mistakes += 1
         socket.say(protocol.Error(str(error)))
         if socket.mistakes >= MISTAKES:
             socket.wire.shut(1008, "too many malformed frames")
+
+
+def last_words(code: int) -> bytes:
+    """What a client is told before it is closed for something that could not even be read."""
+    return frames.frame(protocol.Error(_UNREADABLE.get(code, "this is not a websocket's frame")))
 
 
 def _listen(socket: Socket, listening: topics.Topics) -> None:

@@ -22,9 +22,6 @@ EVERYTHING: Topics = frozenset({WORKSPACE})
 
 AT_MOST = 200
 
-CREDENTIALS = frozenset({"access_token", "session", "workspace", "workspace_member"})
-"""Nouns whose events may end somebody's right to listen."""
-
 KINDS = ("conversation", "channel", "user", "call")
 """What a topic may be one of: ``channel:<id>``. Whether there is such a thing is nobody's to learn from a topic."""
 
@@ -43,6 +40,9 @@ ABOUT: Mapping[str, Mapping[str, str]] = {
     "recording": {"callId": "call"},
     "conversation": {"assignedTo": "user"},
     "notification": {"userId": "user"},
+    "notification_read_state": {"userId": "user"},
+    "notification_preference": {"userId": "user"},
+    "push_subscription": {"userId": "user"},
     "workspace_member": {"userId": "user"},
 }
 """Nouns whose data names, by an id or several in these fields, what else an event is about."""

@@ -2,15 +2,14 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
 
 import msgspec
 import structlog
 
 from comms.hub import fanout, topics
+from comms.hub.building import Building
 from comms.hub.fanout import Shares
 from comms.hub.frames import framed
-from comms.hub.log import Log
 from comms.hub.presence import Question, Report
 from comms.hub.rooms import Room, Socket
 from comms.sockets import Wire
@@ -84,13 +83,8 @@ def understood(words: str) -> Word | None:
 class Whispers:
     """What waits to be told in all rooms of this process."""
 
-    def __init__(
-        self, rooms: Mapping[uuid.UUID, Room], log: Log, whisper: Callable[[str], None], wake: Callable[[], None]
-    ) -> None:
-        self._rooms = rooms
-        self._log = log
-        self._whisper = whisper
-        self._wake = wake
+    def __init__(self, building: Building) -> None:
+        self._building = building
         self._waiting: dict[uuid.UUID, list[Whisper]] = {}
         self._asked: list[Asked] = []
         self._asking: asyncio.Task[None] | None = None
@@ -112,21 +106,21 @@ class Whispers:
             self._ask(Asked(workspace_id, channel_id, whisper, sender.member.user_id, carried))
         else:
             self._take(workspace_id, whisper)
-            self._whisper(spoken(carried))
+            self._building.whisper(spoken(carried))
 
     def hear(self, carried: Carried) -> None:
         """Another process says so."""
         whisper = Whisper(carried.about, framed(bytes(carried.text)), None)
         if carried.channel_id is None:
             self._take(carried.workspace_id, whisper)
-        elif carried.workspace_id in self._rooms:
+        elif carried.workspace_id in self._building.rooms:
             self._ask(Asked(carried.workspace_id, carried.channel_id, whisper, None, None))
 
     def _take(self, workspace_id: uuid.UUID, whisper: Whisper) -> None:
-        waiting = self._waiting.setdefault(workspace_id, []) if workspace_id in self._rooms else None
+        waiting = self._waiting.setdefault(workspace_id, []) if workspace_id in self._building.rooms else None
         if waiting is not None and len(waiting) < AT_ONCE:
             waiting.append(whisper)
-            self._wake()
+            self._building.ring()
 
     def _ask(self, asked: Asked) -> None:
         if len(self._asked) < AT_ONCE:
@@ -139,7 +133,7 @@ class Whispers:
         while self._asked:
             asked, self._asked = self._asked, []
             try:
-                async with self._log.side() as connection:
+                async with self._building.log.side() as connection:
                     places = [[one.workspace_id for one in asked], [one.channel_id for one in asked]]
                     rows = await connection.fetch(BELONGING, *places)
             except GONE:
@@ -152,13 +146,13 @@ class Whispers:
                     continue
                 self._take(one.workspace_id, msgspec.structs.replace(one.whisper, members=members))
                 if one.carried is not None:
-                    self._whisper(spoken(one.carried))
+                    self._building.whisper(spoken(one.carried))
 
     async def pass_on(self) -> None:
         """Nothing waits any more."""
         waiting, self._waiting = self._waiting, {}
         for workspace_id, said in waiting.items():
-            room = self._rooms.get(workspace_id)
+            room = self._building.rooms.get(workspace_id)
             for wires, data in shares(room, said) if room else []:
                 async for _slow in fanout.write(wires, data):
                     pass  # the next event says so

@@ -8,6 +8,7 @@ from comms.providers.base import Address, AddressKind
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
 _DIALLED = re.compile(r"[+(0-9][0-9 ()./-]*")
+_LONGEST = 255  # a longer one identifies nobody
 _ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &+._-]{1,11}")
 
 _WITHHELD_WORDS = frozenset({"", "anonymous", "unknown", "restricted", "unavailable", "private", "blocked"})
@@ -31,9 +32,9 @@ def read_address(raw: str, region: str | None = None) -> Address:
             bare = _unprefixed(rest.strip(), raw, region)
             known = bare.kind in (AddressKind.PHONE, AddressKind.WITHHELD)
             return bare if known else Address(AddressKind.RAW, raw, raw)
-        case "messenger" if rest.strip():
+        case "messenger" if 0 < len(rest.strip()) <= _LONGEST:
             return Address(AddressKind.MESSENGER, rest.strip(), raw)
-        case "rcs" if rest.strip():
+        case "rcs" if 0 < len(rest.strip()) <= _LONGEST:
             bare = _unprefixed(rest.strip(), raw, region)
             return bare if bare.kind is AddressKind.PHONE else Address(AddressKind.RCS, rest.strip(), raw)
         case _:  # client:, sip: and whatever comes next: kept as it came, identifies nobody

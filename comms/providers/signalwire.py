@@ -177,10 +177,10 @@ def _flat_pairs(body: bytes) -> wire.Pairs:
 
 
 def _swml_message(message: Mapping[str, Any]) -> InboundMessage:
-    """``{"message": {...}}``, the messaging SWML request; its body may be null."""
+    """``{"message": {...}}``, the messaging SWML request; its body may be null or missing."""
     fields = wire.scalars_of(message)
     sid, account = fields.get("message_id"), fields.get("project_id")
-    if not sid or not account or not ("from" in fields and "to" in fields and "body" in fields):
+    if not sid or not account or not ("from" in fields and "to" in fields):
         raise Forged("a mandatory member of the message is missing")
     sender, recipient = parameters.people(fields["from"], fields["to"])
     media = message.get("media")
@@ -188,12 +188,12 @@ def _swml_message(message: Mapping[str, Any]) -> InboundMessage:
     details = {"type": "type", "direction": "direction", "timestamp": "timestamp", "space_id": "spaceId"}
     return InboundMessage(
         provider="signalwire",
-        provider_message_id=sid,
+        provider_message_id=wire.known_as(sid),
         account=account,
         channel=parameters.channel_of(fields["from"], fields["to"]),
         sender=sender,
         recipient=recipient,
-        content=fields["body"],
+        content=fields.get("body", ""),
         media=tuple(_media_item(item) for item in items[: parameters.MOST_MEDIA] if _has_url(item)),
         media_announced=min(len(items), 9999),
         segments=parameters.count(fields.get("segments"), 1) or 1,
@@ -213,14 +213,15 @@ def _media_item(item: Mapping[str, Any]) -> MediaItem:
 
 def _native_report(fields: Mapping[str, str]) -> DeliveryReport:
     """The status callback of ``POST /api/messaging/messages``."""
+    fields = wire.without_nul(fields)
     if not fields["id"] or not fields["status"]:
         raise Forged("a mandatory member of the status is missing")
     details = {"from": "from", "to": "to", "number_of_segments": "numSegments"}
     return DeliveryReport(
         provider="signalwire",
-        provider_message_id=fields["id"],
+        provider_message_id=wire.known_as(fields["id"]),
         account=fields.get("project_id", ""),
-        reported=fields["status"],
+        reported=wire.known_as(fields["status"]),
         status=parameters.status_of(fields["status"]),
         error_code=fields.get("error_code") or None,
         error_message=fields.get("error_message") or None,

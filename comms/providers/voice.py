@@ -112,13 +112,13 @@ class ToldSession(msgspec.Struct, frozen=True):
 
 def told_in(provider: str, opened: Opened) -> Told:
     """The call in these parameters; ``Forged`` when one that is always sent is missing."""
-    fields = wire.without_nul(opened.fields)
+    fields = wire.with_known_ids(wire.without_nul(opened.fields))
     call_id = fields.get("CallSid") or fields.get("CallSidEndingConference") or ""
     account = fields.get("AccountSid", "")
     if not account or not (call_id or fields.get("ConferenceSid")):
         raise Forged("a mandatory call parameter is missing")
     caller, called = people(fields.get("From", ""), fields.get("To", ""))
-    reported = fields.get("CallStatus", "")
+    reported = wire.known_as(fields.get("CallStatus", ""))
     return Told(
         provider=provider,
         call_id=call_id,
@@ -173,7 +173,7 @@ def _dialled(called: Address) -> Address:
 
 def _recording(fields: Mapping[str, str]) -> ToldRecording | None:
     url = fields.get("RecordingUrl", "")
-    recording_id = fields.get("RecordingSid") or url.rpartition("/")[2].partition(".")[0]
+    recording_id = wire.known_as(fields.get("RecordingSid") or url.rpartition("/")[2].partition(".")[0])
     if not recording_id:
         return None
     return ToldRecording(

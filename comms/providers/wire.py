@@ -16,6 +16,8 @@ Pairs = list[tuple[str, str]]
 
 MOST_FIELDS = 1000  # no provider sends a hundred; an unproven sender does not get to make us sort a million
 
+LONGEST_ID = 255  # of providers' ids and words that we index: PostgreSQL's indexes hold no more than 2,704 bytes
+
 _OWN_PORT = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 _URL = re.compile(r"(?P<scheme>\w+)://(?P<host>(?:[^/?#@]*@)?(?:\[[^\]/]*\]|[^/?#:@]*))(?::(?P<port>\d+))?(?P<rest>.*)")
 
@@ -144,6 +146,18 @@ def without_nul(fields: Mapping[str, str]) -> Mapping[str, str]:
     if "\0" not in "".join(fields.values()):
         return fields
     return {name: value.replace("\0", "") for name, value in fields.items()}
+
+
+def known_as(said: str) -> str:
+    """What something is known by that a provider names so: the name, or of one longer than any provider's its hash."""
+    return said if len(said) <= LONGEST_ID else f"sha256:{hashlib.sha256(said.encode()).hexdigest()}"
+
+
+def with_known_ids(fields: Mapping[str, str]) -> Mapping[str, str]:
+    """The same fields, each ``…Sid`` as what it is known by."""
+    if not any(len(value) > LONGEST_ID for value in fields.values()):
+        return fields
+    return {name: known_as(value) if name.endswith("Sid") else value for name, value in fields.items()}
 
 
 def port_variants(url: str) -> list[str]:

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms.credentials import Identity
 from comms.errors import Invalid
 from comms.mentions import MOST_MENTIONS, in_text, mentioned
-from comms.notifications import tell_mentioned
 from comms.permissions import ADMINISTRATORS
 from comms.team.belonging import members_of
 from models.communications import TeamChannel, TeamChannelMember, TeamMessage
@@ -123,17 +122,3 @@ async def _people(db: AsyncSession, channel: TeamChannel, words: Collection[str]
 def _calls_everybody(sender: Identity, channel: TeamChannel, content: str) -> bool:
     may = channel.member_count <= MOST_AT_ONCE or sender.user_id == channel.created_by or sender.role in ADMINISTRATORS
     return may and _EVERYBODY.search(content) is not None
-
-
-async def call(db: AsyncSession, sender: Identity, channel: TeamChannel, row: TeamMessage, called: Called) -> None:
-    """Those called on are told, but not the sender."""
-    everybody = await members_of(db, channel) if called.everybody else set()
-    await tell_mentioned(
-        db,
-        sender,
-        [*called.user_ids, *sorted(everybody.difference(called.user_ids))],
-        where="a channel",
-        text=row.content,
-        link=f"/team-channels/{row.channel_id}",
-        data={"channelId": str(row.channel_id), "messageId": str(row.id)},
-    )

@@ -16,7 +16,7 @@ from comms.errors import Forbidden, Invalid, Missing
 from comms.permissions import ADMINISTRATORS
 from comms.team import cards, enclosing, threads
 from comms.team.belonging import expect_may_speak, knows
-from comms.team.calling import Called, call, called_anew, called_in
+from comms.team.calling import called_anew, called_in
 from comms.team.channels import closed_to
 from models.base import new_id, now
 from models.communications import (
@@ -68,7 +68,6 @@ async def post(db: AsyncSession, sender: Identity, values: Mapping[str, Any]) ->
     if thread is not None:
         await _count_answer(db, row, 1)
         await threads.draw_in(db, channel, thread, [thread.sender_id, row.sender_id, *called.user_ids])
-    await call(db, sender, channel, row, called)
     return row
 
 
@@ -82,7 +81,6 @@ async def edit(db: AsyncSession, sender: Identity, row: TeamMessage, values: Map
     values = _sound({"content": row.content, "content_type": row.content_type, **values})
     if not values["content"].strip() and not row.attachments:
         raise Invalid({"content": "must say something, unless a file is attached"})
-    before = Called(list(row.mentions), row.mentions_channel)
     called = await called_anew(db, sender, channel, row, values["content"], values.pop("mentions", None))
     if (row.content, row.content_type) != (values["content"], values["content_type"]):
         await _remember(db, row)
@@ -91,11 +89,6 @@ async def edit(db: AsyncSession, sender: Identity, row: TeamMessage, values: Map
         row.is_edited, row.edited_at = True, now()
     for name, value in changed.items():
         setattr(row, name, value)
-    anew = Called(
-        [user_id for user_id in called.user_ids if user_id not in before.user_ids],
-        called.everybody and not before.everybody,
-    )
-    await call(db, sender, channel, row, anew)
 
 
 async def remove(db: AsyncSession, asker: Identity, row: TeamMessage) -> None:

@@ -8,13 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
 from comms.credentials import Identity
-from comms.errors import Conflict, Invalid
+from comms.errors import Invalid, Missing
 from models.base import now
 from models.communications import TeamChannel, TeamChannelReading, TeamChannelReadingView, TeamMessage
 
 
 async def reading_of(db: AsyncSession, reader: Identity, channel_id: uuid.UUID) -> TeamChannelReading:
-    """How far the reader is; raises ``Conflict`` when they do not belong to the channel."""
+    """How far the reader is; raises ``Missing`` when they do not belong to the channel."""
     row: TeamChannelReading | None = await db.scalar(
         select(TeamChannelReading)
         .where(
@@ -25,7 +25,7 @@ async def reading_of(db: AsyncSession, reader: Identity, channel_id: uuid.UUID) 
         .execution_options(populate_existing=True)
     )
     if row is None:
-        raise Conflict("you do not belong to this channel: join it, and what you have read is remembered")
+        raise Missing("You do not belong to this channel: join it, and what you have read is remembered.")
     return row
 
 

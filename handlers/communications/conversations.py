@@ -126,7 +126,7 @@ async def assign(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Assignme
     Of two who assign it at once the later one wins.
     """
     row = await held(db, identity, row_id)
-    await stories.assign(db, identity, row, data.user_id)
+    await stories.assign(db, row, data.user_id)
     return shown(row)
 
 
@@ -192,7 +192,7 @@ states = [
 class Snooze(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """Until when a conversation is put off."""
 
-    until: datetime
+    until: Annotated[datetime, msgspec.Meta(examples=["2036-03-01T09:00:00Z"])]
 
 
 @put("/{row_id:uuid}/snooze", operation_id="snooze_conversation", guards=[writer])

@@ -67,7 +67,7 @@ class Said(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=T
     ] = msgspec.field(default=None, name="from")
     scheduled_at: Annotated[
         Annotated[datetime, msgspec.Meta(tz=True)] | None,
-        msgspec.Meta(description="When it is to leave; null is as soon as it can.", examples=["2027-03-01T09:00:00Z"]),
+        msgspec.Meta(description="When it is to leave; null is as soon as it can.", examples=["2036-03-01T09:00:00Z"]),
     ] = None
     subject: Annotated[
         Annotated[str, msgspec.Meta(max_length=500)] | None,
@@ -107,7 +107,12 @@ class SaidTo(Said, kw_only=True):
     channel: ConversationChannel = "sms"
 
 
-@post("/{conversation_id:uuid}/messages", operation_id="create_message_of_conversation", guards=[writer])
+@post(
+    "/{conversation_id:uuid}/messages",
+    operation_id="create_message_of_conversation",
+    guards=[writer],
+    example={"content": "See you at 7pm", "scheduledAt": "2036-03-01T09:00:00Z"},
+)
 async def send_here(
     db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID], data: JSONBody[SaidHere]
 ) -> ConversationMessageView:

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, delete, get, post, put
@@ -19,10 +19,10 @@ from comms.participants import ReadState
 from handlers import shapes
 from handlers.batches import Many
 from handlers.given import Asker, Db, Request
-from handlers.guards import reader, writer
+from handlers.guards import person, reader, writer
 from handlers.listing import Page
 from handlers.resource import crud, listed
-from models.communications import Conversation, ConversationParticipant, ConversationParticipantView
+from models.communications import Conversation, ConversationParticipant, ConversationParticipantView, ParticipantRole
 
 
 async def create_participant(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> ConversationParticipant:
@@ -113,7 +113,7 @@ async def read_state(db: Db, identity: Asker, conversation_id: FromPath[uuid.UUI
 
 
 # That one has read is one's own affair, a viewer's too.
-@put("/{conversation_id:uuid}/read-state", operation_id="set_read_state", guards=[reader])
+@put("/{conversation_id:uuid}/read-state", operation_id="set_read_state", guards=[person])
 async def read(db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID], data: JSONBody[Read]) -> ReadState:
     """You have read this conversation up to `lastReadMessageId`, or up to `at`: never back, and not the future.
 
@@ -124,7 +124,43 @@ async def read(db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID], da
     return await stories.read_state(db, identity, conversation)
 
 
+class Following(msgspec.Struct, rename="camel"):
+    """Whether the member who asks is told what is new in a conversation, and what they are in it."""
+
+    conversation_id: uuid.UUID
+    user_id: uuid.UUID
+    role: Annotated[ParticipantRole, msgspec.Meta(description="What they are in it.", examples=["participant"])]
+    notifications_enabled: bool
+
+
+# Whom one listens to is one's own affair, a viewer's too.
+@put("/{conversation_id:uuid}/following", operation_id="follow_conversation", guards=[reader])
+async def follow(db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID]) -> Following:
+    """You take part in the conversation, and are told what is new in it. Whoever it is assigned to is told anyway."""
+    await stories.follow(db, identity, await _conversation(db, conversation_id))
+    return await _following(db, identity, conversation_id)
+
+
+@delete("/{conversation_id:uuid}/following", operation_id="unfollow_conversation", status_code=200, guards=[reader])
+async def unfollow(db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID]) -> Following:
+    """You are told nothing of what is new in the conversation, even if it is yours."""
+    await stories.unfollow(db, identity, await _conversation(db, conversation_id))
+    return await _following(db, identity, conversation_id)
+
+
+async def _following(db: AsyncSession, identity: Identity, conversation_id: uuid.UUID) -> Following:
+    query = select(ConversationParticipant).where(
+        ConversationParticipant.conversation_id == conversation_id,
+        ConversationParticipant.user_id == identity.user_id,
+    )
+    row = (await db.scalars(query.execution_options(populate_existing=True))).one()
+    return msgspec.convert(row, Following, from_attributes=True)
+
+
 routes = [
     participants.router(),
-    Router("/conversations", route_handlers=[of_conversation, create_here, remove_here, read_state, read]),
+    Router(
+        "/conversations",
+        route_handlers=[of_conversation, create_here, remove_here, read_state, read, follow, unfollow],
+    ),
 ]

@@ -1,4 +1,4 @@
-"""Where the team talks, who belongs there and how far they have read; and what members are told about."""
+"""Where the team talks, who belongs there and how far they have read."""
 
 import uuid
 from collections.abc import Callable
@@ -16,10 +16,7 @@ from handlers.given import Asker, Db, Request, RowId
 from handlers.guards import administrator, person, reader, writer
 from handlers.listing import Page
 from handlers.resource import READ, crud, listed
-from models.base import now
 from models.communications import (
-    Notification,
-    NotificationView,
     TeamChannel,
     TeamChannelMember,
     TeamChannelMemberView,
@@ -27,12 +24,6 @@ from models.communications import (
     TeamChannelReadingView,
     TeamChannelView,
 )
-
-
-async def mark_read(db: AsyncSession, identity: Identity, row: Notification, values: dict[str, Any]) -> None:
-    """Read or unread, with the time."""
-    if "is_read" in values and values["is_read"] != row.is_read:
-        row.is_read, row.read_at = values["is_read"], now() if values["is_read"] else None
 
 
 async def change_channel(db: AsyncSession, identity: Identity, row: TeamChannel, values: dict[str, Any]) -> None:
@@ -53,11 +44,6 @@ def within(column: Any) -> Callable[[Identity], ColumnElement[bool]]:
         return seen
 
     return seen
-
-
-def mine(identity: Identity) -> ColumnElement[bool]:
-    """Notifications are the member's own."""
-    return Notification.user_id == identity.user_id
 
 
 async def create_channel(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> TeamChannel:
@@ -93,16 +79,6 @@ readings = crud(
     filters=("channel_id",),
     verbs=READ,
     whose=read_by,
-)
-notifications = crud(
-    "/notifications",
-    Notification,
-    NotificationView,
-    filters=("is_read", "type"),
-    verbs=("list", "get", "change"),
-    who_writes=reader,  # that one has read is one's own affair, a viewer's too
-    whose=mine,
-    change=mark_read,
 )
 
 
@@ -209,5 +185,4 @@ routes = [
     ),
     members.router(),
     readings.router(),
-    notifications.router(),
 ]

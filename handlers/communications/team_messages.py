@@ -64,7 +64,7 @@ messages = crud(
     TeamMessage,
     TeamMessageView,
     search=("content",),
-    filters=("channel_id", "sender_id", "parent_message_id", "is_pinned", "mentions"),
+    filters=("channel_id", "sender_id", "parent_message_id", "is_pinned"),
     verbs=("list", "get", "create", "change"),
     whose=seen_by,
     create=post_message,

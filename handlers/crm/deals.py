@@ -76,7 +76,12 @@ async def move(db: Db, identity: Asker, row_id: RowId, data: JSONBody[DealMove])
     return view
 
 
-@post("/{row_id:uuid}/closure", operation_id="close_deal", guards=[writer])
+@post(
+    "/{row_id:uuid}/closure",
+    operation_id="close_deal",
+    guards=[writer],
+    example={"outcome": "lost", "lostReason": "The budget was cut.", "actualCloseDate": "2026-03-31"},
+)
 async def close(db: Db, identity: Asker, row_id: RowId, data: JSONBody[DealClosure]) -> DealView:
     """The deal is won or lost."""
     deal = await deals.find(db, identity, row_id, to_change=True)

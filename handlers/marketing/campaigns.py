@@ -24,7 +24,7 @@ from models.marketing import Campaign, CampaignRecipient, CampaignRecipientView,
 class Schedule(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """When a campaign is to start, in the future."""
 
-    scheduled_at: datetime
+    scheduled_at: Annotated[datetime, msgspec.Meta(examples=["2036-03-01T09:00:00Z"])]
 
 
 class Recipients(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -110,7 +110,12 @@ async def _become(
     return view
 
 
-@post("/{row_id:uuid}/recipients", operation_id="add_campaign_recipients", guards=[writer])
+@post(
+    "/{row_id:uuid}/recipients",
+    operation_id="add_campaign_recipients",
+    guards=[writer],
+    example={"segmentId": "0198c0de-5000-7a30-9b99-c3572da10fab"},
+)
 async def add(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Recipients]) -> Added:
     """These contacts, or those a segment has now, are recipients of the campaign, which has not started yet.
 

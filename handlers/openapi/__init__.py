@@ -2,7 +2,8 @@
 
 What an author can say beside a route: its docstring; ``problems={429: "…"}`` for statuses that are not obvious from
 the route; ``example={…}`` and ``answers={…}`` where the derived example of what is sent or answered does not do;
-``consumes="text/csv"`` for a body that is not JSON; ``media_type`` for an answer that is not.
+``may_make=True`` where 201 is answered instead of 200 when there was none before; ``consumes="text/csv"`` for a body
+that is not JSON; ``media_type`` for an answer that is not.
 """
 
 from typing import Any

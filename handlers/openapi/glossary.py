@@ -52,7 +52,7 @@ FIELDS: Mapping[str, tuple[str, Any]] = {
     "scopes": ("What the token may be used for; none means all that its member may do.", ["read"]),
     "token": ("The secret itself, shown this once.", "ck_2vT9…"),
     "ticket": ("Put it into the websocket's address; good for one connection.", "wt_8sK2…"),
-    "expiresAt": ("When it ends by itself.", "2027-03-01T12:00:00Z"),
+    "expiresAt": ("When it ends by itself.", "2036-03-01T12:00:00Z"),
     "revokedAt": ("When it was ended.", "2026-03-02T12:00:00Z"),
     "lastUsedAt": ("When it last served.", "2026-03-01T12:00:00Z"),
     "webhookUrls": (

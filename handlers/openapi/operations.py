@@ -1,6 +1,6 @@
 """Operations: who may, what is sent and answered, and what can go wrong with each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, get_args, get_origin
 
@@ -8,12 +8,12 @@ import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
-from comms import permissions
 from comms.permissions import EVERYBODY
-from handlers.guards import Open, Right, right_of
+from handlers.guards import SCOPES, Open, Right, is_open, rights_of
 from handlers.idempotency import HEADER
 from handlers.openapi import examples, headers, words
 from handlers.openapi.schemas import Schema, Schemas
+from handlers.preconditions import SAFE
 from handlers.problems import MEDIA_TYPE, FieldError, Problem, encoded
 from handlers.resource import RESOURCES
 
@@ -85,14 +85,14 @@ _DECLARED = {
 
 def described(handler: HTTPRouteHandler, raw: Schema, schemas: Schemas) -> Schema:
     """An operation as the document has it; ``raw`` is how Litestar sees it."""
-    right = right_of(handler)
+    rights = rights_of(handler)
     operation: Schema = {
         "operationId": raw["operationId"],
         "tags": raw.get("tags", []),
         "summary": handler.summary or words.words_of(raw["operationId"]).capitalize(),
-        "description": "\n\n".join(part for part in (_story(handler), _who_may(right)) if part),
+        "description": "\n\n".join(part for part in (_story(handler), _who_may(rights)) if part),
     }
-    if raw.get("security") and not isinstance(right, Open):
+    if raw.get("security") and not is_open(handler):
         operation["security"] = raw["security"]
     parameters = [_parameter(parameter, handler) for parameter in raw.get("parameters", [])]
     names_a_row = any(parameter["in"] == "path" for parameter in parameters)
@@ -103,9 +103,11 @@ def described(handler: HTTPRouteHandler, raw: Schema, schemas: Schemas) -> Schem
     if body is not None:
         operation["requestBody"] = body
     responses = {str(handler.status_code): _success(handler, schemas)}
+    if handler.opt.get("may_make"):
+        responses["201"] = responses["200"] | {"description": "It was not there before, and is made."}
     if any(parameter["name"] == "If-None-Match" for parameter in parameters):
         responses["304"] = {"description": "It has not changed.", "headers": {"ETag": headers.ETAG}}
-    refused = set(_refusals(handler, right, parameters, has_body=body is not None, secured="security" in operation))
+    refused = set(_refusals(handler, rights, parameters, has_body=body is not None, secured="security" in operation))
     for status in refused | set(_declared(handler)):
         responses[str(status)] = _refusal(handler, status, schemas)
     operation["responses"] = dict(sorted(responses.items()))
@@ -129,17 +131,19 @@ def _story(handler: HTTPRouteHandler) -> str:
     return told
 
 
-def _who_may(right: Right | Open | None) -> str:
-    if right is None:
+def _who_may(declared: Sequence[Right | Open]) -> str:
+    if not declared:
         return ""
-    if isinstance(right, Open):
+    rights = [right for right in declared if isinstance(right, Right)]
+    if not rights:
         return "**Who may:** anybody, without a credential."
-    scope = f"A token with scopes needs `{right.scope}`" + (" or a wider one." if right.scope != "admin" else ".")
-    if right.area is None:
-        roles = " or ".join(right.roles) if set(right.roles) != set(EVERYBODY) else "every member"
-        return f"**Who may:** {roles}. {scope}"
-    usual = [role for role in EVERYBODY if permissions.allows(role, {}, right.area, right.level)]
-    return f"**Who may:** members with {right}; by their role alone {', '.join(usual)}. {scope}"
+    widest = max((right.scope for right in rights), key=SCOPES.index)
+    scope = f"A token with scopes needs `{widest}`" + (" or a wider one." if widest != "admin" else ".")
+    usual = [role for role in EVERYBODY if all(right.admits_role(role) for right in rights)]
+    needed = " and ".join(str(right) for right in rights if right.area is not None)
+    if needed:
+        return f"**Who may:** members with {needed}; by their role alone {', '.join(usual)}. {scope}"
+    return f"**Who may:** {' or '.join(usual) if len(usual) < len(EVERYBODY) else 'every member'}. {scope}"
 
 
 def _parameter(raw: Schema, handler: HTTPRouteHandler) -> Schema:
@@ -228,28 +232,28 @@ def _struct_name(schema: Schema) -> str:
 
 
 def _refusals(
-    handler: HTTPRouteHandler, right: Right | Open | None, parameters: list[Schema], *, has_body: bool, secured: bool
+    handler: HTTPRouteHandler,
+    rights: Sequence[Right | Open],
+    parameters: list[Schema],
+    *,
+    has_body: bool,
+    secured: bool,
 ) -> Iterator[int]:
     """The statuses of problems that this operation can end in."""
     places = {parameter["in"] for parameter in parameters}
     understood = {parameter["name"] for parameter in parameters if parameter["in"] == "header"}
     methods = handler.http_methods
-    if has_body or places & {"query", "header"}:
+    if has_body or places & {"query", "header"} or (rights and methods - SAFE):  # of a header that is not honoured
         yield 400
     if has_body:
         yield from (413, 415)
     if "path" in places:
         yield 404
-    if right is not None:
+    if rights:
         yield 503
     if secured:
         yield 401
-        if (
-            not isinstance(right, Right)
-            or right.scope != "read"
-            or right.area is not None
-            or set(right.roles) != set(EVERYBODY)
-        ):
+        if not all(isinstance(right, Right) and right.is_everybodys for right in rights):
             yield 403
     if methods - {"GET", "HEAD"}:
         yield 409

@@ -54,7 +54,7 @@ memory.edit = shapes.change_shape(
 New: Any = memory.new
 
 
-@put("/by-key", operation_id="put_agent_shared_memory", guards=[writes("agents")])
+@put("/by-key", operation_id="put_agent_shared_memory", guards=[writes("agents")], may_make=True)
 async def put_by_key(db: Db, identity: Asker, data: JSONBody[New]) -> Response[AgentSharedMemoryView]:
     """Remember something under a key, whatever was there before: 201 when nothing was, else 200.
 

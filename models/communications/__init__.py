@@ -53,9 +53,25 @@ from models.communications.mail import (
     WorkspaceMailAddress,
     WorkspaceMailAddressView,
 )
+from models.communications.notifications import (
+    DigestRhythm,
+    InstallationKey,
+    Notification,
+    NotificationDigest,
+    NotificationKind,
+    NotificationPreference,
+    NotificationProgress,
+    NotificationReadState,
+    NotificationReadStateView,
+    NotificationType,
+    NotificationView,
+    PushMessage,
+    PushSubscription,
+    PushSubscriptionView,
+)
 from models.communications.numbers import WorkspacePhoneNumber, WorkspacePhoneNumberView
 from models.communications.outbox import OutgoingMessage, OutgoingMessageView, OutgoingState
-from models.communications.participants import ConversationParticipant, ConversationParticipantView
+from models.communications.participants import ConversationParticipant, ConversationParticipantView, ParticipantRole
 from models.communications.recordings import (
     CallReport,
     CallReportView,
@@ -66,8 +82,6 @@ from models.communications.recordings import (
 )
 from models.communications.repair import NumberSweep, NumberSweepView
 from models.communications.team import (
-    Notification,
-    NotificationView,
     TeamChannel,
     TeamChannelMember,
     TeamChannelMemberView,
@@ -133,6 +147,8 @@ __all__ = [
     "ConversationView",
     "DeliveryReportRow",
     "DeliveryReportView",
+    "DigestRhythm",
+    "InstallationKey",
     "Mail",
     "MailEvent",
     "MailEventView",
@@ -142,6 +158,13 @@ __all__ = [
     "MessageDirection",
     "MessageStatus",
     "Notification",
+    "NotificationDigest",
+    "NotificationKind",
+    "NotificationPreference",
+    "NotificationProgress",
+    "NotificationReadState",
+    "NotificationReadStateView",
+    "NotificationType",
     "NotificationView",
     "NumberSweep",
     "NumberSweepView",
@@ -150,6 +173,10 @@ __all__ = [
     "OutgoingMessage",
     "OutgoingMessageView",
     "OutgoingState",
+    "ParticipantRole",
+    "PushMessage",
+    "PushSubscription",
+    "PushSubscriptionView",
     "Recording",
     "RecordingView",
     "TeamAttachment",

@@ -1,8 +1,8 @@
-"""Where the team talks, who belongs there and how far they have read; and what people are told about."""
+"""Where the team talks, who belongs there and how far they have read."""
 
 import uuid
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from sqlalchemy import (
@@ -20,7 +20,6 @@ from sqlalchemy.orm import Mapped, column_property, mapped_column
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, refers_to_member, tenant_table
 
 ChannelType = Literal["group", "general", "direct", "announcement"]
-NotificationType = Literal["info", "success", "warning", "error", "mention", "assignment", "reminder"]
 
 
 # Positions count what was ever said: only what is the reader's own, or was deleted, has to be looked for.
@@ -197,43 +196,5 @@ class TeamChannelReadingView(View, kw_only=True):
     mention_count: ReadOnly[
         Annotated[int, msgspec.Meta(description="How many of those call on you, by `@channel` too.", examples=[1])]
     ] = 0
-    created_at: ReadOnly[datetime]
-    updated_at: ReadOnly[datetime]
-
-
-class Notification(TenantRow, Base):
-    """Something one member is told about."""
-
-    large = True
-    __tablename__ = "notifications"
-    __table_args__ = tenant_table(
-        refers_to_member("user_id"),
-        one_of("type", NotificationType),
-        Index("ix_notifications_user", "workspace_id", "user_id", "created_at", "id"),
-        Index("ix_notifications_created", "workspace_id", "created_at", "id"),
-    )
-
-    user_id: Mapped[uuid.UUID]
-    type: Mapped[str] = mapped_column(default="info", server_default="info")
-    title: Mapped[str]
-    message: Mapped[str | None]
-    link: Mapped[str | None]
-    data: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
-    is_read: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
-    read_at: Mapped[datetime | None]
-
-
-class NotificationView(View, kw_only=True):
-    """A notification of the member who asks."""
-
-    id: ReadOnly[uuid.UUID]
-    user_id: ReadOnly[uuid.UUID]
-    type: ReadOnly[NotificationType]
-    title: ReadOnly[str]
-    message: ReadOnly[str | None] = None
-    link: ReadOnly[str | None] = None
-    data: ReadOnly[dict[str, Any]] = {}
-    is_read: bool = False
-    read_at: ReadOnly[datetime | None] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]

@@ -221,6 +221,7 @@ class TeamMessageView(View, kw_only=True):
 class TeamMessageRevision(TenantRow, Base):
     """What a message said before it was edited; gone with it."""
 
+    large = True
     __tablename__ = "team_message_revisions"
     __table_args__ = tenant_table(
         refers("channel_id", "team_channels", on_delete="CASCADE"),
@@ -228,6 +229,7 @@ class TeamMessageRevision(TenantRow, Base):
         one_of("content_type", TeamContentType),
         CheckConstraint("number > 0", name="number_range"),
         UniqueConstraint("workspace_id", "message_id", "number"),
+        Index("ix_team_message_revisions_channel", "workspace_id", "channel_id"),
         Index("ix_team_message_revisions_created", "workspace_id", "created_at", "id"),
     )
 
@@ -256,12 +258,14 @@ class TeamMessageRevisionView(View, kw_only=True):
 class TeamMessageReaction(TenantRow, Base):
     """A member's emoji under a message: once each."""
 
+    large = True
     __tablename__ = "team_message_reactions"
     __table_args__ = tenant_table(
         refers("channel_id", "team_channels", on_delete="CASCADE"),
         refers("message_id", "team_messages", on_delete="CASCADE"),
         refers_to_member("user_id"),
         UniqueConstraint("workspace_id", "message_id", "user_id", "emoji"),
+        Index("ix_team_message_reactions_channel", "workspace_id", "channel_id"),
         Index("ix_team_message_reactions_created", "workspace_id", "created_at", "id"),
     )
 
@@ -353,12 +357,15 @@ class TeamThreadFollowing(TenantRow, Base):
     Who began it, answered in it or is called on in it follows it, unless they have said otherwise.
     """
 
+    large = True
     __tablename__ = "team_thread_followings"
     __table_args__ = tenant_table(
         refers("channel_id", "team_channels", on_delete="CASCADE"),
         refers("message_id", "team_messages", on_delete="CASCADE"),
         refers_to_member("user_id"),
         UniqueConstraint("workspace_id", "message_id", "user_id"),
+        Index("ix_team_thread_followings_channel", "workspace_id", "channel_id"),
+        Index("ix_team_thread_followings_created", "workspace_id", "created_at", "id"),
         Index("ix_team_thread_followings_user", "workspace_id", "user_id", "created_at", "id"),
     )
 

@@ -29,6 +29,14 @@ class CrmInteraction(TenantRow, Base):
         Index("ix_crm_interactions_contact", "workspace_id", "contact_id", "occurred_at", "id"),
         Index("ix_crm_interactions_occurred", "workspace_id", "occurred_at", "id"),
         Index("ix_crm_interactions_user", "workspace_id", "user_id", "created_at", "id"),
+        # What comes due: few, whatever was done in the past.
+        Index(
+            "ix_crm_interactions_due",
+            "scheduled_at",
+            postgresql_where=text(
+                "completed_at IS NULL AND user_id IS NOT NULL AND scheduled_at > coalesce(reminded_at, created_at)"
+            ),
+        ),
         Index("ix_crm_interactions_agent", "workspace_id", "agent_id", postgresql_where=text("agent_id IS NOT NULL")),
     )
 
@@ -43,6 +51,7 @@ class CrmInteraction(TenantRow, Base):
     completed_at: Mapped[datetime | None]
     agent_id: Mapped[uuid.UUID | None]
     user_id: Mapped[uuid.UUID | None]
+    reminded_at: Mapped[datetime | None]
     # Where it stands on a timeline, as a column so that an index can order by it.
     occurred_at: Mapped[datetime] = mapped_column(
         Computed("coalesce(completed_at, scheduled_at, created_at)", persisted=True)

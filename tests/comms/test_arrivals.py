@@ -165,6 +165,28 @@ async def test_a_row_held_by_somebody_delays_only_its_own_text(
     assert receipts["A2"]["next_attempt_at"] > now()
 
 
+async def test_a_workspace_that_is_held_up_refuses_no_text_of_another(
+    anonymous: httpx.AsyncClient, service: Service, stranger: Client, line: Connection, admin: Any
+) -> None:
+    await make.number(service, stranger.workspace_id, "+14155550188")
+    other = await make.connection(service, stranger.workspace_id)
+    async with admin.transaction():
+        await admin.execute("SELECT FROM event_counters WHERE workspace_id = $1 FOR UPDATE", line.workspace_id)
+        answers = await asyncio.gather(
+            *(post(anonymous, text(line, sid=f"H{n}", sender=f"+1415555{n:04}")) for n in range(40)),
+            *(
+                post(anonymous, text(other, sid=f"F{n}", sender=f"+1415555{n:04}", recipient="+14155550188"))
+                for n in range(40)
+            ),
+        )
+    assert {answer.status_code for answer in answers} == {200}
+    free = await rows(admin, "webhook_receipts", stranger.workspace_id)
+    assert {row["state"] for row in free} == {"processed"}
+    held = await rows(admin, "webhook_receipts", line.workspace_id)
+    assert len(held) == 40
+    assert {row["state"] for row in held} == {"failed"}, "they are done again by the worker"
+
+
 async def test_an_old_text_done_again_does_not_take_the_reply_number_back(
     anonymous: httpx.AsyncClient, service: Service, owner: Client, line: Connection
 ) -> None:

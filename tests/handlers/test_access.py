@@ -1,6 +1,7 @@
 """Who gets in: tokens, roles, scopes, and tickets."""
 
 import asyncio
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -104,6 +105,8 @@ async def test_a_token_may_no_more_than_its_scopes(
     assert (await anonymous.get(f"{API}/contacts")).status_code == reads
     assert (await anonymous.post(f"{API}/contacts", json={})).status_code == writes
     assert (await anonymous.get(f"{API}/workspace-api-keys")).status_code == administers
+    read = await anonymous.put(f"{API}/conversations/{uuid.uuid4()}/read-state", json={})
+    assert read.status_code == (403 if writes == 403 else 404)  # to have read is one's own affair, and is written
 
 
 async def test_a_limited_token_makes_no_wider_one(owner: Client, anonymous: httpx.AsyncClient) -> None:
@@ -114,6 +117,16 @@ async def test_a_limited_token_makes_no_wider_one(owner: Client, anonymous: http
         assert answer.status_code == 400
     same = await anonymous.post(f"{API}/access-tokens", json={"name": "y", "scopes": ["write"]})
     assert same.status_code == 201
+
+
+async def test_nobody_touches_the_tokens_of_who_stands_above_them(owner: Client, admin_member: Client) -> None:
+    above = (await owner.post(f"{API}/access-tokens", json={"name": "x"})).json()["id"]
+    below = (await admin_member.post(f"{API}/access-tokens", json={"name": "y"})).json()["id"]
+    address = f"{API}/access-tokens/{above}"
+    assert (await admin_member.get(address)).status_code == 200
+    assert (await admin_member.patch(address, json={"name": "mine"})).status_code == 403
+    assert (await admin_member.delete(address)).status_code == 403
+    assert (await owner.delete(f"{API}/access-tokens/{below}")).status_code == 204
 
 
 async def test_members_see_their_own_tokens_and_administrators_all(owner: Client, member: Client) -> None:

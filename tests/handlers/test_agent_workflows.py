@@ -38,6 +38,7 @@ async def test_every_mistake_in_steps_is_named_by_its_place(owner: Client, stran
         step(ada, "a", dependsOn=["nobody"]),
         step(ada, "a", next=["b", "c"]),
         step(ada, "b", inputs={"deep": [{"text": "see {{steps.ghost.x}}"}]}, onFailure="z"),
+        step(ada, "d", inputs={"{{steps.ghost.x}}": 1}, conditions=["{{steps.ghost.x}}"]),
     ]
     assert set(await refused(owner, steps=wrong)) == {
         "steps[0].dependsOn[0]",
@@ -45,6 +46,8 @@ async def test_every_mistake_in_steps_is_named_by_its_place(owner: Client, stran
         "steps[1].next[1]",
         "steps[2].inputs.deep[0].text",
         "steps[2].onFailure",
+        "steps[3].inputs.{{steps.ghost.x}}",
+        "steps[3].conditions[0]",
     }
     assert await refused(owner, steps=[step(ada, "a"), step(theirs, "b")]) == {
         "steps[1].agentId": "refers to nothing in this workspace"

@@ -14,7 +14,7 @@ from comms.hub import protocol, topics
 from comms.service import Service
 from handlers import asyncapi
 from handlers.openapi import serving as documents
-from handlers.resource import RESOURCES
+from handlers.resource import RESOURCES, TOLD
 from models.base import noun_of
 from tests.conftest import Client
 from tests.make.chat import visiting, widget
@@ -64,7 +64,8 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_what_topics_are_read_from_is_shown() -> None:
-    shown = {noun_of(resource.table): set(fields_of(resource.view)) for resource in RESOURCES}
+    views = {resource.table: resource.view for resource in RESOURCES} | TOLD
+    shown = {noun_of(table): set(fields_of(view)) for table, view in views.items()}
     assert set(topics.SUBJECTS) <= shown.keys()
     for noun, fields in topics.ABOUT.items():
         assert fields.keys() <= shown[noun], noun

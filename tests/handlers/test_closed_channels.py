@@ -9,6 +9,7 @@ import pytest
 
 from comms.service import Service
 from tests.conftest import Client
+from tests.make import notices
 from tests.screens import application, serving, watching
 
 API = "/api/v1"
@@ -133,7 +134,7 @@ async def test_who_does_not_belong_can_do_nothing_in_it(
 
 
 async def test_whom_a_closed_channel_does_not_know_is_not_called_into_it(
-    owner: Client, admin_member: Client, member: Client
+    service: Service, owner: Client, admin_member: Client, member: Client
 ) -> None:
     place = await place_of(admin_member, CLOSED[0])
     await ok(await admin_member.post(f"{place.address}/members", json={"userId": str(member.user_id)}))
@@ -145,8 +146,9 @@ async def test_whom_a_closed_channel_does_not_know_is_not_called_into_it(
     assert edited["mentions"] == [str(member.user_id)]
     refused = await admin_member.post(f"{API}/team-messages", json=body | {"mentions": [str(owner.user_id)]})
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "mentions")
-    assert len((await ok(await member.get(f"{API}/notifications")))["items"]) == 1
-    assert (await ok(await owner.get(f"{API}/notifications")))["items"] == []
+    await notices.told(service)
+    assert [notice["kind"] for notice in await notices.notices(member)][-1:] == ["mention"]
+    assert await notices.notices(owner) == []
 
 
 async def test_two_have_a_direct_channel_and_nobody_else_knows_of_it(
@@ -230,3 +232,14 @@ async def test_who_comes_back_after_they_left_hears_that_and_nothing_else(
     async with watching(url, member.token, after=0) as again:
         assert [(await again.next("event"))["event"] for _ in range(2)] == expected
     assert [item["event"] for item in (await ok(await member.get(f"{API}/events")))["items"]] == expected
+
+
+async def test_who_was_away_when_a_channel_was_closed_hears_it_when_they_come_back(
+    owner: Client, admin_member: Client, url: str
+) -> None:
+    place = await place_of(admin_member, {})
+    await ok(await admin_member.patch(place.address, json={"isPrivate": True}))
+    await ok(await admin_member.post(f"{API}/team-messages", json={"channelId": place.id, "content": HUSH}))
+    await ok(await admin_member.post(f"{API}/contacts", json={}))
+    async with watching(url, owner.token, after=0) as again:
+        assert [(await again.next("event"))["event"] for _ in range(2)] == ["team_channel.closed", "contact.created"]

@@ -50,6 +50,13 @@ async def connected(owner: Client, provider: str, secret: dict[str, Any]) -> str
     return f"{API}/workspace-api-keys/{answer.json()['id']}"
 
 
+async def test_nothing_is_shown_of_a_secret_that_is_hardly_longer(owner: Client) -> None:
+    for password, shown in (("abcd", ""), ("correct-horse", "orse")):
+        secret = {"host": "127.0.0.1", "port": 25, "username": "us", "password": password}
+        address = await connected(owner, "smtp", secret)
+        assert (await owner.get(address)).json()["lastFour"] == shown
+
+
 # Rotation
 
 

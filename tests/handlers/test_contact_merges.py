@@ -249,17 +249,37 @@ async def test_a_merge_is_undone_once_and_not_after_thirty_days(owner: Client, a
     assert (await owner.get(f"{API}/contacts/{janet}")).status_code == 404
 
 
-async def test_merges_in_a_row_are_undone_in_any_order(owner: Client) -> None:
+async def test_merges_in_a_row_are_undone_from_the_last(owner: Client) -> None:
     jane, janet = await two(owner)
     june = (await owner.post(f"{API}/contacts", json={"firstName": "June", "phone": "+14155550777"})).json()["id"]
-    before = [await points(owner, row_id) for row_id in (jane, janet, june)]
+    before = [(await contact(owner, row_id), await points(owner, row_id)) for row_id in (jane, janet, june)]
     first = await merged(owner, jane, janet)
     second = await merged(owner, june, jane)
     assert len(await points(owner, june)) == 4
     assert (await undone(owner, jane, first)).status_code == 404
-    assert (await undone(owner, june, first)).status_code == 200
+    early = await undone(owner, june, first)  # what the second knows of Jane is Janet's too
+    assert (early.status_code, early.json()["conflictingId"]) == (409, second["id"])
     assert (await undone(owner, june, second)).status_code == 200
-    assert [await points(owner, row_id) for row_id in (jane, janet, june)] == before
+    assert (await undone(owner, jane, first)).status_code == 200
+    after = [(await contact(owner, row_id), await points(owner, row_id)) for row_id in (jane, janet, june)]
+    for (was, had), (came, has) in zip(before, after, strict=True):
+        assert came | {"updatedAt": None} == was | {"updatedAt": None}
+        assert has == had
+
+
+async def test_all_that_followed_is_told(owner: Client) -> None:
+    jane, janet = await two(owner)
+    deal = (await owner.post(f"{API}/deals", json={"name": "Roof", "contactId": janet})).json()
+    call = {"type": "call", "contactId": janet, "subject": "Roof"}
+    interaction = (await owner.post(f"{API}/crm-interactions", json=call)).json()
+    merge = await merged(owner, jane, janet)
+    for whose in (jane, janet):
+        for row in (deal, interaction):
+            (told,) = (await owner.get(f"{API}/events", params={"subjectId": row["id"]})).json()["items"][-1:]
+            assert told["event"].endswith(".updated")
+            assert told["data"]["contactId"] == whose
+        if whose == jane:
+            assert (await undone(owner, jane, merge)).status_code == 200
 
 
 async def test_no_message_that_comes_during_a_merge_is_lost(

@@ -19,6 +19,7 @@ from models.crm import Contact
 from tests.conftest import Client
 from tests.handlers.webhooks import post, rows, text
 from tests.make import communications as make
+from tests.make import notices
 from tests.make import rows as any_row
 
 API = "/api/v1"
@@ -47,28 +48,32 @@ async def told(client: Client, **query: Any) -> list[str]:
 
 
 async def test_an_assigned_conversation_is_its_members_and_they_are_told(
-    owner: Client, member: Client, talk: Conversation
+    service: Service, owner: Client, member: Client, talk: Conversation
 ) -> None:
     answer = await owner.put(at(talk, "assignment"), json={"userId": str(member.user_id)})
     assert (answer.status_code, answer.json()["assignedTo"]) == (200, str(member.user_id))
     (participant,) = (await owner.get(at(talk, "participants"))).json()["items"]
     assert (participant["userId"], participant["role"]) == (str(member.user_id), "owner")
-    (notice,) = (await member.get(f"{API}/notifications")).json()["items"]
+    await notices.told(service)
+    (notice,) = await notices.notices(member)
     assert (notice["type"], notice["data"]["conversationId"]) == ("assignment", str(talk.id))
     assert await told(member) == [
         "conversation.assigned",
         "conversation_participant.created",
         "notification.created",
+        "notification_read_state.updated",
     ]
     assert await told(owner) == ["conversation.assigned", "conversation_participant.created"]
     again = await owner.put(at(talk, "assignment"), json={"userId": str(member.user_id)})
     assert again.json() == answer.json()
-    assert len(await told(member)) == 3
+    await notices.told(service)
+    assert len(await told(member)) == 4
 
 
-async def test_who_takes_a_conversation_needs_no_telling(member: Client, talk: Conversation) -> None:
+async def test_who_takes_a_conversation_needs_no_telling(service: Service, member: Client, talk: Conversation) -> None:
     await member.put(at(talk, "assignment"), json={"userId": str(member.user_id)})
-    assert (await member.get(f"{API}/notifications")).json()["items"] == []
+    await notices.told(service)
+    assert await notices.notices(member) == []
 
 
 async def test_a_conversation_has_one_owner_and_those_before_still_take_part(

@@ -91,7 +91,8 @@ def test_every_operation_shows_what_is_sent_and_answered() -> None:
         responses = operation.said["responses"].items()
         contents = [operation.said.get("requestBody", {}).get("content", {})]
         contents += [resolved(response).get("content", {}) for _, response in responses]
-        assert sum(status.startswith("2") for status, _ in responses) == 1, operation.name
+        successes = [status for status, _ in responses if status.startswith("2")]
+        assert len(successes) == 1 or (operation.method, successes) == ("put", ["200", "201"]), operation.name
         for content in contents:
             for media_type, shown in content.items():
                 if "example" not in shown:
@@ -114,6 +115,8 @@ def test_the_problems_of_an_operation_are_those_that_can_occur() -> None:
             expected |= {401, 503}
         if "requestBody" in operation.said:
             expected |= {400, 413, 415}
+        if operation.path.startswith("/api/") and operation.method != "get":
+            expected |= {400}  # of a header that is not honoured
         if "{" in operation.path:
             expected |= {404}
         if any(parameter["in"] == "query" for parameter in operation.said.get("parameters", ())):

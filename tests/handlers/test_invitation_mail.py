@@ -2,40 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from email import message_from_bytes
-from email.message import Message
-from email.policy import default
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
-from aiosmtpd.smtp import SMTP, Envelope
+from aiosmtpd.smtp import SMTP
 
 from comms import invitations, jobs
 from comms.service import Service
 from comms.settings import Secret, Settings, SmtpSettings
 from tests.conftest import Client
+from tests.make.mailbox import Mailbox
 from tests.screens import eventually
 
 API = "/api/v1"
 NEW = "new@acme.example"
-
-
-class Mailbox:
-    """A mail server that keeps what it is given; ``refusals`` are answered first."""
-
-    def __init__(self) -> None:
-        self.letters: list[Message] = []
-        self.refusals = 0
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
-        if self.refusals:
-            self.refusals -= 1
-            return "451 try again later"
-        assert isinstance(envelope.content, bytes)
-        self.letters.append(message_from_bytes(envelope.content, policy=default))
-        return "250 OK"
 
 
 @pytest.fixture

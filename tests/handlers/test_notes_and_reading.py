@@ -16,6 +16,7 @@ from tests.conftest import Client
 from tests.handlers.test_resources import counted
 from tests.handlers.webhooks import post, rows, text
 from tests.make import communications as make
+from tests.make import notices
 
 API = "/api/v1"
 
@@ -38,8 +39,7 @@ async def _noted(client: Client, talk: Conversation, **body: Any) -> dict[str, A
 
 
 async def _mentions(client: Client) -> list[str]:
-    notices = (await client.get(f"{API}/notifications", params={"type": "mention"})).json()["items"]
-    return [notice["data"]["messageId"] for notice in notices]
+    return [notice["data"]["messageId"] for notice in await notices.notices(client, type="mention")]
 
 
 async def test_a_note_is_for_the_team_and_not_counted(owner: Client, member: Client, talk: Conversation) -> None:
@@ -75,15 +75,16 @@ async def test_a_note_can_never_be_on_its_way_out(owner: Client, talk: Conversat
 
 
 async def test_whom_a_note_mentions_is_told_once_and_its_author_never(
-    owner: Client, member: Client, viewer: Client, stranger: Client, talk: Conversation
+    service: Service, owner: Client, member: Client, viewer: Client, stranger: Client, talk: Conversation
 ) -> None:
     content = f"@[{member.user_id}] and @[{member.user_id}], with @[{owner.user_id}]: @[{stranger.user_id}] @[nobody]"
     note = await _noted(owner, talk, content=content, mentions=[str(member.user_id), str(viewer.user_id)])
     assert set(note["mentions"]) == {str(user.user_id) for user in (member, viewer, owner)}
+    await notices.told(service)
     assert (await _mentions(member), await _mentions(viewer)) == ([note["id"]], [note["id"]])
     assert await _mentions(owner) == await _mentions(stranger) == []
     told = [item["event"] for item in (await member.get(f"{API}/events")).json()["items"]]
-    assert told == ["message.created", "notification.created"]
+    assert told == ["message.created", "notification.created", "notification_read_state.updated"]
     for nobody in (stranger.user_id, uuid.uuid4()):
         answer = await owner.post(at(talk, "notes"), json={"content": "Hi", "mentions": [str(nobody)]})
         assert answer.status_code == 400
@@ -91,7 +92,7 @@ async def test_whom_a_note_mentions_is_told_once_and_its_author_never(
 
 
 async def test_a_note_is_edited_by_its_author_and_calls_only_whom_it_did_not_before(
-    owner: Client, member: Client, viewer: Client, talk: Conversation
+    service: Service, owner: Client, member: Client, viewer: Client, talk: Conversation
 ) -> None:
     note = await _noted(owner, talk, content=f"@[{member.user_id}] look", mentions=[])
     address = at(talk, f"notes/{note['id']}")
@@ -100,6 +101,7 @@ async def test_a_note_is_edited_by_its_author_and_calls_only_whom_it_did_not_bef
         edited = await owner.patch(address, json={"content": f"@[{member.user_id}] @[{viewer.user_id}] look"})
         assert edited.status_code == 200, edited.text
     assert edited.json()["editedAt"] is not None
+    await notices.told(service)
     assert (await _mentions(member), await _mentions(viewer)) == ([note["id"]], [note["id"]])
     told = [item["event"] for item in (await owner.get(f"{API}/events")).json()["items"]]
     assert told == ["message.created", "message.updated"]

@@ -30,6 +30,8 @@ WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
     "/contact-points": ("list", "get", "create", "change", "delete"),
     "/conversations": ("list", "get", "create", "change", "delete"),
     "/conversation-messages": ("list", "get", "create", "change", "delete"),
+    "/notifications": ("list", "get", "change", "delete"),
+    "/push-subscriptions": ("list", "get", "delete"),
     "/team-channels": ("list", "get", "create", "change", "delete"),
     "/team-messages": ("list", "get", "create", "change", "delete"),
     "/access-tokens": ("list", "get", "create"),

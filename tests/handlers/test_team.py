@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from comms.service import Service
 from tests.conftest import Client
+from tests.make import notices
 
 API = "/api/v1"
 
@@ -96,7 +98,7 @@ async def test_only_administrators_announce(owner: Client, admin_member: Client,
 
 
 async def test_whom_a_message_mentions_is_told_once(
-    owner: Client, member: Client, viewer: Client, stranger: Client
+    service: Service, owner: Client, member: Client, viewer: Client, stranger: Client
 ) -> None:
     channel = await _channel(owner)
     said = await _said(owner, channel, content=f"@[{member.user_id}] @[{member.user_id}] @[{owner.user_id}]")
@@ -106,9 +108,9 @@ async def test_whom_a_message_mentions_is_told_once(
     assert (await owner.patch(address, json={"content": content})).json()["isEdited"] is True
 
     async def mentions(client: Client) -> list[str]:
-        notices = (await client.get(f"{API}/notifications")).json()["items"]
-        return [notice["data"]["messageId"] for notice in notices if notice["type"] == "mention"]
+        return [notice["data"]["messageId"] for notice in await notices.notices(client, type="mention")]
 
+    await notices.told(service)
     assert [await mentions(client) for client in (owner, member, viewer)] == [[], [said["id"]], [said["id"]]]
     body = {"channelId": channel.rpartition("/")[2], "content": "Hi", "mentions": [str(stranger.user_id)]}
     answer = await owner.post(f"{API}/team-messages", json=body)

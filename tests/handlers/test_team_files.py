@@ -3,10 +3,12 @@
 import uuid
 from typing import Any
 
+from comms.directory import Connection
 from comms.service import Service
 from tests.conftest import Client
 from tests.handlers.test_resources import counted
 from tests.handlers.test_uploads import PICTURE
+from tests.make.sending import CUSTOMER
 from tests.make.team import API, CHANNELS, MESSAGES, channel, direct, ok, said, told, wrong
 
 
@@ -168,3 +170,12 @@ async def test_who_is_merged_is_linked_still(owner: Client) -> None:
     await ok(await owner.post(f"{API}/contacts/{first['contact']}/merge", json=merge))
     links = (await ok(await owner.get(f"{MESSAGES}/{message['id']}")))["links"]
     assert links == [{"type": "contact", "id": first["contact"]}]
+
+
+async def test_what_somebody_keeps_to_themselves_leaves_with_their_own_texts_alone(
+    owner: Client, member: Client, line: Connection
+) -> None:
+    upload = await uploaded(owner, isPrivate=True)
+    text = {"to": CUSTOMER, "content": "Our menu", "attachmentIds": [upload]}
+    assert wrong(await member.post(f"{API}/messages", json=text)) == (400, ["attachmentIds"])
+    assert (await owner.post(f"{API}/messages", json=text)).status_code == 201

@@ -9,6 +9,7 @@ import pytest
 
 from comms.service import Service
 from tests.conftest import Client
+from tests.make import notices
 from tests.make.team import API, CHANNELS, MESSAGES, channel, direct, ok, said, told, wrong
 
 
@@ -205,7 +206,7 @@ async def test_a_name_calls_on_whom_it_can_only_mean(
 
 
 async def test_nobody_is_named_into_a_private_channel_and_an_edit_takes_a_name_back(
-    owner: Client, member: Client, viewer: Client, admin: Any
+    service: Service, owner: Client, member: Client, viewer: Client, admin: Any
 ) -> None:
     await _named(admin, viewer, "Ada", "Byron")
     await _named(admin, member, "Ada", "Lovelace")
@@ -214,16 +215,18 @@ async def test_nobody_is_named_into_a_private_channel_and_an_edit_takes_a_name_b
     assert message["mentions"] == [str(member.user_id)]
     address = f"{MESSAGES}/{message['id']}"
     assert (await ok(await owner.patch(address, json={"content": "nobody"})))["mentions"] == []
-    assert (await listed(viewer, f"{API}/notifications")) == []
+    await notices.told(service)
+    assert await notices.notices(viewer) == []
 
 
 async def test_a_channel_is_called_on_as_a_whole_and_its_sender_is_not(
-    owner: Client, member: Client, viewer: Client, admin_member: Client, admin: Any
+    service: Service, owner: Client, member: Client, viewer: Client, admin_member: Client, admin: Any
 ) -> None:
     here = await channel(owner, member, isPrivate=True)
     message = await said(owner, here, f"@channel @[{member.user_id}]")
     assert (message["mentionsChannel"], message["mentions"]) == (True, [str(member.user_id)])
-    assert [len(await listed(one, f"{API}/notifications")) for one in (owner, member, viewer)] == [0, 1, 0]
+    await notices.told(service)
+    assert [len(await notices.notices(one)) for one in (owner, member, viewer)] == [0, 1, 0]
     assert (await said(owner, here, "x@channel @channels"))["mentionsChannel"] is False
     crowd = await channel(admin_member, member, owner)
     await admin.execute("UPDATE team_channels SET member_count = 101 WHERE id = $1", uuid.UUID(crowd))

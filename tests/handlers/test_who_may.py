@@ -14,12 +14,12 @@ from comms.credentials import Identity
 from comms.permissions import ADMINISTRATORS, EVERYBODY, WRITERS
 from comms.service import Service
 from handlers.app import ROOT
-from handlers.guards import Open, Right, right_of
+from handlers.guards import Open, Right, rights_of
 from handlers.resource import RESOURCES, Resource
 from models.base import new_id
 from models.core import Role, User, Workspace, WorkspaceMember
 from tests.conftest import Client
-from tests.handlers.descriptions import api, document
+from tests.handlers.descriptions import api, operations
 from tests.make import rows
 
 NOBODY: tuple[Role, ...] = ()
@@ -31,12 +31,16 @@ class Asked(msgspec.Struct, frozen=True):
     method: str
     path: str
     name: str
-    right: Right | Open | None
-    rights: tuple[Right, ...] = ()
+    rights: tuple[Right | Open, ...]
 
     def admits(self, identity: Identity) -> bool:
         """Whether the member may: some routes take more than one right."""
-        return all(right.admits(identity) for right in self.rights)
+        return all(right.admits(identity) for right in self.rights if isinstance(right, Right))
+
+    @property
+    def right(self) -> Right | Open | None:
+        """The first of them, which is nearly always the only one."""
+        return next(iter(self.rights), None)
 
     def address(self, row_id: uuid.UUID) -> str:
         """The path with that id in the place of every id."""
@@ -54,8 +58,7 @@ def routes() -> Iterator[Asked]:
         for handler in getattr(route, "route_handlers", ()):
             if isinstance(handler, HTTPRouteHandler) and handler.operation_id:
                 for method in handler.http_methods - {"OPTIONS", "HEAD"}:
-                    rights = tuple(guard for guard in handler.guards or () if isinstance(guard, Right))
-                    yield Asked(str(method), route.path, str(handler.operation_id), right_of(handler), rights)
+                    yield Asked(str(method), route.path, str(handler.operation_id), rights_of(handler))
 
 
 ROUTES = sorted(routes(), key=lambda asked: asked.name)
@@ -219,8 +222,27 @@ async def test_no_route_admits_another_workspace(service: Service, owner: Client
     assert tried > 30
 
 
-def test_a_description_says_who_may() -> None:
-    for path, methods in document()["paths"].items():
-        for operation in methods.values():
-            if path.startswith(ROOT) and isinstance(operation, dict):
-                assert "**Who may:** " in operation["description"], operation["operationId"]
+WHO = re.compile(
+    r"(?:(?P<every>every member)|members with (?P<permissions>.*); by their role alone (?P<usual>.*?)|(?P<roles>.*?))"
+    r"\. A token with scopes needs `(?P<scope>\w+)`(?: or a wider one)?\."
+)
+
+
+def test_a_description_says_all_of_who_may() -> None:
+    said = {operation.name: operation.said for operation in operations()}
+    for asked in ROUTES:
+        _, _, who = said[asked.name]["description"].partition("**Who may:** ")
+        if asked not in GUARDED:
+            assert who == "anybody, without a credential."
+            continue
+        found = WHO.fullmatch(who)
+        assert found, (asked.name, who)
+        roles = found["roles"].split(" or ") if found["roles"] else (found["usual"] or "").split(", ")
+        rights = [right for right in asked.rights if isinstance(right, Right)]
+        admitted = [role for role in EVERYBODY if asked.admits(as_role(role))]
+        assert (list(EVERYBODY) if found["every"] else roles) == admitted, asked.name
+        permissions = [f"{right.area}: {right.level}" for right in rights if right.area]
+        assert re.findall(r"\w+: \w+", found["permissions"] or "") == permissions, asked.name
+        assert found["scope"] == max((right.scope for right in rights), key=("read", "write", "admin").index)
+        is_for_all = admitted == list(EVERYBODY) and not permissions and found["scope"] == "read"
+        assert ("403" in said[asked.name]["responses"]) is not is_for_all, asked.name

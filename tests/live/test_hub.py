@@ -88,7 +88,8 @@ async def test_who_reconnects_under_load_gets_exactly_what_the_log_has(url: str,
     async def come_and_go() -> list[dict[str, Any]]:
         seen: list[dict[str, Any]] = []
         for coming in range(30):
-            async with watching(url, acme.token, after=seen[-1]["seq"] if seen else 0) as screen:
+            after = seen[-1]["seq"] if seen else 0
+            async with watching(url, acme.token, judged=False, after=after) as screen:
                 # Now leaving in the middle of the past, now after what was new when it came.
                 until = screen.ready["seq"] + 3 if coming % 5 == 4 else screen.ready["head"] + coming
                 while not seen or seen[-1]["seq"] < until:
@@ -322,7 +323,7 @@ async def test_a_notification_is_seen_by_its_user_alone(database: Database, url:
 
 async def test_many_screens_get_every_event_once(hub: Hub, url: str, acme: Office) -> None:
     async with AsyncExitStack() as stack:
-        screens = [await stack.enter_async_context(watching(url, acme.token)) for _ in range(120)]
+        screens = [await stack.enter_async_context(watching(url, acme.token, judged=False)) for _ in range(120)]
         assert hub.sockets == 120
         for _ in range(10):
             await acme.happens(times=3)

@@ -74,7 +74,7 @@ async def sent(
         conversation_id=conversation_id,
         direction="outbound",
         content="See you at 7pm",
-        sender_type="system",
+        sender_type=more.pop("sender_type", "system"),
         status=status,
         provider=provider,
         provider_message_id=provider_message_id,

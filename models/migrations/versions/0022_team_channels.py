@@ -305,6 +305,7 @@ def _messages() -> None:
     op.add_column("team_messages", sa.Column("position", sa.BigInteger(), nullable=True))
     op.execute(PLACES)
     op.execute(LAST_PLACES)
+    op.execute("SET CONSTRAINTS ALL IMMEDIATE")  # no table is altered of which something is still to be checked
     op.execute(ROOTS)
     op.execute(COUNTS)
     op.alter_column("team_messages", "position", nullable=False)
@@ -492,6 +493,9 @@ def _tables() -> None:
         postgresql_where=sa.text("deal_id IS NOT NULL"),
     )
     op.create_index("ix_team_message_links_message", "team_message_links", ["workspace_id", "message_id"], unique=False)
+    for table in ("team_message_reactions", "team_message_revisions", "team_thread_followings"):
+        op.create_index(f"ix_{table}_channel", table, ["workspace_id", "channel_id"])
+    op.create_index("ix_team_thread_followings_created", "team_thread_followings", ["workspace_id", "created_at", "id"])
 
 
 def _search() -> None:

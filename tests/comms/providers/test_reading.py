@@ -149,11 +149,21 @@ def test_further_facts_have_a_size_and_no_nul() -> None:
     assert "label" not in odd.details
 
 
-@pytest.mark.parametrize("name", LEAST)
+@pytest.mark.parametrize("name", sorted(LEAST.keys() - {"Body"}))
 def test_a_message_without_a_mandatory_name_is_forged(name: str) -> None:
     assert read().content == "hi"
     with pytest.raises(Forged):
         DIALECTS["twilio"].message_of(Opened({key: value for key, value in LEAST.items() if key != name}))
+
+
+@pytest.mark.parametrize(
+    "odd", [{"AccountSid": "AC1Bodyhi"}, {"Bodyhi": ""}, {"AddBo": "dyhi"}, {"MessageStatus": "sent"}]
+)
+def test_a_text_may_be_missing_but_not_have_been_shifted_into_another_field(odd: dict[str, str]) -> None:
+    wordless = {name: value for name, value in LEAST.items() if name != "Body"}
+    assert DIALECTS["twilio"].message_of(Opened(wordless)).content == ""
+    with pytest.raises(Forged):
+        DIALECTS["twilio"].message_of(Opened(wordless | odd))
 
 
 def test_the_older_names_of_the_message_id_will_do() -> None:

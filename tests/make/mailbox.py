@@ -1,0 +1,34 @@
+"""A mailbox at a mail server that a test runs."""
+
+import asyncio
+from email import message_from_bytes
+from email.message import Message
+from email.policy import default
+from typing import Any
+
+from aiosmtpd.smtp import Envelope
+
+
+class Mailbox:
+    """A mail server that keeps what it is given; ``refusals`` are answered first.
+
+    Until its ``silence`` is over nobody learns that it has something; or it ``breaks_off`` instead.
+    """
+
+    def __init__(self) -> None:
+        self.letters: list[Message] = []
+        self.refusals = 0
+        self.silence: asyncio.Event | None = None
+        self.breaks_off = False
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        if self.refusals:
+            self.refusals -= 1
+            return "451 try again later"
+        assert isinstance(envelope.content, bytes)
+        self.letters.append(message_from_bytes(envelope.content, policy=default))
+        if self.silence is not None:
+            await self.silence.wait()
+        if self.breaks_off:
+            server.transport.abort()
+        return "250 OK"
