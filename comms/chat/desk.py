@@ -211,7 +211,7 @@ class Desk:
             if not isinstance(text, str):
                 raise msgspec.ValidationError("frames are text")
             said = _decode(text)
-        except (msgspec.MsgspecError, UnicodeError) as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             guest.mistakes += 1
             guest.say(ChatError(str(error)[:200]))
             if guest.mistakes >= MISTAKES:

@@ -72,7 +72,7 @@ async def _serve(service: Any, scope: Scope, wire: Wire, frames: Frames) -> None
         await desk.enter(guest, said.after)
         while (message := await frames())["type"] == "websocket.receive":
             await desk.hear(guest, message.get("text"))
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         wire.shut(4401, 'the first frame must be {"type":"auth","token":"…"}')
     except TimeoutError:
         wire.shut(4401, "no auth frame in time")

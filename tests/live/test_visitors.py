@@ -315,7 +315,7 @@ async def test_a_socket_that_sends_nonsense_or_too_much_is_closed_and_others_do_
         await other.begin(visitor={"email": "grace@example.com"})
         async with other.connected() as calm:
             async with visitor.connected() as page:
-                for nonsense in ("{", '{"type":"fish"}', '{"type":"say"}', '{"type":"read","place":-1}'):
+                for nonsense in ("{", '{"type":"fish"}', '{"type":"say"}', '{"type":"read","place":-1}', "[" * 9_000):
                     await page.connection.send(nonsense)
                     assert (await page.next("error"))["detail"]
                 await page.connection.send(b"\x00")
