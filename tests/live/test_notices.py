@@ -28,6 +28,7 @@ class Device(Screen):
 
     def __init__(self, screen: Screen) -> None:
         super().__init__(screen.connection)
+        self.heard = screen.heard  # held against the log when the screen goes
         self.shown: dict[str, dict[str, Any]] = {}
         self.count = 0
         self.names: list[str] = []
