@@ -85,6 +85,7 @@ class Service:
         )
         self.publishing = Publishing(settings.security, settings.server.public_url)
         self.unsubscribing = Unsubscribing(settings.security, settings.server.public_url)
+        self.pushing = Pushing(self.database, self.vault, settings.push)
         self.stopping = Stopping(settings.security, settings.server.public_url)
         self.sender = Sender(
             self.database,
@@ -107,7 +108,7 @@ class Service:
             sender=self.sender,
             repair=self.sweeps,
             dialler=self.dialler,
-            pushing=Pushing(self.database, self.vault, settings.push),
+            pushing=self.pushing,
         )
         self._worker = Worker(self.database, duties_here) if worker else None
         self._watch: asyncio.Task[Any] | None = None

@@ -59,6 +59,7 @@ def duties_of(world: World, replays: Retried | None = None) -> Duties:
         sender=here.sender,
         repair=here.sweeps,
         dialler=here.dialler,
+        pushing=here.pushing,
     )
 
 

@@ -28,9 +28,10 @@ class Device(Screen):
 
     def __init__(self, screen: Screen) -> None:
         super().__init__(screen.connection)
+        self.heard = screen.heard  # held against the log when the screen goes
         self.shown: dict[str, dict[str, Any]] = {}
         self.count = 0
-        self.heard: list[str] = []
+        self.names: list[str] = []
 
     async def fetched(self, client: Client) -> None:
         self.shown = {item["id"]: item for item in await notices(client)}
@@ -47,7 +48,7 @@ class Device(Screen):
                 return
 
     def _applied(self, event: dict[str, Any]) -> None:
-        self.heard.append(event["event"])
+        self.names.append(event["event"])
         if event["event"] == "notification.deleted":
             del self.shown[event["subjectId"]]
         elif event["subjectType"] == "notification":
@@ -106,7 +107,7 @@ async def test_ten_messages_make_one_notice_that_is_read_on_one_device_and_gone_
             await device.hears(await last(admin, member))
             [new] = [item for item in device.shown.values() if not item["isRead"]]
             assert (new["count"], new["message"], device.count) == (10, "text 9", 1)
-            assert device.heard.count("notification.created") == 1
+            assert device.names.count("notification.created") == 1
         address = f"{API}/conversations/{talk.id}/read-state"
         assert (await member.put(address, json={"at": "2036-01-01T00:00:00Z"})).status_code == 200
         for device in devices:
@@ -118,8 +119,8 @@ async def test_ten_messages_make_one_notice_that_is_read_on_one_device_and_gone_
             assert (device.shown, device.count) == (again.shown, again.count)
         outsider = Device(others)
         await outsider.hears(await last(admin, owner))
-        assert not [event for event in outsider.heard if event.startswith("notification")]
-        assert "message.received" in outsider.heard
+        assert not [event for event in outsider.names if event.startswith("notification")]
+        assert "message.received" in outsider.names
 
 
 async def test_whatever_is_done_with_notices_a_device_that_came_back_shows_what_a_fresh_fetch_does(

@@ -73,6 +73,7 @@ class Network:
             sender=here.sender,
             dialler=self.dialler,
             repair=here.sweeps,
+            pushing=here.pushing,
         )
         worker = Worker(here.database, done)
         await worker.start()
