@@ -13,15 +13,20 @@ WEB = "comms_web"
 WORKER = "comms_worker"
 WORKSPACE_SETTING = "app.workspace_id"
 
-_CURRENT = f"(SELECT nullif(current_setting('{WORKSPACE_SETTING}', true), '')::uuid)"
+CURRENT = f"(SELECT nullif(current_setting('{WORKSPACE_SETTING}', true), '')::uuid)"
 
 RIGHTS = {
     "agent_action_audit_log": "SELECT, INSERT",
     "consent_entries": "SELECT, INSERT",
     "events": "SELECT, INSERT",
     "users": "SELECT",
+    "workspace_members": "SELECT",
 }
-"""What ``comms_web`` may do where that is not everything: logs are only added to, a user is not one workspace's."""
+"""What ``comms_web`` may do where that is not everything: logs are only added to, a user is not one workspace's.
+
+Who makes a member sees a user: that is the worker's, and of a member the web changes only the columns that migration
+0026 names.
+"""
 
 
 def tenant_tables() -> list[str]:
@@ -29,7 +34,7 @@ def tenant_tables() -> list[str]:
     return sorted(name for name, table in Base.metadata.tables.items() if "workspace_id" in table.c)
 
 
-def secured(table: str, visible: str = f"workspace_id = {_CURRENT}") -> Iterator[str]:
+def secured(table: str, visible: str = f"workspace_id = {CURRENT}") -> Iterator[str]:
     """The statements after which ``table`` shows ``comms_web`` only rows for which ``visible`` holds."""
     rights = RIGHTS.get(table, "SELECT, INSERT, UPDATE, DELETE")
     yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
@@ -42,7 +47,7 @@ def secured(table: str, visible: str = f"workspace_id = {_CURRENT}") -> Iterator
 
 def secured_workspaces() -> Iterator[str]:
     """The workspaces table shows ``comms_web`` its own row."""
-    return secured("workspaces", f"id = {_CURRENT}")
+    return secured("workspaces", f"id = {CURRENT}")
 
 
 def secured_users() -> Iterator[str]:
@@ -52,10 +57,10 @@ def secured_users() -> Iterator[str]:
 
 def secured_catalogue(table: str) -> Iterator[str]:
     """What is published is everybody's to read; the rest, and every write, is its author's workspace's."""
-    authored = f"author_workspace_id = {_CURRENT}"
+    authored = f"author_workspace_id = {CURRENT}"
     yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
     yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
-    yield f"CREATE POLICY published ON {table} FOR SELECT TO {WEB} USING (is_published AND {_CURRENT} IS NOT NULL)"
+    yield f"CREATE POLICY published ON {table} FOR SELECT TO {WEB} USING (is_published AND {CURRENT} IS NOT NULL)"
     yield f"CREATE POLICY authored ON {table} TO {WEB} USING ({authored}) WITH CHECK ({authored})"
     yield f"CREATE POLICY everywhere ON {table} TO {WORKER} USING (true) WITH CHECK (true)"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {WEB}, {WORKER}"

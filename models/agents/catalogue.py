@@ -105,7 +105,11 @@ class AgentPack(Offered, Base):
     __tablename__ = "agent_packs"
     __table_args__ = (
         *_of_author("agent_packs"),
-        ForeignKeyConstraint(["author_id"], ["users.id"], ondelete="SET NULL"),
+        ForeignKeyConstraint(
+            ["author_workspace_id", "author_id"],
+            ["workspace_members.workspace_id", "workspace_members.user_id"],
+            ondelete="SET NULL (author_id)",
+        ),
         one_of("pricing_type", PricingType),
         CheckConstraint("price >= 0 AND (pricing_type <> 'free' OR price = 0)", name="price_range"),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_code"),

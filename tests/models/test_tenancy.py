@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import CheckConstraint, Table
 from sqlalchemy.dialects import postgresql
 
+from comms import jobs
 from comms.database import Urls
 from models import Base
 from models.base import new_id, now
@@ -235,36 +236,96 @@ async def test_no_row_can_be_written_into_another_workspace(
         transaction = web.transaction()
         await transaction.start()
         await _as(web, ours)
-        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+        refusal = "row-level security" if "INSERT" in RIGHTS.get(table, "INSERT") else "permission denied"
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match=refusal):
             await web.execute(f"INSERT INTO {table} ({names}) SELECT {copied} FROM {table}", theirs)
         await transaction.rollback()
 
 
+REFERENCES = """
+    SELECT t.relname AS "table", f.relname AS referred_table, (
+        SELECT array_agg(a.attname::text ORDER BY k.ord) FROM unnest(c.conkey) WITH ORDINALITY AS k (attnum, ord)
+        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum) AS referring, (
+        SELECT array_agg(a.attname::text ORDER BY k.ord) FROM unnest(c.confkey) WITH ORDINALITY AS k (attnum, ord)
+        JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.attnum) AS referred
+    FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_class f ON f.oid = c.confrelid
+    WHERE c.contype = 'f' AND t.relnamespace = 'public'::regnamespace
+        AND (has_any_column_privilege('comms_web', t.oid, 'INSERT')
+            OR has_any_column_privilege('comms_web', t.oid, 'UPDATE'))
+    ORDER BY 1, 3
+"""
+
+
+async def _theirs(admin: Any, table: str, column: str, workspace_id: uuid.UUID) -> Any:
+    """What a column says in a row of that workspace; a user is its member."""
+    if table == "users":
+        return await admin.fetchval("SELECT user_id FROM workspace_members WHERE workspace_id = $1", workspace_id)
+    of = "id" if table == "workspaces" else "workspace_id"
+    return await admin.fetchval(f"SELECT {column} FROM {table} WHERE {of} = $1", workspace_id)
+
+
 async def test_no_row_can_refer_to_one_of_another_workspace(
-    web: Any, admin: Any, two_workspaces: tuple[uuid.UUID, uuid.UUID], tables: list[str]
+    web: Any, admin: Any, two_workspaces: tuple[uuid.UUID, uuid.UUID]
 ) -> None:
     ours, theirs = two_workspaces
-    tried = 0
-    for table in tables:
-        for key in Base.metadata.tables[table].foreign_key_constraints:
-            columns = [column.name for column in key.columns]
-            if len(columns) != 2 or "UPDATE" not in RIGHTS.get(table, "UPDATE"):
-                continue
-            referring, referred = columns[1], key.elements[1].column
-            foreign = await admin.fetchval(
-                f"SELECT {referred.name} FROM {referred.table.name} WHERE workspace_id = $1", theirs
-            )
-            transaction = web.transaction()
-            await transaction.start()
+    tried = set()
+    for key in await admin.fetch(REFERENCES):
+        table, referring, referred = key["table"], key["referring"][:2][-1], key["referred"][:2][-1]
+        foreign = await _theirs(admin, key["referred_table"], referred, theirs)
+        assert foreign is not None, (table, referring)
+        transaction = web.transaction()
+        await transaction.start()
+        await _as(web, ours)
+        await web.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        others = set(ONE_OF.get(table, ())) - {referring} if referring in ONE_OF.get(table, ()) else ()
+        cleared = [f"{name} = NULL" for name in others]
+        try:
+            done = await web.execute(f"UPDATE {table} SET {', '.join([f'{referring} = $1', *cleared])}", foreign)
+        except (asyncpg.ForeignKeyViolationError, asyncpg.InsufficientPrivilegeError):
+            done = "refused"
+        assert done == "refused", (table, referring)
+        await transaction.rollback()
+        tried.add((table, referring))
+    assert len(tried) > 150
+    assert {("workspace_members", "user_id"), ("agent_packs", "author_id")} <= tried
+
+
+async def test_nobody_becomes_a_member_or_is_seen_because_the_web_role_says_so(
+    web: Any, admin: Any, two_workspaces: tuple[uuid.UUID, uuid.UUID]
+) -> None:
+    ours, theirs = two_workspaces
+    user = await _theirs(admin, "users", "id", theirs)
+    for statement in (
+        "INSERT INTO workspace_members (workspace_id, id, user_id, role, created_at, updated_at)"
+        f" VALUES ('{ours}', gen_random_uuid(), $1, 'member', now(), now())",
+        "UPDATE workspace_members SET user_id = $1",
+    ):
+        transaction = web.transaction()
+        await transaction.start()
+        await _as(web, ours)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await web.execute(statement, user)
+        await transaction.rollback()
+
+
+async def test_no_bell_can_be_rung_for_another_workspace(
+    urls: Urls, web: Any, two_workspaces: tuple[uuid.UUID, uuid.UUID]
+) -> None:
+    ours, theirs = two_workspaces
+    for payload in ({"workspaceId": ours, "x": theirs}, {"storageKey": f"{ours}/file"}, {}):
+        async with web.transaction():
             await _as(web, ours)
-            await web.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            others = set(ONE_OF.get(table, ())) - {referring} if referring in ONE_OF.get(table, ()) else ()
-            cleared = [f"{name} = NULL" for name in others]
-            with pytest.raises(asyncpg.ForeignKeyViolationError):
-                await web.execute(f"UPDATE {table} SET {', '.join([f'{referring} = $1', *cleared])}", foreign)
-            await transaction.rollback()
-            tried += 1
-    assert tried > 20
+            await jobs.enqueue(web, "bell", [payload])
+    for payload in ({"workspaceId": theirs}, {"storageKey": f"{theirs}/file"}):
+        transaction = web.transaction()
+        await transaction.start()
+        await _as(web, ours)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await jobs.enqueue(web, "bell", [payload])
+        await transaction.rollback()
+    worker = await asyncpg.connect(urls.worker.plain)
+    assert await worker.fetchval("SELECT count(*) FROM jobs.pgqueuer WHERE entrypoint = 'bell'") == 3
+    await worker.close()
 
 
 async def test_the_worker_role_sees_every_workspace_by_a_policy_of_its_own(
