@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import calls, fanout, ledger, lists, live, machine, mail, memory, report, sends, storm, throughput
+from bench import calls, channel, fanout, ledger, lists, live, machine, mail, memory, report, sends, storm, throughput
 from bench.report import Results
 from bench.stage import Stage, stage
 
-PARTS = ("messages", "reports", "live", "fanout", "memory", "mail", "sends", "storm", "voice", "lists")
+PARTS = ("messages", "reports", "live", "fanout", "channel", "memory", "mail", "sends", "storm", "voice", "lists")
 
 
 def main() -> None:
@@ -31,7 +31,9 @@ def main() -> None:
             runner,
             {
                 **throughput.TOWNS,
-                **dict.fromkeys((live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, storm.TOWN, calls.TOWN), 1),
+                **dict.fromkeys(
+                    (live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, storm.TOWN, calls.TOWN, channel.TOWN), 1
+                ),
             }
             | dict.fromkeys((lists.TOWN, lists.NEIGHBOUR), 1),
             chosen.folder,
@@ -91,6 +93,12 @@ def _measure(
         for fan in plans[:1] if chosen.quick else plans:
             say(f"one event to {fan.sockets:,} sockets")
             results.fanouts.append(runner.run(fanout.measure(built, fan)))
+    if "channel" in parts:
+        say("a message to five hundred people")
+        with built.service() as server:
+            results.channel = runner.run(
+                channel.measure(built, server, channel.Plan(messages=30) if chosen.quick else channel.Plan())
+            )
     plan_of_rounds = throughput.Plan(
         rounds=chosen.rounds or (1 if chosen.quick else 3),
         seconds=chosen.seconds or (2.0 if chosen.quick else 3.0),

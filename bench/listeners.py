@@ -25,18 +25,24 @@ from comms.hub.frames import framed
 
 _MASK = b"\0\0\0\0"
 _SEQ = re.compile(rb'"seq":(\d+)')
-_RECEIVED = re.compile(rb'"event":"message\.received".*?"providerMessageId":"(\w+)"', re.DOTALL)
+_RECEIVED = re.compile(
+    rb'"event":"(?:message\.received".*?"providerMessageId|team_message\.created".*?"content)":"(\w+)"', re.DOTALL
+)
 REMEMBERED = 2_000
 
 
 class Audience(msgspec.Struct, frozen=True):
-    """Who listens where; what they heard is written to ``path``. Without ``messages`` they sit there until told."""
+    """Who listens where; what they heard is written to ``path``. Without ``messages`` they sit there until told.
+
+    With ``tokens`` each socket is somebody else's.
+    """
 
     port: int
     token: str
     sockets: int
     messages: int = 0
     path: str | None = None
+    tokens: list[str] = []
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -58,14 +64,15 @@ class _Frame(msgspec.Struct, frozen=True, gc=False):
 class _Listener:
     __slots__ = ("last", "rest", "socket")
 
-    def __init__(self, audience: Audience) -> None:
+    def __init__(self, audience: Audience, number: int) -> None:
+        token = audience.tokens[number] if audience.tokens else audience.token
         self.socket = socket.create_connection(("127.0.0.1", audience.port))
         self.socket.sendall(
             b"GET /ws HTTP/1.1\r\nHost: bench.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: YmVuY2gtYmVuY2gtYmVuYw==\r\n\r\n"
         )
         self._until(rb"\r\n\r\n")
-        self.socket.sendall(masked(framed(msgspec.json.encode({"type": "auth", "token": audience.token}))))
+        self.socket.sendall(masked(framed(msgspec.json.encode({"type": "auth", "token": token}))))
         ready = self._until(rb'"type":"ready","seq":(\d+)[^}]*\}')
         self.last = int(ready[1])
         self.rest = ready.string[ready.end() :]
@@ -170,7 +177,7 @@ def main() -> None:
     """The process: its orders are the argument."""
     audience = msgspec.json.decode(sys.argv[1], type=Audience)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    listeners = [_Listener(audience) for _ in range(audience.sockets)]
+    listeners = [_Listener(audience, number) for number in range(audience.sockets)]
     gc.disable()
     print("ready", flush=True)
     heard = listen(audience, listeners)

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from bench.calls import Answered
+from bench.channel import Told
 from bench.fanout import Fanout
 from bench.lists import LIMIT_SECONDS, Asked, Lists
 from bench.live import Latency
@@ -47,6 +48,7 @@ class Results(msgspec.Struct):
     storm: Storm | None = None
     calls: Answered | None = None
     fanouts: list[Fanout] = []
+    channel: Told | None = None
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -89,6 +91,12 @@ def rendered(results: Results) -> str:
             f" {_ms(ours.p99)} from before the commit to the frame; the library, which commits nothing,"
             f" {_ms(bare.p50)} and {_ms(bare.p99)}, and {fan.each / 1024:.1f} KiB for each idle socket. Stolen"
             f" meanwhile: {fan.stolen:.1%}."
+        )
+    if (told := results.channel) is not None:
+        parts.append(
+            f"**A team message to {told.plan.members} people**, each with a socket of their own, posted over the API"
+            f" {told.plan.rate} times a second: p50 {_ms(told.p50)} and p99 {_ms(told.p99)} from the request to the"
+            f" frame. Stolen meanwhile: {told.stolen:.1%}."
         )
     if results.memory:
         parts.append(
@@ -164,6 +172,8 @@ def targets(results: Results) -> Iterator[Target]:
                 yield _at_most(f"{name}: p50 at 1 connection", 0.002, comparison.of("comms", 1).p50)
     if results.latency:
         yield _at_most("webhook to websocket: p99", 0.05, results.latency.p99)
+    if results.channel:
+        yield _at_most("a team message on 500 people's sockets: p99", 0.1, results.channel.p99)
     for fan in results.fanouts:
         name = f"deliveries to {fan.plan.sockets:,} sockets: comms / websockets' broadcast()"
         yield _at_least(name, 1.0, [fan.ours.rate], [fan.bare.rate])

@@ -157,7 +157,7 @@ class Pong(Frame):
 
 
 class Error(Frame):
-    """A frame was not understood, or asked for what there is not; the connection stays."""
+    """A frame was not understood, or asked for what there is not; the connection stays unless it is closed next."""
 
     detail: Annotated[str, msgspec.Meta(description="What was wrong with it.", examples=["there is no topic fish"])]
 

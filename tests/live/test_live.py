@@ -92,6 +92,18 @@ async def test_who_says_nothing_is_turned_away(hub: Hub, url: str) -> None:
         assert await silent.closed() == (4401, "no auth frame in time")
 
 
+async def test_whose_token_takes_us_long_to_look_up_is_not_turned_away_for_it(
+    admin: Any, hub: Hub, url: str, acme: Office
+) -> None:
+    hub.auth_seconds = 0.2
+    async with screen(url, None) as patient:
+        async with admin.transaction():
+            await admin.execute("LOCK TABLE access_tokens IN ACCESS EXCLUSIVE MODE")
+            await patient.say(type="auth", token=acme.token)
+            await asyncio.sleep(0.4)
+        await patient.next("ready")
+
+
 async def test_a_ticket_opens_once(database: Database, url: str, acme: Office) -> None:
     ticket = await ticket_for(database, acme)
     await acme.happens(times=2)
