@@ -86,12 +86,14 @@ async def _who(service: Any, query: dict[str, str], frames: Frames) -> tuple[Ide
     wishes = _wishes(lambda: msgspec.convert(named, Wishes, strict=False))
     try:
         if "ticket" in query:
-            identity = await credentials.redeem_ticket(service.database, query["ticket"])
+            async with service.hub.door:
+                identity = await credentials.redeem_ticket(service.database, query["ticket"])
             if identity is None:
                 raise Unauthenticated("this ticket is spent or too old")
             return identity, wishes
         proof, further = await _first_frame(frames, service.hub.auth_seconds)
-        identity = await credentials.identify(service.database, proof.token, service.clerk)
+        async with service.hub.door:
+            identity = await credentials.identify(service.database, proof.token, service.clerk)
     except Unauthenticated:
         raise Refused(4401, "we do not know who you are") from None
     except Forbidden:

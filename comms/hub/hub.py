@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 MAX_SOCKETS = 10_000
 ROOMS_AT_ONCE = 50
+AT_THE_DOOR = 4  # are asked who they are at a time: in a storm of them others need the database too
 SWEEP_SECONDS = 10.0
 DOUBT_SECONDS = 0.02
 
@@ -53,6 +54,7 @@ class Hub:
         poll_seconds: float = 1.0,
     ) -> None:
         self.auth_seconds = auth_seconds
+        self.door = asyncio.Semaphore(AT_THE_DOOR)
         self._poll_seconds = poll_seconds
         self.wakeups = wakeups or PostgresWakeups(database)
         self.on_delivered: Callable[[float], None] = lambda seconds: None
