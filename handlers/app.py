@@ -41,6 +41,7 @@ from handlers.guards import authenticated
 from handlers.idempotency import Repeated, promises_are_kept, repeat
 from handlers.methods import Application, Receive, Scope, Send, completed
 from handlers.openapi import serving
+from handlers.patience import in_time
 from handlers.preconditions import Answer
 from handlers.problems import answer
 
@@ -68,7 +69,7 @@ def create_app(service: Service, api: Any = None) -> Application:
         else:
             scope["comms.request_id"] = request_id = uuid.uuid4().hex
             with structlog.contextvars.bound_contextvars(request_id=request_id):
-                await ask(scope, receive, send)
+                await ask(scope, in_time(receive), send)
 
     return app
 

@@ -2,9 +2,11 @@
 
     /webhooks/{provider}/{connection}/{kind}
 
-404 unknown, 405 wrong method, 413 too large, 403 forged, 400 unreadable, 503 when it cannot be kept now; else 2xx.
+404 unknown, 405 wrong method, 408 too slow, 413 too large, 403 forged, 400 unreadable, 503 when it cannot be kept now;
+else 2xx.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from time import perf_counter
@@ -49,6 +51,7 @@ class Route:
         self.seconds = metrics.WEBHOOK_SECONDS.labels(kind)
         self.methods = methods
         self.most_bytes = most_bytes
+        self.most_seconds = _MESSAGE_SECONDS if most_bytes == _MESSAGE_BYTES else _MAIL_SECONDS
 
     async def taken(self, service: Service, connection: Connection, head: Request, content: "_Content") -> Answer:
         """What the provider is answered; ``head`` is the request without its body."""
@@ -60,6 +63,8 @@ class Route:
 
 
 _MESSAGE_BYTES = 1024 * 1024
+_MESSAGE_SECONDS = 15.0  # no provider waits for longer
+_MAIL_SECONDS = 120.0
 _MAIL_BYTES = 35 * 1024 * 1024  # SendGrid sends up to 30 MB, and a 4xx would lose the mail
 
 ROUTES: Mapping[tuple[str, str], Route] = {
@@ -123,7 +128,7 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
             return refused(503), "unavailable"
         query = scope["query_string"]
         head = Request(scope["method"], f"{url}?{query.decode('latin-1')}" if query else url, headers, b"")
-        content = _Content(receive, headers.get("content-length", ""), route.most_bytes)
+        content = _Content(receive, headers.get("content-length", ""), route.most_bytes, route.most_seconds)
         try:
             answer = await route.taken(service, connection, head, content)
             service.directory.used(connection)
@@ -135,6 +140,8 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
                 "webhook.too_large", provider=provider, connection_id=connection_id, most_bytes=route.most_bytes
             )
             return refused(413), "too_large"
+        except TooSlow:
+            return refused(408), "too_slow"
         except Forged:
             return refused(403), "forged"
         except Unreadable:
@@ -156,13 +163,18 @@ class TooLarge(Exception):
     """More was posted than this address takes."""
 
 
-class _Content:
-    """A request's body on its way; raises ``TooLarge``, and ``ClientGone`` where it breaks off."""
+class TooSlow(Exception):
+    """What was announced has not come in time."""
 
-    def __init__(self, receive: Receive, announced: str, most: int) -> None:
+
+class _Content:
+    """A request's body on its way; raises ``TooLarge``, ``TooSlow``, and ``ClientGone`` where it breaks off."""
+
+    def __init__(self, receive: Receive, announced: str, most: int, seconds: float) -> None:
         self._receive = receive
         self._announced = announced
         self._most = most
+        self._deadline = asyncio.get_running_loop().time() + seconds
 
     async def whole(self) -> bytes:
         """All of it."""
@@ -175,7 +187,11 @@ class _Content:
             raise TooLarge
         size, more = 0, True
         while more:
-            message = await self._receive()
+            try:
+                async with asyncio.timeout_at(self._deadline):  # nobody is proven yet, and may hold a place for ever
+                    message = await self._receive()
+            except TimeoutError as error:
+                raise TooSlow from error
             if message["type"] == "http.disconnect":
                 raise ClientGone
             body: bytes = message.get("body", b"")
