@@ -13,6 +13,7 @@ from handlers import patience
 from handlers.webhooks import ROUTES
 from models.tenancy import WORKER
 from tests.conftest import Client
+from tests.handlers.webhooks import text
 from tests.make import communications as make
 
 
@@ -48,6 +49,26 @@ async def test_a_webhook_whose_body_does_not_come_is_408(
     monkeypatch.setattr(ROUTES["twilio", "messages"], "most_seconds", 0.05)
     status, headers = await _stalled(app, f"/webhooks/twilio/{line.id}/messages")
     assert (status, headers[b"connection"]) == (408, b"close")
+
+
+async def test_a_body_that_comes_late_but_in_time_is_read(line: Connection, app: Any) -> None:
+    request = text(line, sid="SM1")
+    half = len(request.body) // 2
+    pieces = [request.body[:half], request.body[half:]]
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    path = f"/webhooks/twilio/{line.id}/messages"
+    headers = [(name.encode(), value.encode()) for name, value in request.headers.items()]
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}
+    await app({**scope, "headers": headers}, receive, send)
+    assert said[0]["status"] == 200
 
 
 async def test_a_request_whose_body_does_not_come_is_408(
