@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import uuid
 from typing import Any
 
@@ -20,6 +21,14 @@ LOOK_AGAIN_SECONDS = 1.0
 LOOK_SECONDS = 0.5
 LOAD_SECONDS = 5.0
 NOTE_SECONDS = 60.0
+
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # as our addresses are written
+_ALL = (
+    "SELECT k.id, k.workspace_id, k.provider, k.encryption_key_id, k.iv, k.encrypted_key, k.auth_tag"
+    " FROM workspace_api_keys k JOIN workspaces w ON w.id = k.workspace_id"
+    " WHERE k.is_active AND w.is_active"
+)
+_ONE = f"{_ALL} AND k.id = $1"
 
 # Noted when the directory is refreshed anyway. The last condition is for the other processes; nobody waits for a mark.
 _NOTE_USE = """
@@ -58,23 +67,25 @@ class Directory:
         self._known_at: float | None = None
         self._stale = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
-        self._looked_at = float("-inf")
+        self._asked_at = float("-inf")
         self._failed = True
         self._task: asyncio.Task[None] | None = None
 
     async def look_up(self, connection_id: str) -> Connection | None:
         """The active connection of that id, or None; raises ``DirectoryUnknown`` if that cannot be said.
 
-        What this process has just written is known. One that another process made is looked for once more, which asks
-        the database at most once a second, however many unknown ids come.
+        What this process has just written is known. One that another process made is asked for by its id: one row, at
+        most once a second, however many unknown ids come.
         """
         found = self._connections.get(connection_id)
-        if self._stale.is_set() or (found is None and self._may_look_again()):
+        if self._stale.is_set():
             # A database that does not answer must not make the unknown wait.
             await asyncio.wait([self._look()], timeout=LOOK_SECONDS)
             if self._stale.is_set():  # that look had begun before what made it stale
                 await asyncio.wait([self._look()], timeout=LOOK_SECONDS)
             found = self._connections.get(connection_id)
+        if found is None and _UUID.fullmatch(connection_id) and self._may_ask():
+            found = await self._asked(connection_id)
         if found is None and not self._is_known():
             raise DirectoryUnknown
         return found
@@ -102,26 +113,20 @@ class Directory:
         # No ORM: the rows are few columns of all tenants, read often.
         async with self._database.everywhere() as db:
             connection = await db.connection()
-            rows = (
-                await connection.exec_driver_sql(
-                    "SELECT k.id, k.workspace_id, k.provider, k.encryption_key_id, k.iv, k.encrypted_key, k.auth_tag"
-                    " FROM workspace_api_keys k JOIN workspaces w ON w.id = k.workspace_id"
-                    " WHERE k.is_active AND w.is_active"
-                )
-            ).all()
+            rows = (await connection.exec_driver_sql(_ALL)).all()
             await self._note_use(connection)
         if mine < self._seen:
             return  # a look that began after this one has been taken in already
         connections = {}
         for row in rows:
-            connections[str(row.id)] = Connection(
-                id=row.id,
-                workspace_id=row.workspace_id,
-                provider=row.provider,
-                credentials=self._opened(row),
-            )
+            connections[str(row.id)] = self._connection_of(row)
         self._connections, self._seen = connections, mine
         self._known_at = asyncio.get_running_loop().time()
+
+    def _connection_of(self, row: Any) -> Connection:
+        return Connection(
+            id=row.id, workspace_id=row.workspace_id, provider=row.provider, credentials=self._opened(row)
+        )
 
     async def _note_use(self, db: Any) -> None:
         at = asyncio.get_running_loop().time()
@@ -155,12 +160,29 @@ class Directory:
             self._looking = asyncio.create_task(self._refresh())
         return self._looking
 
-    def _may_look_again(self) -> bool:
-        return asyncio.get_running_loop().time() - self._looked_at > LOOK_AGAIN_SECONDS
+    def _may_ask(self) -> bool:
+        at = asyncio.get_running_loop().time()
+        if not self._is_known() or at - self._asked_at <= LOOK_AGAIN_SECONDS:
+            return False
+        self._asked_at = at
+        return True
+
+    async def _asked(self, connection_id: str) -> Connection | None:
+        """The connection that another process has made since we looked; None too when the database is slow to say."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS), self._database.everywhere() as db:
+                connection = await db.connection()
+                row = (await connection.exec_driver_sql(_ONE, (uuid.UUID(connection_id),))).one_or_none()
+        except Exception as error:
+            log.warning("directory.not_asked", error=type(error).__name__)
+            return None
+        if row is None:
+            return None
+        self._connections[connection_id] = found = self._connection_of(row)
+        return found
 
     async def _refresh(self) -> None:
         self._stale.clear()
-        self._looked_at = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(LOAD_SECONDS):
                 await self.load()

@@ -10,14 +10,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import models
-from comms.database import Database, Urls, role_password
+from comms.database import Database, Urls, as_role, role_password
 from comms.errors import CannotRun
-from comms.settings import Secret
 from models.tenancy import WEB, WORKER
 
 _LOCK = 0x636F6D6D73  # "comms": one number for every process that migrates
@@ -42,26 +42,28 @@ def _known() -> frozenset[str]:
 
 async def upgrade(urls: Urls, revision: str = "head") -> str:
     """The roles exist and the schema is at ``revision``; returns the version reached."""
-    return await _run(urls.owner, lambda config: command.upgrade(config, revision))
+    return await _run(urls, lambda config: command.upgrade(config, revision))
 
 
 async def downgrade(urls: Urls, revision: str) -> str:
     """The schema is back at ``revision`` (``-1`` for one step, ``base`` for nothing)."""
-    return await _run(urls.owner, lambda config: command.downgrade(config, revision))
+    return await _run(urls, lambda config: command.downgrade(config, revision))
 
 
 async def is_current(database: Database) -> bool:
     """Whether the database has the schema this program was written for, or a newer one: a release comes from ahead."""
     async with database.everywhere() as db:
+        if await db.scalar(text("SELECT to_regclass('alembic_version')::text")) is None:
+            return False
         version: str | None = await db.scalar(text("SELECT version_num FROM alembic_version"))
         return version == head() or (version is not None and version not in _known())
 
 
-async def _run(owner: Secret, step: Callable[[Config], None]) -> str:
+async def _run(urls: Urls, step: Callable[[Config], None]) -> str:
     async def connect() -> object:
         try:
-            return await asyncpg.connect(owner.plain, timeout=10)
-        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            return await asyncpg.connect(urls.owner.plain, timeout=10)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise SchemaUnusable(
                 f"The database in DATABASE_URL does not answer: {error or type(error).__name__}."
                 " Is the address right, and is the server up?"
@@ -74,11 +76,13 @@ async def _run(owner: Secret, step: Callable[[Config], None]) -> str:
             await connection.execute(text("SET LOCAL lock_timeout = '30s'"))
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             await connection.run_sync(_refuse_newer)
-            for statement in _roles(owner):
+            for statement in _roles(urls):
                 await connection.execute(text(statement))
             reached = await connection.run_sync(_step, step)
             await connection.execute(text(f"GRANT SELECT ON alembic_version TO {WEB}, {WORKER}"))
             return reached
+    except CommandError as error:
+        raise SchemaUnusable(f"The schema cannot be brought to that revision: {error}.") from error
     except DBAPIError as error:
         if "insufficient_privilege" in str(error.orig) or "permission denied" in str(error.orig):
             raise SchemaUnusable(
@@ -90,11 +94,14 @@ async def _run(owner: Secret, step: Callable[[Config], None]) -> str:
         await engine.dispose()
 
 
-def _roles(owner: Secret) -> list[str]:
-    """The two roles exist, may sign in, and own nothing."""
+def _roles(urls: Urls) -> list[str]:
+    """The two roles exist, may sign in, and own nothing. One with an address of its own is somebody else's making."""
     statements = []
-    for role in (WEB, WORKER):
-        password = role_password(owner, role)
+    for role, url in ((WEB, urls.web), (WORKER, urls.worker)):
+        statements.append(f"GRANT USAGE ON SCHEMA public TO {role}")
+        if url.plain != as_role(urls.owner, role).plain:
+            continue
+        password = role_password(urls.owner, role)
         given = f" PASSWORD '{password}'" if password else ""
         statements.append(
             f"DO $$ BEGIN CREATE ROLE {role} LOGIN NOSUPERUSER NOBYPASSRLS{given};"
@@ -102,8 +109,7 @@ def _roles(owner: Secret) -> list[str]:
         )
         if password:
             statements.append(f"ALTER ROLE {role} PASSWORD '{password}'")
-        statements.append(f"GRANT USAGE ON SCHEMA public TO {role}")
-    return statements
+    return sorted(statements, key=lambda statement: statement.startswith("GRANT"))
 
 
 def _refuse_newer(connection: Connection) -> None:

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 from typing import Any
 
+import asyncpg
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from comms import arrivals, delivery, duties, jobs, metrics, migrations, outbox
 from comms.calls.dialling import Dialler
@@ -41,6 +42,11 @@ from comms.worker import Worker
 log = structlog.get_logger(__name__)
 
 STOP_SECONDS = 10.0
+
+
+def _unready(*, database: bool, migrations: bool | None) -> dict[str, Any]:
+    ages = dict.fromkeys(("queueAgeSeconds", "outboxAgeSeconds", "hubLagSeconds"))
+    return {"ready": False, "database": database, "migrations": migrations, **ages}
 
 
 class Service:
@@ -122,6 +128,7 @@ class Service:
         self.database.on_told = self._told
         if self.embedded is not None:
             self._watch = asyncio.create_task(self.embedded.watch())
+        await self._warn_if_behind()
         await self.directory.start()
         await self.arrivals.start()
         await self.reports.start()
@@ -168,16 +175,12 @@ class Service:
                 current = await migrations.is_current(self.database)
                 queue_age = await jobs.queue_age(self.database)
                 waiting = await outbox.waiting(self.database)
+        except asyncpg.InvalidAuthorizationSpecificationError:  # the roles are made by the first migration
+            return _unready(database=True, migrations=False)
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             log.warning("readiness.no_database", error=type(error).__name__)
-            return {
-                "ready": False,
-                "database": False,
-                "migrations": None,
-                "queueAgeSeconds": None,
-                "outboxAgeSeconds": None,
-                "hubLagSeconds": None,
-            }
+            is_behind = isinstance(error, ProgrammingError)  # it answers that there is no such table or column
+            return _unready(database=is_behind, migrations=False if is_behind else None)
         lag = self.hub.lag()
         return {
             "ready": current,  # what is late elsewhere is no reason to take no more webhooks here
@@ -187,6 +190,15 @@ class Service:
             "outboxAgeSeconds": round(waiting.age_seconds, 3),
             "hubLagSeconds": round(lag, 3),
         }
+
+    async def _warn_if_behind(self) -> None:
+        with contextlib.suppress(SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            async with asyncio.timeout(3):
+                is_current = False
+                with contextlib.suppress(asyncpg.InvalidAuthorizationSpecificationError):
+                    is_current = await migrations.is_current(self.database)
+                if not is_current:
+                    log.warning("schema.not_current", needed=migrations.head(), remedy="run `comms db upgrade`")
 
     async def measure(self) -> None:
         """The gauges are current: called before they are read."""

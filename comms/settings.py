@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import msgspec
 
 T = TypeVar("T")
 
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _PLAIN = re.compile(r"[!-~]+")
 
 
@@ -189,7 +190,7 @@ def read(environ: Mapping[str, str]) -> Settings:
             problems.append(f"COMMS_CLERK_ISSUER is missing ({VARIABLES['COMMS_CLERK_ISSUER']})")
         return None
 
-    data_dir = take("COMMS_DATA_DIR", lambda text: Path(text).expanduser().absolute(), Path(".comms").absolute())
+    data_dir = take("COMMS_DATA_DIR", _folder, Path(".comms").absolute())
     host = take("COMMS_HOST", str, "127.0.0.1")
     port = take("COMMS_PORT", _between(1, 65535), 8000)
     public_url = take("PUBLIC_URL", _public_url, f"http://127.0.0.1:{port}")
@@ -292,6 +293,13 @@ def _address(text: str) -> str:
     return text
 
 
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError("names the home of somebody who has none here") from error
+
+
 def _database_url(text: str) -> Secret:
     parts = urlsplit(text)
     if parts.scheme not in ("postgresql", "postgres"):
@@ -299,6 +307,9 @@ def _database_url(text: str) -> Secret:
     _check_port(parts)
     if not parts.path.strip("/"):
         raise ValueError("must name a database after the host")
+    for mode in parse_qs(parts.query).get("sslmode", []):
+        if mode not in _SSL_MODES:
+            raise ValueError(f"names an sslmode that is none of {', '.join(_SSL_MODES)}")
     return Secret(text)
 
 

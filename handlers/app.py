@@ -42,6 +42,7 @@ from handlers.idempotency import Repeated, promises_are_kept, repeat
 from handlers.instants import instants_are_exact
 from handlers.methods import Application, Receive, Scope, Send, completed
 from handlers.openapi import serving
+from handlers.patience import in_time
 from handlers.preconditions import Answer
 from handlers.problems import answer
 
@@ -71,7 +72,7 @@ def create_app(service: Service, api: Any = None) -> Application:
             scope["comms.request_id"] = request_id = uuid.uuid4().hex
             is_chat = scope["path"].startswith(communications.visitors.PREFIX)
             with structlog.contextvars.bound_contextvars(request_id=request_id):
-                await (ask_in_chat if is_chat else ask)(scope, receive, send)
+                await (ask_in_chat if is_chat else ask)(scope, in_time(receive), send)
 
     return app
 

@@ -145,6 +145,8 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
             return _unavailable()
         case asyncpg.CannotConnectNowError() | asyncpg.TooManyConnectionsError() | asyncpg.InterfaceError():
             return _unavailable()
+        case asyncpg.InvalidAuthorizationSpecificationError():  # roles are made by the first migration
+            return _behind()
         case OSError() if _is_from_asyncpg(error):
             return _unavailable()
     return Problem(500, detail="Something went wrong on our side; the request id finds it in our log."), {}
@@ -188,6 +190,11 @@ def _unavailable() -> tuple[Problem, dict[str, str]]:
     )
 
 
+def _behind() -> tuple[Problem, dict[str, str]]:
+    detail = "The database has not the schema this comms needs: run `comms db upgrade`."
+    return Problem(503, detail=detail), {"Retry-After": str(RETRY_AFTER_SECONDS)}
+
+
 def _of_database(error: exc.DBAPIError, method: str) -> tuple[Problem, dict[str, str]]:
     cause = error.orig.__cause__ if error.orig is not None else None
     state = getattr(cause, "sqlstate", None) or getattr(error.orig, "sqlstate", None) or ""
@@ -207,6 +214,8 @@ def _of_database(error: exc.DBAPIError, method: str) -> tuple[Problem, dict[str,
             return _invalid({_checked(table, constraint): "is outside what is allowed"}), {}
         case "23502":
             return _invalid({msgspec_camel(getattr(cause, "column_name", None) or ""): "must not be null"}), {}
+        case "42P01" | "42703" | "3F000":  # no such table, column or schema
+            return _behind()
         case "40001" | "40P01" | "55P03":
             return Problem(503, detail="Somebody changed the same rows: try again."), {"Retry-After": "1"}
     if state.startswith("22") or isinstance(cause, asyncpg.DataError):

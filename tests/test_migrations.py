@@ -8,18 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from comms import migrations
-from comms.database import Database, Urls
+from comms.database import Database, Urls, as_role
 from comms.embedded import Embedded
 from comms.migrations import SchemaUnusable
+from comms.service import Service
+from comms.settings import Secret, Settings
+from handlers.app import create_app
 from models import Base
 from models.migrations import versions
+from models.tenancy import WEB, WORKER
 from tests.conftest import urls_of
+from tests.handlers.descriptions import api
 
 pytestmark = pytest.mark.alters_the_schema
 
@@ -193,3 +199,43 @@ async def test_what_members_were_told_before_is_counted_and_is_told_no_second_ti
     ]
     assert await admin.fetchval("SELECT unread_count FROM notification_read_states WHERE id = $1", user) == 2
     assert await admin.fetchval("SELECT seq FROM notification_progress") == 41
+
+
+async def test_roles_with_addresses_of_their_own_are_left_alone(empty: Urls, postgres: Embedded) -> None:
+    """An owner who is no superuser and may make no roles; somebody has made them, with passwords we do not know."""
+    admin = await asyncpg.connect(empty.owner.plain)
+    name = await admin.fetchval("SELECT current_database()")
+    await admin.execute("CREATE ROLE keeper LOGIN PASSWORD 'of-the-owner'")
+    await admin.execute(f"ALTER DATABASE {name} OWNER TO keeper")
+    before = await admin.fetch("SELECT rolname, rolpassword FROM pg_authid ORDER BY 1")
+    host = empty.owner.plain.partition("@")[2]
+    owner = Secret(f"postgresql://keeper:of-the-owner@{host}")
+    try:
+        own = Urls(owner=owner, web=as_role(owner, WEB), worker=as_role(owner, WORKER))
+        with pytest.raises(SchemaUnusable, match="set DATABASE_WEB_URL and DATABASE_WORKER_URL"):
+            await migrations.upgrade(own)
+        assert await migrations.upgrade(Urls(owner=owner, web=empty.web, worker=empty.worker)) == migrations.head()
+        assert await admin.fetch("SELECT rolname, rolpassword FROM pg_authid ORDER BY 1") == before
+    finally:
+        await admin.execute("REASSIGN OWNED BY keeper TO CURRENT_USER; DROP OWNED BY keeper; DROP ROLE keeper")
+        await admin.close()
+
+
+@pytest.mark.parametrize("revision", ["9999", "nope"])
+async def test_a_revision_that_there_is_not_is_told_in_a_sentence(urls: Urls, revision: str) -> None:
+    with pytest.raises(SchemaUnusable, match=revision):
+        await migrations.upgrade(urls, revision)
+    with pytest.raises(SchemaUnusable, match=revision):
+        await migrations.downgrade(urls, revision)
+
+
+async def test_a_database_without_our_schema_is_told_as_such(empty: Urls, shared_settings: Settings) -> None:
+    service = Service(shared_settings, empty, worker=False)
+    state = await service.readiness()
+    assert (state["ready"], state["database"], state["migrations"]) == (False, True, False)
+    app = create_app(service, api())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://hooks.example.com") as client:
+        refused = await client.get("/api/v1/contacts", headers={"Authorization": "Bearer ck_" + "a" * 43})
+    assert refused.status_code == 503
+    assert "comms db upgrade" in refused.json()["detail"]
+    await service.database.close()

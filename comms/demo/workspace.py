@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import connections, contacts, credentials, workspaces
 from comms.database import Database
-from comms.demo.written import CUSTOMER, Demo, DemoConnection, base_url, read, write
+from comms.demo.written import CUSTOMER, Demo, DemoConnection, base_url, make_room, read, write
 from comms.settings import Settings
 from comms.simulators import sendgrid, wire
 from comms.vault import Vault
@@ -24,6 +24,7 @@ EMAIL_ADDRESS = "support@demo.example"
 
 async def make(settings: Settings, database: Database) -> Demo:
     """The demo workspace exists, and demo.json says how to use it; what an earlier start made is used again."""
+    make_room(settings.data_dir)  # before anything is committed that could not be told
     made = await _still_there(read(settings.data_dir), database)
     if made is None:
         async with database.everywhere() as db:

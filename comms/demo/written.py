@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from comms.errors import CannotRun
 from comms.settings import MediaSettings, ProviderSettings, Settings
 from comms.simulators.sent_mail import FOLDER
 
@@ -57,6 +58,18 @@ def read(data_dir: Path) -> Demo | None:
         return msgspec.json.decode(path_in(data_dir).read_bytes(), type=Demo)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def make_room(data_dir: Path) -> None:
+    """There is a folder that demo.json can be written to."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=data_dir).close()
+    except OSError as error:
+        raise CannotRun(
+            f"comms may not write {data_dir} ({error.strerror}), where demo.json goes: choose another with --data-dir,"
+            " or leave the demo out with --no-demo."
+        ) from error
 
 
 def write(made: Demo, data_dir: Path) -> None:

@@ -18,7 +18,7 @@ from comms.providers.base import (
     Unreadable,
 )
 
-MOST_MEDIA = 10
+MOST_MEDIA = 40  # providers send ten; what is beyond is counted
 LONGEST_DETAIL = 2000
 LONGEST_JSON_DETAIL = 16_000
 

@@ -2,13 +2,16 @@
 
     /webhooks/{provider}/{connection}/{kind}
 
-404 unknown, 405 wrong method, 413 too large, 403 forged, 400 unreadable, 503 when it cannot be kept now; else 2xx.
+404 unknown, 405 wrong method, 408 too slow, 413 too large, 403 forged, 400 unreadable, 503 when it cannot be kept now;
+else 2xx.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, MutableMapping
 from functools import partial
 from time import perf_counter
-from typing import Any
+from types import coroutine
+from typing import Any, cast
 
 import structlog
 
@@ -49,6 +52,7 @@ class Route:
         self.seconds = metrics.WEBHOOK_SECONDS.labels(kind)
         self.methods = methods
         self.most_bytes = most_bytes
+        self.most_seconds = _MESSAGE_SECONDS if most_bytes == _MESSAGE_BYTES else _MAIL_SECONDS
 
     async def taken(self, service: Service, connection: Connection, head: Request, content: "_Content") -> Answer:
         """What the provider is answered; ``head`` is the request without its body."""
@@ -60,6 +64,8 @@ class Route:
 
 
 _MESSAGE_BYTES = 1024 * 1024
+_MESSAGE_SECONDS = 15.0  # no provider waits for longer
+_MAIL_SECONDS = 120.0
 _MAIL_BYTES = 35 * 1024 * 1024  # SendGrid sends up to 30 MB, and a 4xx would lose the mail
 
 ROUTES: Mapping[tuple[str, str], Route] = {
@@ -123,7 +129,7 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
             return refused(503), "unavailable"
         query = scope["query_string"]
         head = Request(scope["method"], f"{url}?{query.decode('latin-1')}" if query else url, headers, b"")
-        content = _Content(receive, headers.get("content-length", ""), route.most_bytes)
+        content = _Content(receive, headers.get("content-length", ""), route.most_bytes, route.most_seconds)
         try:
             answer = await route.taken(service, connection, head, content)
             service.directory.used(connection)
@@ -135,6 +141,8 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
                 "webhook.too_large", provider=provider, connection_id=connection_id, most_bytes=route.most_bytes
             )
             return refused(413), "too_large"
+        except TooSlow:
+            return refused(408), "too_slow"
         except Forged:
             return refused(403), "forged"
         except Unreadable:
@@ -156,13 +164,33 @@ class TooLarge(Exception):
     """More was posted than this address takes."""
 
 
-class _Content:
-    """A request's body on its way; raises ``TooLarge``, and ``ClientGone`` where it breaks off."""
+class TooSlow(Exception):
+    """What was announced has not come in time."""
 
-    def __init__(self, receive: Receive, announced: str, most: int) -> None:
+
+class _Content:
+    """A request's body on its way; raises ``TooLarge``, ``TooSlow``, and ``ClientGone`` where it breaks off."""
+
+    def __init__(self, receive: Receive, announced: str, most: int, seconds: float) -> None:
         self._receive = receive
         self._announced = announced
         self._most = most
+        self._seconds = seconds
+        self._deadline: float | None = None
+
+    async def _received(self) -> MutableMapping[str, Any]:
+        """The next message. What is here already is taken without a clock, which would cost a tenth of the request."""
+        waiting: Any = self._receive().__await__()
+        try:
+            awaited = next(waiting)
+        except StopIteration as ended:
+            return cast(MutableMapping[str, Any], ended.value)
+        self._deadline = self._deadline or asyncio.get_running_loop().time() + self._seconds
+        try:
+            async with asyncio.timeout_at(self._deadline):  # nobody is proven yet, and might hold a place for ever
+                return await _resumed(waiting, awaited)
+        except TimeoutError as error:
+            raise TooSlow from error
 
     async def whole(self) -> bytes:
         """All of it."""
@@ -175,7 +203,7 @@ class _Content:
             raise TooLarge
         size, more = 0, True
         while more:
-            message = await self._receive()
+            message = await self._received()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             body: bytes = message.get("body", b"")
@@ -184,3 +212,18 @@ class _Content:
                 raise TooLarge
             more = message.get("more_body", False)
             yield body
+
+
+@coroutine
+def _resumed(waiting: Any, awaited: Any) -> Generator[Any, Any, MutableMapping[str, Any]]:
+    """What something returns in the end that has begun already and waits for ``awaited``."""
+    try:
+        while True:
+            try:
+                sent = yield awaited
+            except BaseException as error:
+                awaited = waiting.throw(error)
+            else:
+                awaited = waiting.send(sent)
+    except StopIteration as ended:
+        return cast(MutableMapping[str, Any], ended.value)

@@ -38,6 +38,7 @@ _DETAILS = {
     " at the provider.",
     404: "There is no such webhook address.",
     405: "This address does not take that method.",
+    408: "The body has not come in time. Send it again.",
     413: "The request is larger than this address takes.",
     503: "It cannot be kept right now. Try again.",
 }
@@ -48,7 +49,10 @@ def _problem(status: int, **headers: str) -> Answer:
     return Answer(status, msgspec.json.encode(document), "application/problem+json", **headers)
 
 
-_REFUSED = {status: _problem(status) for status in _DETAILS if status != 503} | {503: _problem(503, retry_after="2")}
+_REFUSED = {status: _problem(status) for status in _DETAILS} | {
+    408: _problem(408, connection="close"),
+    503: _problem(503, retry_after="2"),
+}
 
 
 def refused(status: int, **headers: str) -> Answer:

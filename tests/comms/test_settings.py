@@ -105,12 +105,19 @@ def test_a_wrong_address_is_named(name: str, value: str) -> None:
         ("COMMS_MEDIA_URL", "s3:bucket"),
         ("COMMS_MEDIA_URL", "file://"),
         ("DATABASE_URLL", "postgresql://owner@db/comms"),
+        ("COMMS_DATA_DIR", "~nobody-of-that-name/comms"),
     ],
 )
 def test_what_is_half_wrong_is_named(name: str, value: str) -> None:
     with pytest.raises(Misconfigured, match=name) as refused:
         settings.read({name: value})
     assert len(refused.value.problems) == 1
+
+
+def test_an_sslmode_that_there_is_not_is_named() -> None:
+    with pytest.raises(Misconfigured, match="DATABASE_URL names an sslmode"):
+        settings.read(ENOUGH | {"DATABASE_URL": "postgresql://owner@db/comms?sslmode=wombat"})
+    assert settings.read(ENOUGH | {"DATABASE_URL": "postgresql://owner@db/comms?sslmode=require"}).database.url
 
 
 @pytest.mark.parametrize("name", ["DATABASE_WEB_URL", "DATABASE_WORKER_URL"])

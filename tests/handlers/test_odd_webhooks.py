@@ -122,3 +122,15 @@ async def test_a_status_sent_to_the_address_of_messages_becomes_no_message(
     stray = twilio.report(url_of(line), line.credentials, sid="SM1", status="sent", recipient=OUR_NUMBER)
     assert (await post(anonymous, stray)).status_code == 403
     assert (await owner.get("/api/v1/conversation-messages")).json()["items"] == []
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(15, 15), (45, 40)])
+async def test_every_item_is_kept_and_what_is_beyond_all_measure_counted(
+    anonymous: httpx.AsyncClient, wire: Connection, workspace_id: uuid.UUID, admin: Any, sent: int, kept: int
+) -> None:
+    urls = [f"https://files.signalwire.com/{number}" for number in range(sent)]
+    assert (await post(anonymous, text(wire, shape="swml", body=None, media=urls))).status_code == 200
+    attachments = await rows(admin, "message_attachments", workspace_id)
+    assert sorted(row["position"] for row in attachments) == list(range(kept))
+    (message,) = await rows(admin, "conversation_messages", workspace_id)
+    assert msgspec.json.decode(message["metadata"]).get("mediaMissing", 0) == sent - kept

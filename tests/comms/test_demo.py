@@ -1,0 +1,28 @@
+"""The demo where its folder is not there yet, or cannot be."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from comms.database import Database
+from comms.demo import workspace
+from comms.errors import CannotRun
+from comms.settings import Settings
+
+
+async def test_a_demo_makes_its_folder(settings: Settings, database: Database, tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(settings, data_dir=tmp_path / "not" / "there")
+    made = await workspace.make(settings, database)
+    assert (settings.data_dir / "demo.json").is_file()
+    assert (await workspace.make(settings, database)).workspace_id == made.workspace_id
+
+
+async def test_a_demo_that_could_not_be_told_is_not_made(
+    settings: Settings, database: Database, tmp_path: Path, admin: object
+) -> None:
+    (tmp_path / "file").touch()
+    settings = msgspec.structs.replace(settings, data_dir=tmp_path / "file" / "below")
+    with pytest.raises(CannotRun, match="--data-dir"):
+        await workspace.make(settings, database)
+    assert await admin.fetchval("SELECT count(*) FROM workspaces") == 0  # type: ignore[attr-defined]
