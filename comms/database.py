@@ -140,7 +140,6 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=5,
-            query_cache_size=4000,
             # A pooler's next transaction may run on a server that has never heard of our statements.
             connect_args={"prepared_statement_cache_size": 0, "prepared_statement_name_func": _no_name}
             if self.pgbouncer
