@@ -97,6 +97,12 @@ def _note_use(_connection: Any, record: Any) -> None:
     record.info["used"] = time.monotonic()
 
 
+def _note_loss(context: Any) -> None:
+    """A connection on which the server has just said its last word is lost, not in use by somebody else."""
+    if isinstance(getattr(context.original_exception, "__cause__", None), asyncpg.InternalClientError):
+        context.is_disconnect = True
+
+
 def afterwards(db: AsyncSession, follow: Callable[[], None]) -> None:
     """``follow`` is called once ``db`` has committed, and not at all if it does not."""
     db.info.setdefault("afterwards", []).append(follow)
@@ -123,14 +129,14 @@ class Database:
         self.pgbouncer = pgbouncer
         self._engines = {
             WEB: self._engine(urls.web, pool_size),
-            WORKER: self._engine(urls.worker, max(2, pool_size // 2)),
+            WORKER: self._engine(urls.worker, max(2, pool_size // 2), pool_pre_ping=True),
         }
         self._sessions = {
             role: async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
             for role, engine in self._engines.items()
         }
 
-    def _engine(self, url: Secret, pool_size: int) -> AsyncEngine:
+    def _engine(self, url: Secret, pool_size: int, *, pool_pre_ping: bool = False) -> AsyncEngine:
         async def connect() -> Any:
             return await self.connect(url)
 
@@ -140,13 +146,16 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=5,
+            pool_pre_ping=pool_pre_ping,
             # A pooler's next transaction may run on a server that has never heard of our statements.
             connect_args={"prepared_statement_cache_size": 0, "prepared_statement_name_func": _no_name}
             if self.pgbouncer
             else {},
         )
-        event.listen(engine.sync_engine, "checkout", _expect_alive)
-        event.listen(engine.sync_engine, "checkin", _note_use)
+        if not pool_pre_ping:
+            event.listen(engine.sync_engine, "checkout", _expect_alive)
+            event.listen(engine.sync_engine, "checkin", _note_use)
+            event.listen(engine.sync_engine, "handle_error", _note_loss)
         return engine
 
     async def connect(self, url: Secret | None = None, *, command_timeout: float = 15) -> Any:

@@ -12,6 +12,7 @@ from litestar.params import ParameterKwarg
 from comms import reading
 from comms.errors import Invalid
 from comms.reasons import A_TIME, options_of
+from handlers.listing import BY
 
 
 async def instants_are_exact(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -19,7 +20,8 @@ async def instants_are_exact(connection: ASGIConnection[Any, Any, Any, Any], han
     errors: dict[str, str] = {}
     times = _times_of(handler)
     for name, sent in connection.query_params.multi_items() if times else ():
-        if name in times and _would_pass(sent):
+        # A list asks for rows without a time by ``null``, and says itself where that makes no sense.
+        if name in times and not (sent == "null" and times[name]) and _would_pass(sent):
             try:
                 reading.refuse_no_instant(msgspec.convert(sent, datetime))
             except msgspec.ValidationError:
@@ -31,13 +33,15 @@ async def instants_are_exact(connection: ASGIConnection[Any, Any, Any, Any], han
 
 
 @cache
-def _times_of(handler: BaseRouteHandler) -> frozenset[str]:
-    """The query parameters of a route that are times."""
+def _times_of(handler: BaseRouteHandler) -> dict[str, bool]:
+    """The query parameters of a route that are times, and whether a list reads them."""
     declared = handler.parsed_fn_signature.parameters.items()
     times = [item for item in declared if any(kind is datetime for kind, _ in options_of(item[1].annotation))]
-    return frozenset(
-        each.kwarg_definition.name or name for name, each in times if isinstance(each.kwarg_definition, ParameterKwarg)
-    )
+    return {
+        each.kwarg_definition.name or name: name.startswith(BY)
+        for name, each in times
+        if isinstance(each.kwarg_definition, ParameterKwarg)
+    }
 
 
 def _would_pass(sent: str) -> bool:

@@ -25,6 +25,8 @@ from models.base import Base, View
 
 T = TypeVar("T")
 
+BY = "by_"
+"""How the arguments begin that a list is asked by."""
 LIMIT, MOST = 50, 200
 _MOST_WORDS = 20
 _KEY = "_key"  # a column beside another: what its rows are sorted by
@@ -108,7 +110,7 @@ class Listing:
             optional: Any = kind if default is not None else kind | None
             annotation: Any = Annotated[optional, QueryParameter(name=name, description=says, **bounds)]
             parameters[name] = inspect.Parameter(
-                f"by_{name}", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+                f"{BY}{name}", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
             )
         return parameters
 
@@ -156,6 +158,8 @@ class Listing:
         errors = {}
         for name, value in wanted.items():
             try:
+                if value is None and name not in self._by:
+                    raise ValueError("must not be null")
                 reading.refuse_unstorable(value)
                 column = shapes.column_of(self.table, self._by[name]) if name in self._by else None
                 if column is not None and isinstance(value, str) and hasattr(column.type, "normalise"):

@@ -5,6 +5,7 @@ came and the frames it has heard are what a fresh fetch shows.
 """
 
 import asyncio
+import copy
 import json
 import socket
 import uuid
@@ -113,7 +114,7 @@ class Screen:
     async def _frame(self) -> dict[str, Any]:
         frame: dict[str, Any] = json.loads(await self.connection.recv())
         if frame["type"] == "event":
-            self.heard.append(frame)
+            self.heard.append(copy.deepcopy(frame))  # what a test makes of it is not what was heard
         return frame
 
     async def rest(self, *, within: float = 10) -> tuple[list[dict[str, Any]], int, str]:
