@@ -28,7 +28,7 @@ MOST = 512  # in one group
 QUEUE = 20_000  # waiting; more is refused at once
 PATIENCE_SECONDS = 4.0  # SignalWire waits 5 s for an answer
 LATE_SECONDS = 0.1
-LOCK_MS = 250  # a group waits so long for a row that somebody holds
+LOCK_MS = 500  # a group waits so long for a row that somebody holds
 LOCK_ALONE_MS = 100  # and an item by itself; less, the more of its group have waited in vain
 SESSION = (
     f"SET plan_cache_mode = force_generic_plan; SET jit = off; SET lock_timeout = '{LOCK_MS}ms';"
