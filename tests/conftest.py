@@ -346,7 +346,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     And who takes longest begins first, so that in the end nobody waits for it.
     """
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    items.sort(key=lambda item: item.path.name not in LONGEST and "journeys" not in item.path.parts)
     for item in items:
         if "journeys" in item.path.parts:
             item.add_marker(pytest.mark.xdist_group("journeys"))

@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 import models
 from models import Base
+
+pytestmark = pytest.mark.xdist_group("architecture")  # on one of xdist's workers: every module is parsed once
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(path for layer in ("models", "comms", "handlers") for path in (ROOT / layer).rglob("*.py"))
