@@ -7,6 +7,7 @@ is planned anew by everybody.
 
 import asyncpg
 import structlog
+from sqlalchemy import text
 
 from comms.database import Database
 
@@ -14,11 +15,11 @@ log = structlog.get_logger(__name__)
 
 MOST_SECONDS = 60.0
 
-_GROWN = """
+_GROWN = text("""
 SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind = 'r'
 AND pg_relation_size(c.oid) / current_setting('block_size')::int > 2 * c.relpages + 4
-"""
+""")
 
 
 async def keep_up(database: Database) -> list[str]:
@@ -26,8 +27,8 @@ async def keep_up(database: Database) -> list[str]:
 
     Only its owner may, or who may do so for all. One that somebody else is analyzing is left to them.
     """
-    async with database.alone() as db:
-        grown = [row["name"] for row in await db.fetch(_GROWN)]
+    async with database.everywhere() as db:
+        grown = list(await db.scalars(_GROWN))
     if not grown:
         return []
     owner = await database.connect(database.urls.owner, command_timeout=MOST_SECONDS)
