@@ -1,14 +1,13 @@
 """The websocket: a client proves who it is, and from then on sees what happens in its workspace. See docs/live.md."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 import structlog
 from litestar import asgi
-from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,12 +16,11 @@ from comms.credentials import Identity
 from comms.errors import Forbidden, Unauthenticated, Unavailable
 from comms.hub import Hub, topics
 from comms.hub.protocol import Proof, Wishes
-from comms.sockets import Wire, wire_of
+from comms.sockets import Wire
 from comms.wakeups import GONE
+from handlers.websockets import Frames, seated
 
 log = structlog.get_logger(__name__)
-
-Frames = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Refused(Exception):
@@ -37,27 +35,11 @@ class Refused(Exception):
 @asgi("/ws", copy_scope=False)
 async def live(scope: Scope, receive: Receive, send: Send) -> None:
     """Everything that happens in the workspace, as it happens."""
-    if scope["type"] != ScopeType.WEBSOCKET:
-        await _upgrade_required(send)
-        return
-    frames: Frames = receive  # type: ignore[assignment]  # ASGI types its messages more loosely
-    await frames()
-    try:
-        # First of all: a refusal before it shows as 1006 in browsers.
-        await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
-    except OSError:  # gone already
-        return
-    wire = wire_of(scope)
-    if wire is None:
-        log.error("live.wrong_server", remedy="start uvicorn with comms.sockets.uvicorn_options()")
-        await send({"type": "websocket.close", "code": 1011, "reason": "the server is not set up for this"})
-        return
-    service = scope["litestar_app"].state.service
-    hub: Hub = service.hub
-    with hub.seat() as seated:
-        if not seated:
-            wire.shut(1013, "too many connections: try again later")
+    async with seated(scope, receive, send) as here:
+        if here is None:
             return
+        wire, frames = here
+        service = scope["litestar_app"].state.service
         try:
             identity, wishes = await _who(service, _query(scope), frames)
             listening = topics.EVERYTHING if wishes.topics is None else topics.more(topics.EVERYTHING, wishes.topics)
@@ -66,7 +48,7 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
         except Refused as refused:
             wire.shut(refused.code, refused.reason)
         else:
-            await _listen(hub, wire, identity, listening, wishes.after, frames)
+            await _listen(service.hub, wire, identity, listening, wishes.after, frames)
 
 
 async def _listen(
@@ -131,15 +113,3 @@ def _wishes(read: Callable[[], Wishes]) -> Wishes:
 
 def _query(scope: Scope) -> dict[str, str]:
     return {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
-
-
-async def _upgrade_required(send: Send) -> None:
-    body = b'{"type":"about:blank","title":"Upgrade Required","status":426,"detail":"This address speaks websocket."}'
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"upgrade", b"websocket"),
-        (b"connection", b"upgrade"),
-    ]
-    await send({"type": "http.response.start", "status": 426, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})

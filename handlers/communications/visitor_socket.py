@@ -1,13 +1,11 @@
 """A visitor's websocket: their token first, and from then on what changes of their chat. See docs/chat.md."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
 import structlog
 from litestar import asgi
-from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,43 +15,20 @@ from comms.chat.desk import Desk
 from comms.chat.guests import Guest
 from comms.chat.protocol import ChatAuth
 from comms.errors import Unauthenticated
-from comms.sockets import Wire, wire_of
+from comms.sockets import Wire
 from comms.wakeups import GONE
 from handlers.communications.visitors import proved
+from handlers.websockets import Frames, seated
 
 log = structlog.get_logger(__name__)
-
-Frames = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 @asgi("/chat/ws", copy_scope=False)
 async def chat(scope: Scope, receive: Receive, send: Send) -> None:
     """What changes of a visitor's chat, as it does."""
-    if scope["type"] != ScopeType.WEBSOCKET:
-        body = (
-            b'{"type":"about:blank","title":"Upgrade Required","status":426,"detail":"This address speaks websocket."}'
-        )
-        headers = [(b"content-type", b"application/problem+json"), (b"upgrade", b"websocket")]
-        await send({"type": "http.response.start", "status": 426, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-        return
-    frames: Frames = receive  # type: ignore[assignment]  # ASGI types its messages more loosely
-    await frames()
-    try:
-        await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
-    except OSError:  # gone already
-        return
-    wire = wire_of(scope)
-    if wire is None:
-        log.error("chat.wrong_server", remedy="start uvicorn with comms.sockets.uvicorn_options()")
-        await send({"type": "websocket.close", "code": 1011, "reason": "the server is not set up for this"})
-        return
-    service = scope["litestar_app"].state.service
-    with service.hub.seat() as seated:
-        if not seated:
-            wire.shut(1013, "too many connections: try again later")
-            return
-        await _serve(service, scope, wire, frames)
+    async with seated(scope, receive, send) as here:
+        if here is not None:
+            await _serve(scope["litestar_app"].state.service, scope, *here)
 
 
 async def _serve(service: Any, scope: Scope, wire: Wire, frames: Frames) -> None:

@@ -279,7 +279,8 @@ async def transcribe(request: Request, service: Here, widget_key: Key) -> Transc
 
 
 async def _widget(request: Request, service: Service, key: str) -> ChatWidget:
-    found: ChatWidget | None = request.scope.get("comms.widget") or await widgets.find(service.database, key)  # type: ignore[assignment]
+    scope: dict[str, Any] = {**request.scope}  # a guard may have found it already
+    found: ChatWidget | None = scope.get("comms.widget") or await widgets.find(service.database, key)
     if found is None:
         raise Missing("There is no such widget.")
     return found

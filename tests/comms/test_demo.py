@@ -1,6 +1,7 @@
 """The demo where its folder is not there yet, or cannot be."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,10 +20,10 @@ async def test_a_demo_makes_its_folder(settings: Settings, database: Database, t
 
 
 async def test_a_demo_that_could_not_be_told_is_not_made(
-    settings: Settings, database: Database, tmp_path: Path, admin: object
+    settings: Settings, database: Database, tmp_path: Path, admin: Any
 ) -> None:
     (tmp_path / "file").touch()
     settings = msgspec.structs.replace(settings, data_dir=tmp_path / "file" / "below")
     with pytest.raises(CannotRun, match="--data-dir"):
         await workspace.make(settings, database)
-    assert await admin.fetchval("SELECT count(*) FROM workspaces") == 0  # type: ignore[attr-defined]
+    assert await admin.fetchval("SELECT count(*) FROM workspaces") == 0

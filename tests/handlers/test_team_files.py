@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from comms.directory import Connection
+from comms.media.keeping import NotKept
 from comms.service import Service
 from tests.conftest import Client
 from tests.handlers.test_resources import counted
@@ -78,7 +79,7 @@ async def test_files_go_with_the_last_who_has_them(owner: Client, service: Servi
             await service.media.remove(key)
         try:
             await service.media.read(key)
-        except Exception:
+        except NotKept:
             return False
         return True
 

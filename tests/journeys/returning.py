@@ -118,7 +118,7 @@ async def main() -> None:
         if order[0] == "storm":
             print(json.dumps(await storm(crowd, clients)), flush=True)
             continue
-        while any((client.seq or 0) < int(order[1]) and not client.lost for client in clients):  # noqa: ASYNC110
+        while any((client.seq or 0) < int(order[1]) and not client.lost for client in clients):  # noqa: ASYNC110 - each client hears on its own
             await asyncio.sleep(0.01)
         print(json.dumps([sum(c.broken for c in clients), sum(c.lost for c in clients)]), flush=True)
 

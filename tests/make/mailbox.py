@@ -1,8 +1,8 @@
 """A mailbox at a mail server that a test runs."""
 
 import asyncio
-from email import message_from_bytes
-from email.message import Message
+from email.message import EmailMessage
+from email.parser import BytesParser
 from email.policy import default
 from typing import Any
 
@@ -16,7 +16,7 @@ class Mailbox:
     """
 
     def __init__(self) -> None:
-        self.letters: list[Message] = []
+        self.letters: list[EmailMessage] = []
         self.refusals = 0
         self.silence: asyncio.Event | None = None
         self.breaks_off = False
@@ -26,7 +26,7 @@ class Mailbox:
             self.refusals -= 1
             return "451 try again later"
         assert isinstance(envelope.content, bytes)
-        self.letters.append(message_from_bytes(envelope.content, policy=default))
+        self.letters.append(BytesParser(EmailMessage, policy=default).parsebytes(envelope.content))
         if self.silence is not None:
             await self.silence.wait()
         if self.breaks_off:
