@@ -93,7 +93,7 @@ async def test_what_is_handed_on_waits_for_the_team_with_its_packet_until_one_of
     address = f"{API}/conversations/{talk.id}/handoffs/{handoff_id}/acceptance"
     assert (await owner.post(address)).status_code == 403
     taken = await member.post(address)
-    assert (taken.status_code, taken.json()["status"]) == (200, "accepted"), taken.text
+    assert (taken.status_code, taken.json()["status"]) == (201, "accepted"), taken.text
     late = await member.post(address)
     assert late.status_code == 409
     assert late.json()["owner"] == {
@@ -112,8 +112,8 @@ async def test_of_two_who_accept_at_once_one_has_it(
     row = await hand(owner, talk, {"neededSkills": ["billing"]})
     address = f"{API}/conversations/{talk.id}/handoffs/{row['id']}/acceptance"
     first, second = await asyncio.gather(owner.post(address), member.post(address))
-    assert sorted([first.status_code, second.status_code]) == [200, 409]
-    winner = owner if first.status_code == 200 else member
+    assert sorted([first.status_code, second.status_code]) == [201, 409]
+    winner = owner if first.status_code == 201 else member
     assert (await make.now_of(service, talk)).assigned_to == winner.user_id
 
 
