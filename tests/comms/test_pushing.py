@@ -329,7 +329,7 @@ async def test_a_push_service_that_answers_by_the_byte_keeps_nobody_waiting(
 
     async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
         slow = PushService()
-        slow.host = "127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+        slow.host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         settings = PushSettings("mailto:us@acme.example", (outside.host, slow.host))
         pusher = Pushing(service.database, service.vault, settings, longest_seconds=0.5)
         await subscribed(service, owner, slow)
