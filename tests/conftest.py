@@ -345,7 +345,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Any]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """What has been imported and collected stays: it is left out of collections, which would be half of a second each."""
+    """What has been imported and collected stays, left out of collections: each would be half a second."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
