@@ -21,6 +21,7 @@ from comms import (
     receipts,
 )
 from comms.agents import sweeps
+from comms.assignment import following as routing
 from comms.calls import progress, queueing, texts
 from comms.calls.dialling import Dialler
 from comms.consent import answers, hearing
@@ -151,6 +152,7 @@ def of(
             (1.0, partial(keep_up, database)),
             (0.5, partial(following.keep_up, database)),
             (1.0, release),
+            (1.0, partial(routing.keep_up, database)),
             (1.0, partial(growth.keep_up, database)),
             (2.0, partial(queueing.ring_waiting, database)),
             (5.0, join_parked),

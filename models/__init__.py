@@ -12,6 +12,7 @@ from models import (
     idempotency,
     marketing,
     orchestration,
+    routing,
     search,
 )
 from models.base import Base
@@ -29,5 +30,6 @@ __all__ = [
     "idempotency",
     "marketing",
     "orchestration",
+    "routing",
     "search",
 ]
