@@ -28,6 +28,7 @@ SPELT: dict[str, Any] = {
     "slug": lambda: f"slug-{uuid.uuid4()}",
     "currency": lambda: "USD",
     "price": lambda: 0,
+    "failures": lambda: 0,
 }
 """Columns that do not take just anything of their type."""
 
