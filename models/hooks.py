@@ -63,12 +63,10 @@ class WebhookEndpointView(View, kw_only=True):
     """An address of yours that is told what happens, signed, and in order."""
 
     id: ReadOnly[uuid.UUID]
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    name: str
     url: Annotated[
         str,
         msgspec.Meta(
-            min_length=1,
-            max_length=LONGEST_URL,
             description="Where events are posted: an `https://` address that all the world can reach.",
             examples=["https://example.com/comms-events"],
             extra={"law": True},
@@ -77,7 +75,6 @@ class WebhookEndpointView(View, kw_only=True):
     events: Annotated[
         list[str],
         msgspec.Meta(
-            max_length=100,
             description="Kinds of events it is told: `deal.updated`, or `deal.` for all about deals. None: everything.",
             examples=[["message.received", "conversation."]],
         ),

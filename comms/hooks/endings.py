@@ -37,24 +37,23 @@ async def end(database: Database, workspace_id: uuid.UUID, endpoint_id: uuid.UUI
 async def end_those(database: Database) -> int:
     """Whoever has been silent for too long is off, and whoever has nobody behind them; how many those were."""
     async with database.everywhere() as db:
-        is_left = ~WorkspaceMember.is_active
         silent = (WebhookEndpoint.failures >= DOWN_AFTER) & (
             WebhookEndpoint.failing_since < text(f"now() - interval '{DAYS} days'")
         )
         query = (
-            select(WebhookEndpoint, is_left)
+            select(WebhookEndpoint, WorkspaceMember.is_active)
             .join(
                 WorkspaceMember,
                 (WorkspaceMember.workspace_id == WebhookEndpoint.workspace_id)
                 & (WorkspaceMember.user_id == WebhookEndpoint.on_behalf_of),
             )
-            .where(WebhookEndpoint.is_active, or_(silent, is_left))
+            .where(WebhookEndpoint.is_active, or_(silent, ~WorkspaceMember.is_active))
             .order_by(WebhookEndpoint.workspace_id, WebhookEndpoint.id)
             .with_for_update(of=WebhookEndpoint, skip_locked=True, key_share=True)
         )
         found = (await db.execute(query)).all()
-        for row, has_left in found:
-            _end(db, row, LEFT if has_left else SILENT)
+        for row, is_there in found:
+            _end(db, row, SILENT if is_there else LEFT)
     return len(found)
 
 

@@ -97,6 +97,8 @@ async def expect_another_secret(db: AsyncSession, row: WebhookEndpoint) -> None:
 def check(values: Mapping[str, Any], settings: WebhookSettings) -> None:
     """The values can work, as far as can be seen without asking anybody."""
     errors = {}
+    if "name" in values and not values["name"].strip():
+        errors["name"] = "must not be empty"
     if "url" in values and (reason := places.refusal_of(values["url"], settings)) is not None:
         errors["url"] = reason
     if errors:

@@ -109,7 +109,7 @@ _EARS = text(
     FROM webhook_endpoints e
     JOIN workspaces w ON w.id = e.workspace_id AND w.is_active
     JOIN workspace_members m ON m.workspace_id = e.workspace_id AND m.user_id = e.on_behalf_of AND m.is_active
-    WHERE e.workspace_id = :here AND e.is_active AND e.id = coalesce(:id, e.id)
+    WHERE e.workspace_id = :here AND e.is_active AND e.id = coalesce(CAST(:id AS uuid), e.id)
     """
 )
 _WAITING = "unnest(CAST(:endpoints AS uuid[]), CAST(:lines AS uuid[])) AS d (endpoint_id, line_id)"
@@ -123,7 +123,8 @@ _HOLD = text(
 _LINES = text(
     f"""
     INSERT INTO webhook_lines (workspace_id, endpoint_id, line_id, next_attempt_at)
-    SELECT DISTINCT :here, d.endpoint_id, d.line_id, now() FROM {_WAITING} ORDER BY d.endpoint_id, d.line_id
+    SELECT DISTINCT CAST(:here AS uuid), d.endpoint_id, d.line_id, now() FROM {_WAITING}
+    ORDER BY d.endpoint_id, d.line_id
     ON CONFLICT DO NOTHING
     """
 )
@@ -131,7 +132,8 @@ _DELIVERIES = text(
     """
     INSERT INTO webhook_deliveries
         (workspace_id, id, endpoint_id, seq, event, line_id, place, is_replay, created_at, updated_at)
-    SELECT :here, d.id, d.endpoint_id, d.seq, d.event, d.line_id, :placed + d.place, :is_replay, now(), now()
+    SELECT CAST(:here AS uuid), d.id, d.endpoint_id, d.seq, d.event, d.line_id, CAST(:placed AS bigint) + d.place,
+        CAST(:is_replay AS boolean), now(), now()
     FROM unnest(CAST(:ids AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:seqs AS bigint[]), CAST(:events AS text[]),
         CAST(:lines AS uuid[])) WITH ORDINALITY AS d (id, endpoint_id, seq, event, line_id, place)
     ON CONFLICT DO NOTHING
