@@ -282,3 +282,29 @@ async def test_silence_is_noticed_once_on_either_side(
         assert event in await told(admin, talk.id)
     row = await make.now_of(service, talk)
     assert (row.assigned_to, row.ownership_reason) == (None, "not answered for 60 seconds")
+
+
+async def test_what_a_member_writes_under_an_old_fence_is_refused_with_whose_it_is(
+    service: Service, owner: Client, member: Client, talk: Conversation, ada: uuid.UUID, admin: Any
+) -> None:
+    fence = await make.claim(service, talk, ada)
+    address = f"{API}/conversations/{talk.id}/messages"
+    for _ in range(2):  # late, and then once more
+        late = await member.post(address, json={"content": "Hello", "fence": fence - 1})
+        assert (late.status_code, late.json()["owner"]["agentId"]) == (409, str(ada)), late.text
+        assert late.json()["owner"]["fence"] == fence
+    said = await member.post(address, json={"content": "Hello", "fence": fence})
+    assert said.status_code == 201, said.text
+    assert (await make.now_of(service, talk)).assigned_to == member.user_id
+    assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 1
+
+
+async def test_a_conversation_whose_contact_was_merged_away_asks_nobody_any_more(
+    service: Service, owner: Client, talk: Conversation, admin: Any
+) -> None:
+    row = await hand(owner, talk, {"neededSkills": ["billing"]}, steps=[{"tellContact": "Still looking."}])
+    await admin.execute("UPDATE conversations SET status = 'archived'")
+    await overdue(admin)
+    await deadlines.pass_deadlines(service.database)
+    assert (await seen(owner, row["id"]))["status"] == "withdrawn"
+    assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 0
