@@ -8,11 +8,27 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import calls, channel, fanout, ledger, lists, live, machine, mail, memory, report, sends, storm, throughput
+from bench import (
+    calls,
+    channel,
+    fanout,
+    hooks,
+    ledger,
+    lists,
+    live,
+    machine,
+    mail,
+    memory,
+    report,
+    sends,
+    storm,
+    throughput,
+)
 from bench.report import Results
 from bench.stage import Stage, stage
 
-PARTS = ("messages", "reports", "live", "fanout", "channel", "memory", "mail", "sends", "storm", "voice", "lists")
+_WATCHED = ("live", "fanout", "channel")
+PARTS = ("messages", "reports", *_WATCHED, "memory", "mail", "sends", "hooks", "storm", "voice", "lists")
 
 
 def main() -> None:
@@ -32,7 +48,7 @@ def main() -> None:
             {
                 **throughput.TOWNS,
                 **dict.fromkeys(
-                    (live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, storm.TOWN, calls.TOWN, channel.TOWN), 1
+                    (live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, hooks.TOWN, storm.TOWN, calls.TOWN, channel.TOWN), 1
                 ),
             }
             | dict.fromkeys((lists.TOWN, lists.NEIGHBOUR), 1),
@@ -71,6 +87,9 @@ def _measure(
     if "sends" in parts:
         say("messages that leave")
         results.sends = runner.run(sends.measure(built, sends.Plan(100, 20) if chosen.quick else sends.Plan()))
+    if "hooks" in parts:
+        say("events that leave as webhooks")
+        results.hooks = runner.run(hooks.measure(built, hooks.Plan(50, 20, 60) if chosen.quick else hooks.Plan()))
     if "storm" in parts:
         of_storm = storm.plan_of(chosen.storm or (20_000 if chosen.quick else 1_000_000))
         say(f"{of_storm.reports:,} delivery reports of one campaign")
