@@ -20,6 +20,7 @@ from bench import (
     mail,
     memory,
     report,
+    routing,
     sends,
     storm,
     throughput,
@@ -27,8 +28,21 @@ from bench import (
 from bench.report import Results
 from bench.stage import Stage, stage
 
-_WATCHED = ("live", "fanout", "channel")
-PARTS = ("messages", "reports", *_WATCHED, "memory", "mail", "sends", "hooks", "storm", "voice", "lists")
+PARTS = (
+    "messages",
+    "reports",
+    "live",
+    "fanout",
+    "channel",
+    "memory",
+    "mail",
+    "sends",
+    "hooks",
+    "storm",
+    "voice",
+    "routing",
+    "lists",
+)
 
 
 def main() -> None:
@@ -48,7 +62,18 @@ def main() -> None:
             {
                 **throughput.TOWNS,
                 **dict.fromkeys(
-                    (live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, hooks.TOWN, storm.TOWN, calls.TOWN, channel.TOWN), 1
+                    (
+                        live.TOWN,
+                        fanout.TOWN,
+                        mail.TOWN,
+                        sends.TOWN,
+                        storm.TOWN,
+                        calls.TOWN,
+                        channel.TOWN,
+                        routing.TOWN,
+                        hooks.TOWN,
+                    ),
+                    1,
                 ),
             }
             | dict.fromkeys((lists.TOWN, lists.NEIGHBOUR), 1),
@@ -101,6 +126,10 @@ def _measure(
             results.calls = runner.run(
                 calls.measure(built, server, calls.Plan(seconds=4) if chosen.quick else calls.Plan())
             )
+    if "routing" in parts:
+        say("conversations that are given to people")
+        of_people = routing.Plan(waiting=1_000, closures=20) if chosen.quick else routing.Plan()
+        results.routing = runner.run(routing.measure(built, of_people))
     if "live" in parts:
         say("from webhook to websocket")
         plan = live.Plan(seconds=4) if chosen.quick else live.Plan()

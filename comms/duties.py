@@ -17,9 +17,11 @@ from comms import (
     invitations,
     invoices,
     jobs,
+    ownership,
     receipts,
 )
 from comms.agents import sweeps
+from comms.assignment import following as routing
 from comms.calls import progress, queueing, texts
 from comms.calls.dialling import Dialler
 from comms.consent import answers, hearing
@@ -151,12 +153,14 @@ def of(
             (1.0, partial(keep_up, database)),
             (0.5, partial(following.keep_up, database)),
             (1.0, release),
+            (1.0, partial(routing.keep_up, database)),
             (1.0, partial(growth.keep_up, database)),
             (2.0, partial(queueing.ring_waiting, database)),
             (5.0, join_parked),
             (5.0, partial(lines.mend, database)),
             (5.0, partial(mail_events.join_parked, database)),
             (5.0, partial(conversations.wake, database)),
+            (1.0, partial(ownership.expire_leases, database)),
             (5.0, partial(interactions.come_due, database)),
             (1.0, pushing.push_due),
             (5.0, mail_digests),

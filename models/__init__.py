@@ -13,6 +13,7 @@ from models import (
     idempotency,
     marketing,
     orchestration,
+    routing,
     search,
 )
 from models.base import Base
@@ -31,5 +32,6 @@ __all__ = [
     "idempotency",
     "marketing",
     "orchestration",
+    "routing",
     "search",
 ]

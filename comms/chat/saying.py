@@ -17,7 +17,7 @@ from comms.chat import showing, visitors
 from comms.chat.protocol import Said
 from comms.chat.visitors import Caller
 from comms.database import Database
-from comms.errors import Invalid, Unavailable
+from comms.errors import Invalid, Unauthenticated, Unavailable
 from comms.events import Actor
 from comms.outbox.rows import Rows, fetch
 from models.base import new_id, now
@@ -35,6 +35,7 @@ from models.communications import (
 )
 
 TRIES = 5
+READ_AT_ONCE = 200
 
 
 class Kept(msgspec.Struct, rename="camel"):
@@ -89,6 +90,8 @@ async def _say(db: AsyncSession, caller: Caller, said: Said, *, is_open: bool) -
         raise _Again
     widget = (await db.scalars(select(ChatWidget).where(ChatWidget.id == caller.widget_id))).one()
     session = (await db.scalars(select(VisitorSession).where(VisitorSession.id == caller.session_id))).one()
+    if session.revoked_at is not None:  # since the caller was proved
+        raise Unauthenticated("This session has ended: begin another.")
     if not is_open and visitor.email is None and visitor.phone is None and visitor.conversation_id is None:
         raise Invalid({"email": "is required, or phone: nobody is here now, and has to know where to answer"})
     before = visitors.shown(visitor)
@@ -156,6 +159,7 @@ async def _enter(db: AsyncSession, visitor: Visitor, conversation_id: uuid.UUID 
         raise _Again
     if conversation.status in ("closed", "archived"):
         conversation.status, conversation.snoozed_until = "active", None
+        conversation.waiting_since = conversation.waiting_since and now()
         await db.flush()
         events.record(db, "conversation.reopened", conversation, _shown(conversation))
     elif conversation.contact_id is None and visitor.contact_id is not None:
@@ -289,7 +293,7 @@ async def has_read(database: Database, caller: Caller, place: int, *, status: st
                 ConversationMessage.status.in_(earlier),
             )
             .order_by(ConversationMessage.id)
-            .limit(200)
+            .limit(READ_AT_ONCE)
             .options(selectinload(ConversationMessage.attachments))
             .with_for_update(of=ConversationMessage, key_share=True)
         )

@@ -37,7 +37,7 @@ from models.communications import (
 from models.types import Email, Phone
 
 LIFE = timedelta(days=30)
-TOUCH_SECONDS = 30
+MOST_ANSWERS = 40
 
 Short = Annotated[str, Meta(max_length=200)]
 
@@ -71,7 +71,7 @@ class Told(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     email: Short | None = None
     phone: Short | None = None
     fields: Annotated[
-        dict[str, Annotated[str, Meta(max_length=1_000)]],
+        dict[Annotated[str, Meta(max_length=100)], Annotated[str, Meta(max_length=1_000)]],
         Meta(max_length=20, description="Answers to the widget's other questions.", examples=[{"order": "A-17"}]),
     ] = {}
     agrees: Annotated[
@@ -170,17 +170,12 @@ async def _proved(db: AsyncSession, vault: Vault, widget: ChatWidget, proof: Pro
         .on_conflict_do_nothing(index_elements=["workspace_id", "widget_id", "identity"])
         .returning(Visitor.id)
     )
-    visitor = (
-        await db.scalars(
-            select(Visitor)
-            .where(
-                Visitor.workspace_id == widget.workspace_id,
-                Visitor.widget_id == widget.id,
-                Visitor.identity == identity,
-            )
-            .with_for_update(key_share=True)
+    visitor_id: Any = made or await db.scalar(
+        select(Visitor.id).where(
+            Visitor.workspace_id == widget.workspace_id, Visitor.widget_id == widget.id, Visitor.identity == identity
         )
-    ).one()
+    )
+    visitor = await held(db, widget.workspace_id, visitor_id)
     before = shown(visitor)
     if visitor.contact_id is None and proof.email is not None:  # whose chat this is, is known before a word is said
         await join(db, widget, visitor)
@@ -213,7 +208,10 @@ async def tell(db: AsyncSession, widget: ChatWidget, visitor: Visitor, told: Tol
     if told.phone is not None:
         visitor.phone = _read("phone", told.phone, Phone())
     if told.fields:
-        visitor.fields = {**visitor.fields, **told.fields}
+        fields = {**visitor.fields, **told.fields}
+        if len(fields) > MOST_ANSWERS:
+            raise Invalid({"fields": f"are more than {MOST_ANSWERS}, with those that were answered before"})
+        visitor.fields = fields
     if told.agrees:
         await _agree(db, widget, visitor)
     if visitor.conversation_id is not None and visitor.contact_id is None:

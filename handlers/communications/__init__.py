@@ -8,23 +8,26 @@ from handlers.communications import (
     consent,
     conversations,
     deliveries,
+    handoffs,
     mail,
     messages,
     notes,
     notifications,
     numbers,
+    origins,
     outgoing,
     participants,
     sweeps,
     team,
     team_messages,
+    teams,
     uploads,
     visitor_socket,
     visitors,
     webhooks,
 )
 
-__all__ = ["routes", "visitor_socket", "visitors"]
+__all__ = ["origins", "routes", "visitor_socket", "visitors"]
 
 routes = Router(
     "/",
@@ -34,6 +37,7 @@ routes = Router(
         *participants.routes,
         *messages.routes,
         *outgoing.routes,
+        *handoffs.routes,
         *notes.routes,
         *notifications.routes,
         *numbers.routes,
@@ -43,6 +47,7 @@ routes = Router(
         *mail.routes,
         *team.routes,
         *team_messages.routes,
+        *teams.routes,
         *uploads.routes,
         *webhooks.routes,
         *consent.routes,

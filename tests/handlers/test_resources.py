@@ -52,6 +52,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/conversation-messages": {"direction": "outbound"},
     "/lead-scoring-rules": {"field": "jobTitle", "operator": "contains", "value": "chief"},
     "/lead-routing-rules": {"isActive": False},
+    "/routing-rules": {"isActive": False},
     "/webhook-endpoints": {"url": "https://example.com/events"},
     "/webhook-replays": {"fromAt": "2026-01-01T00:00:00Z", "untilAt": "2026-01-02T00:00:00Z"},
 }
@@ -88,7 +89,10 @@ async def body_of(service: Service, resource: Resource, client: Client) -> dict[
         column = shapes.column_of(resource.table, field.name)
         assert column is not None, field.name
         target = rows.referred(column)
-        if target == "workspace_members":
+        if (column.table.name, column.name) in rows.ONE_EACH:
+            row = await rows.row(service, WorkspaceMember, workspace_id=client.workspace_id, user_id=client.user_id)
+            body[field.encode_name] = str(row.user_id)
+        elif target == "workspace_members":
             body[field.encode_name] = str(client.user_id)
         elif target is not None:
             row = await rows.row(
