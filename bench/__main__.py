@@ -12,6 +12,7 @@ from bench import (
     calls,
     channel,
     fanout,
+    hooks,
     ledger,
     lists,
     live,
@@ -36,6 +37,7 @@ PARTS = (
     "memory",
     "mail",
     "sends",
+    "hooks",
     "storm",
     "voice",
     "routing",
@@ -60,7 +62,17 @@ def main() -> None:
             {
                 **throughput.TOWNS,
                 **dict.fromkeys(
-                    (live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, storm.TOWN, calls.TOWN, channel.TOWN, routing.TOWN),
+                    (
+                        live.TOWN,
+                        fanout.TOWN,
+                        mail.TOWN,
+                        sends.TOWN,
+                        storm.TOWN,
+                        calls.TOWN,
+                        channel.TOWN,
+                        routing.TOWN,
+                        hooks.TOWN,
+                    ),
                     1,
                 ),
             }
@@ -100,6 +112,9 @@ def _measure(
     if "sends" in parts:
         say("messages that leave")
         results.sends = runner.run(sends.measure(built, sends.Plan(100, 20) if chosen.quick else sends.Plan()))
+    if "hooks" in parts:
+        say("events that leave as webhooks")
+        results.hooks = runner.run(hooks.measure(built, hooks.Plan(50, 20, 60) if chosen.quick else hooks.Plan()))
     if "storm" in parts:
         of_storm = storm.plan_of(chosen.storm or (20_000 if chosen.quick else 1_000_000))
         say(f"{of_storm.reports:,} delivery reports of one campaign")

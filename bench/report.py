@@ -10,6 +10,7 @@ import msgspec
 from bench.calls import Answered
 from bench.channel import Told
 from bench.fanout import Fanout
+from bench.hooks import Hooks
 from bench.lists import LIMIT_SECONDS, Asked, Lists
 from bench.live import Latency
 from bench.mail import Mail
@@ -48,6 +49,7 @@ class Results(msgspec.Struct):
     lists: Lists | None = None
     mails: Sequence[Mail] = ()
     sends: Sends | None = None
+    hooks: Hooks | None = None
     routing: Routed | None = None
     storm: Storm | None = None
     calls: Answered | None = None
@@ -124,6 +126,14 @@ def rendered(results: Results) -> str:
             f"**Sending**, {sends.plan.conversations:,} conversations of {sends.plan.messages} messages, one worker:"
             f" {sends.rate:,.0f} messages a second, each conversation's in order, none twice, none missing;"
             f" {_us(sends.worker_cost)} of processor time each. Stolen meanwhile: {sends.stolen:.1%}."
+        )
+    if (hooks := results.hooks) is not None:
+        parts.append(
+            f"**Outbound webhooks**, {hooks.plan.conversations:,} conversations of {hooks.plan.events} events, one"
+            f" worker: {hooks.rate:,.0f} deliveries a second, each conversation's in order, none twice, none missing;"
+            f" {_us(hooks.worker_cost)} of processor time each. When nothing waits, from the request that makes"
+            f" something happen to the sink: p50 {_ms(hooks.p50)}, p99 {_ms(hooks.p99)}, worst {_ms(hooks.worst)}."
+            f" Stolen meanwhile: {hooks.stolen:.1%}."
         )
     if (routed := results.routing) is not None:
         parts.append(
@@ -204,6 +214,8 @@ def targets(results: Results) -> Iterator[Target]:
     if results.sends:
         rate = results.sends.rate
         yield Target("messages sent by one worker", f"≥ {SENDS} a second", f"{rate:,.0f}", rate >= SENDS)
+    if results.hooks:
+        yield _at_most("an event reaches an outbound webhook: p99", 0.25, results.hooks.p99)
     if (routed := results.routing) is not None:
         what = f"routing decisions with {routed.plan.people} people and {routed.plan.waiting:,} waiting"
         yield Target(what, f"≥ {ROUTED} a second", f"{routed.rate:,.0f}", routed.rate >= ROUTED)
