@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events, mentions, ownership
-from comms.assignment.choosing import Person, Wanted, choose, hindrance, nobody_is_free
+from comms.assignment.choosing import Choice, Person, Wanted, choose, hindrance, nobody_is_free
 from comms.assignment.queueing import leave, waits, zone_of
 from comms.assignment.rules import is_open_at
 from models.base import new_id, now
@@ -91,7 +91,7 @@ def _why(decision: RoutingDecision) -> str:
     return f"routed: {decision.reason}"
 
 
-def _decision(serving: Serving, place: RoutingPlace, person: Person, choice: Any) -> RoutingDecision:
+def _decision(serving: Serving, place: RoutingPlace, person: Person, choice: Choice) -> RoutingDecision:
     return RoutingDecision(
         workspace_id=place.workspace_id,
         id=new_id(),
@@ -103,7 +103,7 @@ def _decision(serving: Serving, place: RoutingPlace, person: Person, choice: Any
         waiting_since=place.waiting_since,
         reason=choice.reason,
         considered=msgspec.to_builtins(choice.considered),
-        others=dict(choice.others),
+        others=msgspec.to_builtins(choice.others),
     )
 
 
@@ -138,7 +138,7 @@ async def _served(db: AsyncSession, workspace_id: uuid.UUID) -> list[Serving]:
         members[None] = list(everybody.values())
     loads = await db.execute(_LOADS, {"here": workspace_id, "users": list(everybody)})
     for user_id, channel, count in loads:
-        everybody[user_id].open[channel] = count
+        everybody[user_id].has(channel, count)
     return [Serving(queue, rule, members.get(queue.team_id, [])) for queue, rule in rows]
 
 
@@ -250,8 +250,9 @@ async def _note_hold_ups(
         elif queue.id not in open_now:
             said = "its hours are over"
         else:
-            why = [hindrance(person, one.wanted()) for person in one.people]
-            said = nobody_is_free(why) if all(why) else "who is free is not for those who wait longest"
+            why = [verdict for person in one.people if (verdict := hindrance(person, one.wanted()))]
+            is_anybody = len(why) < len(one.people)
+            said = "who is free is not for those who wait longest" if is_anybody else nobody_is_free(why)
         if said != queue.held_up:
             before = msgspec.convert(queue, RoutingQueueView, from_attributes=True)
             queue.held_up = said
