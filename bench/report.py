@@ -138,8 +138,8 @@ def rendered(results: Results) -> str:
     if (routed := results.routing) is not None:
         parts.append(
             f"**Routing**, {routed.plan.people} people of one team and {routed.plan.waiting:,} conversations that wait:"
-            f" one worker decides {routed.rate:,.0f} a second, each explained, none given twice, nobody with more than"
-            f" they can take; {_us(routed.worker_cost)} of processor time each. When one person frees up, whoever has"
+            f" one process decides {routed.rate:,.0f} a second, each explained, none given twice, nobody with more than"
+            f" they can take; {_us(routed.cost)} of processor time each. When one person frees up, whoever has"
             f" waited longest is theirs {_ms(routed.freed_p50)} (p50) and {_ms(routed.freed_p99)} (p99) after the look."
             f" Stolen meanwhile: {routed.stolen:.1%}."
         )
