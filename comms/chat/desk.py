@@ -304,6 +304,9 @@ class Desk:
             if row is None:
                 guest.wire.shut(4401, "your session has ended")
                 continue
+            if not widgets.admits(row["allowed_origins"], guest.origin):
+                guest.wire.shut(4403, "this page is not where this widget may be")
+                continue
             guest.conversation_id = row["conversation_id"]
             if row["seq"] > guest.cursor:
                 behind.append(guest)
