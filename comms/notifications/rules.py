@@ -131,6 +131,20 @@ def _failed(told: Told) -> Iterator[Occasion]:
     )
 
 
+def _webhook_ended(told: Told) -> Iterator[Occasion]:
+    yield Occasion(
+        told=told,
+        kind="failed_send",
+        group_key=f"failed_send:{told.id}",
+        title=f"The webhook endpoint {told.data['name']} was switched off"[:LONGEST],
+        text=told.data["disabledReason"],
+        subject=("webhook_endpoint", told.id),
+        link=f"/webhook-endpoints/{told.id}",
+        data={"endpointId": str(told.id)},
+        circles=("somebody",),
+    )
+
+
 _MISSED = {
     "missed": None,
     "after_hours": "Outside of your hours.",
@@ -349,6 +363,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "message.updated": (_noted, _reworded),
     "message.failed": (_failed,),
     "message.status_changed": (_failed,),
+    "webhook_endpoint.disabled": (_webhook_ended,),
     "call.ended": (_call_ended,),
     "call_transfer.created": (_transferred,),
     "call_transfer.completed": (_transfer_over,),

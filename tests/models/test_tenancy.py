@@ -29,6 +29,7 @@ SPELT: dict[str, Any] = {
     "currency": lambda: "USD",
     "price": lambda: 0,
     "steps": lambda: "[]",
+    "failures": lambda: 0,
 }
 """Columns that do not take just anything of their type."""
 
