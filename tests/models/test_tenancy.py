@@ -28,10 +28,13 @@ SPELT: dict[str, Any] = {
     "slug": lambda: f"slug-{uuid.uuid4()}",
     "currency": lambda: "USD",
     "price": lambda: 0,
+    "answer_within_seconds": lambda: 3600,
 }
 """Columns that do not take just anything of their type."""
 
 LEFT_OUT = {
+    ("agent_pending_actions", "passed_alone"),
+    ("agent_pending_actions", "performed_by"),
     ("team_channels", "first_user_id"),
     ("team_channels", "second_user_id"),
     ("team_message_links", "contact_id"),
