@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import (
+    agents,
     calls,
     channel,
     fanout,
@@ -41,6 +42,7 @@ PARTS = (
     "storm",
     "voice",
     "routing",
+    "agents",
     "lists",
 )
 
@@ -76,7 +78,7 @@ def main() -> None:
                     1,
                 ),
             }
-            | dict.fromkeys((lists.TOWN, lists.NEIGHBOUR), 1),
+            | dict.fromkeys((lists.TOWN, lists.NEIGHBOUR, agents.TOWN), 1),
             chosen.folder,
         ) as built,
     ):
@@ -161,6 +163,12 @@ def _measure(
                     servers = {"naive": naive, "comms": comms}
                     track = throughput.Track(runner, built, kinds[part], servers, plan_of_rounds)
                     results.comparisons.append(track.compare(say))
+    if "agents" in parts:
+        say("agents claim and answer")
+        with built.service() as server:
+            results.agents = runner.run(
+                agents.measure(built, server, agents.Plan(conversations=300) if chosen.quick else agents.Plan())
+            )
     if "lists" in parts:  # last: what it fills in would be in the way of the others
         of_lists = lists.Plan(20_000, 200_000, times=5) if chosen.quick else lists.Plan()
         runner.run(lists.fill(built, of_lists, say))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.agents import Worked
 from bench.calls import Answered
 from bench.channel import Told
 from bench.fanout import Fanout
@@ -28,6 +29,7 @@ FREED_MS = 100
 STORM = 1_000_000
 MAIL_MIB = 80
 CALL_MS = 50
+AGENTS = 100
 AT = 64  # connections at which the competitors are compared
 
 
@@ -55,6 +57,7 @@ class Results(msgspec.Struct):
     calls: Answered | None = None
     fanouts: list[Fanout] = []
     channel: Told | None = None
+    agents: Worked | None = None
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -103,6 +106,13 @@ def rendered(results: Results) -> str:
             f"**A team message to {told.plan.members} people**, each with a socket of their own, posted over the API"
             f" {told.plan.rate} times a second: p50 {_ms(told.p50)} and p99 {_ms(told.p99)} from the request to the"
             f" frame. Stolen meanwhile: {told.stolen:.1%}."
+        )
+    if (worked := results.agents) is not None:
+        parts.append(
+            f"**The agent API**, {worked.plan.agents} agents on {worked.plan.connections} connections each:"
+            f" {worked.claims:,.0f} claims a second (p99 {_ms(worked.claims_p99)}), each conversation asked for by two"
+            f" of them and won by one, and {worked.replies:,.0f} fenced replies a second"
+            f" (p99 {_ms(worked.replies_p99)}), each kept once. Stolen meanwhile: {worked.stolen:.1%}."
         )
     if results.memory:
         parts.append(
@@ -196,6 +206,10 @@ def targets(results: Results) -> Iterator[Target]:
         yield _at_most("webhook to websocket: p99", 0.05, results.latency.p99)
     if results.channel:
         yield _at_most("a team message on 500 people's sockets: p99", 0.1, results.channel.p99)
+    if (worked := results.agents) is not None:
+        for what, reached in (("claims", worked.claims), ("fenced replies", worked.replies)):
+            name = f"{what} a second over the agent API"
+            yield Target(name, f"≥ {AGENTS}", f"{reached:,.0f}", reached >= AGENTS)
     for fan in results.fanouts:
         name = f"deliveries to {fan.plan.sockets:,} sockets: comms / websockets' broadcast()"
         yield _at_least(name, 1.0, [fan.ours.rate], [fan.bare.rate])
