@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from comms.media.sources import is_public
+from comms.outside import is_public
 from comms.providers.outgoing import Busy, Refused, Unclear
 from comms.providers.smtp import SmtpCredentials
 from comms.settings import SmtpSettings

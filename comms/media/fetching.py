@@ -20,7 +20,8 @@ from comms.media.announcements import FETCH
 from comms.media.downloads import Downloads
 from comms.media.keeping import NotKept, Store, Unkept
 from comms.media.kinds import HEAD, content_type_of
-from comms.media.sources import Delayed, Failed, Refused, Unfetched
+from comms.media.sources import Failed
+from comms.outside import Delayed, Refused, Unasked
 from comms.settings import MediaSettings
 from models.communications import (
     Conversation,
@@ -85,7 +86,7 @@ class Media:
             return
         try:
             facts = await self._try(lease)
-        except Unfetched as reason:
+        except Unasked as reason:
             await self._settle(lease, **self._consequence(lease, reason))
             return
         if not await self._settle(lease, state="stored", error=None, next_attempt_at=None, **facts):
@@ -193,7 +194,7 @@ class Media:
         try:
             async with asyncio.timeout(self._total_seconds):
                 return await self._download(lease)
-        except Unfetched:
+        except Unasked:
             raise
         except TimeoutError as error:
             raise Delayed(f"it took longer than {self._total_seconds:g} seconds") from error
@@ -248,7 +249,7 @@ class Media:
         connection = await self._directory.look_up(str(connection_id)) if connection_id else None
         return connection.credentials if connection else None
 
-    def _consequence(self, lease: Lease, reason: Unfetched) -> dict[str, Any]:
+    def _consequence(self, lease: Lease, reason: Unasked) -> dict[str, Any]:
         error = str(reason).replace("\x00", "")[:500]
         if isinstance(reason, Delayed) and lease.attempt <= len(self._back_off):
             pause = timedelta(seconds=self._back_off[lease.attempt - 1])

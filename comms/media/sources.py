@@ -1,36 +1,19 @@
 """Where media may come from. What a webhook says is signed, but what it points to is still checked, hop by hop.
 
-Unfetched
-├── Refused    it lies where we do not fetch from
-├── Failed     it can never be fetched
-└── Delayed    it could not be fetched now
+Beside what ``comms.outside`` says of an address nobody was asked at, there is ``Failed``: it can never be fetched.
 """
 
-import asyncio
-import ipaddress
-import socket
 from collections.abc import Mapping
 
 import httpx
 import msgspec
 
+from comms.outside import Refused, Unasked, is_listed, origin_of
 from comms.settings import MediaSettings
 
 
-class Unfetched(Exception):
-    """An attachment was not fetched; the message says why, and names no more of its address than the host."""
-
-
-class Refused(Unfetched):
-    """It lies where we do not fetch from."""
-
-
-class Failed(Unfetched):
+class Failed(Unasked):
     """It can never be fetched."""
-
-
-class Delayed(Unfetched):
-    """It could not be fetched now."""
 
 
 class Allowed(msgspec.Struct, frozen=True):
@@ -60,9 +43,6 @@ PLACES: Mapping[str, tuple[Allowed, ...]] = {
     ),
     "signalwire": (Allowed(".signalwire.com"),),
 }
-
-_PORTS = {"https": 443, "http": 80}
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class Sources:
@@ -94,37 +74,4 @@ class Sources:
         return self._is_listed(url) or self.is_twilio(url)
 
     def _is_listed(self, url: httpx.URL) -> bool:
-        return url.scheme in _PORTS and f"{url.host}:{url.port or _PORTS[url.scheme]}" in self._listed
-
-
-def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
-    """Scheme, host and port of a URL."""
-    return url.scheme, url.host, url.port or _PORTS.get(url.scheme)
-
-
-async def addresses_of(url: httpx.URL, *, may_be_private: bool) -> list[str]:
-    """The addresses of the URL's host; ``Refused`` when one is not public and must be, ``Delayed`` when there is none.
-
-    The connection is made to one of these and not to the name, which might mean something else a moment later.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(url.host, origin_of(url)[2], type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise Delayed(f"{url.host} was not found") from error
-    addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
-    if not may_be_private and not all(is_public(address) for address in addresses):
-        raise Refused(f"{url.host} lies in a private network")
-    return addresses
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address, and the IPv4 address it may wrap, is reachable by all the world."""
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
+        return is_listed(url, self._listed)

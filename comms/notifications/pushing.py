@@ -8,7 +8,6 @@ import asyncio
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from functools import cached_property
 from typing import Any, Literal
 
 import httpx
@@ -18,10 +17,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.database import Database
-from comms.media.sources import Delayed, Refused, addresses_of
 from comms.notifications import subscriptions, vapid
 from comms.notifications.preferences import plan_of
 from comms.notifications.seeing import still_seen
+from comms.outside import Delayed, Outside, Refused, is_listed
 from comms.providers import web_push
 from comms.providers.web_push import Device, Urgency
 from comms.settings import PushSettings
@@ -62,6 +61,7 @@ class Pushing:
         self._database = database
         self._vault = vault
         self._settings = settings
+        self._outside = Outside()
 
     async def push_due(self) -> int:
         """Everything that was due has been pushed, put off or given up; how many devices have it."""
@@ -102,33 +102,17 @@ class Pushing:
         return _meaning(response, url.host)
 
     async def _post(self, url: httpx.URL, push: web_push.Push) -> httpx.Response:
-        """To one of the addresses behind the name, which were looked at; as ``comms.media.downloads`` does it."""
         if subscriptions.refusal_of(str(url), self._settings.hosts) is not None:
             raise Refused("this is no push service")
-        may_be_private = subscriptions.is_listed(url, self._settings.hosts)
-        unreachable: httpx.TransportError | None = None
-        for address in await addresses_of(url, may_be_private=may_be_private):
-            request = httpx.Request(
-                "POST",
-                url.copy_with(host=address),
-                headers={**push.headers, "Host": url.netloc.decode("ascii"), "User-Agent": "comms"},
-                content=push.body,
-                extensions={"timeout": TIMEOUT.as_dict(), "sni_hostname": url.host},
-            )
-            try:
-                response = await self._transport.handle_async_request(request)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                unreachable = error
-                continue
-            await response.aclose()  # whatever else it says is not read
-            return response
-        raise Delayed(f"{url.host} cannot be reached") from unreachable
-
-    @cached_property
-    def _transport(self) -> httpx.AsyncHTTPTransport:
-        return httpx.AsyncHTTPTransport(
-            verify=httpx.create_ssl_context(), trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
-        )
+        async with self._outside.ask(
+            "POST",
+            url,
+            headers=push.headers,
+            content=push.body,
+            patience=TIMEOUT,
+            may_be_private=is_listed(url, self._settings.hosts),
+        ) as response:
+            return response  # whatever else it says is not read
 
 
 def topic_of(notification_id: uuid.UUID) -> str:

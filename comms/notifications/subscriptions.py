@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import events
 from comms.errors import Conflict, Invalid
 from comms.identity import Identity
-from comms.media.sources import is_public
+from comms.outside import is_listed, is_public
 from models.base import new_id, now
 from models.communications import PushSubscription, PushSubscriptionView
 
@@ -135,12 +135,6 @@ def refusal_of(endpoint: str, hosts: Collection[str]) -> str | None:
         return None if is_public(url.host) else "lies in a private network"
     except ValueError:  # a name
         return None if "." in url.host.strip(".") else "lies in a private network"
-
-
-def is_listed(url: httpx.URL, hosts: Collection[str]) -> bool:
-    """Whether the operator has named this push service, so that it may lie in a network of their own."""
-    ports = {"https": 443, "http": 80}
-    return url.scheme in ports and f"{url.host}:{url.port or ports[url.scheme]}" in hosts
 
 
 def _bytes(written: str) -> bytes:

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from comms.media.sources import Refused, Sources, addresses_of, is_public
+from comms.media.sources import Sources
+from comms.outside import Outside, Refused, is_public
 from comms.settings import MediaSettings
 from models.base import now
 from tests.comms.media.worlds import World, events_of, served
@@ -57,9 +58,9 @@ async def test_a_redirect_in_a_circle_ends(world: World) -> None:
 
 async def test_a_name_that_means_a_private_address_is_refused_unless_listed() -> None:
     url = httpx.URL("https://localhost/x")
-    assert set(await addresses_of(url, may_be_private=True)) <= {"127.0.0.1", "::1"}
+    assert set(await Outside().addresses_of(url, may_be_private=True)) <= {"127.0.0.1", "::1"}
     with pytest.raises(Refused, match="localhost lies in a private network"):
-        await addresses_of(url, may_be_private=False)
+        await Outside().addresses_of(url, may_be_private=False)
 
 
 @pytest.mark.parametrize(
