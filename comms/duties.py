@@ -19,7 +19,7 @@ from comms import (
     jobs,
     receipts,
 )
-from comms.agents import sweeps
+from comms.agents import sweeps, workflow_runs
 from comms.calls import progress, queueing, texts
 from comms.calls.dialling import Dialler
 from comms.consent import answers, hearing
@@ -34,6 +34,9 @@ from comms.outbox import SEND, lines
 from comms.search.following import keep_up
 from comms.settings import Settings
 from comms.vault import Vault
+from comms.workflows import engine, ticking
+from comms.workflows import following as workflows_following
+from comms.workflows.calling import Calling
 
 Task = Callable[[], Awaitable[Any]]
 
@@ -77,6 +80,7 @@ def of(
     repair: Repairing,
     dialler: Dialler,
     pushing: Pushing,
+    calling: Calling,
 ) -> Duties:
     """All there is to do for one process's worker."""
 
@@ -145,10 +149,13 @@ def of(
             progress.TEXT_BACK: about(partial(texts.text_back, database), "callId"),
             hearing.ANSWER: answer_consent,
             SEND: send,
+            workflow_runs.STEP: about(partial(engine.advance, database, calling), "executionId"),
         },
         rounds=[
             (1.0, partial(keep_up, database)),
             (0.5, partial(following.keep_up, database)),
+            (0.5, partial(workflows_following.keep_up, database)),
+            (1.0, partial(ticking.tick, database)),
             (1.0, release),
             (1.0, partial(growth.keep_up, database)),
             (2.0, partial(queueing.ring_waiting, database)),

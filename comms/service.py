@@ -32,12 +32,14 @@ from comms.notifications.stopping import Stopping
 from comms.outbox import transports
 from comms.outbox.packing import Packing
 from comms.outbox.sender import Sender
+from comms.outside import Outside
 from comms.passwords import Passwords
 from comms.repair import Sweeps, records
 from comms.replays import Replays
 from comms.settings import Settings
 from comms.vault import Vault
 from comms.worker import Worker
+from comms.workflows.calling import Calling
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +107,8 @@ class Service:
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
         self.desk = Desk(self.database, self.hub, settings.security)
         self.dialler = Dialler(self.database, self.directory, settings)
+        self._outside = Outside()
+        self.calling = Calling(self._outside)
         duties_here = duties.of(
             self.database,
             self.vault,
@@ -115,6 +119,7 @@ class Service:
             repair=self.sweeps,
             dialler=self.dialler,
             pushing=self.pushing,
+            calling=self.calling,
         )
         self._worker = Worker(self.database, duties_here) if worker else None
         self._watch: asyncio.Task[Any] | None = None
@@ -163,6 +168,7 @@ class Service:
                 await self.desk.stop()
                 await self.hub.stop()
                 await self.dialler.close()
+                await self._outside.close()
                 await self.directory.stop()
                 await self.database.close()
         except TimeoutError:

@@ -91,7 +91,12 @@ def read_steps(sent: Sequence[Any]) -> list[Step]:
     """The steps: their ids unique, what they refer to there, and none waiting for itself; raises ``Invalid``."""
     if len(sent) > MOST_STEPS:
         raise Invalid({"steps": f"must be {MOST_STEPS} at most"})
-    steps = reading.read_all(Step, sent, "steps")
+    try:
+        steps = reading.read_all(Step, sent, "steps")
+    except Invalid as error:
+        # Nobody is to do it, and nothing is to be done.
+        empty = [at for at, one in enumerate(sent) if isinstance(one, dict) and not {"action", "agentId"} & one.keys()]
+        raise Invalid(error.errors | {f"steps[{at}].agentId": "is required" for at in empty}) from None
     places: dict[str, int] = {}
     errors: dict[str, str] = {}
     for position, step in enumerate(steps):

@@ -30,7 +30,11 @@ Operator = Literal[
     "is_set",
     "is_not_set",
 ]
-_LISTS, _NUMBERS, _EITHER = ("in", "not_in"), ("greater_than", "at_least", "less_than", "at_most"), ("is_set", "is_not_set")
+_LISTS, _NUMBERS, _EITHER = (
+    ("in", "not_in"),
+    ("greater_than", "at_least", "less_than", "at_most"),
+    ("is_set", "is_not_set"),
+)
 _LONGEST = 80
 
 
@@ -82,7 +86,11 @@ def _wrong_value(asked: Asked) -> str | None:
     if operator in _LISTS:
         return None if isinstance(value, list) and value else f"must be a list for {operator}"
     if operator in _NUMBERS:
-        return None if _number(value) is not None or isinstance(value, str) else f"must be a number or a time for {operator}"
+        return (
+            None
+            if _number(value) is not None or isinstance(value, str)
+            else f"must be a number or a time for {operator}"
+        )
     if operator in ("equals", "not_equals"):
         return None
     return None if isinstance(value, str) and value else f"must be text for {operator}"

@@ -1,6 +1,5 @@
 """Steps that wait, choose, ask an agent or ask a person. While they wait they are a row, and nothing else."""
 
-
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -229,9 +228,7 @@ async def _result(here: Here) -> Done | None:
 
 
 async def _decision(here: Here) -> Done | None:
-    action = await here.db.get(
-        AgentPendingAction, (here.run.workspace_id, here.run.waiting_id), populate_existing=True
-    )
+    action = await here.db.get(AgentPendingAction, (here.run.workspace_id, here.run.waiting_id), populate_existing=True)
     if action is None:
         raise Failed("gone", "what was to be approved is not there any more")
     if action.status == "pending":
@@ -272,4 +269,3 @@ ACTIONS = {
     "approval": Action(Ask, ask_person, takes_agent=True),
     "agent_task": Action(Task, ask_agent, takes_agent=True),
 }
-
