@@ -15,7 +15,7 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import events, mentions, messages, participants
+from comms import events, messages, ownership
 from comms.database import Database
 from comms.errors import Conflict, Invalid
 from models.base import new_id, now
@@ -62,21 +62,13 @@ async def change(db: AsyncSession, conversation: Conversation, values: Mapping[s
 
 async def assign(db: AsyncSession, conversation: Conversation, user_id: uuid.UUID) -> None:
     """The conversation is this member's, who owns it among those who take part."""
-    if conversation.assigned_to == user_id:
-        return
-    await mentions.expect_active(db, conversation.workspace_id, user_id)
-    conversation.assigned_to = user_id
-    await _tell(db, "assigned", conversation)
-    await participants.make_owner(db, conversation, user_id)
+    await ownership.give(db, conversation, ownership.ByMember(user_id), why="assigned by hand")
 
 
 async def unassign(db: AsyncSession, conversation: Conversation) -> None:
-    """The conversation is nobody's; who it was still takes part."""
-    if conversation.assigned_to is None:
-        return
-    conversation.assigned_to = None
-    await _tell(db, "unassigned", conversation)
-    await participants.release_owner(db, conversation)
+    """The conversation is nobody's; who it was still takes part. An agent's stays the agent's."""
+    if conversation.assigned_to is not None:
+        await ownership.release(db, conversation, why="unassigned by hand")
 
 
 class State(msgspec.Struct, frozen=True):
@@ -126,6 +118,7 @@ async def leave(db: AsyncSession, conversation: Conversation, state: State) -> N
         raise NotNow(conversation.status)
     async with _the_only_active(db, conversation.workspace_id, conversation.contact_id, conversation.channel):
         conversation.status = "active"
+        conversation.waiting_since = conversation.waiting_since and now()
     await _tell(db, state.left, conversation)
 
 

@@ -17,6 +17,7 @@ from comms import (
     invitations,
     invoices,
     jobs,
+    ownership,
     receipts,
 )
 from comms.agents import sweeps, workflow_runs
@@ -163,6 +164,7 @@ def of(
             (5.0, partial(lines.mend, database)),
             (5.0, partial(mail_events.join_parked, database)),
             (5.0, partial(conversations.wake, database)),
+            (1.0, partial(ownership.expire_leases, database)),
             (5.0, partial(interactions.come_due, database)),
             (1.0, pushing.push_due),
             (5.0, mail_digests),

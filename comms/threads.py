@@ -40,8 +40,8 @@ TAKES_THE_MESSAGE = f"""
 
 _OPEN = f"""
 INSERT INTO conversations (workspace_id, id, contact_id, channel, status, subject, phone_number_id, is_unproven,
-    created_at, updated_at)
-SELECT workspace_id, id, contact_id, channel, 'active', subject, phone_number_id, is_unproven, at, at
+    waiting_since, created_at, updated_at)
+SELECT workspace_id, id, contact_id, channel, 'active', subject, phone_number_id, is_unproven, at, at, at
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::timestamptz[], $7::text[], $8::boolean[])
     AS n (workspace_id, id, contact_id, channel, phone_number_id, at, subject, is_unproven)
 ORDER BY workspace_id, contact_id, channel

@@ -29,6 +29,7 @@ from comms.errors import (
     Unavailable,
     Unsendable,
 )
+from comms.ownership import CurrentOwner, NotYours
 from comms.reasons import reason_of
 from handlers.shapes import msgspec_camel
 from models.base import Base
@@ -58,6 +59,9 @@ class Problem(msgspec.Struct, omit_defaults=True, rename="camel"):
     detail: str = ""
     errors: list[FieldError] = []
     conflicting_id: uuid.UUID | None = None
+    owner: Annotated[
+        CurrentOwner | None, msgspec.Meta(description="Of a conversation that is somebody else's: whose it is now.")
+    ] = None
     request_id: str | None = None
     type: Annotated[
         str, msgspec.Meta(description="A web address of this sort of problem.", examples=["about:blank"])
@@ -109,6 +113,8 @@ def encoded(problem: Problem) -> bytes:
         document["errors"] = problem.errors[:MOST_ERRORS]
     if problem.conflicting_id:
         document["conflictingId"] = problem.conflicting_id
+    if problem.owner:
+        document["owner"] = problem.owner
     if problem.request_id:
         document["requestId"] = problem.request_id
     return msgspec.json.encode(document)
@@ -121,6 +127,8 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
             return _invalid(error.errors), {}
         case Unauthenticated():
             return Problem(401, detail=error.detail), {"WWW-Authenticate": 'Bearer realm="comms"'}
+        case NotYours():
+            return Problem(409, detail=error.detail, owner=error.owner), {}
         case Conflict():
             named = [FieldError(name, "is taken") for name in error.fields]
             named += [FieldError(name, reason) for name, reason in error.named]

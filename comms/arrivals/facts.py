@@ -91,6 +91,7 @@ def conversation_created(opening: threads.Opening, conversation_id: uuid.UUID) -
                 channel=opening.channel,
                 subject=opening.subject,
                 phone_number_id=opening.phone_number_id,
+                waiting_since=opening.at,
                 created_at=opening.at,
                 updated_at=opening.at,
             )

@@ -18,6 +18,8 @@ moved AS (
         last_message_at = greatest(c.last_message_at, k.at),
         phone_number_id = CASE WHEN c.last_message_at > k.at THEN c.phone_number_id ELSE k.number_id END,
         status = CASE WHEN c.status IN ('closed', 'archived') THEN 'active' ELSE c.status END,
+        waiting_since = CASE WHEN c.status IN ('closed', 'archived') AND c.waiting_since IS NOT NULL THEN k.at
+            ELSE c.waiting_since END,
         snoozed_until = NULL,
         updated_at = greatest(c.updated_at, k.at)
     FROM (

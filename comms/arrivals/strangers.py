@@ -61,8 +61,8 @@ made AS (
 ),
 opened AS (
     INSERT INTO conversations (workspace_id, id, contact_id, channel, status, phone_number_id, message_count,
-        last_message_at, created_at, updated_at)
-    SELECT workspace_id, conversation_id, contact_id, channel, 'active', number_id, 1, at, at, at FROM met
+        last_message_at, waiting_since, created_at, updated_at)
+    SELECT workspace_id, conversation_id, contact_id, channel, 'active', number_id, 1, at, at, at, at FROM met
 ),
 kept AS ({messages_of("met")} RETURNING workspace_id, id),
 noted AS ({noted("met")}),

@@ -139,9 +139,10 @@ async def _count(db: AsyncSession, conversation: Conversation, call: Call, at: d
         try:
             async with db.begin_nested():
                 conversation.status = "active"
+                conversation.waiting_since = conversation.waiting_since and at
                 await db.flush()
         except IntegrityError:  # the contact has another one by now
-            conversation.status = before.status
+            conversation.status, conversation.waiting_since = before.status, before.waiting_since
         else:
             view = msgspec.convert(conversation, ConversationView, from_attributes=True)
             events.record(db, "conversation.reopened", conversation, view, before=before)

@@ -156,6 +156,7 @@ async def _enter(db: AsyncSession, visitor: Visitor, conversation_id: uuid.UUID 
         raise _Again
     if conversation.status in ("closed", "archived"):
         conversation.status, conversation.snoozed_until = "active", None
+        conversation.waiting_since = conversation.waiting_since and now()
         await db.flush()
         events.record(db, "conversation.reopened", conversation, _shown(conversation))
     elif conversation.contact_id is None and visitor.contact_id is not None:

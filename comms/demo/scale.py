@@ -213,8 +213,9 @@ FROM (
 
 _CONVERSATIONS = """
 INSERT INTO conversations (workspace_id, id, contact_id, channel, status, subject, last_message_at, message_count,
-    assigned_to, tags, phone_number_id, created_at, updated_at)
-SELECT '{workspace}', t.id, p.id, t.channel, t.status, t.subject, t.last_at, t.messages, t.user_id, t.tags,
+    assigned_to, waiting_since, tags, phone_number_id, created_at, updated_at)
+SELECT '{workspace}', t.id, p.id, t.channel, t.status, t.subject, t.last_at, t.messages, t.user_id,
+    CASE WHEN t.user_id IS NULL THEN t.last_at END, t.tags,
     CASE WHEN t.channel IN ('sms', 'whatsapp') THEN t.number_id END, t.at, t.last_at
 FROM threads t JOIN people p USING (n) ORDER BY t.k
 """

@@ -30,6 +30,8 @@ moved AS (
         message_count = c.message_count + 1,
         last_message_at = greatest(c.last_message_at, kept.created_at),
         status = CASE WHEN $15 AND c.status IN ('closed', 'archived') THEN 'active' ELSE c.status END,
+        waiting_since = CASE WHEN $15 AND c.status IN ('closed', 'archived') AND c.waiting_since IS NOT NULL
+            THEN kept.created_at ELSE c.waiting_since END,
         snoozed_until = CASE WHEN $15 THEN NULL ELSE c.snoozed_until END,
         updated_at = greatest(c.updated_at, kept.created_at)
     FROM kept WHERE c.workspace_id = kept.workspace_id AND c.id = kept.conversation_id

@@ -16,6 +16,7 @@ from comms.mail import leaving
 from comms.outbox import chatting
 from comms.outbox.intents import Intent, Route
 from comms.outbox.rows import fetch
+from comms.ownership.holding import Holding, Stale, expect_fence, holding_in
 from comms.providers.addresses import read_address, region_of
 from comms.providers.base import AddressKind
 from models.communications.conversations import ConversationChannel
@@ -39,6 +40,7 @@ class Place(msgspec.Struct, frozen=True):
     contact_id: uuid.UUID | None
     is_reply: bool
     route: Route
+    holding: Holding
     mail: leaving.Leaving | None = None
     chat: chatting.Way | None = None
 
@@ -55,13 +57,16 @@ WITH i AS MATERIALIZED (
         AS i (workspace_id, conversation_id, number_id, is_routed, ord)
 ),
 held AS MATERIALIZED (
-    SELECT c.workspace_id, c.id, c.channel, c.contact_id, c.phone_number_id FROM conversations c
+    SELECT c.workspace_id, c.id, c.channel, c.contact_id, c.phone_number_id, c.assigned_to, c.agent_id,
+        c.lease_expires_at, c.fence
+    FROM conversations c
     JOIN (SELECT DISTINCT workspace_id, conversation_id FROM i) w
         ON w.workspace_id = c.workspace_id AND w.conversation_id = c.id
     ORDER BY c.workspace_id, c.id
     FOR NO KEY UPDATE OF c
 )
-SELECT i.ord, held.channel, held.contact_id, n.id AS number_id, n.phone_number, n.provider, n.status,
+SELECT i.ord, held.channel, held.contact_id, held.assigned_to, held.agent_id, held.lease_expires_at,
+    held.fence, n.id AS number_id, n.phone_number, n.provider, n.status,
     n.sms, n.mms, n.connection_id, said.from_address AS last_address, said.created_at AS said_at, p.value AS point
 FROM i JOIN held ON held.workspace_id = i.workspace_id AND held.id = i.conversation_id
 LEFT JOIN LATERAL (
@@ -126,8 +131,15 @@ async def places_of(db: Any, intents: Sequence[Intent], at: datetime) -> list["P
         try:
             if row is None:
                 raise ConversationMissing
-            places.append(_place(intent, row, at, leavings.get(ord_), ways.get(ord_)))
-        except (Unsendable, ConversationMissing) as error:
+            expect_fence(
+                holding := holding_in(row),
+                fence=intent.fence,
+                agent_id=intent.sender_agent_id,
+                is_agents=intent.sender_type == "agent",
+                at=at,
+            )
+            places.append(_place(intent, row, holding, at, leavings.get(ord_), ways.get(ord_)))
+        except (Unsendable, ConversationMissing, Stale) as error:
             places.append(error)
     return places
 
@@ -135,6 +147,7 @@ async def places_of(db: Any, intents: Sequence[Intent], at: datetime) -> list["P
 def _place(
     intent: Intent,
     row: Mapping[str, Any],
+    holding: Holding,
     at: datetime,
     mail: "leaving.Leaving | Unsendable | None",
     way: "chatting.Way | Unsendable | None",
@@ -147,16 +160,16 @@ def _place(
     if isinstance(mail, Unsendable):
         raise mail
     if mail is not None:
-        return Place("email", row["contact_id"], is_reply, mail.route, mail, way)
+        return Place("email", row["contact_id"], is_reply, mail.route, holding, mail, way)
     if way is not None and way.by == "chat":
         ours, theirs = f"widget:{way.widget_id}", f"visitor:{way.visitor_id}"
         route = Route(provider="", connection_id=None, from_address=ours, to_address=theirs)
-        return Place("live_chat", row["contact_id"], is_reply, route, chat=way)
+        return Place("live_chat", row["contact_id"], is_reply, route, holding, chat=way)
     if way is not None:
         row = {**row, **way.row, "channel": "sms"}
         route = _route(msgspec.structs.replace(intent, to=way.to), row)
-        return Place("sms", row["contact_id"], is_reply, route, chat=way)
-    return Place(row["channel"], row["contact_id"], is_reply, intent.route or _route(intent, row))
+        return Place("sms", row["contact_id"], is_reply, route, holding, chat=way)
+    return Place(row["channel"], row["contact_id"], is_reply, intent.route or _route(intent, row), holding)
 
 
 def _route(intent: Intent, row: Mapping[str, Any]) -> Route:

@@ -52,7 +52,8 @@ LEFT JOIN LATERAL ({threads.TAKES_THE_MESSAGE}) c ON true
 """
 
 _REOPEN = """
-UPDATE conversations SET status = 'active', snoozed_until = NULL, updated_at = $3
+UPDATE conversations SET status = 'active', snoozed_until = NULL, updated_at = $3::timestamptz,
+    waiting_since = CASE WHEN waiting_since IS NOT NULL THEN $3::timestamptz END
 WHERE workspace_id = $1 AND id = $2 AND status IN ('closed', 'archived') RETURNING *
 """
 

@@ -29,6 +29,9 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     ``media_urls`` what the provider is to fetch elsewhere. ``message_id`` is the message's id, where somebody has to
     know it before: the message that confirms an opt-out leaves because the ledger names it. ``details`` is what the
     transport of the channel wants besides (mail's headers).
+
+    An agent's names the ``sender_agent_id`` and the ``fence`` under which it was written; anybody else's may name a
+    fence. When the conversation has changed hands since, it is refused.
     """
 
     workspace_id: uuid.UUID
@@ -37,6 +40,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     content_type: MessageContentType | None = None
     sender_type: SenderType = "system"
     sender_user_id: uuid.UUID | None = None
+    sender_agent_id: uuid.UUID | None = None
+    fence: int | None = None
     number_id: uuid.UUID | None = None
     to: str | None = None
     route: Route | None = None

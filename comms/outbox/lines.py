@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.database import Database
+from comms.outbox import fencing
 from comms.outbox.rows import fetch
 
 MOST_RELEASED = 500
@@ -89,6 +90,7 @@ async def release(database: Database) -> int:
             if not lines:
                 return gone
             await hold(db, lines)
+            await fencing.call_back(db, lines)
             released = await fetch(db, _RELEASE, [line[0] for line in lines], [line[1] for line in lines])
             await promote(db, lines)
         gone += len(released)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import jobs
+from comms import jobs, ownership
 from comms.consent import Decision, Question, decide
 from comms.errors import Invalid, Unsendable
 from comms.events import Actor, Fact, encode
@@ -19,7 +19,7 @@ from comms.outbox.intents import Intent
 from comms.outbox.rows import fetch
 from comms.providers import segments
 from models.base import new_id, now
-from models.communications import ConversationMessageView, MessageAttachmentView
+from models.communications import Conversation, ConversationMessageView, MessageAttachmentView
 
 SEND = "outbox.send"
 """The job that wakes a worker's sender; it names no row: whatever is due is sent."""
@@ -36,7 +36,8 @@ class Coming(msgspec.Struct, frozen=True):
 async def put(db: AsyncSession, intent: Intent) -> ConversationMessageView:
     """The message is kept and leaves after the commit, or at ``scheduled_at``; told as ``message.queued``.
 
-    Raises ``Unsendable``, ``Invalid`` and ``ConversationMissing`` before anything is kept.
+    A member who answers where an agent has the conversation takes it over. Raises ``Stale`` when it has changed hands
+    since the intent's fence, and ``Unsendable``, ``Invalid`` and ``ConversationMissing``, before anything is kept.
     """
     (view,), facts = await put_all(db, [intent], db.info.get("actor", Actor()))
     if isinstance(view, Exception):
@@ -71,11 +72,23 @@ async def put_all(
         outcomes.append(coming[-1].view)
     facts: list[Fact] = []
     if coming:
+        await _take_over(db, coming)
         await _keep(db, coming, at)
         mails = [(one.intent.workspace_id, one.view.id, one.place.mail) for one in coming if one.place.mail is not None]
         await leaving.keep(db, mails, at)
         facts = await _keep_chats(db, coming, at)
     return outcomes, facts + [_fact(one, actor or Actor()) for one in coming]
+
+
+async def _take_over(db: Any, coming: Sequence[Coming]) -> None:
+    """A member who says something where an agent has the conversation has it from now on."""
+    for one in coming:
+        intent, user_id = one.intent, one.intent.sender_user_id
+        if intent.sender_type != "user" or user_id is None or one.place.holding.agent_id is None:
+            continue
+        identity = (intent.workspace_id, intent.conversation_id)
+        conversation = await db.get(Conversation, identity, populate_existing=True)
+        await ownership.take_over(db, conversation, user_id, why="a member answered")
 
 
 async def _keep_chats(db: Any, coming: Sequence[Coming], at: datetime) -> list[Fact]:
@@ -150,7 +163,7 @@ def _view(intent: Intent, place: Place, decision: Decision | None, at: datetime)
         content=intent.content,
         content_type=intent.content_type or ("text" if intent.content.strip() else "media"),
         sender_type=intent.sender_type,
-        sender_id=intent.sender_user_id,
+        sender_id=intent.sender_user_id or intent.sender_agent_id,
         meta={
             **intent.metadata,
             **({"mediaUrls": list(intent.media_urls)} if intent.media_urls else {}),
@@ -189,18 +202,19 @@ _KEEP = """
 WITH i AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[],
                          $8::text[], $9::text[], $10::text[], $11::uuid[], $12::uuid[], $13::text[], $14::text[],
-                         $15::timestamptz[], $16::int[], $17::boolean[], $18::text[])
+                         $15::timestamptz[], $16::int[], $17::boolean[], $18::text[], $20::uuid[],
+                         $21::bigint[])
         WITH ORDINALITY AS i (workspace_id, id, conversation_id, content, content_type, sender_type, sender_user_id,
             metadata, status, provider, connection_id, number_id, from_address, to_address,
-            scheduled_at, segments, is_reply, details, ord)
+            scheduled_at, segments, is_reply, details, sender_agent_id, fence, ord)
 ),
 kept AS (
     INSERT INTO conversation_messages (workspace_id, id, conversation_id, direction, content, content_type,
-        sender_type, sender_user_id, metadata, status, provider, connection_id, phone_number_id, from_address,
-        to_address, scheduled_at, segments, sent_at, created_at, updated_at)
+        sender_type, sender_user_id, sender_agent_id, metadata, status, provider, connection_id, phone_number_id,
+        from_address, to_address, scheduled_at, segments, sent_at, created_at, updated_at)
     SELECT workspace_id, id, conversation_id, 'outbound', content, content_type, sender_type, sender_user_id,
-        metadata::jsonb, status, provider, connection_id, number_id, from_address, to_address, scheduled_at,
-        segments, CASE status WHEN 'sent' THEN $19::timestamptz END, $19, $19
+        sender_agent_id, metadata::jsonb, status, provider, connection_id, number_id, from_address, to_address,
+        scheduled_at, segments, CASE status WHEN 'sent' THEN $19::timestamptz END, $19, $19
     FROM i
 ),
 counted AS (
@@ -229,9 +243,9 @@ placed AS (
     ) line
 )
 INSERT INTO outgoing_messages (workspace_id, id, conversation_id, connection_id, phone_number_id, provider, state,
-    is_head, line_at, next_attempt_at, is_reply, segments, details, created_at, updated_at)
+    is_head, line_at, next_attempt_at, is_reply, segments, details, fence, created_at, updated_at)
 SELECT workspace_id, id, conversation_id, connection_id, number_id, provider, status, is_head, line_at, line_at,
-    is_reply, coalesce(segments, 1), details::jsonb, $19, $19
+    is_reply, coalesce(segments, 1), details::jsonb, fence, $19, $19
 FROM placed WHERE status <> 'sent'
 """
 
@@ -259,6 +273,8 @@ async def _keep(db: Any, coming: Sequence[Coming], at: datetime) -> None:
         [one.place.is_reply for one in coming],
         [_details(one) for one in coming],
         at,
+        [one.intent.sender_agent_id for one in coming],
+        [None if one.intent.sender_agent_id is None else one.intent.fence for one in coming],
     )
     if any(one.intent.attachment_ids for one in coming):
         await _attach(db, coming)

@@ -26,7 +26,7 @@ from handlers.resource import crud, listed
 from models.communications import Conversation, ConversationView
 from models.crm import Contact
 
-FILTERS = ("status", "channel", "contact_id", "assigned_to", "phone_number_id", "tags")
+FILTERS = ("status", "channel", "contact_id", "assigned_to", "agent_id", "phone_number_id", "tags")
 SEARCH = ("subject",)
 
 

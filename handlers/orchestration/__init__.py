@@ -2,7 +2,7 @@
 
 from litestar import Router
 
-from handlers.orchestration import actions, memory, messages, teams, workflows
+from handlers.orchestration import actions, memory, messages, policies, runtime, teams, workflows
 
 routes = Router(
     "/",
@@ -13,5 +13,7 @@ routes = Router(
         *workflows.routes,
         *memory.routes,
         *actions.routes,
+        *policies.routes,
+        *runtime.routes,
     ],
 )

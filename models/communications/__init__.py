@@ -1,5 +1,6 @@
 """Conversations with the outside and channels within: the tables of the schema map's section *Communications*."""
 
+from models.communications.attachments import MessageAttachment, MessageAttachmentView
 from models.communications.calls import (
     ENDED,
     Call,
@@ -40,11 +41,10 @@ from models.communications.conversations import (
     ConversationMessageView,
     ConversationStatus,
     ConversationView,
-    MessageAttachment,
-    MessageAttachmentView,
     MessageDirection,
     MessageStatus,
 )
+from models.communications.handoffs import ConversationHandoff, ConversationHandoffView
 from models.communications.mail import (
     Mail,
     MailEvent,
@@ -103,6 +103,7 @@ from models.communications.team_messages import (
     TeamThreadFollowing,
     TeamThreadFollowingView,
 )
+from models.communications.teams import Team, TeamMember, TeamMemberView, TeamView
 from models.communications.uploads import Upload, UploadView
 from models.communications.webhooks import (
     DeliveryReportRow,
@@ -139,6 +140,8 @@ __all__ = [
     "ConsentView",
     "Conversation",
     "ConversationChannel",
+    "ConversationHandoff",
+    "ConversationHandoffView",
     "ConversationMessage",
     "ConversationMessageView",
     "ConversationParticipant",
@@ -179,6 +182,7 @@ __all__ = [
     "PushSubscriptionView",
     "Recording",
     "RecordingView",
+    "Team",
     "TeamAttachment",
     "TeamChannel",
     "TeamChannelMember",
@@ -187,6 +191,8 @@ __all__ = [
     "TeamChannelReadingView",
     "TeamChannelView",
     "TeamLink",
+    "TeamMember",
+    "TeamMemberView",
     "TeamMessage",
     "TeamMessageAttachment",
     "TeamMessageLink",
@@ -197,6 +203,7 @@ __all__ = [
     "TeamMessageView",
     "TeamThreadFollowing",
     "TeamThreadFollowingView",
+    "TeamView",
     "Upload",
     "UploadView",
     "Visitor",

@@ -1,14 +1,26 @@
-"""Conversations, their messages, and what was attached to them."""
+"""Conversations, whose they are, and their messages."""
 
 import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Computed, Index, UniqueConstraint, Uuid, text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Computed, Index, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Base, ReadOnly, TenantRow, View, one_of, part_of_tenant, refers, refers_to_member, tenant_table
+from models.base import (
+    Base,
+    ReadOnly,
+    TenantRow,
+    View,
+    now,
+    one_of,
+    part_of_tenant,
+    refers,
+    refers_to_member,
+    tenant_table,
+)
+from models.communications.attachments import MessageAttachment, MessageAttachmentView
 
 ConversationChannel = Literal["email", "sms", "call", "whatsapp", "social", "live_chat"]
 ConversationStatus = Literal["active", "archived", "closed", "spam"]
@@ -30,7 +42,6 @@ MessageStatus = Literal[
     "delivered",
     "read",
 ]
-AttachmentState = Literal["pending", "stored", "failed", "refused"]
 
 MOST_TAGS = 50
 
@@ -39,6 +50,12 @@ _NO_TEXTS = text("channel <> 'sms'")
 
 OF_SOMEBODY = "contact_id IS NOT NULL AND NOT is_unproven"
 """Of whom a conversation is that the threading rule knows: a contact, and no visitor who only says to be one."""
+
+
+def _unless_owned(context: Any) -> datetime | None:
+    given = context.get_current_parameters()
+    is_owned = given.get("assigned_to") is not None or given.get("agent_id") is not None
+    return None if is_owned else given.get("created_at") or now()
 
 
 class Conversation(TenantRow, Base):
@@ -50,6 +67,11 @@ class Conversation(TenantRow, Base):
         refers("contact_id", "contacts", on_delete="SET NULL"),
         refers("phone_number_id", "workspace_phone_numbers", on_delete="SET NULL"),
         refers_to_member("assigned_to"),
+        refers("agent_id", "agents"),
+        CheckConstraint("fence >= 0", name="fence_range"),
+        # The law of ownership: one owner, an artificial one for a time only, or a place among those who wait for one.
+        CheckConstraint("num_nonnulls(assigned_to, agent_id, waiting_since) = 1", name="waiting_since_or_owner"),
+        CheckConstraint("(agent_id IS NULL) = (lease_expires_at IS NULL)", name="lease_expires_at_of_agent"),
         one_of("channel", ConversationChannel),
         one_of("status", ConversationStatus),
         CheckConstraint("message_count >= 0", name="message_count_range"),
@@ -100,6 +122,15 @@ class Conversation(TenantRow, Base):
             "snoozed_until",
             postgresql_where=text("snoozed_until IS NOT NULL"),
         ),
+        Index(
+            "ix_conversations_agent",
+            "workspace_id",
+            "agent_id",
+            "last_message_at",
+            "id",
+            postgresql_where=text("agent_id IS NOT NULL"),
+        ),
+        Index("ix_conversations_lease", "lease_expires_at", postgresql_where=text("agent_id IS NOT NULL")),
         Index("ix_conversations_tagged", "workspace_id", "created_at", "id", postgresql_where=text("tags <> '{}'")),
     )
 
@@ -110,6 +141,11 @@ class Conversation(TenantRow, Base):
     last_message_at: Mapped[datetime | None]
     message_count: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     assigned_to: Mapped[uuid.UUID | None]
+    agent_id: Mapped[uuid.UUID | None]
+    fence: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
+    lease_expires_at: Mapped[datetime | None]
+    waiting_since: Mapped[datetime | None] = mapped_column(default=_unless_owned, server_default=text("now()"))
+    ownership_reason: Mapped[str | None]
     tags: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     phone_number_id: Mapped[uuid.UUID | None]
     snoozed_until: Mapped[datetime | None]
@@ -131,6 +167,22 @@ class ConversationView(View, kw_only=True):
     last_message_at: ReadOnly[datetime | None] = None
     message_count: ReadOnly[int] = 0
     assigned_to: ReadOnly[uuid.UUID | None] = None
+    agent_id: Annotated[
+        ReadOnly[uuid.UUID | None], msgspec.Meta(description="The agent it is with, until its lease is over.")
+    ] = None
+    fence: Annotated[
+        ReadOnly[int],
+        msgspec.Meta(description="One more whenever it changes hands: what is written under another is refused."),
+    ] = 0
+    lease_expires_at: Annotated[
+        ReadOnly[datetime | None], msgspec.Meta(description="When it is the agent's no more, unless renewed before.")
+    ] = None
+    waiting_since: Annotated[
+        ReadOnly[datetime | None], msgspec.Meta(description="Since when it waits for somebody, while it is nobody's.")
+    ] = None
+    ownership_reason: Annotated[
+        ReadOnly[str | None], msgspec.Meta(description="Why it is whose it is, since it last changed hands.")
+    ] = None
     tags: list[str] = []
     phone_number_id: uuid.UUID | None = None
     snoozed_until: ReadOnly[datetime | None] = None
@@ -142,76 +194,6 @@ class ConversationView(View, kw_only=True):
         ReadOnly[Literal["sms", "email"] | None],
         msgspec.Meta(description="The channel on which a chat goes on since its visitor has left."),
     ] = None
-    created_at: ReadOnly[datetime]
-    updated_at: ReadOnly[datetime]
-
-
-class MessageAttachment(TenantRow, Base):
-    """One item of a message; the row is there at once, the bytes follow."""
-
-    large = True
-    noun = "attachment"
-    __tablename__ = "message_attachments"
-    __table_args__ = tenant_table(
-        UniqueConstraint("workspace_id", "message_id", "position"),
-        refers("message_id", "conversation_messages", on_delete="CASCADE"),
-        refers("connection_id", "workspace_api_keys", on_delete="SET NULL"),
-        one_of("state", AttachmentState),
-        Index(
-            "ix_message_attachments_due",
-            "next_attempt_at",
-            postgresql_where=text("state = 'pending'"),
-        ),
-        Index("ix_message_attachments_created", "workspace_id", "created_at", "id"),
-        # Whether another message carries a file that is to be removed.
-        Index(
-            "ix_message_attachments_storage_key",
-            "storage_key",
-            postgresql_where=text("storage_key IS NOT NULL"),
-        ),
-        Index(
-            "ix_message_attachments_state",
-            "workspace_id",
-            "state",
-            "created_at",
-            "id",
-            postgresql_where=text("state <> 'stored'"),
-        ),
-    )
-
-    message_id: Mapped[uuid.UUID]
-    position: Mapped[int]
-    connection_id: Mapped[uuid.UUID | None]
-    source_url: Mapped[str]
-    declared_type: Mapped[str | None]
-    file_name: Mapped[str | None]
-    content_id: Mapped[str | None]
-    content_type: Mapped[str | None]
-    size: Mapped[int | None] = mapped_column(BigInteger)
-    sha256: Mapped[str | None]
-    storage_key: Mapped[str | None]
-    state: Mapped[str] = mapped_column(default="pending", server_default="pending")
-    attempts: Mapped[int] = mapped_column(default=0, server_default=text("0"))
-    next_attempt_at: Mapped[datetime | None]
-    error: Mapped[str | None]
-
-
-class MessageAttachmentView(View, kw_only=True):
-    """An attachment and how far its fetching has come; ``contentType`` is sniffed once stored."""
-
-    id: ReadOnly[uuid.UUID]
-    message_id: ReadOnly[uuid.UUID]
-    position: ReadOnly[int]
-    declared_type: ReadOnly[str | None] = None
-    file_name: ReadOnly[str | None] = None
-    content_id: ReadOnly[str | None] = None
-    content_type: ReadOnly[str | None] = None
-    size: ReadOnly[int | None] = None
-    sha256: ReadOnly[str | None] = None
-    state: ReadOnly[AttachmentState] = "pending"
-    attempts: ReadOnly[int] = 0
-    next_attempt_at: ReadOnly[datetime | None] = None
-    error: ReadOnly[str | None] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
 
@@ -230,6 +212,7 @@ class ConversationMessage(TenantRow, Base):
         refers("conversation_id", "conversations", on_delete="CASCADE"),
         refers("sender_contact_id", "contacts", on_delete="SET NULL"),
         refers_to_member("sender_user_id"),
+        refers("sender_agent_id", "agents"),
         refers("phone_number_id", "workspace_phone_numbers", on_delete="SET NULL"),
         refers("connection_id", "workspace_api_keys", on_delete="SET NULL"),
         one_of("direction", MessageDirection),
@@ -260,6 +243,12 @@ class ConversationMessage(TenantRow, Base):
             "workspace_id",
             "sender_contact_id",
             postgresql_where=text("sender_contact_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_conversation_messages_sender_agent",
+            "workspace_id",
+            "sender_agent_id",
+            postgresql_where=text("sender_agent_id IS NOT NULL"),
         ),
         # Of what may be rare among very many. No message is in them as it comes in: that costs nothing more.
         Index(
@@ -320,9 +309,10 @@ class ConversationMessage(TenantRow, Base):
     sender_type: Mapped[str]
     sender_contact_id: Mapped[uuid.UUID | None]
     sender_user_id: Mapped[uuid.UUID | None]
+    sender_agent_id: Mapped[uuid.UUID | None]
     # One column per sort of sender, so that each is a real foreign key; the map's senderId is whichever is set.
     sender_id: Mapped[uuid.UUID | None] = mapped_column(
-        Computed("coalesce(sender_contact_id, sender_user_id)", persisted=True)
+        Computed("coalesce(sender_contact_id, sender_user_id, sender_agent_id)", persisted=True)
     )
     meta: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict, server_default=text("'{}'"))
     is_read: Mapped[bool] = mapped_column(default=False, server_default=text("false"))

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, tenant_table
@@ -63,6 +63,8 @@ class OutgoingMessage(TenantRow, Base):
     attempts: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     attempted_at: Mapped[datetime | None]
     slot_at: Mapped[datetime | None]
+    # What an agent has said under it leaves only while it is the conversation's.
+    fence: Mapped[int | None] = mapped_column(BigInteger)
     is_reply: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     segments: Mapped[int] = mapped_column(default=1, server_default=text("1"))
     details: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))

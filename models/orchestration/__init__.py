@@ -7,10 +7,12 @@ from models.orchestration.actions import (
     AgentActionAuditLogView,
     AgentPendingAction,
     AgentPendingActionView,
+    Performer,
     RiskLevel,
 )
 from models.orchestration.memory import AgentSharedMemory, AgentSharedMemoryView, MemoryCategory, MemoryTier
 from models.orchestration.messages import AgentMessage, AgentMessageStatus, AgentMessageType, AgentMessageView
+from models.orchestration.policies import AgentPolicy, AgentPolicyView, Reach
 from models.orchestration.teams import (
     AgentTeam,
     AgentTeamMember,
@@ -48,6 +50,8 @@ __all__ = [
     "AgentMessageView",
     "AgentPendingAction",
     "AgentPendingActionView",
+    "AgentPolicy",
+    "AgentPolicyView",
     "AgentSharedMemory",
     "AgentSharedMemoryView",
     "AgentTeam",
@@ -65,6 +69,8 @@ __all__ = [
     "Department",
     "MemoryCategory",
     "MemoryTier",
+    "Performer",
+    "Reach",
     "RiskLevel",
     "StepRunStatus",
     "TeamRole",

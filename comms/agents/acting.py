@@ -1,0 +1,110 @@
+"""An action that may be done is done: by comms itself, in the transaction that lets it, and so exactly once."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import conversations, mentions, ownership
+from comms.agents import kinds, reach
+from comms.calls import outbound
+from comms.credentials import Identity
+from comms.errors import Forbidden, Invalid
+from comms.outbox import Intent, put
+from comms.ownership.holding import holding_of
+from comms.permissions import WRITERS
+from models.base import now
+from models.communications import Conversation
+from models.orchestration import AgentPendingAction
+
+
+class Records(Protocol):
+    """Rows of the CRM, made and changed as the API makes and changes them, by the rights of who asks."""
+
+    async def rehearse(
+        self, db: AsyncSession, by: Identity, resource: str, row_id: uuid.UUID | None, values: Mapping[str, Any]
+    ) -> None:
+        """``Invalid`` names by its place below ``details`` what could not be written; nothing is."""
+
+    async def write(
+        self, db: AsyncSession, by: Identity, resource: str, row_id: uuid.UUID | None, values: Mapping[str, Any]
+    ) -> uuid.UUID:
+        """The row is made, or the one of that id is changed, and told of; returns its id."""
+
+
+async def expect_possible(
+    db: AsyncSession, by: Identity, action_type: str, details: Any, records: Records
+) -> tuple[uuid.UUID | None, int | None]:
+    """The conversation an action is about and the fence it has; ``Invalid`` names what in it could never be done."""
+    said = kinds.read(action_type, details)
+    conversation_id, fence = (None, None) if said is None else (said.conversation, None)
+    if conversation_id is not None:
+        here = Conversation.workspace_id == by.workspace_id
+        fence = await db.scalar(select(Conversation.fence).where(here, Conversation.id == conversation_id))
+        if fence is None:
+            raise Invalid({"details.conversationId": "refers to nothing in this workspace"})
+    match said:
+        case kinds.SendMessage() if not said.content.strip() and not said.attachment_ids:
+            raise Invalid({"details.content": "must not be empty when no file is sent"})
+        case kinds.AssignConversation():
+            await mentions.expect_active(db, by.workspace_id, said.user_id, "details.userId")
+        case kinds.UpdateRecord():
+            await records.rehearse(db, by, said.resource, said.id, said.values)
+        case kinds.CreateRecord():
+            await records.rehearse(db, by, said.resource, None, said.values)
+    return conversation_id, fence
+
+
+async def perform(db: AsyncSession, action: AgentPendingAction, by: Identity, records: Records) -> None:
+    """What was approved is done, and the action says so; of a type that only the runtime knows, it says nothing yet.
+
+    ``by`` is who approved it, or the agent whose action passed alone. Raises what the doing raises: then nothing is.
+    """
+    said = kinds.read(action.action_type, action.edited_details or action.details)
+    if said is None:
+        return
+    if by.role not in WRITERS:
+        raise Forbidden(f"A workspace's {by.role} may not do what this action does, and so cannot approve it.")
+    action.result = await _done(db, action, said, by, records)
+    action.performed_by, action.performed_at, action.succeeded = "comms", now(), True
+
+
+async def _done(
+    db: AsyncSession, action: AgentPendingAction, said: kinds.Details, by: Identity, records: Records
+) -> dict[str, Any]:
+    match said:
+        case kinds.SendMessage():
+            message = await put(db, _intent(action, said, by))
+            return {"messageId": str(message.id)}
+        case kinds.UpdateRecord():
+            return {"id": str(await records.write(db, by, said.resource, said.id, said.values))}
+        case kinds.CreateRecord():
+            return {"id": str(await records.write(db, by, said.resource, None, said.values))}
+        case kinds.AssignConversation():
+            conversation = await reach.held(db, action.workspace_id, said.conversation_id)
+            holding = holding_of(conversation)
+            ownership.expect_fence(holding, fence=action.fence, agent_id=None, is_agents=False, at=now())
+            await conversations.assign(db, conversation, said.user_id)
+            return {"conversationId": str(conversation.id)}
+        case kinds.PlaceCall():
+            call = await outbound.place(db, by, said.to, phone_number_id=said.phone_number_id, record=said.record)
+            return {"callId": str(call.id)}
+    raise AssertionError(said)
+
+
+def _intent(action: AgentPendingAction, said: kinds.SendMessage, by: Identity) -> Intent:
+    """A person who lets an agent say something says it; where nobody had to, the agent does, and must own it."""
+    is_agents = by.agent_id is not None
+    return Intent(
+        workspace_id=action.workspace_id,
+        conversation_id=said.conversation_id,
+        content=said.content,
+        attachment_ids=said.attachment_ids,
+        sender_type="agent" if is_agents else "user",
+        sender_user_id=None if is_agents else by.user_id,
+        sender_agent_id=by.agent_id,
+        fence=action.fence,
+        metadata={"agentId": str(action.agent_id), "actionId": str(action.id)},
+    )

@@ -1,0 +1,135 @@
+"""A conversation changes hands: claimed, given, taken over, let go, or lost with its lease."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import events, mentions, participants
+from comms.database import Database
+from comms.outbox import fencing, lines
+from comms.ownership.holding import ByAgent, ByMember, Owned, Owner, Stale, holding_of
+from models.base import now
+from models.communications import Conversation, ConversationView
+
+MOST_EXPIRED = 200
+LONGEST_REASON = 500
+
+
+async def claim(db: AsyncSession, conversation: Conversation, agent_id: uuid.UUID, seconds: float) -> None:
+    """The agent has the conversation for so many seconds; raises ``Owned`` when somebody else has it.
+
+    It may when nobody has it or the lease is over of who has. Its own it renews, under the same fence.
+    """
+    at, holding = now(), holding_of(conversation)
+    if holding.agent_id == agent_id:
+        conversation.lease_expires_at = at + timedelta(seconds=seconds)
+        await db.flush()
+        return
+    if holding.assigned_to is not None or holding.is_leased(at):
+        raise Owned("this conversation cannot be claimed", holding)
+    why = "claimed by the agent" if holding.agent_id is None else "claimed by the agent: another's lease was over"
+    await _move(db, conversation, ByAgent(agent_id, seconds), "claimed", why)
+
+
+async def renew(db: AsyncSession, conversation: Conversation, agent_id: uuid.UUID, fence: int, seconds: float) -> None:
+    """The agent has the conversation for so many seconds from now; raises ``Stale``. It is told to nobody."""
+    holding = holding_of(conversation)
+    if holding.agent_id != agent_id or holding.fence != fence:
+        raise Stale(f"there is no lease of this agent's under fence {fence}", holding)
+    conversation.lease_expires_at = now() + timedelta(seconds=seconds)
+    await db.flush()
+
+
+async def release(db: AsyncSession, conversation: Conversation, *, why: str) -> None:
+    """The conversation is nobody's, and waits."""
+    await give(db, conversation, None, why=why)
+
+
+async def give(db: AsyncSession, conversation: Conversation, owner: Owner, *, why: str) -> None:
+    """The conversation is the owner's, or nobody's; raises ``Invalid`` for who is no active member."""
+    holding = holding_of(conversation)
+    if isinstance(owner, ByMember):
+        if holding.assigned_to == owner.id:
+            return
+        await mentions.expect_active(db, conversation.workspace_id, owner.id)
+        await _move(db, conversation, owner, "assigned", why)
+    elif isinstance(owner, ByAgent):
+        if not holding.is_with(owner.id, now()):
+            await _move(db, conversation, owner, "claimed", why)
+    elif holding.assigned_to is not None or holding.agent_id is not None:
+        await _move(db, conversation, None, "unassigned" if holding.assigned_to else "released", why)
+
+
+async def take_over(
+    db: AsyncSession, conversation: Conversation, user_id: uuid.UUID, *, why: str = "taken over"
+) -> None:
+    """The conversation is this member's at once, whoever had it; what an agent was about to say is not said."""
+    if conversation.assigned_to == user_id:
+        return
+    await mentions.expect_active(db, conversation.workspace_id, user_id)
+    await _move(db, conversation, ByMember(user_id), "taken_over", why)
+
+
+async def expire_leases(database: Database) -> int:
+    """Conversations whose agent has let its lease run out wait for somebody else; how many those were."""
+    expired = 0
+    while True:
+        async with database.everywhere() as db:
+            over = (
+                select(Conversation)
+                .where(Conversation.agent_id.is_not(None), Conversation.lease_expires_at <= now())
+                .order_by(Conversation.workspace_id, Conversation.id)
+                .limit(MOST_EXPIRED)
+                .with_for_update(key_share=True, skip_locked=True)
+            )
+            rows = (await db.scalars(over)).all()
+            await _let_go(db, rows)
+        expired += len(rows)
+        if len(rows) < MOST_EXPIRED:
+            return expired
+
+
+async def _let_go(db: AsyncSession, rows: Sequence[Conversation]) -> None:
+    for row in rows:
+        _set(row, None, f"the lease of agent {row.agent_id} ran out")
+    await db.flush()
+    await _call_back(db, rows)
+    for row in rows:
+        events.record(db, "conversation.lease_expired", row, _view(row))
+
+
+async def _move(db: AsyncSession, conversation: Conversation, owner: Owner, what: str, why: str) -> None:
+    had_member, had_agent = conversation.assigned_to is not None, conversation.agent_id is not None
+    _set(conversation, owner, why)
+    await db.flush()
+    events.record(db, f"conversation.{what}", conversation, _view(conversation))
+    if had_agent:
+        await _call_back(db, [conversation], is_all=isinstance(owner, ByMember))
+    if isinstance(owner, ByMember):
+        await participants.make_owner(db, conversation, owner.id)
+    elif had_member:
+        await participants.release_owner(db, conversation)
+
+
+async def _call_back(db: AsyncSession, rows: Sequence[Conversation], *, is_all: bool = False) -> None:
+    held = [(row.workspace_id, row.id) for row in rows]
+    if await fencing.call_back(db, held, is_all=is_all):
+        await lines.promote(db, held)
+
+
+def _set(conversation: Conversation, owner: Owner, why: str) -> None:
+    at = now()
+    conversation.assigned_to = owner.id if isinstance(owner, ByMember) else None
+    conversation.agent_id = owner.id if isinstance(owner, ByAgent) else None
+    conversation.lease_expires_at = at + timedelta(seconds=owner.seconds) if isinstance(owner, ByAgent) else None
+    conversation.waiting_since = at if owner is None else None
+    conversation.fence += 1
+    conversation.ownership_reason = why[:LONGEST_REASON]
+
+
+def _view(conversation: Conversation) -> ConversationView:
+    return msgspec.convert(conversation, ConversationView, from_attributes=True)
