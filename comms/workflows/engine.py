@@ -231,7 +231,7 @@ async def _go_on(course: Course, row: StepRun) -> tuple[uuid.UUID, int, Calls] |
             await _fail(course, row, step, unclear)
             return None
         row.attempt += 1
-        row.due_at = None
+        row.status, row.due_at = "running", None
         return await _try(course, row, step, position)
     here = Here(course.db, run, step, None, f"steps[{position}].inputs", course.at)
     try:

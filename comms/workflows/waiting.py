@@ -7,12 +7,13 @@ import msgspec
 from sqlalchemy import select
 
 from comms import events
-from comms.agents import approvals, messages
+from comms.agents import messages
+from comms.agents.states import tell
 from comms.errors import Invalid
 from comms.reasons import A_TIME
 from comms.workflows import asking, values
 from comms.workflows.acting import Action, Done, Failed, Here, Place, Waits
-from models.base import noun_of
+from models.base import new_id, noun_of
 from models.orchestration import (
     AgentMessage,
     AgentMessageView,
@@ -173,17 +174,17 @@ async def ask_person(here: Here) -> Waits:
     seen: Ask = here.seen
     expires_at = None if seen.expires_in_seconds is None else here.at + timedelta(seconds=seen.expires_in_seconds)
     origin = {"workflowId": str(here.run.workflow_id), "executionId": str(here.run.id), "stepId": here.step.id}
-    row = approvals.ask(
-        here.run.workspace_id,
-        {
-            "agent_id": here.step.agent_id,
-            "action_type": APPROVAL,
-            "risk_level": seen.risk_level,
-            "title": seen.title,
-            "description": seen.description,
-            "details": {**seen.details, "workflow": origin},
-            "expires_at": expires_at,
-        },
+    row = AgentPendingAction(
+        workspace_id=here.run.workspace_id,
+        id=new_id(),
+        agent_id=here.step.agent_id,
+        action_type=APPROVAL,
+        risk_level=seen.risk_level,
+        title=seen.title,
+        description=seen.description,
+        details={**seen.details, "workflow": origin},
+        requested_at=here.at,
+        expires_at=expires_at,
     )
     here.db.add(row)
     await here.db.flush()
@@ -237,6 +238,10 @@ async def _decision(here: Here) -> Done | None:
         raise Failed("expired", "nobody decided in time")
     if action.status == "rejected":
         raise Failed("rejected", "it was rejected" + (f": {action.reason}" if action.reason else ""))
+    if action.performed_at is None:  # it is done by going on
+        action.performed_by, action.performed_at, action.succeeded = "comms", here.at, True
+        action.result = {"executionId": str(here.run.id)}
+        await tell(here.db, "performed", action, AgentPendingActionView)
     details = action.details if action.edited_details is None else action.edited_details
     by = None if action.reviewed_by is None else str(action.reviewed_by)
     return Done(

@@ -105,15 +105,13 @@ async def test_a_message_nobody_may_be_sent_fails_the_step_and_leaves_nothing(
 ) -> None:
     steps = [does("say", "message", inputs={"to": PHONE, "content": "Hello"})]
     workflow = await flow.active(owner, steps)
-    answer = await owner.post(
-        f"{API}/consent-entries", json={"channel": "sms", "address": PHONE, "kind": "opted_out", "scope": "all"}
-    )
-    if answer.status_code != 201:
-        pytest.skip(answer.text)
+    stop = {"address": PHONE, "says": "stop", "reason": "She said so."}
+    await make.made(owner, "/consent-entries", stop)
     run = await flow.run_of(owner, workflow)
     await flow.answer_bells(service)
     over = await flow.read(owner, run)
-    assert over["status"] == "failed", over
+    assert (over["status"], over["error"]["stepId"]) == ("failed", "say")
+    assert "nothing may be sent to" in over["error"]["message"]
     assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 0
 
 
