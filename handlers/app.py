@@ -59,7 +59,7 @@ def create_app(service: Service, api: Any = None) -> Application:
     api.state.service = service
     ask = completed(api)
     take_webhook = webhooks.routes(service)
-    ask_in_chat = communications.visitors.across_origins(ask, service)
+    ask_in_chat = communications.origins.across_origins(ask, service)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,7 +70,7 @@ def create_app(service: Service, api: Any = None) -> Application:
             await service.simulators(scope, receive, send)
         else:
             scope["comms.request_id"] = request_id = uuid.uuid4().hex
-            is_chat = scope["path"].startswith(communications.visitors.PREFIX)
+            is_chat = communications.origins.is_about_chat(scope)
             with structlog.contextvars.bound_contextvars(request_id=request_id):
                 await (ask_in_chat if is_chat else ask)(scope, in_time(receive), send)
 

@@ -17,8 +17,13 @@ Frames = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 @asynccontextmanager
-async def seated(scope: Scope, receive: Receive, send: Send) -> AsyncIterator[tuple[Wire, Frames] | None]:
-    """The client's wire and frames, as long as it sits here; None if it cannot, and then it has been told why."""
+async def seated(
+    scope: Scope, receive: Receive, send: Send, share: float = 1.0
+) -> AsyncIterator[tuple[Wire, Frames] | None]:
+    """The client's wire and frames, as long as it sits here; None if it cannot, and then it has been told why.
+
+    ``share`` is how much of the house may be full for it to find a seat.
+    """
     if scope["type"] != ScopeType.WEBSOCKET:
         await _upgrade_required(send)
         yield None
@@ -37,7 +42,7 @@ async def seated(scope: Scope, receive: Receive, send: Send) -> AsyncIterator[tu
         await send({"type": "websocket.close", "code": 1011, "reason": "the server is not set up for this"})
         yield None
         return
-    with scope["litestar_app"].state.service.hub.seat() as has_a_seat:
+    with scope["litestar_app"].state.service.hub.seat(share) as has_a_seat:
         if has_a_seat:
             yield wire, frames
         else:

@@ -116,6 +116,7 @@ MACHINERY = {
     "resource",
     "shapes",
     "signatures",
+    "websockets",
 }
 
 

@@ -7,16 +7,14 @@ comes back and telling what is new are one and the same, and a wake-up that got 
 
 import asyncio
 import uuid
-from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 import structlog
 
-from comms import limits, metrics
-from comms.chat import saying, showing, visitors, widgets
+from comms import limits, metrics, reading
+from comms.chat import presence, saying, showing, visitors, widgets
 from comms.chat.guests import Guest
 from comms.chat.protocol import (
     ChatError,
@@ -43,6 +41,7 @@ from comms.chat.visitors import Caller
 from comms.database import Database
 from comms.errors import Refused, TooMany
 from comms.hub import Hub, whispers
+from comms.hub.hub import for_ever
 from comms.hub.presence import Report
 from comms.hub.protocol import TypingSeen, VisitorTyping
 from comms.hub.topics import INBOX
@@ -50,7 +49,6 @@ from comms.limits import Allowance
 from comms.settings import SecuritySettings
 from comms.sockets import WAITING_BYTES
 from comms.wakeups import GONE, Patience, Standing
-from models.base import now
 from models.communications import ChatWidget, VisitorSession
 from models.core import Workspace
 
@@ -59,7 +57,9 @@ log = structlog.get_logger(__name__)
 SAYS = Allowance(20, 2)
 SAYS_BY_ADDRESS = Allowance(100, 1)
 MISTAKES = 20
-LEASE = timedelta(seconds=30)
+SOCKETS = 10
+"""So many a session has in one process: somebody's windows, and not a script's."""
+AT_THE_DOOR = 2  # are asked who they are at a time, as at the hub's
 RENEW_SECONDS = 10
 HEARTBEAT_SECONDS = 25
 BREATH_SECONDS = 0.01
@@ -68,44 +68,13 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ChatHeard).decode
 
 
-_LOOK = """
-SELECT i.ord, v.seq, v.conversation_id, (
-        SELECT max(e.place) FROM chat_messages e
-        JOIN conversation_messages m ON m.workspace_id = e.workspace_id AND m.id = e.message_id
-        WHERE e.workspace_id = v.workspace_id AND e.visitor_id = v.id AND m.direction = 'inbound'
-            AND m.created_at <= (
-                SELECT max(p.last_read_at) FROM conversation_participants p
-                WHERE p.workspace_id = v.workspace_id AND p.conversation_id = v.conversation_id)
-    ) AS read_place
-FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS i (workspace_id, session_id, ord)
-JOIN visitor_sessions s ON s.workspace_id = i.workspace_id AND s.id = i.session_id
-    AND s.revoked_at IS NULL AND s.expires_at > now()
-JOIN visitors v ON v.workspace_id = s.workspace_id AND v.id = s.visitor_id
-JOIN chat_widgets k ON k.workspace_id = v.workspace_id AND k.id = v.widget_id AND k.is_active
-JOIN workspaces w ON w.id = v.workspace_id AND w.is_active
-"""
-
-_RENEW = """
-UPDATE visitor_sessions s SET present_until = greatest(present_until, $3)
-FROM unnest($1::uuid[], $2::uuid[]) AS i (workspace_id, id)
-WHERE s.workspace_id = i.workspace_id AND s.id = i.id
-"""
-_LEAVE = "UPDATE visitor_sessions SET present_until = now() WHERE workspace_id = $1 AND id = $2"
-
-_NAMES = """
-SELECT i.ord, u.first_name FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY
-    AS i (workspace_id, widget_id, user_id, ord)
-JOIN chat_widgets k ON k.workspace_id = i.workspace_id AND k.id = i.widget_id AND k.shows_names
-JOIN users u ON u.id = i.user_id
-"""
-
-
 class Desk:
     """All visitors who are connected to this process, and what it knows of who could answer them."""
 
     def __init__(self, database: Database, hub: Hub, security: SecuritySettings) -> None:
         self.tokens = Tokens(security)
         self.auth_seconds = 10.0
+        self.door = asyncio.Semaphore(AT_THE_DOOR)
         self._database = database
         self._hub = hub
         self._standing = Standing(database)
@@ -121,7 +90,7 @@ class Desk:
 
     async def start(self) -> None:
         """Whoever comes is served."""
-        self._tasks = [asyncio.create_task(work()) for work in (self._tell, self._beat)]
+        self._tasks = [asyncio.create_task(for_ever(work)) for work in (self._tell, self._beat)]
 
     async def stop(self) -> None:
         """Every visitor is told to come back."""
@@ -159,25 +128,33 @@ class Desk:
 
     async def standing_of(self, caller: Caller) -> tuple[int, int]:
         """The ``seq`` of what the visitor sees, and the place up to which it was read by those who answer."""
-        [row] = await self._look_up([caller])
+        [row] = await self._look([caller])
         return (0, 0) if row is None else (row["seq"], row["read_place"] or 0)
 
     async def enter(self, guest: Guest, after: int | None) -> None:
         """The visitor gets ``ready``, and from then on every change after ``after``, or after now."""
-        [row] = await self._look([guest]) or [None]
+        [row] = await self._look([guest.caller])
         if row is None:
             guest.wire.shut(4401, "your session has ended")
             return
         if after is not None and after > row["seq"]:
             guest.wire.shut(4409, "ahead of what was said: resync")
             return
-        async with self._database.everywhere() as db:
-            widget = await db.get(ChatWidget, (guest.caller.workspace_id, guest.caller.widget_id))
-        assert widget is not None
-        is_open = await self.is_open(widget)
+        room = self._rooms.setdefault(guest.caller.workspace_id, set())
+        if sum(other.caller.session_id == guest.caller.session_id for other in room) >= SOCKETS:
+            metrics.CHAT_REFUSED.labels("flood").inc()
+            guest.wire.shut(1013, "too many connections: try again later")
+            return
+        room.add(guest)
+        async with self.door:
+            async with self._database.everywhere() as db:
+                widget = await db.get(ChatWidget, (guest.caller.workspace_id, guest.caller.widget_id))
+            if widget is None:
+                guest.wire.shut(4401, "your session has ended")
+                return
+            is_open = await self.is_open(widget)
         guest.cursor, guest.read_place = row["seq"] if after is None else after, row["read_place"] or 0
         guest.conversation_id = row["conversation_id"]
-        self._rooms.setdefault(guest.caller.workspace_id, set()).add(guest)
         await self._renew([guest])
         guest.say(ChatReady(guest.cursor, row["seq"], guest.read_place, is_open))
         guest.is_live = True
@@ -199,10 +176,12 @@ class Desk:
     async def _part(self, caller: Caller) -> None:
         with suppress(*GONE):
             async with self._standing.use() as connection:
-                await connection.execute(_LEAVE, caller.workspace_id, caller.session_id)
+                await presence.part(connection, caller)
 
     async def hear(self, guest: Guest, text: str | bytes | None) -> None:
         """A visitor has sent a frame: it has had its effect, or they know what is wrong with it."""
+        if not guest.wire.is_open:  # what came before they were closed is not heeded any more
+            return
         if not guest.allows_another():
             metrics.CHAT_REFUSED.labels("flood").inc()
             guest.wire.shut(1008, "too many frames")
@@ -211,7 +190,8 @@ class Desk:
             if not isinstance(text, str):
                 raise msgspec.ValidationError("frames are text")
             said = _decode(text)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            reading.refuse_unstorable(msgspec.to_builtins(said))
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             guest.mistakes += 1
             guest.say(ChatError(str(error)[:200]))
             if guest.mistakes >= MISTAKES:
@@ -310,7 +290,7 @@ class Desk:
     async def _tell_all(self, guests: list[Guest]) -> None:
         if not guests:
             return
-        rows = dict(zip(guests, await self._look(guests), strict=True))
+        rows = dict(zip(guests, await self._look([guest.caller for guest in guests]), strict=True))
         behind = []
         for guest, row in rows.items():
             if row is None:
@@ -349,22 +329,13 @@ class Desk:
             return
         columns = [[guest.caller.workspace_id for guest, _ in due], [guest.caller.widget_id for guest, _ in due]]
         async with self._standing.use() as connection:
-            rows = await connection.fetch(_NAMES, *columns, [seen.user_id for _, seen in due])
-        names = {row["ord"]: row["first_name"] for row in rows}
-        for ord_, (guest, seen) in enumerate(due, start=1):
-            guest.say(ChatTypingSeen(seen.typing, names.get(ord_)))
+            names = await presence.names_of(connection, [*columns, [seen.user_id for _, seen in due]])
+        for (guest, seen), name in zip(due, names, strict=True):
+            guest.say(ChatTypingSeen(seen.typing, name))
 
-    async def _look(self, guests: Iterable[Guest]) -> list[Any]:
-        """How each guest's visitor stands now; None for one whose session has ended."""
-        return await self._look_up([guest.caller for guest in guests])
-
-    async def _look_up(self, callers: list[Caller]) -> list[Any]:
+    async def _look(self, callers: list[Caller]) -> list[Any]:
         async with self._standing.use() as connection:
-            rows = await connection.fetch(
-                _LOOK, [caller.workspace_id for caller in callers], [caller.session_id for caller in callers]
-            )
-        found = {row["ord"]: row for row in rows}
-        return [found.get(ord_) for ord_ in range(1, len(callers) + 1)]
+            return await presence.standing_of(connection, callers)
 
     # The safety net
 
@@ -386,11 +357,5 @@ class Desk:
                     self._wake(key)
 
     async def _renew(self, guests: list[Guest]) -> None:
-        callers = [guest.caller for guest in guests]
         async with self._standing.use() as connection:
-            await connection.execute(
-                _RENEW,
-                [caller.workspace_id for caller in callers],
-                [caller.session_id for caller in callers],
-                now() + LEASE,
-            )
+            await presence.stay(connection, [guest.caller for guest in guests])

@@ -7,6 +7,7 @@ from datetime import UTC
 from typing import Any
 
 import msgspec
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
@@ -20,10 +21,11 @@ from comms.media import Media
 from comms.media.kinds import HEAD, content_type_of
 from comms.outbox import Intent, put
 from models.base import new_id, now
-from models.communications import ChatWidget, Upload, UploadView
+from models.communications import ChatWidget, Upload, UploadView, Visitor
 from models.core import Workspace
 
 LARGEST_UPLOAD = 10 * 1024 * 1024
+LONGEST_TRANSCRIPT = 200_000  # characters; of what was said before nothing is mailed
 KINDS = ("image/", "audio/", "video/", "text/", "application/pdf", "application/vnd.", "application/msword")
 """What visitors may bring: nothing that runs, and nothing that nobody knows."""
 
@@ -63,12 +65,23 @@ async def bring(database: Database, media: Media, caller: Caller, content: bytes
     return view
 
 
-async def transcribe(database: Database, caller: Caller) -> str:
-    """The chat so far leaves as a mail to the visitor's address, once however often they ask; returns the address."""
+async def addressee_of(database: Database, caller: Caller) -> str:
+    """The address that the visitor gave; raises ``Invalid`` when they gave none, ``Conflict`` when it was mailed."""
+    async with database.workspace(caller.workspace_id) as db:
+        visitor = (await db.scalars(select(Visitor).where(Visitor.id == caller.visitor_id))).one()
+    if visitor.email is None:
+        raise Invalid({"email": "is not known: say it first"})
+    if visitor.transcribed_at is not None:
+        raise Conflict("The transcript was mailed already.")
+    return visitor.email
+
+
+async def transcribe(database: Database, caller: Caller, email: str) -> None:
+    """The chat so far leaves as a mail to that address, which is the visitor's, once however often they ask."""
     async with database.workspace(caller.workspace_id) as db:
         visitor = await visitors.held(db, caller.workspace_id, caller.visitor_id)
-        if visitor.email is None:
-            raise Invalid({"email": "is not known: say it first"})
+        if visitor.email != email:
+            raise Conflict("Another address was given just now: ask again.")
         if visitor.transcribed_at is not None:
             raise Conflict("The transcript was mailed already.")
         if visitor.conversation_id is None:
@@ -77,8 +90,7 @@ async def transcribe(database: Database, caller: Caller) -> str:
         before = visitors.shown(visitor)
         visitor.transcribed_at = now()
         await visitors.tell_of(db, visitor, before)
-        await put(db, await _letter(db, caller, visitor.conversation_id, visitor.email, said))
-        return visitor.email
+        await put(db, await _letter(db, caller, visitor.conversation_id, email, said))
 
 
 async def _letter(
@@ -87,7 +99,7 @@ async def _letter(
     workspace = await db.get(Workspace, caller.workspace_id)
     widget = await db.get(ChatWidget, (caller.workspace_id, caller.widget_id))
     name = workspace.name if workspace else ""
-    lines = [_line(message, name) for message in said if not message.is_deleted]
+    lines = _newest([_line(message, name) for message in said if not message.is_deleted])
     mail: dict[str, Any] = {"subject": f"Your chat with {name}"}
     return Intent(
         workspace_id=caller.workspace_id,
@@ -99,6 +111,14 @@ async def _letter(
         metadata={"transcript": True, "widgetId": str(widget.id) if widget else None},
         details={"mail": mail},
     )
+
+
+def _newest(lines: list[str]) -> list[str]:
+    """As many of the last lines as fit into a mail."""
+    room, kept = LONGEST_TRANSCRIPT, len(lines)
+    while kept and (room := room - len(lines[kept - 1])) >= 0:
+        kept -= 1
+    return ["(What was said before is left out.)", *lines[kept:]] if kept else lines
 
 
 def _line(message: Shown, team: str) -> str:

@@ -17,7 +17,7 @@ from comms.chat import showing, visitors
 from comms.chat.protocol import Said
 from comms.chat.visitors import Caller
 from comms.database import Database
-from comms.errors import Invalid, Unavailable
+from comms.errors import Invalid, Unauthenticated, Unavailable
 from comms.events import Actor
 from comms.outbox.rows import Rows, fetch
 from models.base import new_id, now
@@ -89,6 +89,8 @@ async def _say(db: AsyncSession, caller: Caller, said: Said, *, is_open: bool) -
         raise _Again
     widget = (await db.scalars(select(ChatWidget).where(ChatWidget.id == caller.widget_id))).one()
     session = (await db.scalars(select(VisitorSession).where(VisitorSession.id == caller.session_id))).one()
+    if session.revoked_at is not None:  # since the caller was proved
+        raise Unauthenticated("This session has ended: begin another.")
     if not is_open and visitor.email is None and visitor.phone is None and visitor.conversation_id is None:
         raise Invalid({"email": "is required, or phone: nobody is here now, and has to know where to answer"})
     before = visitors.shown(visitor)

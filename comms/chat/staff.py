@@ -18,7 +18,7 @@ class Staff:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._places: dict[uuid.UUID, dict[uuid.UUID, tuple[set[uuid.UUID], float]]] = {}
+        self._people: dict[uuid.UUID, dict[tuple[uuid.UUID, uuid.UUID], float]] = {}
         self._asked: dict[uuid.UUID, float] = {}
 
     async def is_anybody(self, workspace_id: uuid.UUID) -> bool:
@@ -37,13 +37,17 @@ class Staff:
         return self._is_known(workspace_id)
 
     def hears(self, report: Report) -> None:
-        """A process says whom it has."""
-        places = self._places.setdefault(report.workspace_id, {})
-        people = set(places.get(report.place, (set(), 0.0))[0])
+        """A process says whom it has; who is not named again is forgotten, for the word that they left may be lost."""
+        at = time.monotonic()
+        before = self._people.get(report.workspace_id, {})
+        people = {key: until for key, until in before.items() if until > at}
         for user_id, status in report.people.items():
-            (people.discard if status == "offline" else people.add)(user_id)
-        places[report.place] = (people, time.monotonic() + FORGET_SECONDS)
+            if status == "offline":
+                people.pop((report.place, user_id), None)
+            else:
+                people[report.place, user_id] = at + FORGET_SECONDS
+        self._people[report.workspace_id] = people
 
     def _is_known(self, workspace_id: uuid.UUID) -> bool:
         at = time.monotonic()
-        return any(people and until > at for people, until in self._places.get(workspace_id, {}).values())
+        return any(until > at for until in self._people.get(workspace_id, {}).values())

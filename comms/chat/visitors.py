@@ -37,7 +37,7 @@ from models.communications import (
 from models.types import Email, Phone
 
 LIFE = timedelta(days=30)
-TOUCH_SECONDS = 30
+MOST_ANSWERS = 40
 
 Short = Annotated[str, Meta(max_length=200)]
 
@@ -71,7 +71,7 @@ class Told(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     email: Short | None = None
     phone: Short | None = None
     fields: Annotated[
-        dict[str, Annotated[str, Meta(max_length=1_000)]],
+        dict[Annotated[str, Meta(max_length=100)], Annotated[str, Meta(max_length=1_000)]],
         Meta(max_length=20, description="Answers to the widget's other questions.", examples=[{"order": "A-17"}]),
     ] = {}
     agrees: Annotated[
@@ -213,7 +213,10 @@ async def tell(db: AsyncSession, widget: ChatWidget, visitor: Visitor, told: Tol
     if told.phone is not None:
         visitor.phone = _read("phone", told.phone, Phone())
     if told.fields:
-        visitor.fields = {**visitor.fields, **told.fields}
+        fields = {**visitor.fields, **told.fields}
+        if len(fields) > MOST_ANSWERS:
+            raise Invalid({"fields": f"are more than {MOST_ANSWERS}, with those that were answered before"})
+        visitor.fields = fields
     if told.agrees:
         await _agree(db, widget, visitor)
     if visitor.conversation_id is not None and visitor.contact_id is None:

@@ -31,6 +31,7 @@ OWN_FIELDS = ("name", "email", "phone")
 _ORIGIN = re.compile(r"https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+_KEY = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class Hours(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -141,6 +142,8 @@ async def remove(db: AsyncSession, row: ChatWidget) -> None:
 
 async def find(database: Database, key: str) -> ChatWidget | None:
     """The active widget of that key, whosever it is."""
+    if not _KEY.fullmatch(key):
+        return None
     async with database.everywhere() as db:
         found: ChatWidget | None = await db.scalar(
             select(ChatWidget)

@@ -83,7 +83,7 @@ class Hub:
         await self.wakeups.start(self)
         with suppress(*GONE):
             self._heard = await self._log.positions()
-        self._tasks = [asyncio.create_task(_for_ever(work)) for work in (self._tell, self._poll, self._beat)]
+        self._tasks = [asyncio.create_task(for_ever(work)) for work in (self._tell, self._poll, self._beat)]
 
     async def stop(self) -> None:
         """Every socket is told to come back, and nothing runs any more."""
@@ -161,11 +161,11 @@ class Hub:
     # Clients
 
     @contextmanager
-    def seat(self) -> Iterator[bool]:
-        """Room for one more connection, if there is."""
+    def seat(self, share: float = 1.0) -> Iterator[bool]:
+        """Room for one more connection, if no more than that share of all there can be are taken."""
         self._seats += 1
         try:
-            yield self._seats <= self._max_sockets
+            yield self._seats <= share * self._max_sockets
         finally:
             self._seats -= 1
 
@@ -390,7 +390,7 @@ class Hub:
                 await self._rights.settle_doubts()
 
 
-async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+async def for_ever(work: Callable[[], Awaitable[None]]) -> None:
     """``work`` runs again if it fails in a way nobody thought of: the poll finds what it left undone."""
     while True:
         try:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import structlog
 from sqlalchemy import ColumnElement, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.database import Database
@@ -19,6 +21,8 @@ from comms.notifications.reading import read_those, remove_those, reword_those
 from comms.notifications.rules import RULES, of
 from models.communications import Notification
 
+log = structlog.get_logger(__name__)
+
 AT_ONCE = 200
 
 
@@ -27,11 +31,20 @@ async def keep_up(database: Database, workspaces: Sequence[uuid.UUID] | None = N
     if workspaces is None:
         async with database.everywhere() as db:
             workspaces = (await db.scalars(_BEHIND, {"most": 100})).all()
+    stuck: Exception | None = None
     for workspace_id in workspaces:
-        more = True
-        while more:
-            async with database.everywhere() as db:
-                more = await catch_up(db, workspace_id, most)
+        try:
+            more = True
+            while more:
+                async with database.everywhere() as db:
+                    more = await catch_up(db, workspace_id, most)
+        except (OSError, TimeoutError, SQLAlchemyError):
+            raise  # the database's fault is everybody's
+        except Exception as error:  # and one workspace's is nobody else's
+            log.exception("notifications.stuck", workspace=str(workspace_id))
+            stuck = error
+    if stuck is not None:
+        raise stuck
 
 
 async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE) -> bool:
@@ -43,12 +56,12 @@ async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONC
     rows = (await db.execute(_TOLD, {"here": workspace_id, "after": after, "most": most, "known": list(RULES)})).all()
     if not rows:
         return False
-    found = [one for row in rows if row.data is not None for one in of(_read(row))]
-    occasions = [one for one in found if isinstance(one, Occasion)]
+    found = [(row.seq, one) for row in rows if row.data is not None for one in of(_read(row))]
+    occasions = [one for _, one in found if isinstance(one, Occasion)]
     if occasions:
         circles = await around(db, workspace_id, occasions)
         await keep(db, workspace_id, circles.notices(occasions))
-    await _end(db, workspace_id, [one for one in found if isinstance(one, End)])
+    await _end(db, workspace_id, [(seq, one) for seq, one in found if isinstance(one, End)])
     await db.execute(_ADVANCE, {"here": workspace_id, "seq": rows[-1].seq})
     return len(rows) == most
 
@@ -68,11 +81,14 @@ def _read(row: Any) -> Told:
     )
 
 
-async def _end(db: AsyncSession, workspace_id: uuid.UUID, ends: Sequence[End]) -> None:
-    """What is settled is read, what is no longer true is gone; those whom it concerns are counted anew."""
+async def _end(db: AsyncSession, workspace_id: uuid.UUID, ends: Sequence[tuple[int, End]]) -> None:
+    """What is settled is read, what is no longer true is gone; those whom it concerns are counted anew.
+
+    Each is of the event of that number: what was told of later ones stays.
+    """
     if not ends:
         return
-    about = {end.subject_id for end in ends if end.subject_id is not None}
+    about = {end.subject_id for _, end in ends if end.subject_id is not None}
     spoken_of = set(
         await db.scalars(
             select(Notification.subject_id).where(
@@ -80,7 +96,7 @@ async def _end(db: AsyncSession, workspace_id: uuid.UUID, ends: Sequence[End]) -
             )
         )
     )
-    for end in ends:
+    for seq, end in ends:
         conditions: list[ColumnElement[bool]]
         if end.of_agents:
             conditions = [Notification.subject_type.like("agent%")]
@@ -102,6 +118,8 @@ async def _end(db: AsyncSession, workspace_id: uuid.UUID, ends: Sequence[End]) -
             conditions.append(Notification.data["position"].as_integer() <= end.position)
         if end.what == "read":
             conditions.append(~Notification.is_read)
+        elif end.what == "gone" and end.message_id is None:
+            conditions.append(Notification.seq <= seq)
         whose = select(Notification.user_id).where(Notification.workspace_id == workspace_id, *conditions).distinct()
         users = (await db.scalars(whose)).all()
         if not users:

@@ -67,6 +67,7 @@ async def keep(db: AsyncSession, workspace_id: uuid.UUID, notices: Sequence[Noti
         there = await _there(db, workspace_id, notices)
         kept: list[tuple[Notification, Notice]] = []
         made = []
+        were_shown: set[uuid.UUID] = set()
         for notice in notices:
             earlier = there.get((notice.user_id, notice.group_key), [])
             if any(row.seq >= notice.seq for row in earlier):
@@ -76,12 +77,16 @@ async def keep(db: AsyncSession, workspace_id: uuid.UUID, notices: Sequence[Noti
                 row = _made(workspace_id, notice)
                 made.append(row)
             else:
+                were_shown |= {row.id} if row.in_app else set()
                 _grown(row, notice)
             kept.append((row, notice))
         db.add_all(made)
         await db.flush()
         for row, _ in kept:
-            tell(db, "created" if row in made else "updated", row)
+            if row.in_app:
+                tell(db, "updated" if row.id in were_shown else "created", row)
+            elif row.id in were_shown:  # they want no more of it there, and see it no more
+                events.record(db, "notification.deleted", row, shown(row))
         await _have_pushed(db, workspace_id, kept)
 
 

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 from typing import Annotated, Any, get_args
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from sqlalchemy import select, text
@@ -144,8 +144,17 @@ def plan_of(row: Any, person: Mapping[str, Any], workspace: Mapping[str, Any]) -
     quiet = None
     if row.quiet_start is not None:
         quiet = QuietHours(time.fromisoformat(row.quiet_start), time.fromisoformat(row.quiet_end))
-    zone = person.get("timezone") or workspace.get("timezone") or "UTC"
+    zone = _known(person.get("timezone") or workspace.get("timezone") or "UTC")
     return Plan(ways, row.digest or "hourly", 8 if row.digest_hour is None else row.digest_hour, quiet, zone)
+
+
+def _known(zone: str) -> str:
+    """The time zone, or UTC where the system has forgotten it since it was chosen."""
+    try:
+        ZoneInfo(zone)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return "UTC"
+    return zone
 
 
 _NAMES = {field.name: field.encode_name for field in msgspec.structs.fields(Ways)}

@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 20
 LEASE_SECONDS = 60.0  # longer than a try can take
+LONGEST_SECONDS = 20.0  # that a try takes in all, whoever answers a byte at a time
 TIMEOUT = httpx.Timeout(10, connect=5)
 TTL_SECONDS = 12 * 3600
 BACK_OFF_SECONDS = (5, 30, 120, 600, 3600)  # between six tries
@@ -57,7 +58,10 @@ class Lease(msgspec.Struct, frozen=True):
 class Pushing:
     """Pushes what is due."""
 
-    def __init__(self, database: Database, vault: Vault, settings: PushSettings) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, settings: PushSettings, *, longest_seconds: float = LONGEST_SECONDS
+    ) -> None:
+        self._longest_seconds = longest_seconds
         self._database = database
         self._vault = vault
         self._settings = settings
@@ -93,11 +97,15 @@ class Pushing:
                 urgency=lease.urgency,
                 topic=topic_of(lease.notification_id),
             )
-            response = await self._post(url, push)
+            async with asyncio.timeout(self._longest_seconds):
+                response = await self._post(url, push)
         except Refused:
             return "gone", 0
-        except (Delayed, httpx.TransportError) as error:
+        except (Delayed, TimeoutError, httpx.TransportError) as error:
             log.warning("push.not_reached", host=url.host, error=type(error).__name__)
+            return "later", 0
+        except Exception:  # whatever is wrong with this one, the others are pushed
+            log.exception("push.failed", host=url.host)
             return "later", 0
         return _meaning(response, url.host)
 

@@ -49,12 +49,13 @@ async def read_all(
     workspace_id: uuid.UUID,
     user_id: uuid.UUID,
     *,
-    until: datetime,
+    until: datetime | None,
     subject_ids: Collection[uuid.UUID] | None = None,
 ) -> None:
-    """The member has read all that had happened by then; or of that, what is about these."""
+    """The member has read all that had happened by then, or all there is; or of that, what is about these."""
     about = [] if subject_ids is None else [Notification.subject_id.in_(subject_ids)]
-    theirs = (Notification.user_id == user_id, Notification.happened_at <= until, *about)
+    by_then = [] if until is None else [Notification.happened_at <= until]
+    theirs = (Notification.user_id == user_id, *by_then, *about)
     async with counting(db, workspace_id, [user_id]):
         await read_those(db, workspace_id, *theirs)
 

@@ -14,6 +14,7 @@ from handlers.communications import (
     notes,
     notifications,
     numbers,
+    origins,
     outgoing,
     participants,
     sweeps,
@@ -26,7 +27,7 @@ from handlers.communications import (
     webhooks,
 )
 
-__all__ = ["routes", "visitor_socket", "visitors"]
+__all__ = ["origins", "routes", "visitor_socket", "visitors"]
 
 routes = Router(
     "/",

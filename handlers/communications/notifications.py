@@ -88,9 +88,9 @@ async def remove(db: Db, identity: Asker, row_id: RowId) -> None:
 
 
 class ReadUntil(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """What one has read: everything until ``at`` (now, unless said), or of that what is about ``subjectId``."""
+    """What one has read: all until ``at`` (all there is, unless said), or of that what is about ``subjectId``."""
 
-    at: Annotated[datetime, msgspec.Meta(description="Until when; now, unless said.")] | None = None
+    at: Annotated[datetime, msgspec.Meta(description="Until when; all there is, unless said.")] | None = None
     subject_id: (
         Annotated[uuid.UUID, msgspec.Meta(description="What it is about, such as a conversation; anything, if null.")]
         | None
@@ -108,7 +108,7 @@ async def read_all(db: Db, identity: Asker, data: JSONBody[ReadUntil]) -> Notifi
     """You have read all notifications, or those about one thing, that had happened by `at`."""
     about = None if data.subject_id is None else [data.subject_id]
     # No earlier than anything could have happened: with its offset, a time of the year 1 is none for PostgreSQL.
-    until = max(min(data.at or now(), now()), datetime.fromtimestamp(0, UTC))
+    until = None if data.at is None else max(min(data.at, now()), datetime.fromtimestamp(0, UTC))
     await reading.read_all(db, identity.workspace_id, identity.user_id, until=until, subject_ids=about)
     return await reading.read_state(db, identity.workspace_id, identity.user_id)
 

@@ -17,16 +17,20 @@ from comms.chat.protocol import ChatAuth
 from comms.errors import Unauthenticated
 from comms.sockets import Wire
 from comms.wakeups import GONE
+from handlers.communications.origins import header_of
 from handlers.communications.visitors import proved
 from handlers.websockets import Frames, seated
 
 log = structlog.get_logger(__name__)
 
+SHARE = 0.75
+"""Of all seats: whoever comes from the street leaves the last ones to the members."""
+
 
 @asgi("/chat/ws", copy_scope=False)
 async def chat(scope: Scope, receive: Receive, send: Send) -> None:
     """What changes of a visitor's chat, as it does."""
-    async with seated(scope, receive, send) as here:
+    async with seated(scope, receive, send, SHARE) as here:
         if here is not None:
             await _serve(scope["litestar_app"].state.service, scope, *here)
 
@@ -35,10 +39,13 @@ async def _serve(service: Any, scope: Scope, wire: Wire, frames: Frames) -> None
     desk: Desk = service.desk
     guest: Guest | None = None
     try:
-        async with asyncio.timeout(desk.auth_seconds):
-            said = msgspec.json.decode((await frames()).get("text") or "", type=ChatAuth)
+        said = await _first_frame(frames, desk.auth_seconds)
+        if said is None:
+            wire.shut(4401, "no auth frame in time")
+            return
+        async with desk.door:
             caller = await proved(service, said.token)
-        if not widgets.admits(list(caller.origins), _origin(scope)):
+        if not widgets.admits(list(caller.origins), header_of(scope, b"origin")):
             metrics.CHAT_REFUSED.labels("origin").inc()
             wire.shut(4403, "this page is not where this widget may be")
             return
@@ -49,8 +56,6 @@ async def _serve(service: Any, scope: Scope, wire: Wire, frames: Frames) -> None
             await desk.hear(guest, message.get("text"))
     except (msgspec.MsgspecError, RecursionError):
         wire.shut(4401, 'the first frame must be {"type":"auth","token":"…"}')
-    except TimeoutError:
-        wire.shut(4401, "no auth frame in time")
     except Unauthenticated:
         wire.shut(4401, "we do not know who you are")
     except (*GONE, SQLAlchemyError) as error:
@@ -61,6 +66,10 @@ async def _serve(service: Any, scope: Scope, wire: Wire, frames: Frames) -> None
             desk.leave(guest)
 
 
-def _origin(scope: Scope) -> str | None:
-    found = next((value for name, value in scope["headers"] if name.lower() == b"origin"), None)
-    return None if found is None else found.decode("latin-1")
+async def _first_frame(frames: Frames, within: float) -> ChatAuth | None:
+    """Who it says it is; None when it says nothing. That we are slow to look it up begins nobody's chat anew."""
+    try:
+        text = (await asyncio.wait_for(frames(), within)).get("text") or ""
+    except TimeoutError:
+        return None
+    return msgspec.json.decode(text, type=ChatAuth)

@@ -20,14 +20,12 @@ from handlers import forms
 from handlers.communications.messages import downloaded
 from handlers.given import Here, Request
 from handlers.guards import anybody
-from handlers.methods import Application, Receive, Scope, Send
-from handlers.problems import MEDIA_TYPE, Problem, encoded
 from models.communications import ChatMessage, ChatWidget, MessageAttachment, VisitorSession
 from models.communications.chat import ContinuesBy
 
-PREFIX = "/chat/"
 SESSIONS_BY_ADDRESS = Allowance(30, 10)
-UPLOADS = Allowance(10, 10)
+UPLOADS, UPLOADS_BY_ADDRESS = Allowance(10, 10), Allowance(30, 10)
+TRANSCRIPTS_TO_ADDRESSEE = Allowance(5, 3600)  # whoever says that a mailbox is theirs has something sent there
 ASKS = Allowance(60, 1)
 TRIES = {
     401: "There is no token of this widget's, or its session has ended: begin another.",
@@ -188,9 +186,10 @@ async def messages(
     """What this visitor sees of the chat: all of it, or what has changed. With the token as `Authorization: Bearer`."""
     caller = await _caller(request, service, widget_key)
     await service.desk.count([("chat_asks", str(caller.session_id), ASKS)])
+    # Asked before: whoever holds the visitor's row must not wait for the connection that writes to it, too.
+    seq, read_place = await service.desk.standing_of(caller)
     async with service.database.workspace(caller.workspace_id) as db:
         await visitors.touch(db, caller)
-        seq, read_place = await service.desk.standing_of(caller)
         if after is not None:
             [items] = await showing.changed(db, [(caller.workspace_id, caller.visitor_id, after)])
         else:
@@ -229,7 +228,10 @@ async def upload(
     The body is the file, or a form with it as `file`; the token stands in `Authorization: Bearer cv_…`.
     """
     caller = await _caller(request, service, widget_key)
-    await service.desk.count([("chat_uploads", str(caller.session_id), UPLOADS)])
+    attempts = [("chat_uploads", str(caller.session_id), UPLOADS)]
+    if (address := _address(request)) is not None:
+        attempts.append(("chat_uploads_address", address, UPLOADS_BY_ADDRESS))
+    await service.desk.count(attempts)
     kind, parameters = request.content_type
     content, name = await request.body(), forms.name_of(file_name)
     if kind == "multipart/form-data":
@@ -275,7 +277,11 @@ async def transcribe(request: Request, service: Here, widget_key: Key) -> Transc
     """
     caller = await _caller(request, service, widget_key)
     await service.desk.count([("chat_asks", str(caller.session_id), ASKS)])
-    return Transcribed(await leaving.transcribe(service.database, caller))
+    email = await leaving.addressee_of(service.database, caller)
+    whose = f"{caller.workspace_id}:{email.lower()}"
+    await service.desk.count([("chat_transcripts", whose, TRANSCRIPTS_TO_ADDRESSEE)])
+    await leaving.transcribe(service.database, caller, email)
+    return Transcribed(email)
 
 
 async def _widget(request: Request, service: Service, key: str) -> ChatWidget:
@@ -325,64 +331,3 @@ routes = Router(
     tags=["chat"],
     route_handlers=[widget, begin, tell, end, messages, say, upload, file, transcribe],
 )
-
-
-# Across origins
-
-
-def across_origins(ask: Application, service: Service) -> Application:
-    """``ask`` for pages of the origins that a widget allows; to any other it is forbidden, and counted."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        origin = _header(scope, b"origin")
-        key = scope["path"].removeprefix(PREFIX).partition("/")[0]
-        row = await widgets.find(service.database, key) if key else None
-        if row is None or origin is None:
-            await ask(scope, receive, send)
-            return
-        if not widgets.admits(row.allowed_origins, origin):
-            metrics.CHAT_REFUSED.labels("origin").inc()
-            await _refuse(send)
-            return
-        allowed = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
-        if scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method"):
-            await _answer_preflight(send, allowed)
-            return
-
-        async def answer(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = [*message["headers"], *allowed, (b"access-control-expose-headers", b"Retry-After")]
-                message = {**message, "headers": headers}
-            await send(message)
-
-        scope["comms.widget"] = row
-        await ask(scope, receive, answer)
-
-    return app
-
-
-async def _answer_preflight(send: Send, allowed: list[tuple[bytes, bytes]]) -> None:
-    headers = [
-        *allowed,
-        (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE"),
-        (b"access-control-allow-headers", b"Authorization, Content-Type"),
-        (b"access-control-max-age", b"600"),
-    ]
-    await send({"type": "http.response.start", "status": 204, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _refuse(send: Send) -> None:
-    body = encoded(Problem(403, detail="This page is not where this widget may be: see its allowedOrigins."))
-    headers = [
-        (b"content-type", MEDIA_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"vary", b"Origin"),
-    ]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _header(scope: Scope, name: bytes) -> str | None:
-    found = next((value for key, value in scope["headers"] if key.lower() == name), None)
-    return None if found is None else found.decode("latin-1")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -310,3 +311,31 @@ def test_what_is_pushed_fits_into_what_push_services_take() -> None:
     lease = pushing._leased(type("Row", (), row | more | rest | keys))
     assert len(lease.said) <= 3_000
     assert msgspec.json.decode(lease.said)["count"] == 9
+
+
+async def test_a_push_service_that_answers_by_the_byte_keeps_nobody_waiting(
+    service: Service, member: Client, owner: Client, outside: PushService
+) -> None:
+    """Each byte comes in time, and there is no end of them: whoever runs such a service stops only themselves."""
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            writer.write(b"HTTP/1.1 201 Created\r\n")
+            for _ in range(200):
+                writer.write(b"x-more: y\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+            writer.close()
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        slow = PushService()
+        slow.host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        settings = PushSettings("mailto:us@acme.example", (outside.host, slow.host))
+        pusher = Pushing(service.database, service.vault, settings, longest_seconds=0.5)
+        await subscribed(service, owner, slow)
+        await subscribed(service, member, outside)
+        await told(service, owner)
+        await told(service, member)
+        async with asyncio.timeout(4):
+            assert await pusher.push_due() == 1
+    assert len(outside.pushed) == 1

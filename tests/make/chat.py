@@ -3,11 +3,12 @@
 import hmac
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from tests.conftest import Client
 from tests.screens import Screen
@@ -73,7 +74,8 @@ class Visitor:
         async with connect(f"{self.url}/chat/ws", compression=None, additional_headers=headers) as connection:
             seen = Screen(connection)
             auth = {"type": "auth", "token": self.token if token is None else token}
-            await seen.say(**auth, **({} if after is None else {"after": after}))
+            with suppress(ConnectionClosed):  # it may have been turned away at the door
+                await seen.say(**auth, **({} if after is None else {"after": after}))
             yield seen
 
     async def hears(self, screen: Screen, *, within: float = 5) -> dict[str, Any]:
