@@ -8,11 +8,39 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import calls, channel, fanout, ledger, lists, live, machine, mail, memory, report, sends, storm, throughput
+from bench import (
+    calls,
+    channel,
+    fanout,
+    ledger,
+    lists,
+    live,
+    machine,
+    mail,
+    memory,
+    pauses,
+    report,
+    sends,
+    storm,
+    throughput,
+)
 from bench.report import Results
 from bench.stage import Stage, stage
 
-PARTS = ("messages", "reports", "live", "fanout", "channel", "memory", "mail", "sends", "storm", "voice", "lists")
+PARTS = (
+    "messages",
+    "reports",
+    "live",
+    "fanout",
+    "channel",
+    "memory",
+    "mail",
+    "sends",
+    "storm",
+    "voice",
+    "pauses",
+    "lists",
+)
 
 
 def main() -> None:
@@ -32,7 +60,8 @@ def main() -> None:
             {
                 **throughput.TOWNS,
                 **dict.fromkeys(
-                    (live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, storm.TOWN, calls.TOWN, channel.TOWN), 1
+                    (live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, storm.TOWN, calls.TOWN, channel.TOWN, pauses.TOWN),
+                    1,
                 ),
             }
             | dict.fromkeys((lists.TOWN, lists.NEIGHBOUR), 1),
@@ -82,6 +111,10 @@ def _measure(
             results.calls = runner.run(
                 calls.measure(built, server, calls.Plan(seconds=4) if chosen.quick else calls.Plan())
             )
+    if "pauses" in parts:
+        of_pauses = pauses.Plan(seconds=10) if chosen.quick else pauses.Plan()
+        say(f"{of_pauses.runs:,} runs of workflows that wait")
+        results.pauses = runner.run(pauses.measure(built, of_pauses))
     if "live" in parts:
         say("from webhook to websocket")
         plan = live.Plan(seconds=4) if chosen.quick else live.Plan()

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 from sqlalchemy import select, text, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs
@@ -36,11 +37,20 @@ async def keep_up(database: Database, most: int = AT_ONCE) -> None:
     """Every event has set off what it sets off, and rung for whoever waited for it."""
     async with database.everywhere() as db:
         behind = (await db.scalars(_BEHIND, {"most": 100})).all()
+    stuck: Exception | None = None
     for workspace_id in behind:
-        more = True
-        while more:
-            async with database.everywhere() as db:
-                more = await catch_up(db, workspace_id, most)
+        try:
+            more = True
+            while more:
+                async with database.everywhere() as db:
+                    more = await catch_up(db, workspace_id, most)
+        except (OSError, TimeoutError, SQLAlchemyError):
+            raise  # the database's fault is everybody's
+        except Exception as error:  # and one workspace's is nobody else's
+            log.exception("workflows.stuck", workspace=str(workspace_id))
+            stuck = error
+    if stuck is not None:
+        raise stuck
 
 
 async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE) -> bool:

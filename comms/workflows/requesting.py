@@ -4,15 +4,20 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.agents import workflow_runs
-from comms.agents.states import held
+from comms.agents.states import held, tell
 from comms.errors import Conflict, Invalid
 from comms.workflows.judging import verdict_on
+from comms.workflows.setting_off import too_many
 from models.agents import Agent
-from models.orchestration import AgentWorkflow, AgentWorkflowExecution
+from models.orchestration import AgentWorkflow, AgentWorkflowExecution, AgentWorkflowExecutionView
+
+MOST_OF_ONE = 200
+"""So many runs of a workflow an agent may ask for within ten minutes."""
 
 
 async def ask(
@@ -37,6 +42,8 @@ async def ask(
     verdict = verdict_on(workflow.trigger_config, trigger)
     if not verdict.fires:
         raise Conflict(f"its conditions do not hold: {'; '.join(verdict.why)}")
+    if (reason := await too_many(db, workflow, agent_id, MOST_OF_ONE)) is not None:
+        raise Conflict(reason)
     return await workflow_runs.begin(
         db,
         workspace_id,
@@ -47,3 +54,9 @@ async def ask(
         triggered_by=asked_by,
         about_id=agent_id,
     )
+
+
+async def told(db: AsyncSession, run: AgentWorkflowExecution) -> AgentWorkflowExecutionView:
+    """That the run was begun is told; returns how it looks."""
+    await tell(db, "created", run, AgentWorkflowExecutionView)
+    return msgspec.convert(run, AgentWorkflowExecutionView, from_attributes=True)

@@ -36,7 +36,7 @@ async def begin(db: AsyncSession, workflow: AgentWorkflow, trigger: Mapping[str,
     if (reason := loop_in(str(workflow.id), lineage)) is not None:
         return reason
     about = about_of(trigger)
-    if (reason := await _too_many(db, workflow, about)) is not None:
+    if (reason := await too_many(db, workflow, about)) is not None:
         await stop(db, workflow, reason)
         return reason
     run = await workflow_runs.begin(
@@ -88,7 +88,9 @@ async def stop(db: AsyncSession, workflow: AgentWorkflow, reason: str) -> None:
     await tell(db, "updated", row, AgentWorkflowView)
 
 
-async def _too_many(db: AsyncSession, workflow: AgentWorkflow, about: uuid.UUID) -> str | None:
+async def too_many(db: AsyncSession, workflow: AgentWorkflow, about: uuid.UUID, most: int | None = None) -> str | None:
+    """Why the workflow has begun often enough for now, about this or in all; None when it has not."""
+    most = MOST_ABOUT_ONE if most is None else most
     at = now()
     mine = (
         AgentWorkflowExecution.workspace_id == workflow.workspace_id,
@@ -97,9 +99,9 @@ async def _too_many(db: AsyncSession, workflow: AgentWorkflow, about: uuid.UUID)
     about_one = select(func.count()).where(
         *mine, AgentWorkflowExecution.about_id == about, AgentWorkflowExecution.created_at > at - ABOUT_ONE
     )
-    if (await db.scalar(about_one) or 0) >= MOST_ABOUT_ONE:
+    if (await db.scalar(about_one) or 0) >= most:
         minutes = ABOUT_ONE.total_seconds() / 60
-        return f"it began {MOST_ABOUT_ONE} times about {about} within {minutes:g} minutes, which is the limit: a loop?"
+        return f"it began {most} times about {about} within {minutes:g} minutes, which is the limit: a loop?"
     latest = (
         select(AgentWorkflowExecution.created_at)
         .where(*mine)

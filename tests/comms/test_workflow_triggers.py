@@ -9,11 +9,12 @@ import pytest
 
 from comms.agents import runs
 from comms.service import Service
-from comms.workflows import following, setting_off, ticking
+from comms.workflows import following, requesting, setting_off, ticking
 from tests.conftest import Client
 from tests.make import agents as make
 from tests.make import workflows as flow
 from tests.make.agents import API
+from tests.make.runtimes import runtime
 
 WON = [{"field": "stage", "operator": "equals", "value": "negotiation"}]
 
@@ -208,7 +209,12 @@ async def test_an_agents_schedule_asks_for_a_run_and_says_how_it_fared(owner: Cl
 
 
 async def test_an_agent_asks_for_the_workflows_that_are_for_asking(
-    owner: Client, viewer: Client, stranger: Client, service: Service
+    owner: Client,
+    viewer: Client,
+    stranger: Client,
+    service: Service,
+    app: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ada = await make.agent(owner)
     asks = {"triggerType": "agent_request", "triggerConfig": {"conditions": [{"field": "kind", "operator": "is_set"}]}}
@@ -223,3 +229,9 @@ async def test_an_agent_asks_for_the_workflows_that_are_for_asking(
     assert (await owner.post(f"{API}/agent-workflows/{other['id']}/requests", json=body)).status_code == 409
     assert (await viewer.post(path, json=body)).status_code == 403
     assert (await stranger.post(path, json=body)).status_code == 404
+    async with runtime(app, owner) as agent:
+        own = f"{API}/agent/workflows/{workflow['id']}/requests"
+        asked = await agent.post(own, json={"data": {"kind": "lead"}})
+        assert (asked.status_code, asked.json()["triggerData"]["agentId"]) == (201, str(agent.agent_id)), asked.text
+        monkeypatch.setattr(requesting, "MOST_OF_ONE", 1)
+        assert "which is the limit" in (await agent.post(own, json={"data": {"kind": "lead"}})).json()["detail"]

@@ -81,7 +81,8 @@ async def due_now(service: Service, run: dict[str, Any]) -> None:
     """What the run waits for has come due."""
     async with service.database.everywhere() as db:
         for statement in (
-            "UPDATE agent_workflow_executions SET due_at = now() - interval '1 second' WHERE id = :id AND status = 'running'",
+            "UPDATE agent_workflow_executions SET due_at = now() - interval '1 second'"
+            " WHERE id = :id AND status = 'running'",
             "UPDATE agent_workflow_step_runs SET due_at = now() - interval '1 second'"
             " WHERE execution_id = :id AND due_at IS NOT NULL",
         ):
