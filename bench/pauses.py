@@ -1,4 +1,4 @@
-"""What ten thousand runs of workflows cost that wait: the processor time of a worker and the database, with and without.
+"""What runs of workflows cost that wait, ten thousand of them: a worker's and the database's time, with and without.
 
 Half of them wait for a day that is far away, half for a person who may never come. Afterwards one of them is told that
 its time has come, and must be over soon: they are runs, and not rows that nobody looks at.
