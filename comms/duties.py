@@ -32,6 +32,7 @@ from comms.notifications import digests, following, sweeping
 from comms.notifications.pushing import Pushing
 from comms.notifications.stopping import Stopping
 from comms.outbox import SEND, lines
+from comms.ownership import deadlines, watching
 from comms.search.following import keep_up
 from comms.settings import Settings
 from comms.vault import Vault
@@ -165,6 +166,8 @@ def of(
             (5.0, partial(mail_events.join_parked, database)),
             (5.0, partial(conversations.wake, database)),
             (1.0, partial(ownership.expire_leases, database)),
+            (1.0, partial(deadlines.pass_deadlines, database)),
+            (15.0, partial(watching.watch, database)),
             (5.0, partial(interactions.come_due, database)),
             (1.0, pushing.push_due),
             (5.0, mail_digests),

@@ -81,7 +81,9 @@ class ChannelLimits(msgspec.Struct, rename="camel", kw_only=True):
         int | None, msgspec.Meta(description="How many characters it may have; null is no limit.", examples=[1600])
     ] = None
     most_files: Annotated[int, msgspec.Meta(description="How many files go along.", examples=[10])] = 0
-    consent: Consented | None = None
+    consent: Annotated[
+        Consented | None, msgspec.Meta(description="Whether they want to hear from us; null of a chat on a website.")
+    ] = None
 
 
 class Known(msgspec.Struct, rename="camel", kw_only=True):

@@ -26,15 +26,13 @@ ANSWERS = "answers"
 
 
 async def claim(db: AsyncSession, agent: Identity, conversation_id: uuid.UUID, seconds: float) -> Conversation:
-    """The agent has the conversation for so long; raises ``Owned``, and ``Conflict`` for what waits for others."""
+    """The agent has the conversation for so long; raises ``Owned``, also for what waits for others."""
     assert agent.agent_id is not None
     conversation = await held(db, agent.workspace_id, conversation_id)
-    may = await reach.expect_seen(db, agent.workspace_id, agent.agent_id, conversation_id)
-    if conversation.status != "active":
-        raise Conflict(f"this conversation is {conversation.status}: only an active one can be claimed")
     holding = holding_of(conversation)
-    if not may and holding.assigned_to is None and not holding.is_leased(now()):
-        raise ownership.Owned("this conversation was handed to somebody else", holding)
+    is_free = holding.assigned_to is None and not holding.is_leased(now())
+    if is_free and not await reach.expect_seen(db, agent.workspace_id, agent.agent_id, conversation_id):
+        raise ownership.Owned("this conversation waits for somebody else, or is not active", holding)
     await ownership.claim(db, conversation, agent.agent_id, seconds)
     return conversation
 

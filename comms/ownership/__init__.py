@@ -18,6 +18,7 @@ from comms.ownership.holding import (
     expect_fence,
 )
 from comms.ownership.moving import claim, expire_leases, give, release, renew, take_over
+from comms.ownership.settling import withdraw
 
 __all__ = [
     "ByAgent",
@@ -35,4 +36,5 @@ __all__ = [
     "release",
     "renew",
     "take_over",
+    "withdraw",
 ]

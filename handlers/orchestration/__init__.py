@@ -4,6 +4,8 @@ from litestar import Router
 
 from handlers.orchestration import actions, memory, messages, policies, runtime, teams, workflows
 
+__all__ = ["routes", "runtime"]
+
 routes = Router(
     "/",
     tags=["orchestration"],
@@ -14,6 +16,5 @@ routes = Router(
         *memory.routes,
         *actions.routes,
         *policies.routes,
-        *runtime.routes,
     ],
 )

@@ -34,7 +34,7 @@ def at(talk: str, noun: str) -> str:
 
 async def claimed(client: Runtime, talk: str, **body: Any) -> int:
     answer = await client.post(at(talk, "claim"), json=body)
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 201, answer.text
     assert answer.json()["agentId"] == str(client.agent_id)
     fence: int = answer.json()["fence"]
     return fence
@@ -83,7 +83,7 @@ async def test_a_person_takes_over_and_the_late_reply_names_them(
     for noun, body in (("replies", {"fence": fence, "content": "late"}), ("heartbeat", {"fence": fence})):
         answer = await ada.post(at(talk, noun), json=body)
         assert (answer.status_code, answer.json()["owner"]["userId"]) == (409, str(member.user_id)), answer.text
-    assert (await ada.post(at(talk, "claim"), json={})).status_code in (404, 409)
+    assert (await ada.post(at(talk, "claim"), json={})).status_code == 409
     assert (await ada.get(at(talk, "context"))).status_code == 404
     assert [message["content"] for message in await said(owner, talk)] == ["Is 3pm free?"]
 
@@ -93,7 +93,7 @@ async def test_a_lease_that_is_over_answers_nobody_and_a_heartbeat_keeps_it(
 ) -> None:
     fence = await claimed(ada, talk, seconds=5)
     kept = await ada.post(at(talk, "heartbeat"), json={"fence": fence, "seconds": 600})
-    assert (kept.status_code, kept.json()["fence"]) == (200, fence), kept.text
+    assert (kept.status_code, kept.json()["fence"]) == (201, fence), kept.text
     assert (await ada.post(at(talk, "replies"), json={"fence": fence, "content": "Yes"})).status_code == 201
     await admin.execute("UPDATE conversations SET lease_expires_at = now() - interval '1 second'")
     assert (await ada.post(at(talk, "replies"), json={"fence": fence, "content": "No"})).status_code == 409
@@ -104,7 +104,7 @@ async def test_of_two_agents_that_claim_at_once_one_has_it(app: Any, ada: Runtim
     async with runtime(app, owner, "Bob") as bob:
         answers = await asyncio.gather(*[client.post(at(talk, "claim"), json={}) for client in (ada, bob)])
         won, lost = sorted(answers, key=lambda answer: answer.status_code)
-        assert (won.status_code, lost.status_code) == (200, 409)
+        assert (won.status_code, lost.status_code) == (201, 409)
         assert lost.json()["owner"]["agentId"] == won.json()["agentId"]
 
 
@@ -148,7 +148,7 @@ async def test_what_an_agent_sees_is_its_policys_to_say(
     assert len((await ada.get(f"{AGENT}/conversations/waiting")).json()["items"]) == waits
     await owner.delete(f"{API}/conversations/{talk}/assignment")
     assert len((await ada.get(f"{AGENT}/conversations/waiting")).json()["items"]) == (reach != "handed")
-    assert (await ada.post(at(talk, "claim"), json={})).status_code == (404 if reach == "handed" else 200)
+    assert (await ada.post(at(talk, "claim"), json={})).status_code == (404 if reach == "handed" else 201)
 
 
 async def test_another_workspaces_agent_finds_nothing(app: Any, stranger: Client, talk: str) -> None:
@@ -225,7 +225,7 @@ async def test_an_agent_begins_what_it_was_asked_for_and_sees_only_its_own(
         assert (await bob.get(f"{AGENT}/executions")).json()["items"] == []
         assert (await bob.post(f"{AGENT}/executions/{run['id']}/beginning")).status_code == 404
     answers = await asyncio.gather(*[ada.post(f"{AGENT}/executions/{run['id']}/beginning") for _ in range(3)])
-    assert sorted(answer.status_code for answer in answers) == [200, 409, 409]
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
 
 
 async def test_memory_is_the_agents_its_teams_and_the_workspaces(app: Any, ada: Runtime, owner: Client) -> None:

@@ -100,7 +100,7 @@ async def ask(db: Db, identity: Asker, data: JSONBody[OwnAction]) -> AgentPendin
     return view
 
 
-@post("/{row_id:uuid}/result", operation_id="report_own_agent_action", status_code=200, guards=[agent_acts])
+@post("/{row_id:uuid}/result", operation_id="report_own_agent_action", guards=[agent_acts])
 async def report(db: Db, identity: Asker, row_id: RowId, data: JSONBody[ActionResult]) -> AgentPendingActionView:
     """What came of an approved action that comms does not know how to do. Said once: another time is 409."""
     row = await actions.find(db, identity, row_id, to_change=True)

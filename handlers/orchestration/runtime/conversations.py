@@ -28,7 +28,10 @@ Fence = Annotated[
     int, msgspec.Meta(ge=0, le=2**63 - 1, description="The fence that the claim was answered with.", examples=[3])
 ]
 Content = Annotated[str, msgspec.Meta(max_length=65_536)]
-Files = Annotated[list[uuid.UUID], msgspec.Meta(max_length=10)]
+Files = Annotated[
+    list[uuid.UUID],
+    msgspec.Meta(max_length=10, description="Uploads, or stored attachments, that go along.", examples=[[]]),
+]
 ConversationId = FromPath[uuid.UUID]
 
 LATE = {409: "It is not this agent's under that fence: `owner` is whose it is now, and under which."}
@@ -159,7 +162,6 @@ async def context(
 @post(
     "/{conversation_id:uuid}/claim",
     operation_id="claim_agent_conversation",
-    status_code=200,
     guards=[agent_acts],
     problems={409: "Somebody else has it: `owner` is who, and under which fence."},
 )
@@ -175,7 +177,6 @@ async def claim(db: Db, identity: Asker, conversation_id: ConversationId, data: 
 @post(
     "/{conversation_id:uuid}/heartbeat",
     operation_id="renew_agent_conversation",
-    status_code=200,
     guards=[agent_acts],
     problems=LATE,
 )

@@ -113,7 +113,7 @@ async def begin(db: Db, identity: Asker, data: JSONBody[OwnExecution]) -> AgentE
     return view
 
 
-@post("/{row_id:uuid}/beginning", operation_id="begin_asked_agent_execution", status_code=200, guards=[agent_acts])
+@post("/{row_id:uuid}/beginning", operation_id="begin_asked_agent_execution", guards=[agent_acts])
 async def begin_asked(db: Db, identity: Asker, row_id: RowId) -> AgentExecutionView:
     """The agent works on what it was asked for; of two who begin at once, one does."""
     await executions.find(db, identity, row_id)
@@ -131,7 +131,7 @@ async def step(db: Db, identity: Asker, row_id: RowId, data: JSONBody[OwnStep]) 
     return view
 
 
-@post("/{row_id:uuid}/result", operation_id="end_own_agent_execution", status_code=200, guards=[agent_acts])
+@post("/{row_id:uuid}/result", operation_id="end_own_agent_execution", guards=[agent_acts])
 async def end(db: Db, identity: Asker, row_id: RowId, data: JSONBody[OwnResult]) -> AgentExecutionView:
     """The run is over; said once."""
     await executions.find(db, identity, row_id)

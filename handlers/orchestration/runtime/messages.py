@@ -23,7 +23,7 @@ from models.orchestration import AgentMessage, AgentMessageType, AgentMessageVie
 class OwnMessage(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """A message to another agent, or to a team of agents."""
 
-    to_agent_id: uuid.UUID | None = None
+    to_agent_id: Annotated[uuid.UUID, msgspec.Meta(examples=["0198c0de-5000-7fb0-9a6f-6d2c3f1e8b11"])] | None = None
     team_id: uuid.UUID | None = None
     message_type: AgentMessageType = "task"
     content: Annotated[
@@ -84,7 +84,6 @@ async def say(db: Db, identity: Asker, data: JSONBody[OwnMessage]) -> AgentMessa
 @post(
     "/{row_id:uuid}/acknowledgement",
     operation_id="acknowledge_own_agent_message",
-    status_code=200,
     guards=[agent_acts],
 )
 async def acknowledge(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Acknowledgement]) -> AgentMessageView:
