@@ -48,11 +48,14 @@ async def measure(stage: Stage, plan: Plan) -> Pauses:
     environment = {"COMMS_DATA_DIR": str(stage.folder), "PUBLIC_URL": PUBLIC_URL}
     theft = machine.Theft()
     with stage.process(command, stage.cores.service, "working", environment) as worker:
-        without = await _share(stage, worker.pid, plan)
+        await asyncio.sleep(plan.seconds)  # what a fresh process does only once
+        before = await _share(stage, worker.pid, plan)
         await _fill(stage, plan)
         with_ = await _share(stage, worker.pid, plan)
         resumed = await _resume(stage)
-    return Pauses(plan, without, with_, resumed, theft.share)
+        await stage.admin.execute("DELETE FROM agent_workflow_executions")
+        after = await _share(stage, worker.pid, plan)
+    return Pauses(plan, (before + after) / 2, with_, resumed, theft.share)
 
 
 async def _share(stage: Stage, pid: int, plan: Plan) -> float:

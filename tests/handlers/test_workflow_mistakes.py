@@ -1,5 +1,7 @@
 """Workflows that cannot work are refused when they are written, and every mistake is named by its place."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,3 +122,11 @@ async def test_a_workflow_whose_host_is_gone_does_not_become_active(owner: Clien
     await owner.delete(f"{API}/agent-workflow-hosts/{host['id']}")
     answer = await owner.put(f"{API}/agent-workflows/{row['id']}/status", json={"status": "active"})
     assert set(errors(answer)) == {"steps[0].inputs.url"}
+
+
+async def test_the_workflow_that_the_docs_show_is_taken_and_activated(owner: Client) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "workflows.md").read_text()
+    ada = await make.agent(owner)
+    shown = page.split("-d '", 1)[1].split("'\n", 1)[0].replace("0198c0de-5000-7365-94a0-98d6fa3af190", ada["id"])
+    row = await make.made(owner, "/agent-workflows", json.loads(shown))
+    assert (await make.moved(owner, f"/agent-workflows/{row['id']}", "active"))["status"] == "active"
