@@ -55,7 +55,7 @@ async def measure(stage: Stage, plan: Plan) -> Pauses:
         resumed = await _resume(stage)
         await stage.admin.execute("DELETE FROM agent_workflow_executions")
         after = await _share(stage, worker.pid, plan)
-    return Pauses(plan, (before + after) / 2, with_, resumed, theft.share)
+    return Pauses(plan, min(before, after), with_, resumed, theft.share)
 
 
 async def _share(stage: Stage, pid: int, plan: Plan) -> float:

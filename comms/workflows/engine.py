@@ -47,7 +47,8 @@ ACTOR = "workflow"
 RECALL = timedelta(seconds=workflow_runs.RECALL_SECONDS)
 GRACE = timedelta(seconds=15)
 RETRIES_OF_HTTP = 3
-MOST_OUTPUT = 256 * 1024
+MOST_OUTPUT, MOST_IN_ALL = 256 * 1024, 1024 * 1024
+"""Bytes of JSON that one step may see or give, and that all steps of a run may give together."""
 
 Run = AgentWorkflowExecution
 StepRun = AgentWorkflowStepRun
@@ -108,6 +109,26 @@ async def advance(database: Database, caller: Calling, workspace_id: uuid.UUID, 
         log.error("workflow.unexpected", execution_id=str(execution_id), error=str(jobs.JobFailed(error)))
         async with database.workspace(workspace_id, actor) as db:
             await _give_up(db, workspace_id, execution_id, f"something unexpected happened ({type(error).__name__})")
+
+
+async def drop(db: AsyncSession, run: Run) -> None:
+    """Nothing of a run that is cancelled waits any more: what a person was asked expires, and the history says so."""
+    rows = await db.scalars(
+        select(StepRun).where(
+            StepRun.workspace_id == run.workspace_id,
+            StepRun.execution_id == run.id,
+            StepRun.status.in_(("running", "waiting")),
+        )
+    )
+    at = now()
+    for row in rows:
+        row.status, row.due_at, row.completed_at = "skipped", None, at
+        row.duration_ms = milliseconds(row.started_at, at)
+        row.error = {"code": "cancelled", "message": "the run was cancelled"}
+        await tell(db, "skipped", row, AgentWorkflowStepRunView)
+        action_id = (row.output or {}).get("actionId")
+        if row.action == "approval" and isinstance(action_id, str):
+            await waiting.withdraw(db, run.workspace_id, uuid.UUID(action_id))
 
 
 async def _move(
@@ -177,6 +198,8 @@ async def _try(course: Course, row: StepRun, step: Step, position: int) -> tuple
     try:
         errors: dict[str, str] = {}
         row.inputs = values.fill(step.inputs, values.scope_of(run, course.at), place, errors)
+        if len(events.encode(row.inputs)) > MOST_OUTPUT:
+            row.inputs, errors = {}, {place: f"is more than {MOST_OUTPUT} bytes in this run"}
         await course.db.flush()
         if errors:
             raise Invalid(errors)
@@ -282,8 +305,10 @@ async def _keep_answer(
 async def _done(course: Course, row: StepRun, step: Step, done: Done) -> None:
     """What the step gave is kept, and the bell rings for the next."""
     output = {**done.output, **({"endsRun": True} if done.ends else {})}
-    if len(events.encode(output)) > MOST_OUTPUT:
-        await _fail(course, row, step, Failed("large", f"it gave more than {MOST_OUTPUT} bytes"))
+    size = len(events.encode(output))
+    if size > MOST_OUTPUT or size + len(events.encode(course.run.step_results)) > MOST_IN_ALL:
+        most = MOST_OUTPUT if size > MOST_OUTPUT else MOST_IN_ALL
+        await _fail(course, row, step, Failed("large", f"more than {most} bytes are not kept of a step or a run"))
         return
     row.output, row.chosen, row.error = output, list(done.chose) or None, None
     await _settle(course, row, "completed")

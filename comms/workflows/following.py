@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import jobs
 from comms.agents import workflow_runs
 from comms.agents.states import tell
-from comms.audience import ADMINISTRATIVE, PERSONAL
+from comms.audience import ADMINISTRATIVE, AGENTS, PERSONAL, need_of
 from comms.database import Database, attempt
 from comms.workflows import setting_off
 from comms.workflows.judging import verdict_on
@@ -89,6 +89,16 @@ def trigger_of(row: Any) -> dict[str, Any]:
     }
 
 
+def shared(trigger: dict[str, Any]) -> dict[str, Any]:
+    """What a run knows of the event that set it off: runs are for all who may see agents, and some nouns are not.
+
+    Of those it knows which row it was, and no more.
+    """
+    if need_of(trigger["subjectType"]) in (None, AGENTS):
+        return trigger
+    return {**trigger, "data": {"id": trigger["subjectId"]}, "changes": {}}
+
+
 async def _listening(db: AsyncSession, workspace_id: uuid.UUID) -> Sequence[AgentWorkflow]:
     query = (
         select(AgentWorkflow)
@@ -110,7 +120,7 @@ async def _set_off(db: AsyncSession, listening: Sequence[AgentWorkflow], trigger
             continue
         try:
             async with attempt(db):
-                reason = await setting_off.begin(db, workflow, trigger)
+                reason = await setting_off.begin(db, workflow, shared(trigger))
         except Exception as error:  # one that cannot begin keeps no other from it
             log.error("workflow.not_begun", workflow_id=str(workflow.id), error=str(jobs.JobFailed(error)))
             continue

@@ -14,7 +14,11 @@ import msgspec
 from models.base import now
 from models.orchestration import AgentWorkflowExecution
 
-_TEMPLATE = re.compile(r"\{\{\s*([^{}|]*?)\s*(?:\|([^{}]*))?\}\}")
+# Whatever is between the braces is read in one go: nothing here makes the search go back.
+_TEMPLATE = re.compile(r"\{\{([^{}|]*)(?:\|([^{}]*))?\}\}")
+MOST_SPOKEN_OF = 100
+"""So often a step may speak of something."""
+LONGEST = 65_536
 ROOTS = ("trigger", "steps", "context", "run", "now")
 
 
@@ -35,7 +39,7 @@ def texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
 def steps_of(text: str) -> Iterator[str]:
     """The ids of the steps that a text speaks of."""
     for found in _TEMPLATE.finditer(text):
-        root, _, rest = found[1].partition(".")
+        root, _, rest = found[1].strip().partition(".")
         if root == "steps":
             yield rest.partition(".")[0]
 
@@ -46,12 +50,14 @@ def is_open(value: Any) -> bool:
 
 
 def mistakes(value: Any, place: str) -> dict[str, str]:
-    """Where ``value`` speaks of what no run has."""
+    """Where ``value`` speaks of what no run has, or of too much."""
+    spoken = [(where, found[1].strip()) for text, where in texts(value, place) for found in _TEMPLATE.finditer(text)]
+    if len(spoken) > MOST_SPOKEN_OF:
+        return {place: f"speaks of {len(spoken)} things: {MOST_SPOKEN_OF} at most"}
     return {
-        where: f"speaks of {found[1]!r}: there is {', '.join(ROOTS)}"
-        for text, where in texts(value, place)
-        for found in _TEMPLATE.finditer(text)
-        if found[1].partition(".")[0] not in ROOTS
+        where: f"speaks of {path[:100]!r}: there is {', '.join(ROOTS)}"
+        for where, path in spoken
+        if path.partition(".")[0] not in ROOTS
     }
 
 
@@ -92,14 +98,19 @@ def fill(value: Any, scope: Mapping[str, Any], place: str, errors: dict[str, str
 
 def _filled(text: str, scope: Mapping[str, Any], place: str, errors: dict[str, str]) -> Any:
     def value_of(found: "re.Match[str]") -> Any:
-        value = found_at(found[1], scope)
+        path = found[1].strip()
+        value = found_at(path, scope)
         if value is None and found[2] is None:
-            errors[place] = f"{found[1]} is nothing in this run: say what else, as in {{{{{found[1]}|something}}}}"
+            errors[place] = f"{path} is nothing in this run: say what else, as in {{{{{path}|something}}}}"
         return found[2] if value is None else value
 
+    def said(found: "re.Match[str]") -> str:
+        value = value_of(found)
+        words = value if isinstance(value, str) else "" if value is None else msgspec.json.encode(value).decode()
+        if len(words) > LONGEST:
+            errors[place] = f"{found[1].strip()} is longer than {LONGEST} characters in this run"
+            return ""
+        return words
+
     whole = _TEMPLATE.fullmatch(text)
-    return value_of(whole) if whole else _TEMPLATE.sub(lambda found: _said(value_of(found)), text)
-
-
-def _said(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else msgspec.json.encode(value).decode()
+    return value_of(whole) if whole else _TEMPLATE.sub(said, text)

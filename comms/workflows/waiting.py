@@ -1,10 +1,12 @@
 """Steps that wait, choose, ask an agent or ask a person. While they wait they are a row, and nothing else."""
 
+import uuid
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
 from comms.agents import messages
@@ -13,7 +15,7 @@ from comms.errors import Invalid
 from comms.reasons import A_TIME
 from comms.workflows import asking, values
 from comms.workflows.acting import Action, Done, Failed, Here, Place, Waits
-from models.base import new_id, noun_of
+from models.base import new_id, noun_of, now
 from models.orchestration import (
     AgentMessage,
     AgentMessageView,
@@ -193,6 +195,16 @@ async def ask_person(here: Here) -> Waits:
     return Waits("approval", {"actionId": str(row.id)}, row.id, _timeout(here))
 
 
+async def withdraw(db: AsyncSession, workspace_id: uuid.UUID, action_id: uuid.UUID) -> None:
+    """What a person was asked, and has not decided, is expired."""
+    row = await db.get(
+        AgentPendingAction, (workspace_id, action_id), with_for_update={"key_share": True}, populate_existing=True
+    )
+    if row is not None and row.status == "pending":
+        row.status, row.expires_at = "expired", now()
+        await tell(db, "expired", row, AgentPendingActionView)
+
+
 async def answer(here: Here, row: AgentWorkflowStepRun) -> Done | None:
     """What the step was waiting for; None while it is not there. Raises ``Failed`` when it never will be."""
     match here.run.waiting_for:
@@ -208,13 +220,14 @@ async def answer(here: Here, row: AgentWorkflowStepRun) -> Done | None:
 
 
 async def _result(here: Here) -> Done | None:
-    """The first result that the agent it was asked of has given."""
+    """The first result that the agent it was asked of has given, or a member in its place."""
     query = (
         select(AgentMessage)
         .where(
             AgentMessage.workspace_id == here.run.workspace_id,
             AgentMessage.parent_message_id == here.run.waiting_id,
             AgentMessage.message_type == "result",
+            or_(AgentMessage.from_agent_id.is_(None), AgentMessage.from_agent_id == here.step.agent_id),
         )
         .order_by(AgentMessage.created_at, AgentMessage.id)
         .limit(1)

@@ -217,11 +217,14 @@ async def test_an_agent_is_asked_and_its_result_is_what_the_step_gives(owner: Cl
     )  # fmt: skip
     result = {
         "fromAgentId": ada["id"],
-        "toAgentId": ada["id"],
         "messageType": "result",
         "parentMessageId": task["id"],
         "content": {"data": {"found": "ACME Inc."}},
     }
+    bob = await make.agent(owner, "Bob")
+    await make.made(owner, "/agent-messages", {**result, "fromAgentId": bob["id"], "content": {"data": {"found": "?"}}})
+    await flow.go_on(service)
+    assert (await flow.read(owner, run))["waitingFor"] == "agent_task"
     for _ in range(2):  # told twice, it counts once
         await make.made(owner, "/agent-messages", result)
     await flow.go_on(service)
@@ -251,7 +254,32 @@ async def test_an_approval_resumes_the_run_as_it_was_decided(
     await owner.post(f"{path}/{actions[1]}/rejection", json={"reason": "Never"})
     await flow.go_on(service)
     over, rejected, waiting = [await flow.read(owner, run) for run in runs]
+    done = (await owner.get(f"{path}/{actions[0]}")).json()
+    assert (done["performedBy"], done["succeeded"], done["result"]) == ("comms", True, {"executionId": runs[0]["id"]})
     assert over["stepResults"]["keep"]["company"] == "5 %"
     assert over["stepResults"]["ask"]["isEdited"]
     assert (rejected["status"], rejected["error"]["message"]) == ("failed", "it was rejected: Never")
     assert (waiting["status"], waiting["waitingFor"]) == ("running", "approval")
+
+    await make.made(owner, f"/agent-workflow-executions/{runs[2]['id']}/cancellation", {})
+    assert (await flow.history(owner, runs[2]))["ask"]["error"]["code"] == "cancelled"
+    assert (await owner.get(f"{path}/{actions[2]}")).json()["status"] == "expired"
+    late = await admin_member.post(f"{path}/{actions[2]}/approval")
+    assert late.status_code == 409
+
+
+async def test_a_run_that_would_fill_the_database_fails_at_a_limit(
+    owner: Client, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = {"triggerData": {"words": "x" * 70_000}}
+    steps = [does("say", "create_contact", inputs={"values": {"company": "Inc. {{trigger.words}}"}})]
+    run = await flow.run_of(owner, await flow.active(owner, steps), **long)
+    await flow.answer_bells(service)
+    assert "is longer than 65536 characters" in (await flow.read(owner, run))["error"]["message"]
+    monkeypatch.setattr(engine, "MOST_IN_ALL", 3_000)
+    steps = [does(f"s{n}", "create_contact", inputs={"values": {"firstName": "x" * 500}}) for n in range(9)]
+    run = await flow.run_of(owner, await flow.active(owner, steps))
+    await flow.answer_bells(service)
+    over = await flow.read(owner, run)
+    assert (over["status"], over["error"]["code"]) == ("failed", "large")
+    assert "more than 3000 bytes are not kept" in over["error"]["message"]

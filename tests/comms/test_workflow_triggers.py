@@ -112,6 +112,20 @@ async def test_what_a_workflow_does_sets_neither_it_nor_a_circle_of_them_off(own
     assert all(itself["id"] not in run["lineage"] for run in await flow.runs_of(owner, itself))
 
 
+async def test_a_run_knows_which_invoice_it_was_and_no_more(owner: Client, service: Service) -> None:
+    """Runs are for everybody who may see agents, invoices are not."""
+    paid = [{"field": "currency", "operator": "equals", "value": "EUR"}]
+    workflow = await flow.active(owner, greets(), **on("invoice.created", conditions=paid))
+    acme = await make.made(owner, "/customers", {"name": "ACME"})
+    row, _ = [
+        await make.made(owner, "/invoices", {"customerId": acme["id"], "currency": currency, "lineItems": []})
+        for currency in ("EUR", "USD")
+    ]
+    await flow.go_on(service)
+    [run] = await flow.runs_of(owner, workflow)
+    assert (run["triggerData"]["data"], run["triggerData"]["changes"]) == ({"id": row["id"]}, {})
+
+
 @pytest.mark.usefixtures("line")
 async def test_what_becomes_of_its_message_is_a_workflows_own_doing_too(owner: Client, service: Service) -> None:
     say = [{"id": "say", "action": "message", "inputs": {"content": "Sent!"}}]

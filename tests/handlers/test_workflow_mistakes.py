@@ -34,6 +34,8 @@ HOST = "api.example.com"
         (does("message", {"content": "Hi {{nobody.name}}", "to": "+14155550199"}), {"inputs.content"}),
         (does("message", {"content": "Hi", "conversationId": "0198c0de-5000-7b44-96c0-086bed0401d7"}),
          {"inputs.conversationId"}),
+        (does("message", {"content": "{{now}}" * 101, "to": "+14155550199"}), {"inputs"}),
+        (does("message", {"content": "{{" + " " * 60_000, "to": "x"}), {"inputs.to"}),
         (does("wait", {}), {"inputs"}),
         (does("wait", {"hours": -1}), {"inputs.hours"}),
         (does("wait", {"until": "tomorrow"}), {"inputs.until"}),
