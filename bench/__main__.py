@@ -20,6 +20,7 @@ from bench import (
     memory,
     pauses,
     report,
+    routing,
     sends,
     storm,
     throughput,
@@ -39,6 +40,7 @@ PARTS = (
     "storm",
     "voice",
     "pauses",
+    "routing",
     "lists",
 )
 
@@ -60,7 +62,17 @@ def main() -> None:
             {
                 **throughput.TOWNS,
                 **dict.fromkeys(
-                    (live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, storm.TOWN, calls.TOWN, channel.TOWN, pauses.TOWN),
+                    (
+                        live.TOWN,
+                        fanout.TOWN,
+                        mail.TOWN,
+                        sends.TOWN,
+                        storm.TOWN,
+                        calls.TOWN,
+                        channel.TOWN,
+                        routing.TOWN,
+                        pauses.TOWN,
+                    ),
                     1,
                 ),
             }
@@ -115,6 +127,10 @@ def _measure(
         of_pauses = pauses.Plan(seconds=10) if chosen.quick else pauses.Plan()
         say(f"{of_pauses.runs:,} runs of workflows that wait")
         results.pauses = runner.run(pauses.measure(built, of_pauses))
+    if "routing" in parts:
+        say("conversations that are given to people")
+        of_people = routing.Plan(waiting=1_000, closures=20) if chosen.quick else routing.Plan()
+        results.routing = runner.run(routing.measure(built, of_people))
     if "live" in parts:
         say("from webhook to websocket")
         plan = live.Plan(seconds=4) if chosen.quick else live.Plan()

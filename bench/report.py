@@ -15,6 +15,7 @@ from bench.live import Latency
 from bench.mail import Mail
 from bench.memory import Memory
 from bench.pauses import Pauses
+from bench.routing import Routed
 from bench.sends import Sends
 from bench.storm import Storm
 from bench.throughput import Comparison
@@ -22,6 +23,8 @@ from bench.throughput import Comparison
 README = Path(__file__).with_name("README.md")
 BEGINS, ENDS = "<!-- the last run -->", "<!-- end of the last run -->"
 SENDS = 300
+ROUTED = 100
+FREED_MS = 100
 STORM = 1_000_000
 MAIL_MIB = 80
 CALL_MS = 50
@@ -48,6 +51,7 @@ class Results(msgspec.Struct):
     lists: Lists | None = None
     mails: Sequence[Mail] = ()
     sends: Sends | None = None
+    routing: Routed | None = None
     storm: Storm | None = None
     calls: Answered | None = None
     fanouts: list[Fanout] = []
@@ -130,6 +134,14 @@ def rendered(results: Results) -> str:
             f" {sends.rate:,.0f} messages a second, each conversation's in order, none twice, none missing;"
             f" {_us(sends.worker_cost)} of processor time each. Stolen meanwhile: {sends.stolen:.1%}."
         )
+    if (routed := results.routing) is not None:
+        parts.append(
+            f"**Routing**, {routed.plan.people} people of one team and {routed.plan.waiting:,} conversations that wait:"
+            f" one worker decides {routed.rate:,.0f} a second, each explained, none given twice, nobody with more than"
+            f" they can take; {_us(routed.worker_cost)} of processor time each. When one person frees up, whoever has"
+            f" waited longest is theirs {_ms(routed.freed_p50)} (p50) and {_ms(routed.freed_p99)} (p99) after the look."
+            f" Stolen meanwhile: {routed.stolen:.1%}."
+        )
     if (storm := results.storm) is not None:
         parts.append(
             f"**A storm of delivery reports**: {storm.plan.reports:,} on {storm.plan.reports // 2:,} messages of one"
@@ -204,6 +216,10 @@ def targets(results: Results) -> Iterator[Target]:
     if results.sends:
         rate = results.sends.rate
         yield Target("messages sent by one worker", f"≥ {SENDS} a second", f"{rate:,.0f}", rate >= SENDS)
+    if (routed := results.routing) is not None:
+        what = f"routing decisions with {routed.plan.people} people and {routed.plan.waiting:,} waiting"
+        yield Target(what, f"≥ {ROUTED} a second", f"{routed.rate:,.0f}", routed.rate >= ROUTED)
+        yield _at_most("one frees up among the waiting: p99 of the look", FREED_MS / 1e3, routed.freed_p99)
     if (storm := results.storm) is not None and storm.plan.reports >= STORM:
         what = f"{storm.plan.reports:,} delivery reports in any order: none lost"
         yield Target(what, "all", f"all, at {storm.rate:,.0f} a second", True)

@@ -23,7 +23,9 @@ PERSONAL = frozenset(
 )
 """Nouns whose events are for the user whom ``userId`` in their data names."""
 
-ADMINISTRATIVE = frozenset({"access_token", "workspace_api_key"})
+ADMINISTRATIVE = frozenset(
+    {"access_token", "workspace_api_key", "webhook_endpoint", "webhook_signing_secret", "webhook_replay"}
+)
 """Nouns whose events are for administrators; where they are personal too, for either."""
 
 ADMINISTRATORS = frozenset({"owner", "admin"})

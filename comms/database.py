@@ -19,6 +19,7 @@ import asyncpg
 import msgspec
 from sqlalchemy import event, exc, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.util import await_
 
 from comms import events
 from comms.events import Actor, Told
@@ -85,10 +86,20 @@ def _expect_alive(connection: Any, record: Any, _fairy: Any) -> None:
     """A connection that is gone is replaced before anybody uses it, and so are all others of its age."""
     if connection.driver_connection.is_closed():
         raise exc.InvalidatePoolError
-    if time.monotonic() - record.info.get("used", 0.0) < IDLE_SECONDS:
-        return  # to ask takes three round trips
+    if time.monotonic() - record.info.get("used", 0.0) >= IDLE_SECONDS:
+        _ask(connection)
+
+
+def _always_ask(connection: Any, record: Any, _fairy: Any) -> None:
+    """The same for who has no second try: a job that fails for its connection's sake has failed."""
+    if "used" in record.info:  # and not just made
+        _ask(connection)
+
+
+def _ask(connection: Any) -> None:
     try:
-        connection.ping()
+        # One round trip. SQLAlchemy's own ping makes three, and every request to the API would wait for them.
+        await_(connection.driver_connection.execute("SELECT"))
     except Exception as error:
         raise exc.InvalidatePoolError from error
 
@@ -129,14 +140,14 @@ class Database:
         self.pgbouncer = pgbouncer
         self._engines = {
             WEB: self._engine(urls.web, pool_size),
-            WORKER: self._engine(urls.worker, max(2, pool_size // 2), pool_pre_ping=True),
+            WORKER: self._engine(urls.worker, max(2, pool_size // 2), always_asks=True),
         }
         self._sessions = {
             role: async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
             for role, engine in self._engines.items()
         }
 
-    def _engine(self, url: Secret, pool_size: int, *, pool_pre_ping: bool = False) -> AsyncEngine:
+    def _engine(self, url: Secret, pool_size: int, *, always_asks: bool = False) -> AsyncEngine:
         async def connect() -> Any:
             return await self.connect(url)
 
@@ -146,15 +157,14 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=5,
-            pool_pre_ping=pool_pre_ping,
             # A pooler's next transaction may run on a server that has never heard of our statements.
             connect_args={"prepared_statement_cache_size": 0, "prepared_statement_name_func": _no_name}
             if self.pgbouncer
             else {},
         )
-        if not pool_pre_ping:
-            event.listen(engine.sync_engine, "checkout", _expect_alive)
-            event.listen(engine.sync_engine, "checkin", _note_use)
+        event.listen(engine.sync_engine, "checkout", _always_ask if always_asks else _expect_alive)
+        event.listen(engine.sync_engine, "checkin", _note_use)
+        if not always_asks:
             event.listen(engine.sync_engine, "handle_error", _note_loss)
         return engine
 

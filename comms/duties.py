@@ -21,11 +21,13 @@ from comms import (
     receipts,
 )
 from comms.agents import sweeps, workflow_runs
+from comms.assignment import following as routing
 from comms.calls import progress, queueing, texts
 from comms.calls.dialling import Dialler
 from comms.consent import answers, hearing
 from comms.contacts import files
 from comms.database import Database
+from comms.hooks import endings
 from comms.mail import events as mail_events
 from comms.media import FETCH, REMOVE, Media
 from comms.notifications import digests, following, sweeping
@@ -159,6 +161,7 @@ def of(
             (0.5, partial(workflows_following.keep_up, database)),
             (1.0, partial(ticking.tick, database)),
             (1.0, release),
+            (1.0, partial(routing.keep_up, database)),
             (1.0, partial(growth.keep_up, database)),
             (2.0, partial(queueing.ring_waiting, database)),
             (5.0, join_parked),
@@ -172,12 +175,14 @@ def of(
             (1.0, pushing.push_due),
             (5.0, mail_digests),
             (15.0, partial(campaigns.start_due, database)),
+            (60.0, partial(endings.end_those, database)),
             (60.0, media.recall),
             (60.0, replays.recall),
             (60.0, repair.sweep_due),
             (60.0, partial(invoices.fall_due, database)),
             *sweeps.of(database),
             (HOUR, partial(sweeping.sweep, database)),
+            (HOUR, partial(endings.sweep, database)),
             (HOUR, partial(jobs.prune_log, database)),
             (HOUR, partial(idempotency.sweep, database)),
         ],

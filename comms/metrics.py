@@ -54,6 +54,12 @@ SEND_SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
     registry=REGISTRY,
 )
+DELIVERIES = Counter(
+    "comms_webhook_deliveries",
+    "Tries to deliver outbound webhooks, by what came of it.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 OUTBOX_AGE = Gauge("comms_outbox_age_seconds", "Age of the oldest message that should have left.", registry=REGISTRY)
 OUTBOX = Gauge("comms_outbox_messages", "Messages that should have left and have not.", registry=REGISTRY)
 CHAT_REFUSED = Counter(

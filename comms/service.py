@@ -19,6 +19,7 @@ from comms.directory import Directory
 from comms.embedded import Embedded
 from comms.events import Told
 from comms.groups import Groups
+from comms.hooks.posting import Posting
 from comms.hub import Hub
 from comms.mail import events as mail_events
 from comms.mail import passage
@@ -105,10 +106,11 @@ class Service:
         self.clerk = None if settings.clerk is None else Clerk(settings.clerk)
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe
+        self.posting = Posting(self.database, self.vault, settings.webhooks)
         self.desk = Desk(self.database, self.hub, settings.security)
         self.dialler = Dialler(self.database, self.directory, settings)
-        self._outside = Outside()
-        self.calling = Calling(self._outside)
+        self._outside = Outside(networks=settings.webhooks.networks)
+        self.calling = Calling(self._outside, settings.webhooks.hosts)
         duties_here = duties.of(
             self.database,
             self.vault,
@@ -142,7 +144,9 @@ class Service:
         await self.hub.start()
         await self.desk.start()
         if self._worker is not None:
+            self.hub.listen(self.posting.told)
             await self.sender.start()
+            await self.posting.start()
             await self._worker.start()
 
     async def stop(self) -> None:
@@ -159,7 +163,9 @@ class Service:
             async with asyncio.timeout(self.settings.server.drain_seconds + STOP_SECONDS):
                 if self._worker is not None:
                     grace_seconds = min(20, self.settings.server.drain_seconds)
-                    await asyncio.gather(self._worker.stop(grace_seconds), self.sender.stop(grace_seconds))
+                    await asyncio.gather(
+                        *(one.stop(grace_seconds) for one in (self._worker, self.sender, self.posting))
+                    )
                 await self.sweeps.close()
                 await self.arrivals.stop()
                 await self.reports.stop()

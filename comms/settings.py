@@ -5,6 +5,7 @@ import binascii
 import hmac
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -106,6 +107,13 @@ class PushSettings(msgspec.Struct, frozen=True):
     hosts: tuple[str, ...] = ()
 
 
+class WebhookSettings(msgspec.Struct, frozen=True):
+    """Where outbound webhooks may go although it is not public: as ``host:port``, and whole networks."""
+
+    hosts: tuple[str, ...] = ()
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
 class ClerkSettings(msgspec.Struct, frozen=True):
     """Whose session tokens are believed: the issuer, its keys, and for whom and where they must have been made."""
 
@@ -127,6 +135,7 @@ class Settings(msgspec.Struct, frozen=True):
     smtp: SmtpSettings | None = None
     clerk: ClerkSettings | None = None
     push: PushSettings = PushSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     log_level: str = "info"
     embedded_worker: bool = True
     postgres_user: str | None = None
@@ -154,6 +163,7 @@ VARIABLES: Mapping[str, str] = {
     "COMMS_SMTP_URL": "smtp://user:password@host:587 or smtps://… to mail invitations and digests; without it none is",
     "COMMS_MAIL_FROM": "the sender of those mails (default comms@ and the host of PUBLIC_URL)",
     "COMMS_PUSH_HOSTS": "push services in your own network that devices may subscribe at, host:port, comma-separated",
+    "COMMS_WEBHOOK_HOSTS": "what outbound webhooks may reach in your own network: host:port, or 10.1.0.0/16, by commas",
     "COMMS_CLERK_ISSUER": "https://… of the Clerk instance whose session tokens are accepted",
     "COMMS_CLERK_JWKS_URL": "where its keys are (default: the issuer's /.well-known/jwks.json)",
     "COMMS_CLERK_AUDIENCE": "values of which a token's aud must be one, separated by commas",
@@ -228,6 +238,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         smtp=None if smtp_url is None else SmtpSettings(smtp_url, sender),
         clerk=take_clerk(),
         push=PushSettings(contact=f"mailto:{sender}", hosts=take("COMMS_PUSH_HOSTS", _names, ())),
+        webhooks=take("COMMS_WEBHOOK_HOSTS", _webhooks, WebhookSettings()),
         log_level=take("COMMS_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info"),
         postgres_user=take("COMMS_POSTGRES_USER", str, None),
         embedded_worker=take("COMMS_WORKER", _choice("embedded", "separate"), "embedded") == "embedded",
@@ -271,6 +282,14 @@ def _boolean(text: str) -> bool:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip().lower() for name in text.split(",") if name.strip())
+
+
+def _webhooks(text: str) -> WebhookSettings:
+    try:
+        networks = tuple(ip_network(name) for name in _names(text) if "/" in name)
+    except ValueError as error:
+        raise ValueError(f"names a network that is none: {error}") from None
+    return WebhookSettings(tuple(name for name in _names(text) if "/" not in name), networks)
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -9,9 +9,11 @@ from models import (
     crm,
     events,
     finance,
+    hooks,
     idempotency,
     marketing,
     orchestration,
+    routing,
     search,
 )
 from models.base import Base
@@ -26,8 +28,10 @@ __all__ = [
     "crm",
     "events",
     "finance",
+    "hooks",
     "idempotency",
     "marketing",
     "orchestration",
+    "routing",
     "search",
 ]

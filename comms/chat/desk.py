@@ -8,7 +8,7 @@ comes back and telling what is new are one and the same, and a wake-up that got 
 import asyncio
 import uuid
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -56,6 +56,7 @@ log = structlog.get_logger(__name__)
 
 SAYS = Allowance(20, 2)
 SAYS_BY_ADDRESS = Allowance(100, 1)
+PAGES = Allowance(20, 5)
 MISTAKES = 20
 SOCKETS = 10
 """So many a session has in one process: somebody's windows, and not a script's."""
@@ -216,11 +217,18 @@ class Desk:
                     self._whisper(guest, typing=said.typing)
             case ChatPage():
                 if guest.may_whisper():
+                    await self.count([("chat_pages", str(guest.caller.session_id), PAGES)])
                     await self.look_at(guest.caller, Page(said.url, said.title, said.referrer))
             case ChatReceived():
-                await saying.has_read(self._database, guest.caller, said.place, status="delivered")
+                await self._has_read(guest, said.place, "delivered")
             case ChatSeen():
-                await saying.has_read(self._database, guest.caller, said.place, status="read")
+                await self._has_read(guest, said.place, "read")
+
+    async def _has_read(self, guest: Guest, place: int, status: Literal["delivered", "read"]) -> None:
+        if guest.gets_further(status, place):
+            changed = await saying.has_read(self._database, guest.caller, place, status=status)
+            if changed < saying.READ_AT_ONCE:
+                guest.got(status, place)
 
     async def say(self, caller: Caller, said: Said, address: str | None) -> saying.Kept:
         """What the visitor says is kept; raises ``TooMany`` and ``Invalid``."""

@@ -27,12 +27,21 @@ class Guest:
         self.read_place = 0
         self.conversation_id: uuid.UUID | None = None
         self.is_live = False
+        self._got: dict[str, int] = {}
         self.mistakes = 0
         self.frames_left, self.whispers_left, self.refilled_at = FRAMES_AT_ONCE, WHISPERS_AT_ONCE, time.monotonic()
 
     def say(self, *frames: ChatTold) -> None:
         """Frames for this visitor alone."""
         self.wire.write(b"".join([framed(_encode(frame)) for frame in frames]))
+
+    def gets_further(self, what: str, place: int) -> bool:
+        """Whether a place is news; of what this socket was not told, as often as what is worth only the moment."""
+        return place > self._got.get(what, 0) and (place <= self.cursor or self.may_whisper())
+
+    def got(self, what: str, place: int) -> None:
+        """All up to the place is done, as far as it is known here."""
+        self._got[what] = max(self._got.get(what, 0), min(place, self.cursor))
 
     def allows_another(self) -> bool:
         """Whether this is no flood."""

@@ -35,6 +35,7 @@ from models.communications import (
 )
 
 TRIES = 5
+READ_AT_ONCE = 200
 
 
 class Kept(msgspec.Struct, rename="camel"):
@@ -292,7 +293,7 @@ async def has_read(database: Database, caller: Caller, place: int, *, status: st
                 ConversationMessage.status.in_(earlier),
             )
             .order_by(ConversationMessage.id)
-            .limit(200)
+            .limit(READ_AT_ONCE)
             .options(selectinload(ConversationMessage.attachments))
             .with_for_update(of=ConversationMessage, key_share=True)
         )

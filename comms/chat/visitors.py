@@ -170,17 +170,12 @@ async def _proved(db: AsyncSession, vault: Vault, widget: ChatWidget, proof: Pro
         .on_conflict_do_nothing(index_elements=["workspace_id", "widget_id", "identity"])
         .returning(Visitor.id)
     )
-    visitor = (
-        await db.scalars(
-            select(Visitor)
-            .where(
-                Visitor.workspace_id == widget.workspace_id,
-                Visitor.widget_id == widget.id,
-                Visitor.identity == identity,
-            )
-            .with_for_update(key_share=True)
+    visitor_id: Any = made or await db.scalar(
+        select(Visitor.id).where(
+            Visitor.workspace_id == widget.workspace_id, Visitor.widget_id == widget.id, Visitor.identity == identity
         )
-    ).one()
+    )
+    visitor = await held(db, widget.workspace_id, visitor_id)
     before = shown(visitor)
     if visitor.contact_id is None and proof.email is not None:  # whose chat this is, is known before a word is said
         await join(db, widget, visitor)

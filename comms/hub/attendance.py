@@ -5,11 +5,14 @@ from collections.abc import Iterable
 
 from comms.hub import fanout, frames, topics, whispers
 from comms.hub.building import Building
-from comms.hub.presence import ON_CALL, Question, Report, Roster
-from comms.hub.protocol import Status
+from comms.hub.presence import HERE, ON_CALL, Question, Report, Roster
+from comms.hub.protocol import PresenceSeen, Shown, Status
 from comms.hub.rooms import Room, Socket
 from comms.hub.whispers import Word
 from models.base import new_id
+
+REACHABLE: frozenset[Shown] = frozenset({"online", "on_call"})
+"""As whom one is given conversations, if one must be online for that; whoever is on a call is asked about elsewhere."""
 
 
 class Attendance:
@@ -19,6 +22,7 @@ class Attendance:
         self._building = building
         self._place = new_id()
         self._stirred: set[Room] = set()
+        self._unkept: dict[tuple[uuid.UUID, uuid.UUID], bool] = {}
 
     def roster_of(self, workspace_id: uuid.UUID) -> Roster:
         """A new room's roster; the other processes are asked whom they have."""
@@ -70,6 +74,7 @@ class Attendance:
         for room in stirred:
             changes, reports = room.roster.settled()
             self._say(reports)
+            self._note(room, changes)
             data = b"".join([frames.frame(change) for change in changes])
             groups = [group.items() for listening, group in room.live.items() if topics.PRESENCE in listening]
             for wires in [[wire for wire, socket in group if socket.sees_people] for group in groups]:
@@ -84,6 +89,8 @@ class Attendance:
                 self._stir(room)
             if is_round:
                 self._say(room.roster.everything())
+                self._note(room, room.roster.here().users)
+        await self._keep()
         doubtful = [room for room in rooms if room.roster.calls_in_doubt]
         if not doubtful:
             return
@@ -100,6 +107,23 @@ class Attendance:
         for room in doubtful:
             room.roster.are_on_call(on_call.get(room.workspace_id, ()))
             self._stir(room)
+
+    def _note(self, room: Room, people: Iterable[PresenceSeen]) -> None:
+        for seen in people:
+            self._unkept[room.workspace_id, seen.user_id] = seen.status in REACHABLE
+
+    async def _keep(self) -> None:
+        """Who is online, and who no more, is known to whoever gives out conversations, of those it is asked of."""
+        if not self._unkept:
+            return
+        unkept, self._unkept = self._unkept, {}
+        try:
+            async with self._building.log.side() as connection:
+                workspaces, users = [key[0] for key in unkept], [key[1] for key in unkept]
+                await connection.execute(HERE, workspaces, users, list(unkept.values()))
+        except BaseException:
+            self._unkept = unkept | self._unkept
+            raise
 
     def _stir(self, room: Room) -> None:
         self._stirred.add(room)

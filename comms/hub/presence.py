@@ -32,6 +32,16 @@ WHERE workspace_id = ANY($1) AND user_id IS NOT NULL AND answered_at IS NOT NULL
 GROUP BY workspace_id
 """
 
+HERE = f"""
+INSERT INTO routing_turns AS t (workspace_id, user_id, online_until)
+SELECT p.workspace_id, p.user_id, now() + make_interval(secs => CASE WHEN h.is_here THEN {FORGET_SECONDS} ELSE 0 END)
+FROM unnest($1::uuid[], $2::uuid[], $3::bool[]) AS h (workspace_id, user_id, is_here)
+JOIN routing_profiles p ON p.workspace_id = h.workspace_id AND p.user_id = h.user_id AND p.needs_presence
+ORDER BY 1, 2
+ON CONFLICT (workspace_id, user_id) DO UPDATE SET online_until = excluded.online_until
+"""
+"""For routing: until when somebody is believed to be here, of those who must be."""
+
 
 class Report(msgspec.Struct, array_like=True, tag=True):
     """What one process says of its people in a workspace."""

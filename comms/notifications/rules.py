@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from comms import permissions
+from comms.mail.markup import text_of
 from comms.notifications import handing
 from comms.notifications.occasions import (
     CONTACT,
@@ -23,6 +24,8 @@ from comms.notifications.occasions import (
 
 log = structlog.get_logger(__name__)
 
+_MARKUP = 20 * LONGEST  # characters of HTML, of which the first words are told
+
 Rule = Callable[[Told], Iterator[Occasion | End]]
 
 
@@ -33,6 +36,12 @@ def of(told: Told) -> Sequence[Occasion | End]:
     except (LookupError, TypeError, ValueError, AttributeError) as error:  # else nobody would be told anything any more
         log.error("notifications.not_understood", told=told.event, seq=told.seq, error=type(error).__name__)
         return []
+
+
+def _words(told: Told) -> str:
+    """What the message says, as people read it."""
+    content: str = told.data["content"]
+    return text_of(content[:_MARKUP]) if told.data.get("contentType") == "html" else content
 
 
 def _conversation_assigned(told: Told) -> Iterator[Occasion]:
@@ -82,7 +91,7 @@ def _received(told: Told) -> Iterator[Occasion]:
         told,
         "message",
         f"New message from {CONTACT}",
-        told.data["content"],
+        _words(told),
         circles=("assignee", "followers"),
         data={"messageId": str(told.id)},
     )
@@ -95,13 +104,13 @@ def _noted(told: Told) -> Iterator[Occasion]:
     called = called_in(told)
     about = {"data": {"messageId": str(told.id), "mentionedBy": str(told.by)}}
     if called:
-        yield in_conversation(told, "mention", "You were mentioned in a note", told.data["content"], to=called, **about)
+        yield in_conversation(told, "mention", "You were mentioned in a note", _words(told), to=called, **about)
     if told.event.endswith(".created"):
         yield in_conversation(
             told,
             "message",
             f"New note about {CONTACT}",
-            told.data["content"],
+            _words(told),
             circles=("assignee", "followers"),
             but=called,
             data={"messageId": str(told.id)},
@@ -116,10 +125,24 @@ def _failed(told: Told) -> Iterator[Occasion]:
         told,
         "failed_send",
         f"A message to {CONTACT} could not be delivered",
-        data.get("errorMessage") or data["content"],
+        data.get("errorMessage") or _words(told),
         to=ids_of([data["senderId"]] if data["senderType"] == "user" else []),
         circles=("assignee",),
         data={"messageId": str(told.id), "errorCode": data.get("errorCode")},
+    )
+
+
+def _webhook_ended(told: Told) -> Iterator[Occasion]:
+    yield Occasion(
+        told=told,
+        kind="failed_send",
+        group_key=f"failed_send:{told.id}",
+        title=f"The webhook endpoint {told.data['name']} was switched off"[:LONGEST],
+        text=told.data["disabledReason"],
+        subject=("webhook_endpoint", told.id),
+        link=f"/webhook-endpoints/{told.id}",
+        data={"endpointId": str(told.id)},
+        circles=("somebody",),
     )
 
 
@@ -252,7 +275,7 @@ def _said(told: Told) -> Iterator[Occasion]:
     called, everybody = called_in(told), told.became("mentionsChannel") is True
     about: dict[str, Any] = {
         "told": told,
-        "text": told.data["content"],
+        "text": _words(told),
         "subject": ("team_channel", channel_id),
         "link": f"/team-channels/{channel_id}",
         "channel_id": channel_id,
@@ -310,10 +333,9 @@ def _unsaid(told: Told) -> Iterator[End]:
 
 def _reworded(told: Told) -> Iterator[End]:
     """What was told quotes it as it is now."""
-    text = (told.changes.get("content") or {}).get("after")
     place = told.data.get("channelId") or told.data["conversationId"]
-    if text is not None:
-        yield End(what="reworded", subject_id=uuid.UUID(place), message_id=told.id, text=text[:LONGEST])
+    if told.changes.get("content"):
+        yield End(what="reworded", subject_id=uuid.UUID(place), message_id=told.id, text=_words(told)[:LONGEST])
 
 
 def _closed(told: Told) -> Iterator[End]:
@@ -342,6 +364,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "message.updated": (_noted, _reworded),
     "message.failed": (_failed,),
     "message.status_changed": (_failed,),
+    "webhook_endpoint.disabled": (_webhook_ended,),
     "call.ended": (_call_ended,),
     "call_transfer.created": (_transferred,),
     "call_transfer.completed": (_transfer_over,),

@@ -38,6 +38,7 @@ TAGS = {
     "finance": "Invoices and expenses.",
     "marketing": "Campaigns, segments, and rules that act by themselves.",
     "search": "Messages, conversations and contacts by the words in them.",
+    "hooks": "Outbound webhooks: what happens, posted to addresses of yours, signed, in order, and again if you like.",
     "events": "Everything that became true, in order: the activity feed and the audit trail.",
     "operations": "What an operator's machines ask.",
 }

@@ -130,6 +130,14 @@ class Conversation(TenantRow, Base):
             "id",
             postgresql_where=text("agent_id IS NOT NULL"),
         ),
+        # How much each person has to do: counted before they are given more.
+        Index(
+            "ix_conversations_load",
+            "workspace_id",
+            "assigned_to",
+            "channel",
+            postgresql_where=text("status = 'active' AND assigned_to IS NOT NULL"),
+        ),
         Index("ix_conversations_lease", "lease_expires_at", postgresql_where=text("agent_id IS NOT NULL")),
         Index("ix_conversations_tagged", "workspace_id", "created_at", "id", postgresql_where=text("tags <> '{}'")),
     )

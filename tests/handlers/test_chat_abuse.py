@@ -1,5 +1,6 @@
 """What a widget's address is asked that no page would ask: refused, counted, and no burden on anybody else."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from comms.chat import saying, visitors
+from comms.chat.protocol import Said
+from comms.service import Service
 from tests.conftest import PUBLIC_URL, Client
-from tests.make.chat import API, Visitor, refused, widget
+from tests.make.chat import API, SECRET, Visitor, conversation_of, proof, refused, widget
 
 
 @pytest.fixture
@@ -74,3 +78,25 @@ async def test_an_address_brings_so_many_files_and_no_more(visitor: Visitor) -> 
             statuses.append((await other.ask("POST", "/uploads", content=uuid.uuid4().hex.encode())).status_code)
     assert set(statuses[:30]) == {201}
     assert set(statuses[30:]) == {429}
+
+
+async def test_who_comes_back_waits_for_their_conversation_before_they_hold_anything(
+    visitor: Visitor, owner: Client, service: Service, admin: Any
+) -> None:
+    """As everybody does who writes in it: in the other order two of them would wait for each other."""
+    [shop] = (await owner.get(f"{API}/chat-widgets")).json()["items"]
+    assert (await owner.put(f"{API}/chat-widgets/{shop['id']}/secret", json={"secret": SECRET})).status_code == 200
+    begun = await visitor.begin(identity=proof(userId="4711"), visitor={"name": "Ada"})
+    caller = await visitors.identify(service.database, service.desk.tokens, visitor.token)
+    await saying.say(service.database, caller, Said("1", "Hello"), is_open=True)
+    conversation = await conversation_of(owner)
+    assert conversation["contactId"] is None
+    again = Visitor("", visitor.key, visitor.client)
+    async with admin.transaction():
+        await admin.execute("SELECT FROM conversations WHERE id = $1 FOR UPDATE", uuid.UUID(conversation["id"]))
+        coming = asyncio.create_task(again.begin(identity=proof(userId="4711"), visitor={"email": "ada@example.com"}))
+        await asyncio.sleep(0.3)
+        held = "SELECT FROM visitors WHERE id = $1 FOR NO KEY UPDATE NOWAIT"
+        await admin.execute(held, uuid.UUID(begun["visitorId"]))
+    assert (await coming)["visitorId"] == begun["visitorId"]
+    assert (await conversation_of(owner))["contactId"] is not None

@@ -98,3 +98,18 @@ async def test_all_is_read_whatever_the_clock_of_another_process_says(service: S
         await keep(db, member.workspace_id, [notice])
     assert await unread(member) == 1
     assert (await member.put(f"{API}/notifications/read-state", json={})).json()["unreadCount"] == 0
+
+
+async def test_what_was_written_in_html_is_told_as_it_is_read(service: Service, owner: Client, member: Client) -> None:
+    body = {
+        "channelId": await between(owner, member),
+        "contentType": "html",
+        "content": "<p>Who &amp; <b>when</b>?</p>",
+    }
+    said = (await owner.post(f"{API}/team-messages", json=body)).json()
+    await told(service)
+    assert [notice["message"] for notice in await notices(member)] == ["Who & when?"]
+    changed = await owner.patch(f"{API}/team-messages/{said['id']}", json={"content": "<i>Nobody</i>"})
+    assert changed.status_code == 200
+    await told(service)
+    assert [notice["message"] for notice in await notices(member)] == ["Nobody"]

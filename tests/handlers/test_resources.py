@@ -42,6 +42,9 @@ WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
     "/expenses": ("list", "get", "create", "change", "delete"),
     "/campaigns": ("list", "get", "create", "change", "delete"),
     "/marketing-channels": ("list", "get", "create", "change", "delete"),
+    "/webhook-endpoints": ("list", "get", "create", "change", "delete"),
+    "/webhook-signing-secrets": ("list", "get", "create"),
+    "/webhook-replays": ("list", "get", "create"),
 }
 BODIES: dict[str, dict[str, Any]] = {
     "/workspace-api-keys": {"provider": "twilio", "secret": SECRETS["twilio"]},
@@ -49,6 +52,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/conversation-messages": {"direction": "outbound"},
     "/lead-scoring-rules": {"field": "jobTitle", "operator": "contains", "value": "chief"},
     "/lead-routing-rules": {"isActive": False},
+    "/routing-rules": {"isActive": False},
+    "/webhook-endpoints": {"url": "https://example.com/events"},
+    "/webhook-replays": {"fromAt": "2026-01-01T00:00:00Z", "untilAt": "2026-01-02T00:00:00Z"},
 }
 
 
@@ -83,7 +89,10 @@ async def body_of(service: Service, resource: Resource, client: Client) -> dict[
         column = shapes.column_of(resource.table, field.name)
         assert column is not None, field.name
         target = rows.referred(column)
-        if target == "workspace_members":
+        if (column.table.name, column.name) in rows.ONE_EACH:
+            row = await rows.row(service, WorkspaceMember, workspace_id=client.workspace_id, user_id=client.user_id)
+            body[field.encode_name] = str(row.user_id)
+        elif target == "workspace_members":
             body[field.encode_name] = str(client.user_id)
         elif target is not None:
             row = await rows.row(
@@ -149,7 +158,8 @@ async def test_what_is_made_is_read_back_and_listed_and_told(
     response = await owner.post(API + resource.path, json=body)
     assert response.status_code == 201, response.text
     row = response.json()
-    row.pop("token", None)  # told this once
+    for once in ("token", "secret"):  # told this once
+        row.pop(once, None)
     assert (await owner.get(f"{API}{resource.path}/{row['id']}")).json() == row
     assert row["id"] in await ids(owner, API + resource.path)
     told = (await owner.get(f"{API}/events", params={"subjectId": row["id"]})).json()["items"]

@@ -1,11 +1,12 @@
 """Visitors at their worst, and bad luck at its: nobody else is kept waiting, and nobody loses their chat."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from comms.chat import staff, visitors
 from comms.chat.protocol import Said
@@ -14,7 +15,7 @@ from comms.hub.presence import Report
 from comms.service import Service
 from models.base import new_id
 from tests.conftest import Client
-from tests.make.chat import API, Visitor, refused, visiting, widget
+from tests.make.chat import API, Visitor, answered, conversation_of, refused, visiting, widget
 from tests.screens import serving, watching
 
 
@@ -118,3 +119,55 @@ async def test_who_left_is_not_there_because_a_colleague_still_is(
     assert await here.is_anybody(workspace_id)
     here.hears(Report(place, workspace_id, {grace: "offline"}))
     assert not await here.is_anybody(workspace_id)
+
+
+@contextmanager
+def written() -> Iterator[list[str]]:
+    """What is asked of the database through sessions meanwhile."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+async def test_what_was_read_is_read_once_however_often_it_is_said(visitor: Visitor, owner: Client) -> None:
+    await visitor.says("Hello")
+    conversation = await conversation_of(owner)
+    async with visitor.connected() as page:
+        place = 0
+        for content in ("Hi", "How are you?"):
+            await answered(owner, conversation["id"], content)
+            place = (await visitor.hears(page))["place"]
+            for kind in ("received", "read"):
+                await page.say(type=kind, place=place)
+        await page.say(type="ping")
+        await page.next("pong")
+        with written() as statements:
+            for _ in range(10):
+                await page.say(type="read", place=place)
+                await page.say(type="received", place=place - 1)
+            await page.say(type="ping")
+            await page.next("pong")
+        assert not [one for one in statements if "chat_messages" in one]
+    said = (await owner.get(f"{API}/conversation-messages", params={"direction": "outbound"})).json()["items"]
+    assert [one["status"] for one in said] == ["read", "read"]
+
+
+async def test_the_log_is_not_filled_by_who_turns_pages_without_end(visitor: Visitor, owner: Client) -> None:
+    refused_ones = 0
+    for window in range(4):
+        async with visitor.connected() as page:
+            for number in range(6):
+                await page.say(type="page", title=f"{window}.{number}")
+            await page.say(type="ping")
+            while (frame := await page.next())["type"] != "pong":
+                refused_ones += frame["type"] == "error"
+    told = (await owner.get(f"{API}/events", params={"event": "visitor_session.updated", "limit": 200})).json()
+    assert refused_ones >= 3
+    assert len(told["items"]) <= 21

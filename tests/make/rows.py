@@ -23,6 +23,9 @@ WANTED = {
 }
 """Columns that may be empty and that a row of a workspace's own has."""
 
+ONE_EACH = {("routing_profiles", "user_id")}
+"""Columns of which there is one row for each member: another row is another member's."""
+
 NEEDED = {("lead_routing_rules", "assign_to"), ("lead_scoring_rules", "value")}
 """Columns that may be null, but not in a row that says nothing else."""
 
@@ -72,6 +75,8 @@ async def _value(db: AsyncSession, column: Column[Any], workspace_id: uuid.UUID,
     if column.name in ("workspace_id", "author_workspace_id"):
         return workspace_id
     if (target := referred(column)) is not None:
+        if (column.table.name, column.name) in ONE_EACH:
+            return (await _made(db, class_of(target), workspace_id, user_id, {})).user_id
         if target == "workspace_members":
             return user_id
         return (await _made(db, class_of(target), workspace_id, user_id, {})).id

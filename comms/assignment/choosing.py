@@ -1,0 +1,188 @@
+"""Whom a conversation is for: people with what is known of them in, the chosen one and why out.
+
+Nothing is read or written here, so that a decision can be explained, and tried, without a database.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from models.routing import DEFAULT_CAPACITY, Considered, RoutingMode, Verdict
+
+MOST_NAMED = 200
+"""So many people are each told why; of the others of a very large team only how many there were of each verdict."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_ORDER: Mapping[Verdict, int] = {
+    "chosen": 0,
+    "knows_them_less": 1,
+    "busier": 1,
+    "later_turn": 1,
+    "full": 2,
+    "on_call": 3,
+    "lacks_skills": 4,
+    "let_it_go": 5,
+    "away": 6,
+    "offline": 7,
+}
+
+
+class Person(msgspec.Struct, kw_only=True):
+    """Somebody of the team, and what is known of them; ``open`` counts their active conversations by channel."""
+
+    user_id: uuid.UUID
+    is_available: bool = True
+    is_online: bool = True
+    is_on_call: bool = False
+    skills: frozenset[str] = frozenset()
+    capacity: int = DEFAULT_CAPACITY
+    channel_capacity: Mapping[str, int] = {}
+    open: dict[str, int] = {}
+    given_at: datetime | None = None
+
+    @property
+    def load(self) -> int:
+        return sum(self.open.values())
+
+    @property
+    def turn(self) -> datetime:
+        """Whoever was given one longest ago comes first, and before them whoever never was."""
+        return self.given_at or _NEVER
+
+    def room_for(self, channel: str) -> int:
+        """How many more conversations of a channel they can be given."""
+        of_channel = self.channel_capacity.get(channel, self.capacity) - self.open.get(channel, 0)
+        return max(0, min(self.capacity - self.load, of_channel))
+
+    def is_given(self, channel: str, at: datetime) -> None:
+        """They have one more."""
+        self.open[channel] = self.open.get(channel, 0) + 1
+        self.given_at = at
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a conversation needs; ``knows`` had its contact last, and ``let_go_by`` has just given it back."""
+
+    channel: str
+    mode: RoutingMode = "least_busy"
+    skills: frozenset[str] = frozenset()
+    knows: uuid.UUID | None = None
+    let_go_by: uuid.UUID | None = None
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Who it is, if anybody; why, in words; and what decided it for each."""
+
+    person: Person | None
+    reason: str
+    considered: Sequence[Considered]
+    others: Mapping[Verdict, int]
+
+
+def choose(people: Collection[Person], wanted: Wanted) -> Choice:
+    """The one for whom it is: who had the contact last if they can, else the one whom the mode says."""
+    hindered = {person.user_id: hindrance(person, wanted) for person in people}
+    free = [person for person in people if hindered[person.user_id] is None]
+    if not free:
+        return Choice(None, nobody_is_free(hindered.values()), (), {})
+    known = next((person for person in free if person.user_id == wanted.knows), None)
+    chosen = known or min(free, key=_by_load if wanted.mode == "least_busy" else _by_turn)
+    reason = _reason(chosen, wanted, len(free), is_known=known is not None)
+    told = [
+        _told(person, hindered[person.user_id] or _behind(person, chosen, wanted, is_known=known is not None))
+        for person in people
+        if person is not chosen
+    ]
+    told.sort(key=lambda one: (_ORDER[one.verdict], one.open))
+    named = [_told(chosen, ("chosen", reason)), *told[: MOST_NAMED - 1]]
+    return Choice(chosen, reason, named, dict(Counter(one.verdict for one in told[MOST_NAMED - 1 :])))
+
+
+Why = tuple[Verdict, str]
+
+
+def hindrance(person: Person, wanted: Wanted) -> Why | None:
+    """Why somebody cannot be given it at all; None when they can."""
+    if not person.is_available:
+        return "away", "says to be away"
+    if not person.is_online:
+        return "offline", "is not online"
+    if lacking := sorted(wanted.skills - person.skills):
+        return "lacks_skills", f"lacks {', '.join(lacking)}"
+    if person.user_id == wanted.let_go_by:
+        return "let_it_go", "has just given it back"
+    if person.load >= person.capacity:
+        return "full", f"{_taken(person)}"
+    if person.room_for(wanted.channel) == 0:
+        most = person.channel_capacity[wanted.channel]
+        return "full", f"{person.open.get(wanted.channel, 0)} of {most} places for {wanted.channel} taken"
+    if person.is_on_call:
+        return "on_call", "is on a call"
+    return None
+
+
+def nobody_is_free(hindrances: Iterable[Why | None]) -> str:
+    """Why nobody can be given it, in words and numbers that do not change with every look."""
+    counted = Counter(why[0] for why in hindrances if why is not None)
+    if not counted:
+        return "nobody is in the team"
+    said = ", ".join(f"{counted[verdict]} {_PLAIN[verdict]}" for verdict in _ORDER if counted[verdict])
+    return f"nobody is free: {said}"
+
+
+_PLAIN: Mapping[Verdict, str] = {
+    "full": "full",
+    "on_call": "on a call",
+    "lacks_skills": "without the skills",
+    "let_it_go": "who gave it back",
+    "away": "away",
+    "offline": "offline",
+}
+
+
+def _by_load(person: Person) -> tuple[int, int, datetime, uuid.UUID]:
+    return person.load, person.load - person.capacity, person.turn, person.user_id
+
+
+def _by_turn(person: Person) -> tuple[datetime, uuid.UUID]:
+    return person.turn, person.user_id
+
+
+def _reason(chosen: Person, wanted: Wanted, free: int, *, is_known: bool) -> str:
+    if is_known:
+        return f"had this contact last, and is free: {_taken(chosen)}"
+    if free == 1:
+        return f"the only one who was free: {_taken(chosen)}"
+    if wanted.mode == "least_busy":
+        return f"the fewest open conversations of {free} who were free: {_taken(chosen)}"
+    return f"next in turn of {free} who were free: {_last(chosen)}"
+
+
+def _behind(person: Person, chosen: Person, wanted: Wanted, *, is_known: bool) -> Why:
+    """Why somebody who could have been given it was not."""
+    if is_known:
+        return "knows_them_less", "somebody else had this contact last"
+    if wanted.mode == "round_robin":
+        return "later_turn", _last(person)
+    if person.load > chosen.load:
+        return "busier", f"{_taken(person)}: {person.load - chosen.load} more than who was chosen"
+    if person.load - person.capacity > chosen.load - chosen.capacity:
+        return "busier", f"{_taken(person)}: as many, of fewer places"
+    return "later_turn", f"just as busy; {_last(person)}"
+
+
+def _taken(person: Person) -> str:
+    return f"{person.load} of {person.capacity} places taken"
+
+
+def _last(person: Person) -> str:
+    return (
+        "was never given one" if person.given_at is None else f"was given one at {person.given_at:%Y-%m-%d %H:%M:%S}Z"
+    )
+
+
+def _told(person: Person, why: Why) -> Considered:
+    return Considered(person.user_id, why[0], why[1], person.load, person.capacity)

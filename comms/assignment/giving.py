@@ -1,0 +1,308 @@
+"""Who waits is given to whom it is for: decided and claimed in one transaction, with what was seen then kept beside it.
+
+Of a queue only as many are looked at as there are free places for them, so it does not matter how many wait.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import events, mentions, ownership
+from comms.assignment.choosing import Person, Wanted, choose, hindrance, nobody_is_free
+from comms.assignment.queueing import leave, waits, zone_of
+from comms.assignment.rules import is_open_at
+from models.base import new_id, now
+from models.communications import Conversation
+from models.routing import (
+    DEFAULT_CAPACITY,
+    RoutingDecision,
+    RoutingDecisionView,
+    RoutingPlace,
+    RoutingQueue,
+    RoutingQueueView,
+    RoutingRule,
+)
+
+AT_ONCE = 100
+BESIDES = 20
+"""So many more of a queue are looked at than there is room for: some may be for nobody who is free."""
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """A queue with somebody waiting, the rule it is of, and who serves it."""
+
+    queue: RoutingQueue
+    rule: RoutingRule | None
+    people: Sequence[Person]
+
+    def wanted(self, *, knows: uuid.UUID | None = None, let_go_by: uuid.UUID | None = None) -> Wanted:
+        """What a conversation in it needs."""
+        mode: Any = self.rule.mode if self.rule else "least_busy"
+        return Wanted(self.queue.channel, mode, frozenset(self.queue.skills), knows, let_go_by)
+
+
+async def give_next(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE) -> int:
+    """Those who wait longest are given to who is free; how many. The caller holds the workspace's progress."""
+    served = await _served(db, workspace_id)
+    if not served:
+        return 0
+    at, zone = now(), await zone_of(db, workspace_id)
+    open_now = {one.queue.id: one for one in served if one.rule is None or is_open_at(one.rule.hours, zone, at)}
+    room = {queue_id: _room(one, most) for queue_id, one in open_now.items()}
+    places = await _first(db, workspace_id, {queue_id: size for queue_id, size in room.items() if size}, most)
+    held = await _held(db, workspace_id, places)
+    known = await _known(db, workspace_id, places, held, open_now, at)
+    given: list[tuple[RoutingPlace, Conversation, RoutingDecision]] = []
+    turns: dict[uuid.UUID, datetime] = {}
+    for place in places:
+        conversation, serving = held.get(place.conversation_id), open_now[place.queue_id]
+        if conversation is None:
+            continue
+        knows = known.get(conversation.id)
+        choice = choose(serving.people, serving.wanted(knows=knows, let_go_by=place.let_go_by))
+        if choice.person is None:
+            continue
+        at += timedelta(microseconds=1)  # turns have an order, within one look too
+        choice.person.is_given(conversation.channel, at)
+        given.append((place, conversation, _decision(serving, place, choice.person, choice)))
+        turns[choice.person.user_id] = at
+    given = await _with_active(db, workspace_id, given)
+    for _, conversation, decision in given:
+        await ownership.give(db, conversation, ownership.ByMember(decision.user_id), why=_why(decision))
+    await _keep(db, workspace_id, [decision for _, _, decision in given], turns)
+    await leave(db, [place for place, _, _ in given])
+    await _note_hold_ups(db, served, open_now, {place.queue_id for place, _, _ in given})
+    return len(given)
+
+
+def _room(serving: Serving, most: int) -> int:
+    """How many of a queue may be given now; 0 when nobody can take one."""
+    wanted = serving.wanted()
+    free = sum(one.room_for(wanted.channel) for one in serving.people if hindrance(one, wanted) is None)
+    return min(free, most) + BESIDES if free else 0
+
+
+def _why(decision: RoutingDecision) -> str:
+    return f"routed: {decision.reason}"
+
+
+def _decision(serving: Serving, place: RoutingPlace, person: Person, choice: Any) -> RoutingDecision:
+    return RoutingDecision(
+        workspace_id=place.workspace_id,
+        id=new_id(),
+        conversation_id=place.conversation_id,
+        user_id=person.user_id,
+        rule_id=serving.queue.rule_id,
+        team_id=serving.queue.team_id,
+        mode=serving.wanted().mode,
+        waiting_since=place.waiting_since,
+        reason=choice.reason,
+        considered=msgspec.to_builtins(choice.considered),
+        others=dict(choice.others),
+    )
+
+
+async def _served(db: AsyncSession, workspace_id: uuid.UUID) -> list[Serving]:
+    """The queues in which somebody waits, each with the people who serve it, and what they have to do already."""
+    some = select(RoutingPlace.id).where(
+        RoutingPlace.workspace_id == workspace_id, RoutingPlace.queue_id == RoutingQueue.id, ~RoutingPlace.is_stale
+    )
+    rows = (
+        await db.execute(
+            select(RoutingQueue, RoutingRule)
+            .outerjoin(
+                RoutingRule,
+                (RoutingRule.workspace_id == RoutingQueue.workspace_id) & (RoutingRule.id == RoutingQueue.rule_id),
+            )
+            .where(RoutingQueue.workspace_id == workspace_id, some.exists())
+            .order_by(RoutingQueue.id)
+            .execution_options(populate_existing=True)
+        )
+    ).all()
+    if not rows:
+        return []
+    teams = {queue.team_id for queue, _ in rows}
+    members: dict[uuid.UUID | None, list[Person]] = {}
+    everybody: dict[uuid.UUID, Person] = {}
+    named = [team for team in teams if team]
+    asked = {"here": workspace_id, "teams": named, "any": None in teams, "capacity": DEFAULT_CAPACITY}
+    for row in await db.execute(_PEOPLE, asked):
+        person = everybody.setdefault(row.user_id, _person(row))
+        members.setdefault(row.team_id, []).append(person)
+    if None in teams:
+        members[None] = list(everybody.values())
+    loads = await db.execute(_LOADS, {"here": workspace_id, "users": list(everybody)})
+    for user_id, channel, count in loads:
+        everybody[user_id].open[channel] = count
+    return [Serving(queue, rule, members.get(queue.team_id, [])) for queue, rule in rows]
+
+
+def _person(row: Any) -> Person:
+    return Person(
+        user_id=row.user_id,
+        is_available=row.is_available,
+        is_online=row.is_online,
+        is_on_call=row.is_on_call,
+        skills=frozenset(row.skills),
+        capacity=row.capacity,
+        channel_capacity=row.channel_capacity,
+        given_at=row.given_at,
+        open={},
+    )
+
+
+async def _first(
+    db: AsyncSession, workspace_id: uuid.UUID, sizes: Mapping[uuid.UUID, int], most: int
+) -> list[RoutingPlace]:
+    """Who has waited longest in each of these queues, so many of each; of them all the oldest first."""
+    if not sizes:
+        return []
+    asked = {"here": workspace_id, "queues": list(sizes), "sizes": list(sizes.values()), "most": most + BESIDES}
+    query = select(RoutingPlace).from_statement(_FIRST).execution_options(populate_existing=True)
+    return list(await db.scalars(query, asked))
+
+
+async def _held(
+    db: AsyncSession, workspace_id: uuid.UUID, places: Sequence[RoutingPlace]
+) -> dict[uuid.UUID, Conversation]:
+    """The conversations of these places that still wait, held until the commit.
+
+    One that somebody else holds is left for the next time: they may be about to take it.
+    """
+    if not places:
+        return {}
+    query = (
+        select(Conversation)
+        .where(
+            Conversation.workspace_id == workspace_id,
+            Conversation.id.in_([place.conversation_id for place in places]),
+            waits(),
+        )
+        .with_for_update(key_share=True, skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    return {row.id: row for row in await db.scalars(query)}
+
+
+async def _known(
+    db: AsyncSession,
+    workspace_id: uuid.UUID,
+    places: Sequence[RoutingPlace],
+    held: Mapping[uuid.UUID, Conversation],
+    served: Mapping[uuid.UUID, Serving],
+    at: datetime,
+) -> dict[uuid.UUID, uuid.UUID]:
+    """Who had each conversation's contact last, where its rule minds."""
+    since: dict[uuid.UUID, datetime] = {}
+    for place in places:
+        rule = served[place.queue_id].rule
+        if rule is not None and rule.sticky_days is not None and place.conversation_id in held:
+            since[place.conversation_id] = at - timedelta(days=rule.sticky_days)
+    contacts = {held[one].contact_id for one in since} - {None}
+    if not contacts:
+        return {}
+    rows = (await db.execute(_BONDS, {"here": workspace_id, "contacts": list(contacts)})).all()
+    bonds = {row.contact_id: row for row in rows}
+    found = {}
+    for conversation_id, earliest in since.items():
+        bond = bonds.get(held[conversation_id].contact_id)
+        if bond is not None and bond.since >= earliest:
+            found[conversation_id] = bond.user_id
+    return found
+
+
+async def _with_active(
+    db: AsyncSession, workspace_id: uuid.UUID, given: list[tuple[RoutingPlace, Conversation, RoutingDecision]]
+) -> list[tuple[RoutingPlace, Conversation, RoutingDecision]]:
+    """What is for somebody who stays a member until the commit."""
+    active = await mentions.active_of(db, workspace_id, {decision.user_id for _, _, decision in given})
+    return [one for one in given if one[2].user_id in active]
+
+
+async def _keep(
+    db: AsyncSession, workspace_id: uuid.UUID, decisions: Sequence[RoutingDecision], turns: Mapping[uuid.UUID, datetime]
+) -> None:
+    if not decisions:
+        return
+    db.add_all(decisions)
+    await db.flush()
+    for one in decisions:
+        view = msgspec.convert(one, RoutingDecisionView, from_attributes=True)
+        events.record(db, "routing_decision.created", one, view)
+    users = sorted({one.user_id for one in decisions})
+    times = [turns[user] for user in users]
+    await db.execute(_TAKE_TURNS, {"here": workspace_id, "users": users, "times": times})
+
+
+async def _note_hold_ups(
+    db: AsyncSession, served: Sequence[Serving], open_now: Mapping[uuid.UUID, Serving], given: set[uuid.UUID]
+) -> None:
+    """Each queue says why nobody in it was given to anybody, if it is so."""
+    for one in served:
+        queue = one.queue
+        if queue.id in given:
+            said = None
+        elif queue.id not in open_now:
+            said = "its hours are over"
+        else:
+            why = [hindrance(person, one.wanted()) for person in one.people]
+            said = nobody_is_free(why) if all(why) else "who is free is not for those who wait longest"
+        if said != queue.held_up:
+            before = msgspec.convert(queue, RoutingQueueView, from_attributes=True)
+            queue.held_up = said
+            await db.flush()
+            view = msgspec.convert(queue, RoutingQueueView, from_attributes=True)
+            events.record(db, "routing_queue.updated", queue, view, before=before)
+
+
+_PEOPLE = text(
+    """
+    SELECT t.team_id, t.user_id,
+        coalesce(p.availability, 'available') = 'available' AS is_available,
+        NOT coalesce(p.needs_presence, false) OR coalesce(turn.online_until > now(), false) AS is_online,
+        EXISTS (
+            SELECT FROM call_legs l WHERE l.workspace_id = t.workspace_id AND l.user_id = t.user_id
+                AND l.answered_at IS NOT NULL AND l.ended_at IS NULL
+        ) AS is_on_call,
+        coalesce(p.skills, '{}') AS skills, coalesce(p.capacity, :capacity) AS capacity,
+        coalesce(p.channel_capacity, '{}') AS channel_capacity, turn.given_at
+    FROM team_members t
+    JOIN workspace_members m ON m.workspace_id = t.workspace_id AND m.user_id = t.user_id
+    JOIN teams g ON g.workspace_id = t.workspace_id AND g.id = t.team_id
+    LEFT JOIN routing_profiles p ON p.workspace_id = t.workspace_id AND p.user_id = t.user_id
+    LEFT JOIN routing_turns turn ON turn.workspace_id = t.workspace_id AND turn.user_id = t.user_id
+    WHERE t.workspace_id = :here AND g.is_active AND m.is_active AND m.role <> 'viewer'
+        AND (:any OR t.team_id = ANY(CAST(:teams AS uuid[])))
+    ORDER BY t.team_id, t.user_id
+    """
+)
+_LOADS = text(
+    "SELECT assigned_to, channel, count(*) FROM conversations WHERE workspace_id = :here AND status = 'active'"
+    " AND assigned_to = ANY(CAST(:users AS uuid[])) GROUP BY assigned_to, channel"
+)
+_FIRST = text(
+    """
+    SELECT p.* FROM unnest(CAST(:queues AS uuid[]), CAST(:sizes AS int[])) AS q (id, size)
+    CROSS JOIN LATERAL (
+        SELECT * FROM routing_places WHERE workspace_id = :here AND queue_id = q.id AND NOT is_stale
+        ORDER BY waiting_since, id LIMIT q.size
+    ) p
+    ORDER BY p.waiting_since, p.id LIMIT :most
+    """
+)
+_BONDS = text(
+    "SELECT contact_id, user_id, since FROM routing_bonds"
+    " WHERE workspace_id = :here AND contact_id = ANY(CAST(:contacts AS uuid[]))"
+)
+_TAKE_TURNS = text(
+    """
+    INSERT INTO routing_turns (workspace_id, user_id, given_at)
+    SELECT :here, user_id, at FROM unnest(CAST(:users AS uuid[]), CAST(:times AS timestamptz[])) AS u (user_id, at)
+    ON CONFLICT (workspace_id, user_id) DO UPDATE SET given_at = excluded.given_at
+    """
+)

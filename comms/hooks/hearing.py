@@ -1,0 +1,84 @@
+"""What an endpoint hears: the kinds it wants, of those that whoever switched it on may hear by their role.
+
+Nobody in particular listens there. So what is for single people is not told, though it were its member's own, nor what
+happens in closed channels, whoever belongs to them.
+"""
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from comms.audience import ADMINISTRATIVE, PERSONAL, Audience, Listener, listener_of, need_of
+from comms.errors import Invalid
+from models.base import Base, noun_of
+from models.core import Role
+
+_KIND = re.compile(r"([a-z][a-z0-9_]*)\.([a-z0-9_]*)")
+
+
+class Ear(msgspec.Struct):
+    """An endpoint that listens: ``listener`` is who it hears as, ``after_seq`` where it began to."""
+
+    endpoint_id: uuid.UUID
+    events: Sequence[str]
+    listener: Listener
+    after_seq: int = 0
+    _told: dict[str, bool] = {}
+
+    def hears(self, event: str, noun: str) -> bool:
+        """Whether an event of that kind is told there; what is for some alone is not asked about."""
+        if event not in self._told:
+            self._told[event] = _wants(self.events, event, noun) and may_hear(self.listener, noun)
+        return self._told[event]
+
+
+def ear_of(row: Any) -> Ear:
+    """The endpoint as one that listens, with the role and the permissions of its member."""
+    role: Role = row.role
+    listener = listener_of(row.on_behalf_of, role, row.permissions)
+    nobody = msgspec.structs.replace(listener, user_id=None)
+    return Ear(row.id, row.events, nobody, row.after_seq, {})
+
+
+def may_hear(listener: Listener, noun: str) -> bool:
+    """Whether what happens to ``noun`` may be told to where ``listener`` is nobody in particular."""
+    if noun in PERSONAL and noun not in ADMINISTRATIVE:
+        return False
+    return Audience(administrators=noun in ADMINISTRATIVE, need=need_of(noun)).includes(listener)
+
+
+def check(events: Sequence[str], role: Role, permissions: Mapping[str, Any]) -> None:
+    """Each of these kinds can happen and be heard; else ``Invalid`` names it by its place."""
+    nobody = msgspec.structs.replace(listener_of(uuid.UUID(int=0), role, permissions), user_id=None)
+    errors = {}
+    for place, kind in enumerate(events):
+        found = _KIND.fullmatch(kind)
+        if found is None:
+            reason = "must be a kind such as deal.updated, or deal. for all about deals"
+        elif found[1] not in nouns():
+            reason = f"there is nothing called {found[1]!r} that anything could happen to"
+        elif found[1] in PERSONAL and found[1] not in ADMINISTRATIVE:
+            reason = f"what happens to a {found[1].replace('_', ' ')} is told to single people alone"
+        elif not may_hear(nobody, found[1]):
+            reason = "you may not hear of it, so no endpoint of yours does"
+        elif kind in events[:place]:
+            reason = "is named twice"
+        else:
+            continue
+        errors[f"events[{place}]"] = reason
+    if errors:
+        raise Invalid(errors)
+
+
+@cache
+def nouns() -> frozenset[str]:
+    """What events can be about."""
+    return frozenset(noun_of(mapper.class_) for mapper in Base.registry.mappers)
+
+
+def _wants(events: Sequence[str], event: str, noun: str) -> bool:
+    return not events or event in events or f"{noun}." in events

@@ -1,0 +1,132 @@
+"""What has happened is told again: one delivery, or everything of a stretch of time that an endpoint wants to hear.
+
+It joins the end of its lines, so what is told again comes after what is waiting, each conversation's in its order.
+"""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms.database import Database
+from comms.errors import Conflict, Invalid, Missing
+from comms.hooks import following
+from comms.identity import Identity
+from models.base import new_id, now
+from models.hooks import WebhookDelivery, WebhookEndpoint, WebhookReplay
+
+
+async def replay(db: AsyncSession, row: WebhookDelivery) -> WebhookDelivery:
+    """The event of this delivery waits again, at the end of its line; the new delivery."""
+    await _expect_on(db, row.endpoint_id)
+    placed = await _place(db, row.workspace_id)
+    event = (await db.execute(_ONE, {"here": row.workspace_id, "seq": row.seq})).one_or_none()
+    if event is None:
+        raise Missing("Its event is no longer in the log.")
+    ears = await following.listening(db, row.workspace_id, row.endpoint_id)
+    if event.is_for_some or not any(ear.hears(event.event, event.subject_type) for ear in ears):
+        raise Conflict("The endpoint does not hear of this any more: look at its events, and who it is on behalf of.")
+    await following.put_in_line(db, row.workspace_id, placed, [(row.endpoint_id, event)], is_replay=True)
+    await db.execute(_PLACED, {"here": row.workspace_id, "placed": placed + 1})
+    found = await db.scalar(
+        select(WebhookDelivery).where(
+            WebhookDelivery.workspace_id == row.workspace_id,
+            WebhookDelivery.endpoint_id == row.endpoint_id,
+            WebhookDelivery.place == placed + 1,
+        )
+    )
+    assert found is not None
+    return found
+
+
+async def ask(
+    db: AsyncSession, identity: Identity, endpoint_id: uuid.UUID, from_at: datetime, until_at: datetime
+) -> WebhookReplay:
+    """The worker will put what happened then in line; ``Invalid`` names what cannot be."""
+    if from_at >= until_at:
+        raise Invalid({"untilAt": "must be after fromAt"})
+    if until_at > now():
+        raise Invalid({"untilAt": "must have passed: what is still to happen is told when it does"})
+    if await db.get(WebhookEndpoint, (identity.workspace_id, endpoint_id)) is None:
+        raise Invalid({"endpointId": "refers to nothing in this workspace"})
+    await _expect_on(db, endpoint_id)
+    row = WebhookReplay(
+        workspace_id=identity.workspace_id,
+        id=new_id(),
+        endpoint_id=endpoint_id,
+        asked_by=identity.user_id,
+        from_at=from_at,
+        until_at=until_at,
+    )
+    db.add(row)
+    return row
+
+
+async def running(db: AsyncSession) -> Sequence[uuid.UUID]:
+    """Workspaces where something is to be told again."""
+    return (await db.scalars(_RUNNING)).all()
+
+
+async def go_on(database: Database, workspace_id: uuid.UUID, most: int = following.AT_ONCE) -> bool:
+    """The next few events of a replay are in line; whether there were any. The rest comes in turn."""
+    async with database.everywhere() as db:
+        progress = (await db.execute(_TURN, {"here": workspace_id})).one_or_none()
+        if progress is None:
+            return False
+        row = await db.scalar(
+            select(WebhookReplay)
+            .where(WebhookReplay.workspace_id == workspace_id, WebhookReplay.state == "running")
+            .order_by(WebhookReplay.created_at, WebhookReplay.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        if row is None:
+            return False
+        times = {"here": workspace_id, "from": row.from_at, "until": row.until_at}
+        if row.after_seq is None or row.last_seq is None:
+            bounds = (await db.execute(_BOUNDS, times)).one()
+            row.after_seq, row.last_seq = (bounds.first or 1) - 1, bounds.last or 0
+        limits = {"after": row.after_seq, "last": row.last_seq, "most": most}
+        rows = (await db.execute(_TOLD, times | limits)).all()
+        ears = await following.listening(db, workspace_id, row.endpoint_id)
+        due = [
+            (row.endpoint_id, one)
+            for one in rows
+            for ear in ears
+            if not one.is_for_some and ear.hears(one.event, one.subject_type)
+        ]
+        await following.put_in_line(db, workspace_id, progress.placed, due, is_replay=True)
+        await db.execute(_PLACED, {"here": workspace_id, "placed": progress.placed + len(due)})
+        row.count += len(due)
+        if rows:
+            row.after_seq = rows[-1].seq
+        if len(rows) < most or not ears:
+            row.state = "done"
+        return bool(due)
+
+
+async def _expect_on(db: AsyncSession, endpoint_id: uuid.UUID) -> None:
+    if not await db.scalar(select(WebhookEndpoint.is_active).where(WebhookEndpoint.id == endpoint_id)):
+        raise Conflict("The endpoint is switched off: switch it on first.")
+
+
+async def _place(db: AsyncSession, workspace_id: uuid.UUID) -> int:
+    """The last place given in a line, held until the commit."""
+    return await db.scalar(_HELD, {"here": workspace_id}) or 0
+
+
+_HELD = text("SELECT placed FROM webhook_progress WHERE workspace_id = :here FOR UPDATE")
+_TURN = text("SELECT placed FROM webhook_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED")
+_PLACED = text("UPDATE webhook_progress SET placed = :placed WHERE workspace_id = :here")
+_RUNNING = text("SELECT DISTINCT workspace_id FROM webhook_replays WHERE state = 'running' LIMIT 100")
+_COLUMNS = "seq, event, subject_type, subject_id, conversation_id, audience IS NOT NULL AS is_for_some"
+_ONE = text(f"SELECT {_COLUMNS} FROM events WHERE workspace_id = :here AND seq = :seq")
+_BOUNDS = text(
+    "SELECT min(seq) AS first, max(seq) AS last FROM events WHERE workspace_id = :here AND at >= :from AND at < :until"
+)
+_TOLD = text(
+    f"SELECT {_COLUMNS} FROM events WHERE workspace_id = :here AND seq > :after AND seq <= :last"
+    " AND at >= :from AND at < :until ORDER BY seq LIMIT :most"
+)
