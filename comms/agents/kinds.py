@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from comms import reading
+from models.communications.handoffs import MOST_STEPS, Packet, Seconds, Step, Target
 
 RECORDS = ("contacts", "customers", "crm-interactions", "deals", "projects", "prospects")
 """The resources of the CRM whose rows an action makes or changes, by the names in their addresses."""
@@ -57,6 +58,17 @@ class AssignConversation(Details, frozen=True, kw_only=True):
     user_id: uuid.UUID
 
 
+class HandOffConversation(Details, frozen=True, kw_only=True):
+    """A conversation is handed on, to a member, an agent, a team or whoever has the skills."""
+
+    conversation_id: uuid.UUID
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
+    target: Target
+    packet: Packet = Packet()
+    within_seconds: Seconds | None = None
+    steps: Annotated[list[Step], msgspec.Meta(max_length=MOST_STEPS)] = []
+
+
 class PlaceCall(Details, frozen=True, kw_only=True):
     """A contact is called: the phone of who approves it rings first."""
 
@@ -71,6 +83,7 @@ KNOWN: Mapping[str, type[Details]] = {
     "create_record": CreateRecord,
     "update_record": UpdateRecord,
     "assign_conversation": AssignConversation,
+    "hand_off_conversation": HandOffConversation,
     "place_call": PlaceCall,
 }
 """What comms does itself, by action type."""

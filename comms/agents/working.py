@@ -16,9 +16,16 @@ from comms.agents.reach import held
 from comms.credentials import Identity
 from comms.errors import Conflict, Invalid
 from comms.outbox import Intent, put
+from comms.ownership import ByAgent, settling
+from comms.ownership.handing import Handing, hand_on
 from comms.ownership.holding import holding_of
 from models.base import now
-from models.communications import Conversation, ConversationMessage, ConversationMessageView
+from models.communications import (
+    Conversation,
+    ConversationHandoffView,
+    ConversationMessage,
+    ConversationMessageView,
+)
 from models.orchestration import AgentPendingAction
 
 ANSWERS = "answers"
@@ -55,6 +62,15 @@ async def release(db: AsyncSession, agent: Identity, conversation_id: uuid.UUID,
     if holding.agent_id != agent.agent_id or holding.fence != fence:
         raise ownership.Stale("this agent does not have the conversation", holding)
     await ownership.release(db, conversation, why=why)
+
+
+async def hand_off(
+    db: AsyncSession, agent: Identity, conversation_id: uuid.UUID, fence: int, wanted: Handing
+) -> ConversationHandoffView:
+    """The conversation waits for who is asked, with all the agent knows; raises ``Stale``."""
+    assert agent.agent_id is not None
+    conversation = await held(db, agent.workspace_id, conversation_id)
+    return settling.view_of(await hand_on(db, conversation, wanted, ByAgent(agent.agent_id), fence=fence))
 
 
 async def reply(

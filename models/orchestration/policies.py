@@ -35,6 +35,7 @@ class AgentPolicy(TenantRow, Base):
     )
 
     agent_id: Mapped[uuid.UUID | None]
+    description: Mapped[str | None]
     pass_alone: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     answer_within_seconds: Mapped[int] = mapped_column(default=86_400, server_default=text("86400"))
     reach: Mapped[str] = mapped_column(default="waiting", server_default="waiting")
@@ -50,6 +51,9 @@ class AgentPolicyView(View, kw_only=True):
 
     id: ReadOnly[uuid.UUID]
     agent_id: uuid.UUID | None = None
+    description: (
+        Annotated[str, msgspec.Meta(description="Why it is so.", examples=["It only ever adds contacts."])] | None
+    ) = None
     pass_alone: Annotated[
         list[str],
         msgspec.Meta(

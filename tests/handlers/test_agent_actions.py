@@ -245,3 +245,29 @@ async def test_a_viewer_with_that_permission_approves_nothing_they_may_not_do(
     await admin.execute(query, '{"agents": "write"}', viewer.user_id)
     assert (await viewer.post(approval(action))).status_code == 403
     assert (await ada.get(f"{AGENT}/actions/{action['id']}")).json()["status"] == "pending"
+
+
+async def test_a_handoff_that_was_approved_is_handed_on(ada: Runtime, owner: Client, member: Client, talk: str) -> None:
+    details: dict[str, Any] = {
+        "conversationId": talk,
+        "reason": "Billing knows",
+        "target": {"userId": str(owner.user_id)},
+        "packet": {"summary": "Was charged twice"},
+    }
+    wrong = {"actionType": "hand_off_conversation", "title": "x", "details": details | {"target": {"userId": NOBODY}}}
+    assert set(errors(await ada.post(f"{AGENT}/actions", json=wrong))) == {"details.target.userId"}
+    action = await proposed(ada, "hand_off_conversation", details)
+    done = (await member.post(approval(action))).json()
+    handoff = (await owner.get(f"{API}/conversation-handoffs/{done['result']['handoffId']}")).json()
+    assert (handoff["targetUserId"], handoff["packet"]["summary"]) == (str(owner.user_id), "Was charged twice")
+
+
+async def test_an_agent_that_asks_before_it_speaks_keeps_its_conversation(
+    ada: Runtime, owner: Client, member: Client, talk: str
+) -> None:
+    fence = (await ada.post(f"{AGENT}/conversations/{talk}/claim", json={})).json()["fence"]
+    action = await proposed(ada, "send_message", {"conversationId": talk, "content": "10 % off"}, fence=fence)
+    assert (await member.post(approval(action))).status_code == 201
+    assert (await said(owner, talk))[1]["senderId"] == str(ada.agent_id)
+    kept = (await owner.get(f"{API}/conversations/{talk}")).json()
+    assert (kept["agentId"], kept["fence"]) == (str(ada.agent_id), fence)

@@ -244,3 +244,40 @@ async def test_memory_is_the_agents_its_teams_and_the_workspaces(app: Any, ada: 
     assert set(errors(await ada.put(f"{AGENT}/memory", json=body | {"scope": "team"}))) == {"teamId"}
     for item in (await ada.get(f"{AGENT}/memory")).json()["items"]:
         assert (await ada.delete(f"{AGENT}/memory/{item['id']}")).status_code == 204
+
+
+async def test_a_handoff_carries_what_the_agent_knows_and_it_says_no_more(
+    ada: Runtime, owner: Client, member: Client, talk: str
+) -> None:
+    fence = await claimed(ada, talk)
+    body = {
+        "fence": fence,
+        "reason": "They ask for a person",
+        "target": {"userId": str(member.user_id)},
+        "packet": {"summary": "Was charged twice", "facts": {"order": "A-17"}, "tried": ["Looked it up"]},
+    }
+    wrong = body | {"target": {"userId": str(uuid.uuid4())}}
+    assert set(errors(await ada.post(at(talk, "handoffs"), json=wrong))) == {"target.userId"}
+    answer = await ada.post(at(talk, "handoffs"), json=body)
+    assert answer.status_code == 201, answer.text
+    handoff = answer.json()
+    assert (handoff["fromAgentId"], handoff["packet"]["summary"]) == (str(ada.agent_id), "Was charged twice")
+    late = await ada.post(at(talk, "replies"), json={"fence": fence, "content": "One more thing"})
+    assert (late.status_code, late.json()["owner"]["agentId"]) == (409, None)
+    assert (await ada.get(f"{AGENT}/conversations/waiting")).json()["items"] == []
+    refused = await ada.post(at(talk, "claim"), json={})
+    assert refused.status_code in (404, 409), refused.text
+
+
+async def test_what_is_handed_to_an_agent_waits_for_it_alone(app: Any, ada: Runtime, owner: Client, talk: str) -> None:
+    async with runtime(app, owner, "Bob") as bob:
+        body = {"reason": "Bob knows", "target": {"agentId": str(bob.agent_id)}, "packet": {"summary": "A chair"}}
+        handed = await owner.post(f"{API}/conversations/{talk}/handoffs", json=body)
+        assert handed.status_code == 201, handed.text
+        assert (await ada.get(f"{AGENT}/conversations/waiting")).json()["items"] == []
+        assert (await ada.post(at(talk, "claim"), json={})).status_code == 404
+        (waiting,) = (await bob.get(f"{AGENT}/conversations/waiting")).json()["items"]
+        assert waiting["id"] == talk
+        context = (await bob.get(at(talk, "context"))).json()
+        assert (context["handoff"]["packet"]["summary"], context["mayClaim"]) == ("A chair", True)
+        await claimed(bob, talk)

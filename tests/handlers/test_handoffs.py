@@ -230,7 +230,9 @@ async def test_the_contact_who_has_opted_out_is_told_nothing_and_the_handoff_say
 ) -> None:
     words = {"settings": {"handoffs": {"words": {"handedOn": "One moment."}}}}
     await owner.patch(f"{API}/workspaces/{talk.workspace_id}", json=words)
-    opted = await owner.post(f"{API}/consent-entries", json={"address": make.CUSTOMER, "says": "stop"})
+    opted = await owner.post(
+        f"{API}/consent-entries", json={"address": make.CUSTOMER, "says": "stop", "reason": "Asked us to"}
+    )
     row = await hand(owner, talk, {"neededSkills": ["billing"]})
     assert opted.status_code in (200, 201), opted.text
     assert (row["status"], row["contactToldAt"]) == ("open", None)

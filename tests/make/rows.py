@@ -19,6 +19,7 @@ WANTED = {
     "agent_templates": ("author_workspace_id",),
     "agent_packs": ("author_workspace_id",),
     "agent_messages": ("to_agent_id",),
+    "agent_policies": ("agent_id",),
     "conversation_handoffs": ("target_team_id",),
 }
 """Columns that may be empty and that a row of a workspace's own has."""

@@ -12,6 +12,7 @@ from comms.agents import context as contexts
 from comms.agents import policies, reach, working
 from comms.agents.context import AgentContext
 from comms.credentials import Identity
+from comms.ownership.handing import Handing
 from handlers.given import Asker, Db, Request
 from handlers.guards import agent_acts, agent_reads
 from handlers.listing import Page
@@ -20,10 +21,11 @@ from handlers.orchestration.runtime.actions import actions
 from handlers.orchestration.runtime.own import agent_of, own
 from handlers.resource import listed
 from models.agents import Agent, AgentView
-from models.communications import Conversation, ConversationMessageView, ConversationView
+from models.communications import Conversation, ConversationHandoffView, ConversationMessageView, ConversationView
+from models.communications.handoffs import MOST_STEPS, Packet, Seconds, Step, Target
 from models.orchestration import AgentPendingActionView, Reach
 
-Seconds = Annotated[int, msgspec.Meta(ge=5, le=3600, description="For how long, unless it is renewed.", examples=[120])]
+Lease = Annotated[int, msgspec.Meta(ge=5, le=3600, description="For how long, unless it is renewed.", examples=[120])]
 Fence = Annotated[
     int, msgspec.Meta(ge=0, le=2**63 - 1, description="The fence that the claim was answered with.", examples=[3])
 ]
@@ -41,14 +43,14 @@ UNSENDABLE = {**LATE, 422: "It cannot be sent: `errors` says why."}
 class Claim(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """For how long the agent wants a conversation."""
 
-    seconds: Seconds = 120
+    seconds: Lease = 120
 
 
 class Heartbeat(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """The agent is still at it."""
 
     fence: Fence
-    seconds: Seconds = 120
+    seconds: Lease = 120
 
 
 class Reply(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -60,6 +62,25 @@ class Reply(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=
     answers: Annotated[
         uuid.UUID | None, msgspec.Meta(description="The contact's message that this answers.", examples=[None])
     ] = None
+
+
+class AgentHandoff(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """To whom the agent hands the conversation on, why, and all that it knows."""
+
+    fence: Fence
+    reason: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=400, description="Why.", examples=["The customer asks for a person"])
+    ]
+    target: Annotated[Target, msgspec.Meta(examples=[{"neededSkills": ["billing"]}])]
+    packet: Packet = msgspec.field(default_factory=Packet)
+    within_seconds: Annotated[
+        Seconds | None,
+        msgspec.Meta(description="How long who is asked is given; null is what the workspace has settled."),
+    ] = None
+    steps: Annotated[
+        list[Step],
+        msgspec.Meta(max_length=MOST_STEPS, description="What follows when nobody takes it, one after the other."),
+    ] = []
 
 
 class ReplyDraft(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -227,6 +248,36 @@ async def reply(
     )
 
 
+@post(
+    "/{conversation_id:uuid}/handoffs",
+    operation_id="hand_off_as_agent",
+    guards=[agent_acts],
+    problems=LATE,
+    example={
+        "fence": 3,
+        "reason": "The customer asks for a person",
+        "target": {"neededSkills": ["billing"]},
+        "packet": {"summary": "Was charged twice in March."},
+    },
+)
+async def hand_off(
+    db: Db, identity: Asker, conversation_id: ConversationId, data: JSONBody[AgentHandoff]
+) -> ConversationHandoffView:
+    """Hand the conversation on, to a member, an agent, a team or whoever has the skills.
+
+    It is not this agent's any more, and waits for them until the deadline; then `steps` follow. Back to where it came
+    from only with something new.
+    """
+    wanted = Handing(
+        reason=data.reason,
+        target=data.target,
+        packet=data.packet,
+        within_seconds=data.within_seconds,
+        steps=data.steps,
+    )
+    return await working.hand_off(db, identity, conversation_id, data.fence, wanted)
+
+
 @post("/{conversation_id:uuid}/drafts", operation_id="draft_as_agent", guards=[agent_acts], problems=LATE)
 async def draft(
     db: Db, identity: Asker, conversation_id: ConversationId, data: JSONBody[ReplyDraft]
@@ -260,6 +311,6 @@ routes: list[Any] = [
     myself,
     Router(
         "/conversations",
-        route_handlers=[of_agent, waiting, context, claim, heartbeat, release, reply, draft, note],
+        route_handlers=[of_agent, waiting, context, claim, heartbeat, release, reply, hand_off, draft, note],
     ),
 ]

@@ -65,6 +65,7 @@ def _make_policies() -> None:
     op.create_table(
         "agent_policies",
         sa.Column("agent_id", sa.Uuid()),
+        sa.Column("description", sa.Text()),
         sa.Column("pass_alone", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("answer_within_seconds", sa.Integer(), server_default=sa.text("86400"), nullable=False),
         sa.Column("reach", sa.Text(), server_default="waiting", nullable=False),
