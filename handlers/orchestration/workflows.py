@@ -14,7 +14,7 @@ from comms.agents import workflow_runs as runs
 from comms.agents import workflows as stories
 from comms.credentials import Identity
 from comms.errors import Forbidden
-from comms.workflows import engine, explaining, requesting
+from comms.workflows import explaining, requesting, settling
 from handlers.given import Asker, Db, Request, RowId
 from handlers.guards import administrator, reads, writes
 from handlers.listing import Page
@@ -240,7 +240,7 @@ async def cancel(db: Db, identity: Asker, row_id: RowId) -> AgentWorkflowExecuti
     row = await executions.find(db, identity, row_id, to_change=True)
     is_news = runs.cancel(row)
     if is_news:
-        await engine.drop(db, row)
+        await settling.drop(db, row)
     view: AgentWorkflowExecutionView = await executions.tell_if(is_news, db, identity, "cancelled", row)
     return view
 

@@ -8,7 +8,7 @@ import pytest
 
 from comms.directory import Connection
 from comms.service import Service
-from comms.workflows import engine
+from comms.workflows import engine, settling
 from tests.conftest import Client
 from tests.make import agents as make
 from tests.make import workflows as flow
@@ -276,7 +276,7 @@ async def test_a_run_that_would_fill_the_database_fails_at_a_limit(
     run = await flow.run_of(owner, await flow.active(owner, steps), **long)
     await flow.answer_bells(service)
     assert "is longer than 65536 characters" in (await flow.read(owner, run))["error"]["message"]
-    monkeypatch.setattr(engine, "MOST_IN_ALL", 3_000)
+    monkeypatch.setattr(settling, "MOST_IN_ALL", 3_000)
     steps = [does(f"s{n}", "create_contact", inputs={"values": {"firstName": "x" * 500}}) for n in range(9)]
     run = await flow.run_of(owner, await flow.active(owner, steps))
     await flow.answer_bells(service)
