@@ -16,6 +16,7 @@ from bench.lists import LIMIT_SECONDS, Asked, Lists
 from bench.live import Latency
 from bench.mail import Mail
 from bench.memory import Memory
+from bench.pauses import Pauses
 from bench.routing import Routed
 from bench.sends import Sends
 from bench.storm import Storm
@@ -30,6 +31,7 @@ STORM = 1_000_000
 MAIL_MIB = 80
 CALL_MS = 50
 AGENTS = 100
+PAUSES = 0.01  # of a core: less than two measurements of nothing differ by
 AT = 64  # connections at which the competitors are compared
 
 
@@ -48,6 +50,7 @@ class Results(msgspec.Struct):
     comparisons: list[Comparison]
     latency: Latency | None = None
     memory: Memory | None = None
+    pauses: Pauses | None = None
     lists: Lists | None = None
     mails: Sequence[Mail] = ()
     sends: Sends | None = None
@@ -118,6 +121,12 @@ def rendered(results: Results) -> str:
         parts.append(
             f"**Memory** of a fresh web process: {results.memory.idle / 2**20:.0f} MiB, and "
             f"{results.memory.each / 1024:.1f} KiB for each idle socket ({results.memory.sockets:,} of them)."
+        )
+    if (pauses := results.pauses) is not None:
+        parts.append(
+            f"**Workflows that wait**, {pauses.plan.runs:,} of them: worker and database use {pauses.with_:.2%} of a"
+            f" core with them and {pauses.without:.2%} without; one whose time came was over {_ms(pauses.resumed)}"
+            f" later. Stolen meanwhile: {pauses.stolen:.1%}."
         )
     if (calls := results.calls) is not None:
         parts.append(
@@ -217,6 +226,9 @@ def targets(results: Results) -> Iterator[Target]:
         name = "memory of an idle socket: comms / websockets"
         times = results.memory.each / results.fanouts[0].each
         yield Target(name, "≤ 2 ×", f"{times:.2f} ×", times <= 2)
+    if (pauses := results.pauses) is not None:
+        what = f"{pauses.plan.runs:,} workflows that wait: of one core, beyond none of them"
+        yield Target(what, f"≤ {PAUSES:.0%}", f"{pauses.added:.2%}", pauses.added <= PAUSES)
     if (calls := results.calls) is not None:
         reached = f"{calls.p99 * 1e3:.0f} ms"
         what = f"a call's next document at {calls.plan.rate} calls a second, 99th percentile"

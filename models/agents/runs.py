@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from sqlalchemy import CheckConstraint, Index, Numeric, text
@@ -22,6 +22,7 @@ class AgentExecution(TenantRow, Base):
     __table_args__ = tenant_table(
         refers("agent_id", "agents"),
         refers_to_member("triggered_by"),
+        refers("schedule_id", "agent_schedules", on_delete="SET NULL"),
         one_of("status", ExecutionStatus),
         CheckConstraint(
             "(status IN ('completed', 'failed', 'cancelled')) = (completed_at IS NOT NULL)"
@@ -35,10 +36,17 @@ class AgentExecution(TenantRow, Base):
         Index("ix_agent_executions_created", "workspace_id", "created_at", "id"),
         Index("ix_agent_executions_agent", "workspace_id", "agent_id", "created_at", "id"),
         Index("ix_agent_executions_status", "workspace_id", "status", "created_at", "id"),
+        Index(
+            "ix_agent_executions_schedule",
+            "workspace_id",
+            "schedule_id",
+            postgresql_where=text("schedule_id IS NOT NULL"),
+        ),
     )
 
     agent_id: Mapped[uuid.UUID]
     triggered_by: Mapped[uuid.UUID | None]
+    schedule_id: Mapped[uuid.UUID | None]
     status: Mapped[str] = mapped_column(default="pending", server_default="pending")
     input: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     output: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
@@ -58,6 +66,9 @@ class AgentExecutionView(View, kw_only=True):
     id: ReadOnly[uuid.UUID]
     agent_id: ReadOnly[uuid.UUID]
     triggered_by: ReadOnly[uuid.UUID | None] = None
+    schedule_id: ReadOnly[
+        Annotated[uuid.UUID | None, msgspec.Meta(description="The schedule that came due, where one did.")]
+    ] = None
     status: ReadOnly[ExecutionStatus]
     input: ReadOnly[dict[str, Any]] = {}
     output: ReadOnly[dict[str, Any] | None] = None

@@ -13,7 +13,7 @@ from sqlalchemy.types import Boolean, Date, DateTime
 
 from comms.service import Service
 from models.base import Base, now
-from models.types import Email, OurNumber, Phone, Slug
+from models.types import Email, Host, OurNumber, Phone, Slug
 
 WANTED = {
     "agent_templates": ("author_workspace_id",),
@@ -109,6 +109,8 @@ def value_for(column: Column[Any]) -> Any:
             return f"+1415{2000000 + unique.int % 7999999}"
         case Email():
             return f"{unique.hex}@example.com"
+        case Host():
+            return f"{unique.hex}.example.com"
         case Slug():
             return f"slug-{unique.hex}"
         case Uuid():

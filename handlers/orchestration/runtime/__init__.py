@@ -2,12 +2,19 @@
 
 from litestar import Router
 
-from handlers.orchestration.runtime import actions, conversations, executions, memory, messages
+from handlers.orchestration.runtime import actions, conversations, executions, memory, messages, workflows
 
 routes = [
     Router(
         "/agent",
         tags=["agent API"],
-        route_handlers=[*conversations.routes, *actions.routes, *executions.routes, *memory.routes, *messages.routes],
+        route_handlers=[
+            *conversations.routes,
+            *actions.routes,
+            *executions.routes,
+            *memory.routes,
+            *messages.routes,
+            *workflows.routes,
+        ],
     )
 ]
