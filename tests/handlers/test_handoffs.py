@@ -217,6 +217,10 @@ async def test_who_cannot_be_asked_is_named_with_the_path(
         answer = await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)
         assert [error["field"] for error in answer.json()["errors"]] == [path], answer.text
         assert answer.status_code == 400
+    links = [{"resource": "contacts", "id": str(talk.contact_id)}, {"resource": "deals", "id": nobody}]
+    body = {"reason": "x", "target": {"agentId": str(ada)}, "packet": {"links": links}}
+    answer = await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)
+    assert [error["field"] for error in answer.json()["errors"]] == ["packet.links[1]"], answer.text
     for settings in ({"handoffs": {"words": {"taken": 7}}}, {"watchdog": {"silentSeconds": 0}}):
         answer = await owner.patch(f"{API}/workspaces/{talk.workspace_id}", json={"settings": settings})
         assert answer.status_code == 400, answer.text
