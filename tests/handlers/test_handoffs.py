@@ -142,7 +142,8 @@ async def test_the_deadline_asks_the_next_tells_the_contact_owes_a_call_and_then
     assert await deadlines.pass_deadlines(service.database) == 0
     for taken, team in ((1, None), (2, billing)):
         await overdue(admin)
-        assert await deadlines.pass_deadlines(service.database) == 1
+        both = await asyncio.gather(*(deadlines.pass_deadlines(service.database) for _ in range(2)))
+        assert sum(both) == 1
         row = await seen(owner, row["id"])
         assert (row["status"], row["stepsTaken"], row["targetTeamId"], row["withinSeconds"]) == (
             "open",
@@ -151,8 +152,7 @@ async def test_the_deadline_asks_the_next_tells_the_contact_owes_a_call_and_then
             90,
         )
     await overdue(admin)
-    both = await asyncio.gather(*(deadlines.pass_deadlines(service.database) for _ in range(2)))
-    assert sum(both) == 1
+    assert await deadlines.pass_deadlines(service.database) == 1
     row = await seen(owner, row["id"])
     assert row["status"] == "expired"
     said = [
