@@ -1,6 +1,7 @@
 """A conversation is handed on: nobody's from now on, it waits for who is asked, with what they need to know."""
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,11 +15,25 @@ from comms.ownership import moving, settling, telling
 from comms.ownership.holding import ByAgent, ByMember, NotYours, expect_fence, holding_of
 from models.agents import Agent
 from models.base import new_id, now
+from models.business import Customer, Project
 from models.communications import Conversation, ConversationHandoff, ConversationMessage, Team
 from models.communications.handoffs import Packet, Step, Target
+from models.crm import Contact, CrmInteraction, Deal, Prospect
+from models.finance import Invoice
 
 MOST_BETWEEN_AGENTS = 10
 """So often may agents hand a conversation to agents while its contact says nothing; then a person has to take it."""
+
+LINKED: Mapping[str, Any] = {
+    "contacts": Contact,
+    "deals": Deal,
+    "prospects": Prospect,
+    "customers": Customer,
+    "projects": Project,
+    "invoices": Invoice,
+    "crm-interactions": CrmInteraction,
+}
+"""What a packet may lead to, by what its address calls it."""
 
 
 class Handing(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +77,7 @@ async def hand_on(
     for place, step in enumerate(handing.steps):
         if step.target is not None:
             await expect_target(db, conversation, step.target, f"steps[{place}].target", is_first=False)
+    await _expect_rows(db, conversation.workspace_id, handing.packet)
     if is_agents:
         await _expect_news(db, conversation, handing)
     await settling.withdraw(db, conversation, why="handed on again")
@@ -146,6 +162,21 @@ async def expect_target(
         if not (is_active := await db.scalar(query)):
             words = "is no team of this workspace" if is_active is None else "is not in use any more"
             raise Invalid({_at(path, "teamId"): words})
+
+
+async def _expect_rows(db: AsyncSession, workspace_id: uuid.UUID, packet: Packet) -> None:
+    """What the packet leads to is there; raises ``Invalid`` with the path of what is not."""
+    wrong = {}
+    for resource in {link.resource for link in packet.links}:
+        asked = [link.id for link in packet.links if link.resource == resource]
+        table = LINKED[resource]
+        query = select(table.id).where(table.workspace_id == workspace_id, table.id.in_(asked))
+        there = set(await db.scalars(query))
+        for place, link in enumerate(packet.links):
+            if link.resource == resource and link.id not in there:
+                wrong[f"packet.links[{place}]"] = f"there is no such row of {resource} in this workspace"
+    if wrong:
+        raise Invalid(wrong)
 
 
 def _at(path: str, field: str) -> str:

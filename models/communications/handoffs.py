@@ -31,7 +31,7 @@ class PacketLink(msgspec.Struct, rename="camel", forbid_unknown_fields=True, fro
     """A row of the CRM that the matter is about."""
 
     resource: Annotated[
-        Literal["contacts", "deals", "prospects", "customers", "projects", "invoices", "tasks", "interactions"],
+        Literal["contacts", "deals", "prospects", "customers", "projects", "invoices", "crm-interactions"],
         msgspec.Meta(description="The resource, as its address names it.", examples=["deals"]),
     ]
     id: uuid.UUID
