@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import (
+    agents,
     calls,
     channel,
     fanout,
@@ -19,6 +20,7 @@ from bench import (
     machine,
     mail,
     memory,
+    pauses,
     report,
     routing,
     sends,
@@ -40,9 +42,28 @@ PARTS = (
     "hooks",
     "storm",
     "voice",
+    "pauses",
     "routing",
+    "agents",
     "lists",
 )
+
+_TOWNS = (
+    live.TOWN,
+    fanout.TOWN,
+    mail.TOWN,
+    sends.TOWN,
+    storm.TOWN,
+    calls.TOWN,
+    channel.TOWN,
+    routing.TOWN,
+    hooks.TOWN,
+    pauses.TOWN,
+    agents.TOWN,
+    lists.TOWN,
+    lists.NEIGHBOUR,
+)
+"""Whose there is one of each."""
 
 
 def main() -> None:
@@ -59,24 +80,7 @@ def main() -> None:
         asyncio.Runner() as runner,
         stage(
             runner,
-            {
-                **throughput.TOWNS,
-                **dict.fromkeys(
-                    (
-                        live.TOWN,
-                        fanout.TOWN,
-                        mail.TOWN,
-                        sends.TOWN,
-                        storm.TOWN,
-                        calls.TOWN,
-                        channel.TOWN,
-                        routing.TOWN,
-                        hooks.TOWN,
-                    ),
-                    1,
-                ),
-            }
-            | dict.fromkeys((lists.TOWN, lists.NEIGHBOUR), 1),
+            throughput.TOWNS | dict.fromkeys(_TOWNS, 1),
             chosen.folder,
         ) as built,
     ):
@@ -126,6 +130,10 @@ def _measure(
             results.calls = runner.run(
                 calls.measure(built, server, calls.Plan(seconds=4) if chosen.quick else calls.Plan())
             )
+    if "pauses" in parts:
+        of_pauses = pauses.Plan(seconds=10) if chosen.quick else pauses.Plan()
+        say(f"{of_pauses.runs:,} runs of workflows that wait")
+        results.pauses = runner.run(pauses.measure(built, of_pauses))
     if "routing" in parts:
         say("conversations that are given to people")
         of_people = routing.Plan(waiting=1_000, closures=20) if chosen.quick else routing.Plan()
@@ -161,6 +169,12 @@ def _measure(
                     servers = {"naive": naive, "comms": comms}
                     track = throughput.Track(runner, built, kinds[part], servers, plan_of_rounds)
                     results.comparisons.append(track.compare(say))
+    if "agents" in parts:
+        say("agents claim and answer")
+        with built.service() as server:
+            results.agents = runner.run(
+                agents.measure(built, server, agents.Plan(conversations=300) if chosen.quick else agents.Plan())
+            )
     if "lists" in parts:  # last: what it fills in would be in the way of the others
         of_lists = lists.Plan(20_000, 200_000, times=5) if chosen.quick else lists.Plan()
         runner.run(lists.fill(built, of_lists, say))
