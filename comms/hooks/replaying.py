@@ -5,7 +5,7 @@ It joins the end of its lines, so what is told again comes after what is waiting
 
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -45,7 +45,6 @@ async def ask(
     db: AsyncSession, identity: Identity, endpoint_id: uuid.UUID, from_at: datetime, until_at: datetime
 ) -> WebhookReplay:
     """The worker will put what happened then in line; ``Invalid`` names what cannot be."""
-    from_at = max(from_at, _BEGINNING)
     if from_at >= until_at:
         raise Invalid({"untilAt": "must be after fromAt"})
     if until_at > now():
@@ -118,8 +117,6 @@ async def _place(db: AsyncSession, workspace_id: uuid.UUID) -> int:
     return await db.scalar(_HELD, {"here": workspace_id}) or 0
 
 
-# With its offset, a time of the year 1 is none for PostgreSQL.
-_BEGINNING = datetime.fromtimestamp(0, UTC)
 _HELD = text("SELECT placed FROM webhook_progress WHERE workspace_id = :here FOR UPDATE")
 _TURN = text("SELECT placed FROM webhook_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED")
 _PLACED = text("UPDATE webhook_progress SET placed = :placed WHERE workspace_id = :here")
