@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from comms.cli import doctor
-from comms.hooks import endings, endpoints
+from comms.hooks import endings, endpoints, replaying
 from comms.service import Service
 from models.base import new_id, now
 from tests.conftest import Client
@@ -147,7 +147,7 @@ async def test_one_delivery_is_told_again_under_the_same_id(service: Service, ow
 
 
 async def test_a_stretch_of_time_is_told_again_in_order_and_goes_on_where_it_was_killed(
-    service: Service, owner: Client, stranger: Client, admin: Any, monkeypatch: pytest.MonkeyPatch
+    service: Service, owner: Client, stranger: Client, admin: Any
 ) -> None:
     async with sink() as there:
         mine = await made_and_told(service, owner, there, admin)
@@ -158,6 +158,8 @@ async def test_a_stretch_of_time_is_told_again_in_order_and_goes_on_where_it_was
         assert (await stranger.post(REPLAYS, json=body)).status_code == 400
         asked = await owner.post(REPLAYS, json=body)
         assert asked.status_code == 201, asked.text
+        assert await replaying.go_on(service.database, owner.workspace_id, most=2)
+        assert (await owner.get(f"{REPLAYS}/{asked.json()['id']}")).json()["count"] == 2
         async with posting(service, there):
             await until(admin, f"EXISTS (SELECT FROM webhook_replays WHERE state = 'done') AND {NOTHING_WAITS}")
         done = (await owner.get(f"{REPLAYS}/{asked.json()['id']}")).json()
