@@ -135,7 +135,8 @@ def _target(column: Column[Any]) -> str | None:
     """The table a column refers to; its workspace does not count."""
     if column.name == "workspace_id":
         return None
-    return next((key.column.table.name for key in column.foreign_keys), None)
+    # A set has no order of its own, and the document is the same every time.
+    return max((key.column.table.name for key in column.foreign_keys), default=None)
 
 
 def referred(name: str, column: Column[Any] | None = None) -> str:
