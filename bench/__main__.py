@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import (
+    agents,
     calls,
     channel,
     fanout,
+    hooks,
     ledger,
     lists,
     live,
@@ -37,12 +39,31 @@ PARTS = (
     "memory",
     "mail",
     "sends",
+    "hooks",
     "storm",
     "voice",
     "pauses",
     "routing",
+    "agents",
     "lists",
 )
+
+_TOWNS = (
+    live.TOWN,
+    fanout.TOWN,
+    mail.TOWN,
+    sends.TOWN,
+    storm.TOWN,
+    calls.TOWN,
+    channel.TOWN,
+    routing.TOWN,
+    hooks.TOWN,
+    pauses.TOWN,
+    agents.TOWN,
+    lists.TOWN,
+    lists.NEIGHBOUR,
+)
+"""Whose there is one of each."""
 
 
 def main() -> None:
@@ -59,24 +80,7 @@ def main() -> None:
         asyncio.Runner() as runner,
         stage(
             runner,
-            {
-                **throughput.TOWNS,
-                **dict.fromkeys(
-                    (
-                        live.TOWN,
-                        fanout.TOWN,
-                        mail.TOWN,
-                        sends.TOWN,
-                        storm.TOWN,
-                        calls.TOWN,
-                        channel.TOWN,
-                        routing.TOWN,
-                        pauses.TOWN,
-                    ),
-                    1,
-                ),
-            }
-            | dict.fromkeys((lists.TOWN, lists.NEIGHBOUR), 1),
+            throughput.TOWNS | dict.fromkeys(_TOWNS, 1),
             chosen.folder,
         ) as built,
     ):
@@ -112,6 +116,9 @@ def _measure(
     if "sends" in parts:
         say("messages that leave")
         results.sends = runner.run(sends.measure(built, sends.Plan(100, 20) if chosen.quick else sends.Plan()))
+    if "hooks" in parts:
+        say("events that leave as webhooks")
+        results.hooks = runner.run(hooks.measure(built, hooks.Plan(50, 20, 60) if chosen.quick else hooks.Plan()))
     if "storm" in parts:
         of_storm = storm.plan_of(chosen.storm or (20_000 if chosen.quick else 1_000_000))
         say(f"{of_storm.reports:,} delivery reports of one campaign")
@@ -162,6 +169,12 @@ def _measure(
                     servers = {"naive": naive, "comms": comms}
                     track = throughput.Track(runner, built, kinds[part], servers, plan_of_rounds)
                     results.comparisons.append(track.compare(say))
+    if "agents" in parts:
+        say("agents claim and answer")
+        with built.service() as server:
+            results.agents = runner.run(
+                agents.measure(built, server, agents.Plan(conversations=300) if chosen.quick else agents.Plan())
+            )
     if "lists" in parts:  # last: what it fills in would be in the way of the others
         of_lists = lists.Plan(20_000, 200_000, times=5) if chosen.quick else lists.Plan()
         runner.run(lists.fill(built, of_lists, say))

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import permissions
-from comms.notifications.keeping import Notice
+from comms.notifications.keeping import Notice, further
 from comms.notifications.occasions import CONTACT, LONGEST, Occasion
 from comms.notifications.preferences import Plan, plan_of
 from models.base import now
@@ -74,6 +74,7 @@ class Circles(msgspec.Struct):
                 earlier = grouped.get((user_id, occasion.group_key))
                 if earlier is not None:
                     notice.count += earlier.count
+                    notice.data = further(earlier.data, notice.data)
                 grouped[user_id, occasion.group_key] = notice
         return list(grouped.values())
 

@@ -2,8 +2,11 @@
 
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 
 from comms.notifications.occasions import CONTACT, End, Occasion, Told, id_of, ids_of, in_conversation
+
+INSTANT = timedelta(microseconds=1)
 
 
 def handed_on(told: Told) -> Iterator[Occasion]:
@@ -37,9 +40,9 @@ def not_taken(told: Told) -> Iterator[Occasion]:
 
 
 def settled(told: Told) -> Iterator[End]:
-    """Whoever was asked need not look any more."""
+    """Whoever was asked until now need not look any more; who is asked by this very event has to."""
     conversation_id = uuid.UUID(told.data["conversationId"])
-    yield End(what="read", group_key=f"handoff:{conversation_id}", subject_id=conversation_id)
+    yield End(what="read", group_key=f"handoff:{conversation_id}", subject_id=conversation_id, until=told.at - INSTANT)
 
 
 def unanswered(told: Told) -> Iterator[Occasion]:

@@ -51,6 +51,9 @@ async def _pass(db: AsyncSession, conversation_id: uuid.UUID) -> bool:
     handoff = None if conversation is None else await settling.open_of(db, conversation)
     if conversation is None or handoff is None or handoff.deadline_at > now():
         return False  # somebody was quicker
+    if conversation.status != "active":  # its contact was merged into another, whose conversation goes on
+        await settling.end(db, handoff, "withdrawn", f"the conversation is {conversation.status}")
+        return True
     await _go_on(db, conversation, handoff, is_refused=False)
     return True
 

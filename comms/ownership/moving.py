@@ -88,6 +88,19 @@ async def let_go(db: AsyncSession, conversation: Conversation, what: str, why: s
         await _move(db, conversation, None, what, why)
 
 
+async def give_waiting(db: AsyncSession, given: Sequence[tuple[Conversation, uuid.UUID, str]]) -> None:
+    """Conversations that waited are each this member's, for that reason: ``give`` for many, in a few statements.
+
+    The caller knows that they are nobody's, that no handoff is open for any, and that the members stay active ones.
+    """
+    for conversation, user_id, why in given:
+        _set(conversation, ByMember(user_id), why)
+    await db.flush()
+    for conversation, _, _ in given:
+        events.record(db, "conversation.assigned", conversation, _view(conversation))
+    await participants.make_owners(db, [(conversation, user_id) for conversation, user_id, _ in given])
+
+
 async def expire_leases(database: Database) -> int:
     """Conversations whose agent has let its lease run out wait for somebody else; how many those were."""
     expired = 0

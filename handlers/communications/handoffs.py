@@ -144,7 +144,6 @@ async def _handoff(
 @post(
     "/{conversation_id:uuid}/handoffs/{handoff_id:uuid}/acceptance",
     operation_id="accept_conversation_handoff",
-    status_code=200,
     guards=[writer],
     problems={403: "It was handed to somebody else: take the conversation over instead."},
 )
@@ -163,7 +162,6 @@ async def accept(
 @post(
     "/{conversation_id:uuid}/handoffs/{handoff_id:uuid}/rejection",
     operation_id="reject_conversation_handoff",
-    status_code=200,
     guards=[writer],
     problems={403: "It was handed to somebody else, and you are no administrator."},
 )

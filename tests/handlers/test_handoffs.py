@@ -93,7 +93,7 @@ async def test_what_is_handed_on_waits_for_the_team_with_its_packet_until_one_of
     address = f"{API}/conversations/{talk.id}/handoffs/{handoff_id}/acceptance"
     assert (await owner.post(address)).status_code == 403
     taken = await member.post(address)
-    assert (taken.status_code, taken.json()["status"]) == (200, "accepted"), taken.text
+    assert (taken.status_code, taken.json()["status"]) == (201, "accepted"), taken.text
     late = await member.post(address)
     assert late.status_code == 409
     assert late.json()["owner"] == {
@@ -112,8 +112,8 @@ async def test_of_two_who_accept_at_once_one_has_it(
     row = await hand(owner, talk, {"neededSkills": ["billing"]})
     address = f"{API}/conversations/{talk.id}/handoffs/{row['id']}/acceptance"
     first, second = await asyncio.gather(owner.post(address), member.post(address))
-    assert sorted([first.status_code, second.status_code]) == [200, 409]
-    winner = owner if first.status_code == 200 else member
+    assert sorted([first.status_code, second.status_code]) == [201, 409]
+    winner = owner if first.status_code == 201 else member
     assert (await make.now_of(service, talk)).assigned_to == winner.user_id
 
 
@@ -282,3 +282,29 @@ async def test_silence_is_noticed_once_on_either_side(
         assert event in await told(admin, talk.id)
     row = await make.now_of(service, talk)
     assert (row.assigned_to, row.ownership_reason) == (None, "not answered for 60 seconds")
+
+
+async def test_what_a_member_writes_under_an_old_fence_is_refused_with_whose_it_is(
+    service: Service, owner: Client, member: Client, talk: Conversation, ada: uuid.UUID, admin: Any
+) -> None:
+    fence = await make.claim(service, talk, ada)
+    address = f"{API}/conversations/{talk.id}/messages"
+    for _ in range(2):  # late, and then once more
+        late = await member.post(address, json={"content": "Hello", "fence": fence - 1})
+        assert (late.status_code, late.json()["owner"]["agentId"]) == (409, str(ada)), late.text
+        assert late.json()["owner"]["fence"] == fence
+    said = await member.post(address, json={"content": "Hello", "fence": fence})
+    assert said.status_code == 201, said.text
+    assert (await make.now_of(service, talk)).assigned_to == member.user_id
+    assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 1
+
+
+async def test_a_conversation_whose_contact_was_merged_away_asks_nobody_any_more(
+    service: Service, owner: Client, talk: Conversation, admin: Any
+) -> None:
+    row = await hand(owner, talk, {"neededSkills": ["billing"]}, steps=[{"tellContact": "Still looking."}])
+    await admin.execute("UPDATE conversations SET status = 'archived'")
+    await overdue(admin)
+    await deadlines.pass_deadlines(service.database)
+    assert (await seen(owner, row["id"]))["status"] == "withdrawn"
+    assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 0

@@ -21,16 +21,15 @@ from comms.settings import ProviderSettings, Settings
 from comms.simulators import attached
 from comms.simulators import twilio as simulated
 from comms.simulators.exchange import Exchange, Taken
-from comms.simulators.server import Server
 from models.base import now
 from models.communications import ConversationMessage, WorkspacePhoneNumber
 from tests.conftest import Client
+from tests.handlers.sweeping import API, Twilio, ago, lost, messages, receive
 from tests.handlers.webhooks import CUSTOMER, post, rows, text
 from tests.make import communications as make
 from tests.make.communications import OUR_NUMBER, SIGNALWIRE, TWILIO
 from tests.screens import serving
 
-API = "/api/v1"
 PROJECT = SIGNALWIRE | {"apiToken": "PTtest", "spaceUrl": "acme"}
 
 
@@ -52,23 +51,6 @@ async def signalwire() -> Exchange:
     return Exchange(msgspec.convert(PROJECT, SignalWireCredentials), numbers=[OUR_NUMBER])
 
 
-class Twilio(Server):
-    """Twilio's server, and while it is ``down`` the status and the code it answers everything with."""
-
-    down: tuple[int, int] | None = None
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if self.down is None:
-            await super().__call__(scope, receive, send)
-            return
-        status, code = self.down
-        body = msgspec.json.encode({"code": code, "message": "It does not work", "status": status})
-        await send(
-            {"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(body))]}
-        )
-        await send({"type": "http.response.body", "body": body})
-
-
 @pytest.fixture
 async def twilio(exchange: Exchange, signalwire: Exchange, calls: list[dict[str, Any]]) -> Twilio:
     return Twilio([route for one in (exchange, signalwire) for route in (*one.routes, *attached.routes(one, calls))])
@@ -87,29 +69,6 @@ async def number(service: Service, line: Connection, admin: Any) -> str:
     """Where our number, which has been ours for two days, is compared."""
     await admin.execute("UPDATE workspace_phone_numbers SET created_at = now() - interval '2 days'")
     return f"{API}/workspace-phone-numbers/{await admin.fetchval('SELECT id FROM workspace_phone_numbers')}/sweep"
-
-
-def ago(minutes: float) -> datetime:
-    return (now() - timedelta(minutes=minutes)).replace(microsecond=0)
-
-
-def receive(exchange: Exchange, body: str, minutes: float, media: tuple[str, ...] = ()) -> Taken:
-    """Somebody has texted our number so many minutes ago, and we were not told."""
-    taken = exchange.receive(CUSTOMER, OUR_NUMBER, body)
-    taken.at, taken.media = ago(minutes), media
-    return taken
-
-
-def lost(exchange: Exchange, many: int, body: str = "{} minutes ago") -> list[str]:
-    """Messages whose webhooks never came, a minute apart."""
-    return [receive(exchange, body.format(minutes), minutes).sid for minutes in range(many, 0, -1)]
-
-
-async def messages(client: Client, **query: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (
-        await client.get(f"{API}/conversation-messages", params={"sort": "createdAt", "limit": 200, **query})
-    ).json()["items"]
-    return found
 
 
 async def test_ten_messages_whose_webhooks_never_came_are_here_as_if_they_had(

@@ -164,7 +164,7 @@ async def test_every_route_admits_whom_its_right_says(
         assert answer.status_code < 500, f"{asked.name}: {answer.text}"
         admitted = asked.admits(as_role(role))
         assert (answer.status_code not in (401, 403)) is admitted, f"{asked.name}: {answer.status_code} {answer.text}"
-        if asked.method != "GET":
+        if asked.method != "GET" and answer.is_success:
             await repair(admin)
 
 

@@ -10,6 +10,7 @@ from comms.events import Actor
 from comms.notifications.following import keep_up
 from comms.service import Service
 from models.base import Base, View
+from models.communications import Conversation
 from tests.conftest import Client
 
 API = "/api/v1"
@@ -58,3 +59,16 @@ async def wanted(client: Client, **preferences: Any) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     shown: dict[str, Any] = answer.json()
     return shown
+
+
+def at(talk: Conversation, noun: str) -> str:
+    return f"{API}/conversations/{talk.id}/{noun}"
+
+
+async def has(client: Client, talk: Conversation, user: Client) -> None:
+    answer = await client.put(at(talk, "assignment"), json={"userId": str(user.user_id)})
+    assert answer.status_code == 200, answer.text
+
+
+async def kinds(client: Client) -> list[tuple[str, int]]:
+    return [(notice["kind"], notice["count"]) for notice in reversed(await notices(client))]
