@@ -138,9 +138,13 @@ async def test_an_answer_that_comes_after_the_run_was_asked_again_is_nobodys(
     async with service.database.workspace(owner.workspace_id) as db:
         called = await engine._move(db, *rung)
     assert called is not None
-    for _ in range(2):
-        await flow.due_now(service, run)
-        await flow.go_on(service, caller)
+    await flow.due_now(service, run)
+    await flow.go_on(service, caller)  # whoever made the call is taken for gone
+    await flow.due_now(service, run)
+    async with service.database.workspace(owner.workspace_id) as db:
+        again = await engine._move(db, *rung)
+    assert again is not None
+    assert again[1] == called[1] + 1
     before = await flow.history(owner, run)
     async with service.database.workspace(owner.workspace_id) as db:
         await engine._keep_answer(db, *rung, called[0], called[1], Failed("late", "too late"))
