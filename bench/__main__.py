@@ -9,15 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import (
+    agents,
     calls,
     channel,
     fanout,
+    hooks,
     ledger,
     lists,
     live,
     machine,
     mail,
     memory,
+    pauses,
     report,
     routing,
     sends,
@@ -36,11 +39,31 @@ PARTS = (
     "memory",
     "mail",
     "sends",
+    "hooks",
     "storm",
     "voice",
+    "pauses",
     "routing",
+    "agents",
     "lists",
 )
+
+_TOWNS = (
+    live.TOWN,
+    fanout.TOWN,
+    mail.TOWN,
+    sends.TOWN,
+    storm.TOWN,
+    calls.TOWN,
+    channel.TOWN,
+    routing.TOWN,
+    hooks.TOWN,
+    pauses.TOWN,
+    agents.TOWN,
+    lists.TOWN,
+    lists.NEIGHBOUR,
+)
+"""Whose there is one of each."""
 
 
 def main() -> None:
@@ -57,14 +80,7 @@ def main() -> None:
         asyncio.Runner() as runner,
         stage(
             runner,
-            {
-                **throughput.TOWNS,
-                **dict.fromkeys(
-                    (live.TOWN, fanout.TOWN, mail.TOWN, sends.TOWN, storm.TOWN, calls.TOWN, channel.TOWN, routing.TOWN),
-                    1,
-                ),
-            }
-            | dict.fromkeys((lists.TOWN, lists.NEIGHBOUR), 1),
+            throughput.TOWNS | dict.fromkeys(_TOWNS, 1),
             chosen.folder,
         ) as built,
     ):
@@ -100,6 +116,9 @@ def _measure(
     if "sends" in parts:
         say("messages that leave")
         results.sends = runner.run(sends.measure(built, sends.Plan(100, 20) if chosen.quick else sends.Plan()))
+    if "hooks" in parts:
+        say("events that leave as webhooks")
+        results.hooks = runner.run(hooks.measure(built, hooks.Plan(50, 20, 60) if chosen.quick else hooks.Plan()))
     if "storm" in parts:
         of_storm = storm.plan_of(chosen.storm or (20_000 if chosen.quick else 1_000_000))
         say(f"{of_storm.reports:,} delivery reports of one campaign")
@@ -111,6 +130,10 @@ def _measure(
             results.calls = runner.run(
                 calls.measure(built, server, calls.Plan(seconds=4) if chosen.quick else calls.Plan())
             )
+    if "pauses" in parts:
+        of_pauses = pauses.Plan(seconds=10) if chosen.quick else pauses.Plan()
+        say(f"{of_pauses.runs:,} runs of workflows that wait")
+        results.pauses = runner.run(pauses.measure(built, of_pauses))
     if "routing" in parts:
         say("conversations that are given to people")
         of_people = routing.Plan(waiting=1_000, closures=20) if chosen.quick else routing.Plan()
@@ -146,6 +169,12 @@ def _measure(
                     servers = {"naive": naive, "comms": comms}
                     track = throughput.Track(runner, built, kinds[part], servers, plan_of_rounds)
                     results.comparisons.append(track.compare(say))
+    if "agents" in parts:
+        say("agents claim and answer")
+        with built.service() as server:
+            results.agents = runner.run(
+                agents.measure(built, server, agents.Plan(conversations=300) if chosen.quick else agents.Plan())
+            )
     if "lists" in parts:  # last: what it fills in would be in the way of the others
         of_lists = lists.Plan(20_000, 200_000, times=5) if chosen.quick else lists.Plan()
         runner.run(lists.fill(built, of_lists, say))

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import msgspec
 
+from bench.agents import Worked
 from bench.calls import Answered
 from bench.channel import Told
 from bench.fanout import Fanout
+from bench.hooks import Hooks
 from bench.lists import LIMIT_SECONDS, Asked, Lists
 from bench.live import Latency
 from bench.mail import Mail
 from bench.memory import Memory
+from bench.pauses import Pauses
 from bench.routing import Routed
 from bench.sends import Sends
 from bench.storm import Storm
@@ -27,6 +30,8 @@ FREED_MS = 100
 STORM = 1_000_000
 MAIL_MIB = 80
 CALL_MS = 50
+AGENTS = 100
+PAUSES = 0.01  # of a core: less than two measurements of nothing differ by
 AT = 64  # connections at which the competitors are compared
 
 
@@ -45,14 +50,17 @@ class Results(msgspec.Struct):
     comparisons: list[Comparison]
     latency: Latency | None = None
     memory: Memory | None = None
+    pauses: Pauses | None = None
     lists: Lists | None = None
     mails: Sequence[Mail] = ()
     sends: Sends | None = None
+    hooks: Hooks | None = None
     routing: Routed | None = None
     storm: Storm | None = None
     calls: Answered | None = None
     fanouts: list[Fanout] = []
     channel: Told | None = None
+    agents: Worked | None = None
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -102,10 +110,23 @@ def rendered(results: Results) -> str:
             f" {told.plan.rate} times a second: p50 {_ms(told.p50)} and p99 {_ms(told.p99)} from the request to the"
             f" frame. Stolen meanwhile: {told.stolen:.1%}."
         )
+    if (worked := results.agents) is not None:
+        parts.append(
+            f"**The agent API**, {worked.plan.agents} agents on {worked.plan.connections} connections each:"
+            f" {worked.claims:,.0f} claims a second (p99 {_ms(worked.claims_p99)}), each conversation asked for by two"
+            f" of them and won by one, and {worked.replies:,.0f} fenced replies a second"
+            f" (p99 {_ms(worked.replies_p99)}), each kept once. Stolen meanwhile: {worked.stolen:.1%}."
+        )
     if results.memory:
         parts.append(
             f"**Memory** of a fresh web process: {results.memory.idle / 2**20:.0f} MiB, and "
             f"{results.memory.each / 1024:.1f} KiB for each idle socket ({results.memory.sockets:,} of them)."
+        )
+    if (pauses := results.pauses) is not None:
+        parts.append(
+            f"**Workflows that wait**, {pauses.plan.runs:,} of them: worker and database use {pauses.with_:.2%} of a"
+            f" core with them and {pauses.without:.2%} without; one whose time came was over {_ms(pauses.resumed)}"
+            f" later. Stolen meanwhile: {pauses.stolen:.1%}."
         )
     if (calls := results.calls) is not None:
         parts.append(
@@ -125,11 +146,19 @@ def rendered(results: Results) -> str:
             f" {sends.rate:,.0f} messages a second, each conversation's in order, none twice, none missing;"
             f" {_us(sends.worker_cost)} of processor time each. Stolen meanwhile: {sends.stolen:.1%}."
         )
+    if (hooks := results.hooks) is not None:
+        parts.append(
+            f"**Outbound webhooks**, {hooks.plan.conversations:,} conversations of {hooks.plan.events} events, one"
+            f" worker: {hooks.rate:,.0f} deliveries a second, each conversation's in order, none twice, none missing;"
+            f" {_us(hooks.worker_cost)} of processor time each. When nothing waits, from the request that makes"
+            f" something happen to the sink: p50 {_ms(hooks.p50)}, p99 {_ms(hooks.p99)}, worst {_ms(hooks.worst)}."
+            f" Stolen meanwhile: {hooks.stolen:.1%}."
+        )
     if (routed := results.routing) is not None:
         parts.append(
             f"**Routing**, {routed.plan.people} people of one team and {routed.plan.waiting:,} conversations that wait:"
-            f" one worker decides {routed.rate:,.0f} a second, each explained, none given twice, nobody with more than"
-            f" they can take; {_us(routed.worker_cost)} of processor time each. When one person frees up, whoever has"
+            f" one process decides {routed.rate:,.0f} a second, each explained, none given twice, nobody with more than"
+            f" they can take; {_us(routed.cost)} of processor time each. When one person frees up, whoever has"
             f" waited longest is theirs {_ms(routed.freed_p50)} (p50) and {_ms(routed.freed_p99)} (p99) after the look."
             f" Stolen meanwhile: {routed.stolen:.1%}."
         )
@@ -186,6 +215,10 @@ def targets(results: Results) -> Iterator[Target]:
         yield _at_most("webhook to websocket: p99", 0.05, results.latency.p99)
     if results.channel:
         yield _at_most("a team message on 500 people's sockets: p99", 0.1, results.channel.p99)
+    if (worked := results.agents) is not None:
+        for what, reached in (("claims", worked.claims), ("fenced replies", worked.replies)):
+            name = f"{what} a second over the agent API"
+            yield Target(name, f"≥ {AGENTS}", f"{reached:,.0f}", reached >= AGENTS)
     for fan in results.fanouts:
         name = f"deliveries to {fan.plan.sockets:,} sockets: comms / websockets' broadcast()"
         yield _at_least(name, 1.0, [fan.ours.rate], [fan.bare.rate])
@@ -193,6 +226,9 @@ def targets(results: Results) -> Iterator[Target]:
         name = "memory of an idle socket: comms / websockets"
         times = results.memory.each / results.fanouts[0].each
         yield Target(name, "≤ 2 ×", f"{times:.2f} ×", times <= 2)
+    if (pauses := results.pauses) is not None:
+        what = f"{pauses.plan.runs:,} workflows that wait: of one core, beyond none of them"
+        yield Target(what, f"≤ {PAUSES:.0%}", f"{pauses.added:.2%}", pauses.added <= PAUSES)
     if (calls := results.calls) is not None:
         reached = f"{calls.p99 * 1e3:.0f} ms"
         what = f"a call's next document at {calls.plan.rate} calls a second, 99th percentile"
@@ -204,6 +240,8 @@ def targets(results: Results) -> Iterator[Target]:
     if results.sends:
         rate = results.sends.rate
         yield Target("messages sent by one worker", f"≥ {SENDS} a second", f"{rate:,.0f}", rate >= SENDS)
+    if results.hooks:
+        yield _at_most("an event reaches an outbound webhook: p99", 0.25, results.hooks.p99)
     if (routed := results.routing) is not None:
         what = f"routing decisions with {routed.plan.people} people and {routed.plan.waiting:,} waiting"
         yield Target(what, f"≥ {ROUTED} a second", f"{routed.rate:,.0f}", routed.rate >= ROUTED)

@@ -1,11 +1,9 @@
-"""How many conversations one worker gives to people in a second, and how long it takes when somebody frees up.
+"""How many conversations one process gives to people in a second, and how long it takes when somebody frees up.
 
 200 people of one team, 10,000 conversations that wait, each person with room for as many as make that come out even.
 """
 
-import asyncio
 import statistics
-import sys
 import time
 import uuid
 
@@ -13,7 +11,7 @@ import msgspec
 
 from bench import machine
 from bench.ledger import Miscounted
-from bench.stage import PUBLIC_URL, Stage
+from bench.stage import Stage
 from comms import workspaces
 from comms.assignment.following import keep_up
 from comms.database import Database
@@ -30,11 +28,11 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Routed(msgspec.Struct, frozen=True):
-    """Decisions a second of one worker, each explained; seconds to decide when somebody frees up."""
+    """Explained decisions a second of a process that does nothing else; seconds to decide when somebody frees up."""
 
     plan: Plan
     rate: float
-    worker_cost: float
+    cost: float
     freed_p50: float
     freed_p99: float
     stolen: float
@@ -44,24 +42,19 @@ async def measure(stage: Stage, plan: Plan) -> Routed:
     """Nobody has more than they can take, no conversation is given twice, or raises ``Miscounted``."""
     (workspace_id,) = stage.towns[TOWN].ids
     database = Database(stage.urls(), pool_size=2)
-    try:
-        await _prepare(stage, database, workspace_id, plan)
-        freed = await _freed(stage, database, workspace_id, plan)
-    finally:
-        await database.close()
+    await _prepare(stage, database, workspace_id, plan)
+    freed = await _freed(stage, database, workspace_id, plan)
     room = -(-plan.waiting // plan.people)
     await stage.admin.execute(
         "UPDATE routing_profiles SET capacity = capacity + $2 WHERE workspace_id = $1", workspace_id, room
     )
-    command = [sys.executable, "-c", "from comms.cli import main; main()", "worker"]
-    environment = {"COMMS_DATA_DIR": str(stage.folder), "PUBLIC_URL": PUBLIC_URL}
-    theft = machine.Theft()
-    with stage.process(command, stage.cores.service, "working", environment) as worker:
-        before = machine.cpu_seconds(worker.pid)
-        while await stage.admin.fetchval("SELECT EXISTS (SELECT FROM routing_places)"):  # noqa: ASYNC110  # the database does not tell
-            await asyncio.sleep(0.1)
-        used = machine.cpu_seconds(worker.pid) - before
-    decided, seconds = await _verified(stage, workspace_id, plan)
+    theft, before, began = machine.Theft(), time.process_time(), time.perf_counter()
+    try:
+        decided = await keep_up(database, [workspace_id])
+        seconds, used = time.perf_counter() - began, time.process_time() - before
+    finally:
+        await database.close()
+    await _verify(stage, workspace_id, plan)
     p99 = freed[int(len(freed) * 0.99)]
     return Routed(plan, decided / seconds, used / decided, statistics.median(freed), p99, theft.share)
 
@@ -92,15 +85,13 @@ async def _freed(stage: Stage, database: Database, workspace_id: uuid.UUID, plan
     return sorted(took)
 
 
-async def _verified(stage: Stage, workspace_id: uuid.UUID, plan: Plan) -> tuple[int, float]:
+async def _verify(stage: Stage, workspace_id: uuid.UUID, plan: Plan) -> None:
     row = await stage.admin.fetchrow(_COUNTED, workspace_id)
     if row["decisions"] != plan.waiting or row["conversations"] != plan.waiting or row["too_many"]:
         raise Miscounted(
             f"{row['decisions']} decisions about {row['conversations']} of {plan.waiting} conversations,"
             f" {row['too_many']} people have more than they can take"
         )
-    timed = await stage.admin.fetchrow(_TIMED, workspace_id, plan.closures)
-    return timed["decisions"], timed["seconds"]
 
 
 _TEAM = """
@@ -154,8 +145,4 @@ SELECT count(*) AS decisions, count(DISTINCT conversation_id) AS conversations, 
     )
 ) AS too_many
 FROM routing_decisions WHERE workspace_id = $1
-"""
-_TIMED = """
-SELECT count(*) AS decisions, extract(epoch FROM max(created_at) - min(created_at))::float8 AS seconds
-FROM (SELECT created_at FROM routing_decisions WHERE workspace_id = $1 ORDER BY created_at OFFSET $2) AS d
 """

@@ -83,16 +83,27 @@ def need_of(noun: str) -> Need | None:
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """As much of a member as decides what they may hear; ``lacks`` is what they are not permitted."""
+    """As much of a member as decides what they may hear; ``lacks`` is what they are not permitted.
+
+    An agent is nobody of the team: it hears what is meant for agents and nothing else.
+    """
 
     user_id: uuid.UUID | None = None
     is_administrator: bool = False
     lacks: frozenset[Need] = frozenset()
+    agent_id: uuid.UUID | None = None
 
 
-def listener_of(user_id: uuid.UUID, role: Role, granted: Mapping[str, Any]) -> Listener:
-    """A member with that role and those ``permissions``, as one who listens."""
+def listener_of(
+    user_id: uuid.UUID, role: Role, granted: Mapping[str, Any], agent_id: uuid.UUID | None = None
+) -> Listener:
+    """A member with that role and those ``permissions``, as one who listens; or an agent whose token they have made."""
+    if agent_id is not None:
+        return Listener(None, False, lacks_of("viewer", NOTHING), agent_id)
     return Listener(user_id, role in ADMINISTRATORS, lacks_of(role, granted))
+
+
+NOTHING: Mapping[str, Level] = dict.fromkeys(get_args(Area), "none")
 
 
 def lacks_of(role: Role, granted: Mapping[str, Any]) -> frozenset[Need]:
@@ -110,6 +121,7 @@ class Audience(msgspec.Struct, frozen=True):
     """One user, the administrators, either, or everybody when neither is named; of them, who is permitted ``need``.
 
     And ``owner_id``, in any case. Where there are ``members`` it is for them, and nobody else whatever their role.
+    Of agents, these ``agents`` alone.
     """
 
     user_id: uuid.UUID | None = None
@@ -117,6 +129,7 @@ class Audience(msgspec.Struct, frozen=True):
     need: Need | None = None
     owner_id: uuid.UUID | None = None
     members: frozenset[uuid.UUID] | None = None
+    agents: frozenset[uuid.UUID] = frozenset()
 
     @property
     def is_everybody(self) -> bool:
@@ -129,6 +142,8 @@ class Audience(msgspec.Struct, frozen=True):
 
     def includes(self, listener: Listener) -> bool:
         """Whether ``listener`` may hear."""
+        if listener.agent_id is not None:
+            return listener.agent_id in self.agents
         if self.members is not None and listener.user_id not in self.members:
             return False
         if self.owner_id is not None and self.owner_id == listener.user_id:

@@ -107,6 +107,7 @@ async def enter(db: AsyncSession, conversation: Conversation, state: State) -> N
     if conversation.status not in state.follows:
         raise NotNow(conversation.status)
     conversation.status, conversation.snoozed_until = state.status, None
+    await ownership.withdraw(db, conversation, why=f"the conversation was {state.entered.replace('_', ' ')}")
     await _tell(db, state.entered, conversation)
 
 

@@ -4,6 +4,7 @@ Sessions and Clerk's tokens have modules of their own; ``identify`` knows one cr
 """
 
 import secrets
+import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -11,12 +12,13 @@ import msgspec
 from sqlalchemy import delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import sessions
+from comms import permissions, sessions
 from comms.clerk import Clerk
 from comms.database import Database
 from comms.errors import Forbidden, Invalid, Unauthenticated
 from comms.identity import Identity, Member, hash_of, mark_used
 from models.access import Session
+from models.agents import Agent
 from models.base import new_id, now
 from models.core import AccessToken, Role, TokenScope, Workspace, WorkspaceMember, WsTicket
 
@@ -34,8 +36,9 @@ async def issue(
     *,
     scopes: Sequence[TokenScope] = (),
     expires_at: datetime | None = None,
+    agent_id: uuid.UUID | None = None,
 ) -> tuple[AccessToken, str]:
-    """The member has a new access token; its plain text is returned here and never again."""
+    """The member has a new access token, or their agent; its plain text is returned here and never again."""
     plain = PREFIX + secrets.token_urlsafe(32)
     row = AccessToken(
         workspace_id=member.workspace_id,
@@ -46,6 +49,7 @@ async def issue(
         last_four=plain[-4:],
         scopes=list(scopes),
         expires_at=expires_at,
+        agent_id=agent_id,
     )
     db.add(row)
     await db.flush()
@@ -53,9 +57,19 @@ async def issue(
 
 
 async def issue_for(
-    db: AsyncSession, identity: Identity, name: str, scopes: Sequence[TokenScope], expires_at: datetime | None
+    db: AsyncSession,
+    identity: Identity,
+    name: str,
+    scopes: Sequence[TokenScope],
+    expires_at: datetime | None,
+    agent_id: uuid.UUID | None = None,
 ) -> tuple[AccessToken, str]:
-    """A further token of who asks, which never may more or lives longer than the one they asked with."""
+    """A further token of who asks, which never may more or lives longer than the one they asked with.
+
+    Or one of an agent, of who may write agents.
+    """
+    if agent_id is not None:
+        await _expect_agent(db, identity, agent_id)
     if identity.scopes and not (scopes and set(scopes) <= set(identity.scopes)):
         raise Invalid({"scopes": f"must be among those of your own token: {', '.join(identity.scopes)}"})
     if identity.expires_at is not None and (expires_at is None or expires_at > identity.expires_at):
@@ -72,11 +86,29 @@ async def issue_for(
     )
     if await db.scalar(query.with_for_update(read=True)) is None:
         raise Unauthenticated
-    return await issue(db, identity, name, scopes=scopes, expires_at=expires_at)
+    return await issue(db, identity, name, scopes=scopes, expires_at=expires_at, agent_id=agent_id)
+
+
+async def _expect_agent(db: AsyncSession, identity: Identity, agent_id: uuid.UUID) -> None:
+    if not permissions.allows(identity.role, identity.permissions, "agents", "write"):
+        raise Forbidden("A token for an agent takes the permission agents: write.")
+    query = select(Agent.id).where(Agent.workspace_id == identity.workspace_id, Agent.id == agent_id)
+    if await db.scalar(query) is None:
+        raise Invalid({"agentId": "refers to nothing in this workspace"})
+
+
+class AgentResting(Forbidden):
+    """The agent does not work now."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"This token's agent is {status}: it works once it is active (PUT /api/v1/agents/…/status).")
 
 
 async def identify(database: Database, token: str, clerk: Clerk | None = None) -> Identity:
-    """Whose credential this is; ``Unauthenticated`` unless it, the member and the workspace are all active."""
+    """Whose credential this is; ``Unauthenticated`` unless it, the member and the workspace are all active.
+
+    ``AgentResting`` for a token whose agent is not active: to pause an agent stops all it does.
+    """
     if token.startswith(sessions.PREFIX):
         return await sessions.identify(database, token)
     if not token.startswith(PREFIX):
@@ -85,13 +117,14 @@ async def identify(database: Database, token: str, clerk: Clerk | None = None) -
         return await clerk.identify(database, token)
     at = now()
     query = (
-        select(AccessToken, WorkspaceMember.role, WorkspaceMember.permissions)
+        select(AccessToken, WorkspaceMember.role, WorkspaceMember.permissions, Agent.status)
         .join(
             WorkspaceMember,
             (WorkspaceMember.workspace_id == AccessToken.workspace_id)
             & (WorkspaceMember.user_id == AccessToken.user_id),
         )
         .join(Workspace, Workspace.id == AccessToken.workspace_id)
+        .outerjoin(Agent, (Agent.workspace_id == AccessToken.workspace_id) & (Agent.id == AccessToken.agent_id))
         .where(
             AccessToken.token_hash == hash_of(token),
             AccessToken.revoked_at.is_(None),
@@ -104,10 +137,21 @@ async def identify(database: Database, token: str, clerk: Clerk | None = None) -
         found = (await db.execute(query)).one_or_none()
         if found is None:
             raise Unauthenticated
-        row, role, permissions = found
+        row, role, granted, status = found
+        if row.agent_id is not None and status != "active":
+            raise AgentResting(status)
         if row.last_used_at is None or row.last_used_at < at - _TOUCH_EVERY:
             await mark_used(db, row, at)
-    return Identity(row.workspace_id, row.user_id, role, permissions, tuple(row.scopes), row.id, row.expires_at)
+    return Identity(
+        row.workspace_id,
+        row.user_id,
+        role,
+        granted,
+        tuple(row.scopes),
+        row.id,
+        row.expires_at,
+        agent_id=row.agent_id,
+    )
 
 
 async def issue_ticket(db: AsyncSession, identity: Identity) -> str:

@@ -20,7 +20,7 @@ from comms import (
     ownership,
     receipts,
 )
-from comms.agents import sweeps
+from comms.agents import sweeps, workflow_runs
 from comms.assignment import following as routing
 from comms.calls import progress, queueing, texts
 from comms.calls.dialling import Dialler
@@ -34,9 +34,13 @@ from comms.notifications import digests, following, sweeping
 from comms.notifications.pushing import Pushing
 from comms.notifications.stopping import Stopping
 from comms.outbox import SEND, lines
+from comms.ownership import deadlines, watching
 from comms.search.following import keep_up
 from comms.settings import Settings
 from comms.vault import Vault
+from comms.workflows import engine, ticking
+from comms.workflows import following as workflows_following
+from comms.workflows.calling import Calling
 
 Task = Callable[[], Awaitable[Any]]
 
@@ -80,6 +84,7 @@ def of(
     repair: Repairing,
     dialler: Dialler,
     pushing: Pushing,
+    calling: Calling,
 ) -> Duties:
     """All there is to do for one process's worker."""
 
@@ -148,10 +153,13 @@ def of(
             progress.TEXT_BACK: about(partial(texts.text_back, database), "callId"),
             hearing.ANSWER: answer_consent,
             SEND: send,
+            workflow_runs.STEP: about(partial(engine.advance, database, calling), "executionId"),
         },
         rounds=[
             (1.0, partial(keep_up, database)),
             (0.5, partial(following.keep_up, database)),
+            (0.5, partial(workflows_following.keep_up, database)),
+            (1.0, partial(ticking.tick, database)),
             (1.0, release),
             (1.0, partial(routing.keep_up, database)),
             (1.0, partial(growth.keep_up, database)),
@@ -161,6 +169,8 @@ def of(
             (5.0, partial(mail_events.join_parked, database)),
             (5.0, partial(conversations.wake, database)),
             (1.0, partial(ownership.expire_leases, database)),
+            (1.0, partial(deadlines.pass_deadlines, database)),
+            (15.0, partial(watching.watch, database)),
             (5.0, partial(interactions.come_due, database)),
             (1.0, pushing.push_due),
             (5.0, mail_digests),

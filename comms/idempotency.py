@@ -54,19 +54,22 @@ async def claim(db: AsyncSession, vault: Vault, identity: Identity, asked: Quest
             workspace_id=identity.workspace_id,
             id=new_id(),
             user_id=identity.user_id,
+            agent_id=identity.agent_id,
             key=asked.key,
             request=asked.request,
             request_digest=asked.digest,
         )
-        .on_conflict_do_nothing(index_elements=["workspace_id", "user_id", "key"])
+        .on_conflict_do_nothing()
         .returning(IdempotencyKey.id)
     )
     claim_id = await db.scalar(claimed)
     if claim_id is not None:
         return claim_id
-    kept = await db.scalar(
-        select(IdempotencyKey).where(IdempotencyKey.user_id == identity.user_id, IdempotencyKey.key == asked.key)
-    )
+    if identity.agent_id is None:
+        whose = [IdempotencyKey.user_id == identity.user_id, IdempotencyKey.agent_id.is_(None)]
+    else:
+        whose = [IdempotencyKey.agent_id == identity.agent_id]
+    kept = await db.scalar(select(IdempotencyKey).where(*whose, IdempotencyKey.key == asked.key))
     if kept is None:  # swept away between the two statements
         return await claim(db, vault, identity, asked)
     if (kept.request, kept.request_digest) != (asked.request, asked.digest):

@@ -16,7 +16,8 @@ from models.core import AccessToken, Role, TokenScope
 class Identity(msgspec.Struct, frozen=True):
     """A member of one workspace, as a credential proves them. No ``scopes`` means all that the role may do.
 
-    ``token_id`` or ``session_id`` says by which access token or session; neither, when Clerk vouches for them.
+    ``token_id`` or ``session_id`` says by which access token or session; neither, when Clerk vouches for them. With an
+    ``agent_id`` it is that agent who asks, by a token that this member has made and answers for.
     """
 
     workspace_id: uuid.UUID
@@ -27,6 +28,7 @@ class Identity(msgspec.Struct, frozen=True):
     token_id: uuid.UUID | None = None
     expires_at: datetime | None = None
     session_id: uuid.UUID | None = None
+    agent_id: uuid.UUID | None = None
 
 
 class Member(Protocol):

@@ -26,14 +26,16 @@ async def write(
     """The team reads the note, and whom it mentions is told."""
     called = await mentioned(db, author.workspace_id, content, mentions)
     at = now()
+    is_agents = author.agent_id is not None
     note = ConversationMessage(
         workspace_id=author.workspace_id,
         id=new_id(),
         conversation_id=conversation_id,
         direction="outbound",
         content=content,
-        sender_type="user",
-        sender_user_id=author.user_id,
+        sender_type="agent" if is_agents else "user",
+        sender_user_id=None if is_agents else author.user_id,
+        sender_agent_id=author.agent_id,
         status="received",
         is_internal=True,
         mentions=called,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, exists, func, literal_column, select, update
+from sqlalchemy import and_, exists, func, literal_column, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
@@ -57,6 +57,43 @@ async def make_owner(db: AsyncSession, conversation: Conversation, user_id: uuid
     """The member takes part as the owner, and whoever was the owner before takes part as others do."""
     await release_owner(db, conversation, but=user_id)
     await _enter(db, conversation, user_id, {"role": "owner"}, ConversationParticipant.role != "owner")
+
+
+async def make_owners(db: AsyncSession, owners: Sequence[tuple[Conversation, uuid.UUID]]) -> None:
+    """The same of many conversations of one workspace that had no owner, each once."""
+    if not owners:
+        return
+    here = owners[0][0].workspace_id
+    asked = [(conversation.id, user_id) for conversation, user_id in owners]
+    theirs = tuple_(ConversationParticipant.conversation_id, ConversationParticipant.user_id)
+    held = select(ConversationParticipant).where(ConversationParticipant.workspace_id == here, theirs.in_(asked))
+    held = held.order_by(ConversationParticipant.id).with_for_update(key_share=True)
+    there = (await db.scalars(held.execution_options(populate_existing=True))).all()
+    for row in there:
+        row.role = "owner"
+    await db.flush()
+    for row in there:
+        _tell(db, "updated", row)
+    missing = set(asked) - {(row.conversation_id, row.user_id) for row in there}
+    if not missing:
+        return
+    made = await db.scalars(
+        insert(ConversationParticipant)
+        .values(
+            [
+                {"workspace_id": here, "id": new_id(), "conversation_id": talk, "user_id": user_id, "role": "owner"}
+                for talk, user_id in sorted(missing)
+            ]
+        )
+        .on_conflict_do_nothing(index_elements=["workspace_id", "conversation_id", "user_id"])
+        .returning(ConversationParticipant)
+    )
+    for row in made:
+        _tell(db, "created", row)
+        missing.discard((row.conversation_id, row.user_id))
+    for conversation, user_id in owners:  # who has entered just now
+        if (conversation.id, user_id) in missing:
+            await make_owner(db, conversation, user_id)
 
 
 async def release_owner(db: AsyncSession, conversation: Conversation, *, but: uuid.UUID | None = None) -> None:

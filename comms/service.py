@@ -33,12 +33,14 @@ from comms.notifications.stopping import Stopping
 from comms.outbox import transports
 from comms.outbox.packing import Packing
 from comms.outbox.sender import Sender
+from comms.outside import Outside
 from comms.passwords import Passwords
 from comms.repair import Sweeps, records
 from comms.replays import Replays
 from comms.settings import Settings
 from comms.vault import Vault
 from comms.worker import Worker
+from comms.workflows.calling import Calling
 
 log = structlog.get_logger(__name__)
 
@@ -107,6 +109,8 @@ class Service:
         self.posting = Posting(self.database, self.vault, settings.webhooks)
         self.desk = Desk(self.database, self.hub, settings.security)
         self.dialler = Dialler(self.database, self.directory, settings)
+        self._outside = Outside(networks=settings.webhooks.networks)
+        self.calling = Calling(self._outside, settings.webhooks.hosts)
         duties_here = duties.of(
             self.database,
             self.vault,
@@ -117,6 +121,7 @@ class Service:
             repair=self.sweeps,
             dialler=self.dialler,
             pushing=self.pushing,
+            calling=self.calling,
         )
         self._worker = Worker(self.database, duties_here) if worker else None
         self._watch: asyncio.Task[Any] | None = None
@@ -169,6 +174,7 @@ class Service:
                 await self.desk.stop()
                 await self.hub.stop()
                 await self.dialler.close()
+                await self._outside.close()
                 await self.directory.stop()
                 await self.database.close()
         except TimeoutError:

@@ -163,7 +163,7 @@ VARIABLES: Mapping[str, str] = {
     "COMMS_SMTP_URL": "smtp://user:password@host:587 or smtps://… to mail invitations and digests; without it none is",
     "COMMS_MAIL_FROM": "the sender of those mails (default comms@ and the host of PUBLIC_URL)",
     "COMMS_PUSH_HOSTS": "push services in your own network that devices may subscribe at, host:port, comma-separated",
-    "COMMS_WEBHOOK_HOSTS": "what outbound webhooks may reach in your own network: host:port, or 10.1.0.0/16, by commas",
+    "COMMS_WEBHOOK_HOSTS": "what webhooks and workflows may reach in your own network: host:port, or 10.1.0.0/16",
     "COMMS_CLERK_ISSUER": "https://… of the Clerk instance whose session tokens are accepted",
     "COMMS_CLERK_JWKS_URL": "where its keys are (default: the issuer's /.well-known/jwks.json)",
     "COMMS_CLERK_AUDIENCE": "values of which a token's aud must be one, separated by commas",

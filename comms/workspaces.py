@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.consent import hours
 from comms.errors import Invalid
+from comms.ownership import settings as owning
 from models.base import now
 from models.core import User, Workspace, WorkspaceMember
 from models.events import EventCounter
@@ -150,6 +151,8 @@ _LAWS: Mapping[str, Callable[[Any], str | None]] = {
     "locale": _locale,
     "quietHours": hours.mistake,
     "keywordAnswers": _answers,
+    "handoffs": owning.wrong_handoffs,
+    "watchdog": owning.wrong_watchdog,
     "custom": _object,
 }
 """Every setting, with what says why a value is refused."""

@@ -1,5 +1,6 @@
 """What members prove themselves with: access tokens, and tickets for the websocket."""
 
+import uuid
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,11 +20,15 @@ from models.core import AccessToken, AccessTokenView, TokenScope
 
 
 class NewAccessToken(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A token to be made. Without ``scopes`` it may do all that its member's role may."""
+    """A token to be made. Without ``scopes`` it may do all that its member's role may.
+
+    With an ``agentId`` it is that agent's: it opens `/api/v1/agent` and the websocket, and nothing else.
+    """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     scopes: Annotated[list[TokenScope], msgspec.Meta(max_length=3)] = []
     expires_at: datetime | None = None
+    agent_id: Annotated[uuid.UUID, msgspec.Meta(description="The agent that is to have it.")] | None = None
 
 
 class IssuedAccessToken(AccessTokenView, kw_only=True):
@@ -56,7 +61,7 @@ tokens = crud(
     AccessToken,
     AccessTokenView,
     search=("name",),
-    filters=("user_id",),
+    filters=("user_id", "agent_id"),
     verbs=(*READ, "change"),
     whose=own,
     change=change_token,
@@ -66,8 +71,8 @@ tokens.new = NewAccessToken
 
 @post("/", operation_id="create_access_token", guards=[writer])
 async def issue(db: Db, identity: Asker, data: JSONBody[NewAccessToken]) -> IssuedAccessToken:
-    """Make a token for yourself. Its text is in this answer and nowhere else."""
-    row, plain = await credentials.issue_for(db, identity, data.name, data.scopes, data.expires_at)
+    """Make a token for yourself, or for an agent that you may write. Its text is in this answer and nowhere else."""
+    row, plain = await credentials.issue_for(db, identity, data.name, data.scopes, data.expires_at, data.agent_id)
     view = await tokens.tell(db, identity, "created", row)
     return IssuedAccessToken(**msgspec.structs.asdict(view), token=plain)
 

@@ -118,6 +118,7 @@ def create_api(*, to_be_described: bool = False) -> Litestar:
                     access.routes,
                     agents.routes,
                     orchestration.routes,
+                    *orchestration.runtime.routes,
                     crm.routes,
                     business.routes,
                     finance.routes,

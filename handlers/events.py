@@ -77,7 +77,8 @@ async def index(
         uuid.UUID | None, QueryParameter(name="subjectId", description="The row it is about.")
     ] = None,
     actor_type: Annotated[
-        str | None, QueryParameter(name="actorType", description="Who did it: `user`, `contact`, `agent`, `system`.")
+        str | None,
+        QueryParameter(name="actorType", description="Who did it: `user`, `contact`, `agent`, `workflow`, `system`."),
     ] = None,
     actor_id: Annotated[
         uuid.UUID | None, QueryParameter(name="actorId", description="The user, contact or agent who did it.")

@@ -91,7 +91,7 @@ async def db(service: Here, identity: Asker, request: LitestarRequest[Any, Any, 
 
     It changes only the version that ``If-Match`` names, and only once for an ``Idempotency-Key``.
     """
-    actor = Actor("user", identity.user_id)
+    actor = Actor("user", identity.user_id) if identity.agent_id is None else Actor("agent", identity.agent_id)
     async with (
         service.database.workspace(identity.workspace_id, actor) as session,
         once(session, request, identity, service.vault),

@@ -33,10 +33,23 @@ async def bearer(connection: Connection) -> Identity | None:
     return await credentials.identify(service.database, token.strip(), service.clerk)
 
 
+async def person_at(connection: Connection) -> Identity | None:
+    """The member whose credential is sent along, if any is; an agent's token is no proof of who made it."""
+    identity = await bearer(connection)
+    if identity is not None and identity.agent_id is not None:
+        raise Forbidden(NOT_A_MEMBER)
+    return identity
+
+
+NOT_A_MEMBER = "This token is an agent's: it opens what lies below /api/v1/agent, and nothing else."
+NO_AGENT = "This is for agents: it takes a token made with an agentId (POST /api/v1/access-tokens)."
+
+
 class Right:
     """A guard that says who may: one of ``roles``, or whoever's permissions reach ``level`` in ``area``.
 
-    A token's scopes must include ``scope`` besides.
+    A token's scopes must include ``scope`` besides. A route is for members or, with ``is_agents``, for agents, and
+    never for both: an agent's token opens what was meant for agents, and nothing that is merely forgotten.
     """
 
     def __init__(
@@ -46,36 +59,49 @@ class Right:
         roles: tuple[Role, ...] = EVERYBODY,
         area: Area | None = None,
         level: Level = "read",
+        is_agents: bool = False,
     ) -> None:
+        self.is_agents = is_agents
         self.scope = scope
         self.roles = roles
         self.area = area
         self.level = level
 
     async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
+        is_agent = connection.user.agent_id is not None
+        if is_agent and not self.is_agents:
+            raise Forbidden(NOT_A_MEMBER)
+        if self.is_agents and not is_agent:
+            raise Forbidden(NO_AGENT)
         if not self.admits(connection.user):
             raise Forbidden(f"A workspace's {connection.user.role} may not do this: it takes {self}.")
         self._check_scope(connection.user)
 
     def __str__(self) -> str:
+        if self.is_agents:
+            return "an agent's token"
         if self.area is None:
             return " or ".join(self.roles)
         return f"the permission {self.area}: {self.level}"
 
     def admits(self, identity: Identity) -> bool:
-        """Whether the member may, whatever their token's scopes are."""
+        """Whether the member may, or the agent, whatever their token's scopes are."""
+        if self.is_agents or identity.agent_id is not None:
+            return self.is_agents and identity.agent_id is not None
         if self.area is None:
             return identity.role in self.roles
         return permissions.allows(identity.role, identity.permissions, self.area, self.level)
 
     def admits_role(self, role: Role) -> bool:
         """Whether who has that role may, without permissions of their own."""
+        if self.is_agents:
+            return False
         return role in self.roles if self.area is None else permissions.allows(role, {}, self.area, self.level)
 
     @property
     def is_everybodys(self) -> bool:
         """Whether there is no member and no token that may not."""
-        return self.scope == "read" and self.area is None and set(self.roles) == set(EVERYBODY)
+        return not self.is_agents and self.scope == "read" and self.area is None and set(self.roles) == set(EVERYBODY)
 
     def _check_scope(self, identity: Identity) -> None:
         if identity.scopes and not set(identity.scopes) & set(_INCLUDED_IN[self.scope]):
@@ -134,3 +160,9 @@ def reads(area: Area) -> Right:
 def writes(area: Area) -> Right:
     """Members who may change things in an area."""
     return Right("write", area=area, level="write")
+
+
+agent_reads = Right("read", is_agents=True)
+"""The agent whose token it is looks at what is its own."""
+agent_acts = Right("write", is_agents=True)
+"""The agent whose token it is does something."""

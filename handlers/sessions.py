@@ -17,7 +17,7 @@ from comms.invitations import Invited
 from comms.passwords import LONGEST, SHORTEST
 from comms.sessions import From, SignedIn
 from handlers.given import Asker, Db, Here, Request, RowId
-from handlers.guards import anybody, bearer, person
+from handlers.guards import anybody, person, person_at
 from handlers.problems import SIGNING_IN
 from handlers.resource import READ, crud
 from models.access import Session, SessionView
@@ -127,7 +127,7 @@ async def accept(
         token,
         names={"first_name": data.first_name, "last_name": data.last_name},
         password=data.password,
-        asker=await bearer(request),
+        asker=await person_at(request),
         origin=origin_of(request),
     )
     return shown(signed_in)

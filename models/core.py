@@ -74,8 +74,9 @@ class WorkspaceView(View, kw_only=True):
     A PATCH of ``settings`` changes the keys it names, and null removes one. ``reopenWithin`` is in seconds (7 days
     unless set), ``invoicePrefix`` has 20 characters at most, ``timezone`` is an IANA name, ``defaultCountry`` two
     letters, ``locale`` a language tag; ``quietHours`` is ``{"start": "21:00", "end": "08:00"}``, or false for none, and
-    ``keywordAnswers`` the texts that answer ``stop``, ``start`` and ``help``; ``branding``, ``features`` and
-    ``notifications`` are objects, and ``custom`` is an object that is yours alone.
+    ``keywordAnswers`` the texts that answer ``stop``, ``start`` and ``help``; ``handoffs`` and ``watchdog`` are as
+    docs/ownership.md has them; ``branding``, ``features`` and ``notifications`` are objects, and ``custom`` is an
+    object that is yours alone.
     """
 
     id: ReadOnly[uuid.UUID]
@@ -230,13 +231,17 @@ class AccessToken(TenantRow, Base):
     __table_args__ = tenant_table(
         UniqueConstraint("workspace_id", "token_hash"),
         refers_to_member("user_id"),
+        refers("agent_id", "agents", on_delete="CASCADE"),
         # Whose token it is becomes known only by finding it.
         Index("ix_access_tokens_token_hash", "token_hash"),
         Index("ix_access_tokens_created", "workspace_id", "created_at", "id"),
         Index("ix_access_tokens_user", "workspace_id", "user_id"),
+        Index("ix_access_tokens_agent", "workspace_id", "agent_id", postgresql_where=text("agent_id IS NOT NULL")),
     )
 
     user_id: Mapped[uuid.UUID]
+    # An agent's token was made by a member and is not theirs: what it may is decided in the guards.
+    agent_id: Mapped[uuid.UUID | None]
     name: Mapped[str]
     token_hash: Mapped[bytes]
     last_four: Mapped[str]
@@ -247,10 +252,17 @@ class AccessToken(TenantRow, Base):
 
 
 class AccessTokenView(View, kw_only=True):
-    """A token of the member who asks, without the token itself. No ``scopes`` means all that their role may do."""
+    """A token of the member who asks, without the token itself. No ``scopes`` means all that their role may do.
+
+    With an ``agentId`` it is that agent's, and ``userId`` the member who made it and answers for it.
+    """
 
     id: ReadOnly[uuid.UUID]
     user_id: ReadOnly[uuid.UUID]
+    agent_id: Annotated[
+        ReadOnly[uuid.UUID | None],
+        msgspec.Meta(description="The agent whose token it is: it opens `/api/v1/agent` and nothing else."),
+    ] = None
     name: str
     last_four: ReadOnly[str]
     scopes: ReadOnly[list[TokenScope]] = []

@@ -328,11 +328,11 @@ class RoutingDecisionView(View, kw_only=True):
     ]
     considered: Annotated[
         ReadOnly[list[Considered]],
-        msgspec.Meta(description="Everybody of the team, whoever was nearest to be chosen first."),
+        msgspec.Meta(description="Those of the team who were nearest to be chosen, at most 50; the chosen one first."),
     ] = []
     others: Annotated[
-        ReadOnly[dict[Verdict, int]],
-        msgspec.Meta(description="How many more there were of each verdict, in a very large team.", examples=[{}]),
+        ReadOnly[dict[Verdict, list[uuid.UUID]]],
+        msgspec.Meta(description="In a large team those who were further from it, by their verdict.", examples=[{}]),
     ] = {}
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]

@@ -21,6 +21,7 @@ _SHORT_CODE = re.compile(r"\d{3,8}")
 _CHANNEL_ADDRESS = re.compile(r"(messenger|rcs):\S{1,200}")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST_SLUG = 100
+_HOST = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[1-9]\d{0,4})?")
 _LONGEST_CRON = 200
 # What every cron knows; the random and hashed values of this library would come due at another time each time.
 _CRON_FIELD = re.compile(
@@ -119,6 +120,20 @@ class TimeZone(_Normalised):
         except (ValueError, OSError, ZoneInfoNotFoundError):
             raise ValueError("is not a time zone of the IANA database, such as Europe/Berlin") from None
         return value
+
+
+class Host(_Normalised):
+    """A host by its name, or ``.name`` for all below it, with a port where that is not 443."""
+
+    cache_ok = True
+
+    def normalise(self, value: str) -> str:
+        """``value`` in lower case; ``ValueError`` says what a host looks like."""
+        host = value.strip().lower().removesuffix(":443")
+        name = host.partition(":")[0]
+        if not _HOST.fullmatch(host) or len(name) > 253 or name.rpartition(".")[2].isdecimal():
+            raise ValueError("is not a host by its name, such as api.example.com or .example.com or example.com:8443")
+        return host
 
 
 class Slug(_Normalised):

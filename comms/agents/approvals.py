@@ -1,7 +1,12 @@
-"""What agents ask before they act: decided once, by somebody else than whose agent it is, before it expires."""
+"""What agents ask before they act: decided once, by somebody else than whose agent it is, before it expires.
 
+And done once: what comms knows how to do is done in the transaction that approves it.
+"""
+
+import time
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -9,42 +14,158 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events, permissions
+from comms.agents import acting, policies
+from comms.agents.acting import Records
 from comms.credentials import Identity
 from comms.errors import Conflict, Forbidden, Invalid
 from models.agents import Agent
 from models.base import new_id, now
 from models.core import WorkspaceMember
 from models.orchestration import (
+    ActionTrigger,
     AgentActionAuditLog,
     AgentActionAuditLogView,
     AgentPendingAction,
     AgentPendingActionView,
+    RiskLevel,
 )
 
 SWEPT_AT_ONCE = 500
+OWN_WORDS = ("draft_message",)
+"""Action types whose approver does it in their own name: nobody else has to look."""
 
 
-def ask(workspace_id: uuid.UUID, values: Mapping[str, Any]) -> AgentPendingAction:
-    """The action waits for a person; ``Invalid`` when it would expire before anybody could see it."""
+async def ask(
+    db: AsyncSession, asker: Identity, values: Mapping[str, Any], records: Records, fence: int | None = None
+) -> AgentPendingAction:
+    """The action waits for a person; or it is low in risk, a policy lets it pass, and it is done.
+
+    ``fence`` is that of the conversation it is about, as the agent knows it. ``Invalid`` when it could never be done,
+    or would expire before anybody could see it.
+    """
     at = now()
     if values.get("expires_at") is not None and values["expires_at"] <= at:
         raise Invalid({"expiresAt": "must lie in the future"})
-    return AgentPendingAction(workspace_id=workspace_id, id=new_id(), requested_at=at, **values)
+    kind, details = values["action_type"], values.get("details", {})
+    conversation_id, current = await acting.expect_possible(db, asker, kind, details, records)
+    if fence is not None and conversation_id is None:
+        raise Invalid({"fence": "is for actions in a conversation"})
+    policy = await policies.policy_of(db, asker.workspace_id, values["agent_id"])
+    row = AgentPendingAction(
+        workspace_id=asker.workspace_id,
+        id=new_id(),
+        requested_at=at,
+        asked_by=asker.user_id,
+        conversation_id=conversation_id,
+        fence=current if fence is None else fence,
+        **{**values, "expires_at": values.get("expires_at") or at + timedelta(seconds=policy.answer_within_seconds)},
+    )
+    db.add(row)
+    by_agent = asker.agent_id is not None
+    await _log(db, row, "asked", "agent" if by_agent else "user", asker)
+    if by_agent and policy.passes(row.action_type, msgspec.convert(row.risk_level, RiskLevel)):
+        row.status, row.passed_alone, row.reviewed_at = "approved", True, at
+        await _perform(db, row, asker, records, "agent")
+    return row
 
 
 async def approve(
-    db: AsyncSession, row: AgentPendingAction, approver: Identity, details: Mapping[str, Any] | None = None
+    db: AsyncSession,
+    row: AgentPendingAction,
+    approver: Identity,
+    records: Records,
+    details: Mapping[str, Any] | None = None,
 ) -> None:
-    """The agent may do it, as it asked or with the ``details`` as edited. The caller holds the row."""
-    await _expect_second_pair_of_eyes(db, row, approver)
+    """It may be done, as it was asked or with the ``details`` as edited; and is, if comms knows how.
+
+    The caller holds the row. Whatever keeps it from being done is raised, and then it is not approved either.
+    """
+    if row.action_type not in OWN_WORDS:
+        await _expect_second_pair_of_eyes(db, row, approver)
     _decide(row, "approved", approver)
-    row.edited_details = None if details is None or details == row.details else dict(details)
+    if details is not None and details != row.details:
+        about, _ = await acting.expect_possible(db, approver, row.action_type, details, records)
+        if about != row.conversation_id:
+            raise Invalid({"details.conversationId": "must stay: the action is about another conversation"})
+        row.edited_details = dict(details)
+    await _log(db, row, "approved", "user", approver)
+    await _perform(db, row, approver, records, "user")
 
 
-def reject(row: AgentPendingAction, reviewer: Identity, reason: str | None) -> None:
+async def reject(db: AsyncSession, row: AgentPendingAction, reviewer: Identity, reason: str | None) -> None:
     """The agent must not do it. Whoever answers for an agent may stop it themselves."""
     _decide(row, "rejected", reviewer)
     row.reason = reason
+    await _log(db, row, "rejected", "user", reviewer)
+
+
+async def report(
+    db: AsyncSession,
+    row: AgentPendingAction,
+    reporter: Identity,
+    *,
+    succeeded: bool,
+    result: Mapping[str, Any] | None,
+    error: str | None,
+) -> None:
+    """The agent's runtime has done, or tried, what was approved and comms does not know; told once.
+
+    The caller holds the row.
+    """
+    if row.status != "approved":
+        raise Conflict(f"this action is {row.status}: only what was approved may be done")
+    if row.performed_at is not None:
+        raise Conflict(f"this action was done at {row.performed_at.isoformat()} by {row.performed_by}: it is done once")
+    row.performed_by, row.performed_at, row.succeeded = "runtime", now(), succeeded
+    row.result, row.error = None if result is None else dict(result), error
+    await _log(db, row, "performed", "agent", reporter, succeeded=succeeded)
+
+
+async def _perform(
+    db: AsyncSession, row: AgentPendingAction, by: Identity, records: Records, triggered_by: ActionTrigger
+) -> None:
+    began = time.monotonic()
+    await acting.perform(db, row, by, records)
+    if row.performed_at is not None:
+        took = round((time.monotonic() - began) * 1000)
+        await _log(db, row, "performed", triggered_by, by, took=took)
+
+
+async def _log(
+    db: AsyncSession,
+    row: AgentPendingAction,
+    stage: str,
+    triggered_by: ActionTrigger,
+    by: Identity | None,
+    *,
+    succeeded: bool = True,
+    took: int | None = None,
+) -> None:
+    """What has become of an action is in the audit log."""
+    said: dict[str, Any] = {"actionId": str(row.id), "stage": stage, "riskLevel": row.risk_level}
+    if by is not None:
+        said["by"] = {"userId": str(by.user_id), "agentId": None if by.agent_id is None else str(by.agent_id)}
+    if stage == "asked":
+        said["details"] = row.details
+    elif stage == "approved":
+        said["details"] = row.edited_details or row.details
+        said["wasEdited"] = row.edited_details is not None
+    elif stage == "performed":
+        said |= {"performedBy": row.performed_by, "result": row.result, "passedAlone": row.passed_alone}
+    await note(
+        db,
+        row.workspace_id,
+        {
+            "agent_id": row.agent_id,
+            "team_id": row.team_id,
+            "action_type": row.action_type,
+            "action_details": said,
+            "success": succeeded and stage not in ("rejected", "expired"),
+            "error": row.reason if stage == "rejected" else row.error,
+            "triggered_by": triggered_by,
+            "duration_ms": took,
+        },
+    )
 
 
 def _decide(row: AgentPendingAction, status: str, reviewer: Identity) -> None:
@@ -57,25 +178,27 @@ def _decide(row: AgentPendingAction, status: str, reviewer: Identity) -> None:
 
 
 async def _expect_second_pair_of_eyes(db: AsyncSession, row: AgentPendingAction, approver: Identity) -> None:
-    """``Forbidden`` to whoever made the agent that asks, unless there is nobody else who could approve."""
+    """``Forbidden`` to whoever made the agent or posted the action, unless there is nobody else who could approve."""
     owner = await db.scalar(
         select(Agent.created_by).where(Agent.workspace_id == row.workspace_id, Agent.id == row.agent_id)
     )
-    if owner != approver.user_id:
+    own = {user_id for user_id in (owner, row.asked_by) if user_id is not None}
+    if approver.user_id not in own:
         return
     # Members differ in thousands of ways, their rights in this area in a dozen.
     others = await db.execute(
         select(WorkspaceMember.role, WorkspaceMember.permissions["agents"])
         .where(
             WorkspaceMember.workspace_id == row.workspace_id,
-            WorkspaceMember.user_id != approver.user_id,
+            WorkspaceMember.user_id.not_in(own),
             WorkspaceMember.is_active,
         )
         .distinct()
     )
     for role, level in others:
         if permissions.allows(role, {} if level is None else {"agents": level}, "agents", "write"):
-            raise Forbidden("This agent is yours: another member who may write agents has to approve what it does.")
+            whose = "This agent is yours" if owner == approver.user_id else "You have posted this action"
+            raise Forbidden(f"{whose}: another member who may write agents has to approve what it does.")
 
 
 async def expire_overdue(db: AsyncSession) -> int:
@@ -104,6 +227,7 @@ async def expire_overdue(db: AsyncSession) -> int:
     for row in rows:
         view = msgspec.convert(row, AgentPendingActionView, from_attributes=True)
         events.record(db, "agent_pending_action.expired", row, view)
+        await _log(db, row, "expired", "schedule", None)
     return len(rows)
 
 

@@ -25,6 +25,7 @@ class Content(msgspec.Struct, rename="camel", omit_defaults=True):
 
 async def write(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> AgentMessage:
     """The message is pending, in the thread of the one it answers or first of its own."""
+    values = await _addressed(db, workspace_id, values)
     if values.get("to_agent_id") is None and values.get("team_id") is None:
         raise Invalid({"toAgentId": "is required unless teamId is given"})
     content = reading.written(reading.read(Content, values.get("content", {}), "content"))
@@ -41,3 +42,14 @@ async def write(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, 
         row.thread_id = thread_id
     db.add(row)
     return row
+
+
+async def _addressed(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An answer that says nothing else is to whom it answers; and of what no agent has said, to whom it was said."""
+    if values.get("parent_message_id") is None or values.get("to_agent_id") or values.get("team_id"):
+        return values
+    parent = await db.get(AgentMessage, (workspace_id, values["parent_message_id"]))
+    if parent is None:
+        return values
+    to = parent.from_agent_id or parent.to_agent_id
+    return {**values, "to_agent_id": to, "team_id": None if to is not None else parent.team_id}

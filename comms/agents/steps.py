@@ -1,27 +1,26 @@
 """The steps of a workflow and what sets it off: read, and refused with the place of every mistake."""
 
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from comms import reading
 from comms.errors import Invalid
+from comms.workflows.values import steps_of, texts
 from models.types import Cron, TimeZone
 
 MOST_STEPS = 200
-_REFERENCE = re.compile(r"\{\{\s*steps\.([^.\s}]*)")
 
 StepId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
 
-class Step(msgspec.Struct, rename="camel", omit_defaults=True):
-    """One thing an agent does. ``inputs`` may speak of what earlier steps gave: ``{{steps.<id>.…}}``."""
+class Step(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """One thing that is done. ``inputs`` may speak of what earlier steps gave: ``{{steps.<id>.…}}``."""
 
     id: StepId
-    agent_id: uuid.UUID
+    agent_id: uuid.UUID | None = None
     action: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     name: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     inputs: dict[str, Any] = {}
@@ -49,6 +48,7 @@ class OnSchedule(msgspec.Struct, rename="camel", omit_defaults=True):
 
     cron: str
     timezone: str = "UTC"
+    missed_runs: Literal["skip", "once", "all"] = "once"
     conditions: list[Any] = []
 
 
@@ -91,7 +91,12 @@ def read_steps(sent: Sequence[Any]) -> list[Step]:
     """The steps: their ids unique, what they refer to there, and none waiting for itself; raises ``Invalid``."""
     if len(sent) > MOST_STEPS:
         raise Invalid({"steps": f"must be {MOST_STEPS} at most"})
-    steps = reading.read_all(Step, sent, "steps")
+    try:
+        steps = reading.read_all(Step, sent, "steps")
+    except Invalid as error:
+        # Nobody is to do it, and nothing is to be done.
+        empty = [at for at, one in enumerate(sent) if isinstance(one, dict) and not {"action", "agentId"} & one.keys()]
+        raise Invalid(error.errors | {f"steps[{at}].agentId": "is required" for at in empty}) from None
     places: dict[str, int] = {}
     errors: dict[str, str] = {}
     for position, step in enumerate(steps):
@@ -123,33 +128,38 @@ def first_of(steps: Sequence[Mapping[str, Any]]) -> int:
     return next(position for position in range(len(read)) if position not in later)
 
 
+def leads_to(step: Step) -> Iterator[tuple[str, str]]:
+    """The steps that this one may lead to, each with the part of it that says so."""
+    yield from _named(step.next, "next")
+    if step.on_failure is not None:
+        yield step.on_failure, "onFailure"
+    if step.action == "condition":
+        for name in ("then", "else"):
+            yield from _named(step.inputs.get(name), f"inputs.{name}")
+
+
+def comes_after(step: Step) -> Iterator[tuple[str, str]]:
+    """The steps that must be settled before this one, each with the part of it that says so."""
+    for index, name in enumerate(step.depends_on):
+        yield name, f"dependsOn[{index}]"
+    for text, part in (*texts(step.inputs, "inputs"), *texts(step.conditions, "conditions")):
+        for name in steps_of(text):
+            yield name, part
+
+
 def _references(step: Step, position: int) -> Iterator[tuple[bool, str, str]]:
     """What a step says of others: whether the other comes before it, its id, and where that is said."""
-    here = f"steps[{position}]"
-    for index, name in enumerate(step.depends_on):
-        yield True, name, f"{here}.dependsOn[{index}]"
-    if isinstance(step.next, str):
-        yield False, step.next, f"{here}.next"
-    for index, name in enumerate(step.next if isinstance(step.next, list) else []):
-        yield False, name, f"{here}.next[{index}]"
-    if step.on_failure is not None:
-        yield False, step.on_failure, f"{here}.onFailure"
-    for text, place in (*_texts(step.inputs, f"{here}.inputs"), *_texts(step.conditions, f"{here}.conditions")):
-        for name in _REFERENCE.findall(text):
-            yield True, name, place
+    for name, part in comes_after(step):
+        yield True, name, f"steps[{position}].{part}"
+    for name, part in leads_to(step):
+        yield False, name, f"steps[{position}].{part}"
 
 
-def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    match value:
-        case str():
-            yield value, place
-        case dict():
-            for key, inner in value.items():
-                yield key, f"{place}.{key}"
-                yield from _texts(inner, f"{place}.{key}")
-        case list():
-            for index, inner in enumerate(value):
-                yield from _texts(inner, f"{place}[{index}]")
+def _named(value: Any, part: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield value, part
+    elif isinstance(value, list):
+        yield from ((name, f"{part}[{index}]") for index, name in enumerate(value) if isinstance(name, str))
 
 
 def _circle(steps: Sequence[Step], edges: Sequence[Edge]) -> dict[str, str]:

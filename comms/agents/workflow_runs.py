@@ -1,12 +1,13 @@
 """One run of a workflow, from begun to over. The runner calls ``keep_result`` after each step, then ``finish``."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms import jobs
 from comms.agents import states
 from comms.agents.runs import milliseconds
 from comms.agents.states import held, tell
@@ -23,6 +24,11 @@ from models.orchestration import (
     WorkflowTrigger,
 )
 
+STEP = "workflows.step"
+"""The job that brings a run one step further."""
+RECALL_SECONDS = 60.0
+"""A run whose bell was lost is rung for again after so long."""
+
 
 async def begin(
     db: AsyncSession,
@@ -33,8 +39,15 @@ async def begin(
     trigger_data: Mapping[str, Any] | None = None,
     context: Mapping[str, Any] | None = None,
     triggered_by: uuid.UUID | None = None,
+    trigger_seq: int | None = None,
+    about_id: uuid.UUID | None = None,
+    lineage: Sequence[str] = (),
 ) -> AgentWorkflowExecution:
-    """The active workflow runs, by the steps it has now; it and its team have run once more."""
+    """The active workflow runs, by the steps it has now; it and its team have run once more.
+
+    ``trigger_seq`` is the event that set it off, ``about_id`` what that was about, and ``lineage`` the workflows whose
+    doing it was.
+    """
     workflow = await held(db, AgentWorkflow, workspace_id, workflow_id)
     if workflow.status != "active":
         raise Conflict(f"this workflow is {workflow.status} and does not run: make it active first")
@@ -51,8 +64,13 @@ async def begin(
         trigger_data=dict(trigger_data or {}),
         context=dict(context or {}),
         triggered_by=triggered_by,
+        trigger_seq=trigger_seq,
+        about_id=about_id,
+        lineage=list(lineage),
+        due_at=now() + timedelta(seconds=RECALL_SECONDS),
     )
     db.add(row)
+    await ring(db, [(workspace_id, row.id)])
     workflow.total_executions += 1
     await tell(db, "updated", workflow, AgentWorkflowView)
     if (team := await _team(db, workflow)) is not None:
@@ -60,6 +78,11 @@ async def begin(
         team.last_active_at = now()
         await tell(db, "updated", team, AgentTeamView)
     return row
+
+
+async def ring(db: AsyncSession, runs: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> None:
+    """Each of these runs, a workspace and an id, goes on after the commit."""
+    await jobs.enqueue(db, STEP, [{"workspaceId": here, "executionId": run} for here, run in runs])
 
 
 async def keep_result(
@@ -100,21 +123,15 @@ async def finish(
     error: Mapping[str, Any] | None = None,
 ) -> AgentWorkflowExecution:
     """The run is over; one that completed counts for its workflow and its team. ``Conflict`` when it was over."""
-    # The workflow first, as `begin` has it; which one it is never changes.
-    workflow_id = await db.scalar(
-        select(AgentWorkflowExecution.workflow_id).where(
-            AgentWorkflowExecution.workspace_id == workspace_id, AgentWorkflowExecution.id == execution_id
-        )
-    )
-    workflow = None if workflow_id is None else await held(db, AgentWorkflow, workspace_id, workflow_id)
     row = await held(db, AgentWorkflowExecution, workspace_id, execution_id)
+    workflow = await held(db, AgentWorkflow, workspace_id, row.workflow_id)
     if row.status == status:
         raise Conflict(f"this execution is {status} already")
     states.move(row, status, states.WORKFLOW_EXECUTION, "execution")
     row.error = None if error is None else dict(error)
     _end(row)
     await tell(db, status, row, AgentWorkflowExecutionView)
-    if status == "completed" and workflow is not None:
+    if status == "completed":
         before, took = workflow.successful_executions, row.duration_ms or 0
         workflow.avg_duration_ms = round(((workflow.avg_duration_ms or 0) * before + took) / (before + 1))
         workflow.successful_executions = before + 1
@@ -129,12 +146,17 @@ async def finish(
 
 def pause(row: AgentWorkflowExecution) -> bool:
     """No further step begins; False when it was paused before."""
-    return states.move(row, "paused", states.WORKFLOW_EXECUTION, "execution")
+    is_news = states.move(row, "paused", states.WORKFLOW_EXECUTION, "execution")
+    row.due_at = None
+    return is_news
 
 
 def resume(row: AgentWorkflowExecution) -> bool:
     """The run goes on where it was; False when it was running."""
-    return states.move(row, "running", states.WORKFLOW_EXECUTION, "execution")
+    if not states.move(row, "running", states.WORKFLOW_EXECUTION, "execution"):
+        return False
+    row.due_at = now()
+    return True
 
 
 def cancel(row: AgentWorkflowExecution) -> bool:
@@ -146,6 +168,7 @@ def cancel(row: AgentWorkflowExecution) -> bool:
 
 
 def _end(row: AgentWorkflowExecution) -> None:
+    row.waiting_for = row.waiting_id = row.due_at = None
     row.completed_at = now()
     row.duration_ms = milliseconds(row.created_at, row.completed_at)
 

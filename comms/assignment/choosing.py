@@ -12,8 +12,8 @@ import msgspec
 
 from models.routing import DEFAULT_CAPACITY, Considered, RoutingMode, Verdict
 
-MOST_NAMED = 200
-"""So many people are each told why; of the others of a very large team only how many there were of each verdict."""
+MOST_NAMED = 50
+"""So many people are each told why in words; of the others of a large team only who they are, by their verdict."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _ORDER: Mapping[Verdict, int] = {
@@ -31,7 +31,10 @@ _ORDER: Mapping[Verdict, int] = {
 
 
 class Person(msgspec.Struct, kw_only=True):
-    """Somebody of the team, and what is known of them; ``open`` counts their active conversations by channel."""
+    """Somebody of the team, and what is known of them.
+
+    ``open`` counts their active conversations by channel, and ``load`` all of them.
+    """
 
     user_id: uuid.UUID
     is_available: bool = True
@@ -43,9 +46,10 @@ class Person(msgspec.Struct, kw_only=True):
     open: dict[str, int] = {}
     given_at: datetime | None = None
 
-    @property
-    def load(self) -> int:
-        return sum(self.open.values())
+    load: int = 0
+
+    def __post_init__(self) -> None:
+        self.load = sum(self.open.values())
 
     @property
     def turn(self) -> datetime:
@@ -57,9 +61,14 @@ class Person(msgspec.Struct, kw_only=True):
         of_channel = self.channel_capacity.get(channel, self.capacity) - self.open.get(channel, 0)
         return max(0, min(self.capacity - self.load, of_channel))
 
+    def has(self, channel: str, count: int) -> None:
+        """They have so many more of a channel."""
+        self.open[channel] = self.open.get(channel, 0) + count
+        self.load += count
+
     def is_given(self, channel: str, at: datetime) -> None:
-        """They have one more."""
-        self.open[channel] = self.open.get(channel, 0) + 1
+        """They have one more, and had their turn."""
+        self.has(channel, 1)
         self.given_at = at
 
 
@@ -74,59 +83,59 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """Who it is, if anybody; why, in words; and what decided it for each."""
+    """Who it is, if anybody; why, in words; and what decided it for each: ``others`` are too many to be told why."""
 
     person: Person | None
     reason: str
-    considered: Sequence[Considered]
-    others: Mapping[Verdict, int]
+    considered: Sequence[Considered] = ()
+    others: Mapping[Verdict, Sequence[uuid.UUID]] = {}
 
 
 def choose(people: Collection[Person], wanted: Wanted) -> Choice:
     """The one for whom it is: who had the contact last if they can, else the one whom the mode says."""
-    hindered = {person.user_id: hindrance(person, wanted) for person in people}
-    free = [person for person in people if hindered[person.user_id] is None]
+    decided: list[tuple[Verdict, Person]] = []
+    free: list[Person] = []
+    for person in people:
+        hindered = hindrance(person, wanted)
+        if hindered is None:
+            free.append(person)
+        else:
+            decided.append((hindered, person))
     if not free:
-        return Choice(None, nobody_is_free(hindered.values()), (), {})
+        return Choice(None, nobody_is_free(verdict for verdict, _ in decided))
     known = next((person for person in free if person.user_id == wanted.knows), None)
     chosen = known or min(free, key=_by_load if wanted.mode == "least_busy" else _by_turn)
     reason = _reason(chosen, wanted, len(free), is_known=known is not None)
-    told = [
-        _told(person, hindered[person.user_id] or _behind(person, chosen, wanted, is_known=known is not None))
-        for person in people
-        if person is not chosen
+    decided += [
+        (_behind(person, chosen, wanted, is_known=known is not None), person) for person in free if person is not chosen
     ]
-    told.sort(key=lambda one: (_ORDER[one.verdict], one.open))
-    named = [_told(chosen, ("chosen", reason)), *told[: MOST_NAMED - 1]]
-    return Choice(chosen, reason, named, dict(Counter(one.verdict for one in told[MOST_NAMED - 1 :])))
+    decided.sort(key=_by_nearness)
+    named = [_told("chosen", chosen, reason)]
+    named += [_told(verdict, one, because(verdict, one, chosen, wanted)) for verdict, one in decided[: MOST_NAMED - 1]]
+    others: dict[Verdict, list[uuid.UUID]] = {}
+    for verdict, person in decided[MOST_NAMED - 1 :]:
+        others.setdefault(verdict, []).append(person.user_id)
+    return Choice(chosen, reason, named, others)
 
 
-Why = tuple[Verdict, str]
-
-
-def hindrance(person: Person, wanted: Wanted) -> Why | None:
+def hindrance(person: Person, wanted: Wanted) -> Verdict | None:
     """Why somebody cannot be given it at all; None when they can."""
     if not person.is_available:
-        return "away", "says to be away"
+        return "away"
     if not person.is_online:
-        return "offline", "is not online"
-    if lacking := sorted(wanted.skills - person.skills):
-        return "lacks_skills", f"lacks {', '.join(lacking)}"
+        return "offline"
+    if not wanted.skills <= person.skills:
+        return "lacks_skills"
     if person.user_id == wanted.let_go_by:
-        return "let_it_go", "has just given it back"
-    if person.load >= person.capacity:
-        return "full", f"{_taken(person)}"
+        return "let_it_go"
     if person.room_for(wanted.channel) == 0:
-        most = person.channel_capacity[wanted.channel]
-        return "full", f"{person.open.get(wanted.channel, 0)} of {most} places for {wanted.channel} taken"
-    if person.is_on_call:
-        return "on_call", "is on a call"
-    return None
+        return "full"
+    return "on_call" if person.is_on_call else None
 
 
-def nobody_is_free(hindrances: Iterable[Why | None]) -> str:
+def nobody_is_free(hindrances: Iterable[Verdict]) -> str:
     """Why nobody can be given it, in words and numbers that do not change with every look."""
-    counted = Counter(why[0] for why in hindrances if why is not None)
+    counted = Counter(hindrances)
     if not counted:
         return "nobody is in the team"
     said = ", ".join(f"{counted[verdict]} {_PLAIN[verdict]}" for verdict in _ORDER if counted[verdict])
@@ -161,17 +170,46 @@ def _reason(chosen: Person, wanted: Wanted, free: int, *, is_known: bool) -> str
     return f"next in turn of {free} who were free: {_last(chosen)}"
 
 
-def _behind(person: Person, chosen: Person, wanted: Wanted, *, is_known: bool) -> Why:
+def _behind(person: Person, chosen: Person, wanted: Wanted, *, is_known: bool) -> Verdict:
     """Why somebody who could have been given it was not."""
     if is_known:
-        return "knows_them_less", "somebody else had this contact last"
-    if wanted.mode == "round_robin":
-        return "later_turn", _last(person)
-    if person.load > chosen.load:
-        return "busier", f"{_taken(person)}: {person.load - chosen.load} more than who was chosen"
-    if person.load - person.capacity > chosen.load - chosen.capacity:
-        return "busier", f"{_taken(person)}: as many, of fewer places"
-    return "later_turn", f"just as busy; {_last(person)}"
+        return "knows_them_less"
+    is_busier = (person.load, -person.capacity) > (chosen.load, -chosen.capacity)
+    return "busier" if is_busier and wanted.mode == "least_busy" else "later_turn"
+
+
+def because(verdict: Verdict, person: Person, chosen: Person, wanted: Wanted) -> str:
+    """What decided it for somebody who was not chosen, in words."""
+    match verdict:
+        case "knows_them_less":
+            return "somebody else had this contact last"
+        case "busier" if person.load > chosen.load:
+            return f"{_taken(person)}: {person.load - chosen.load} more than who was chosen"
+        case "busier":
+            return f"{_taken(person)}: as many, of fewer places"
+        case "later_turn":
+            return _last(person) if wanted.mode == "round_robin" else f"just as busy; {_last(person)}"
+        case "full" if person.load >= person.capacity:
+            return _taken(person)
+        case "full":
+            most = person.channel_capacity[wanted.channel]
+            return f"{person.open.get(wanted.channel, 0)} of {most} places for {wanted.channel} taken"
+        case "lacks_skills":
+            return f"lacks {', '.join(sorted(wanted.skills - person.skills))}"
+        case _:
+            return _SAID[verdict]
+
+
+_SAID: Mapping[Verdict, str] = {
+    "on_call": "is on a call",
+    "let_it_go": "has just given it back",
+    "away": "says to be away",
+    "offline": "is not online",
+}
+
+
+def _by_nearness(decided: tuple[Verdict, Person]) -> tuple[int, int]:
+    return _ORDER[decided[0]], decided[1].load
 
 
 def _taken(person: Person) -> str:
@@ -184,5 +222,5 @@ def _last(person: Person) -> str:
     )
 
 
-def _told(person: Person, why: Why) -> Considered:
-    return Considered(person.user_id, why[0], why[1], person.load, person.capacity)
+def _told(verdict: Verdict, person: Person, why: str) -> Considered:
+    return Considered(person.user_id, verdict, why, person.load, person.capacity)

@@ -13,11 +13,11 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events, mentions, ownership
-from comms.assignment.choosing import Person, Wanted, choose, hindrance, nobody_is_free
+from comms.assignment.choosing import Choice, Person, Wanted, choose, hindrance, nobody_is_free
 from comms.assignment.queueing import leave, waits, zone_of
 from comms.assignment.rules import is_open_at
 from models.base import new_id, now
-from models.communications import Conversation
+from models.communications import Conversation, ConversationHandoff
 from models.routing import (
     DEFAULT_CAPACITY,
     RoutingDecision,
@@ -31,6 +31,8 @@ from models.routing import (
 AT_ONCE = 100
 BESIDES = 20
 """So many more of a queue are looked at than there is room for: some may be for nobody who is free."""
+
+Given = tuple[RoutingPlace, Conversation, RoutingDecision]
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -55,13 +57,13 @@ async def give_next(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ON
     open_now = {one.queue.id: one for one in served if one.rule is None or is_open_at(one.rule.hours, zone, at)}
     room = {queue_id: _room(one, most) for queue_id, one in open_now.items()}
     places = await _first(db, workspace_id, {queue_id: size for queue_id, size in room.items() if size}, most)
-    held = await _held(db, workspace_id, places)
+    held = await _held(db, workspace_id, places, open_now)
     known = await _known(db, workspace_id, places, held, open_now, at)
-    given: list[tuple[RoutingPlace, Conversation, RoutingDecision]] = []
+    given: list[Given] = []
     turns: dict[uuid.UUID, datetime] = {}
     for place in places:
         conversation, serving = held.get(place.conversation_id), open_now[place.queue_id]
-        if conversation is None:
+        if conversation is None or len(given) == most:
             continue
         knows = known.get(conversation.id)
         choice = choose(serving.people, serving.wanted(knows=knows, let_go_by=place.let_go_by))
@@ -72,8 +74,7 @@ async def give_next(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ON
         given.append((place, conversation, _decision(serving, place, choice.person, choice)))
         turns[choice.person.user_id] = at
     given = await _with_active(db, workspace_id, given)
-    for _, conversation, decision in given:
-        await ownership.give(db, conversation, ownership.ByMember(decision.user_id), why=_why(decision))
+    await _give(db, given)
     await _keep(db, workspace_id, [decision for _, _, decision in given], turns)
     await leave(db, [place for place, _, _ in given])
     await _note_hold_ups(db, served, open_now, {place.queue_id for place, _, _ in given})
@@ -87,11 +88,20 @@ def _room(serving: Serving, most: int) -> int:
     return min(free, most) + BESIDES if free else 0
 
 
+async def _give(db: AsyncSession, given: Sequence[Given]) -> None:
+    """The conversations are theirs; what was handed over is taken one by one, for its contact may be told."""
+    routed = [one for one in given if one[2].rule_id is not None]
+    handed_over = [one for one in given if one[2].rule_id is None]
+    await ownership.give_waiting(db, [(talk, decision.user_id, _why(decision)) for _, talk, decision in routed])
+    for _, talk, decision in handed_over:
+        await ownership.give(db, talk, ownership.ByMember(decision.user_id), why=_why(decision))
+
+
 def _why(decision: RoutingDecision) -> str:
     return f"routed: {decision.reason}"
 
 
-def _decision(serving: Serving, place: RoutingPlace, person: Person, choice: Any) -> RoutingDecision:
+def _decision(serving: Serving, place: RoutingPlace, person: Person, choice: Choice) -> RoutingDecision:
     return RoutingDecision(
         workspace_id=place.workspace_id,
         id=new_id(),
@@ -103,7 +113,7 @@ def _decision(serving: Serving, place: RoutingPlace, person: Person, choice: Any
         waiting_since=place.waiting_since,
         reason=choice.reason,
         considered=msgspec.to_builtins(choice.considered),
-        others=dict(choice.others),
+        others=msgspec.to_builtins(choice.others),
     )
 
 
@@ -138,7 +148,7 @@ async def _served(db: AsyncSession, workspace_id: uuid.UUID) -> list[Serving]:
         members[None] = list(everybody.values())
     loads = await db.execute(_LOADS, {"here": workspace_id, "users": list(everybody)})
     for user_id, channel, count in loads:
-        everybody[user_id].open[channel] = count
+        everybody[user_id].has(channel, count)
     return [Serving(queue, rule, members.get(queue.team_id, [])) for queue, rule in rows]
 
 
@@ -168,11 +178,12 @@ async def _first(
 
 
 async def _held(
-    db: AsyncSession, workspace_id: uuid.UUID, places: Sequence[RoutingPlace]
+    db: AsyncSession, workspace_id: uuid.UUID, places: Sequence[RoutingPlace], served: Mapping[uuid.UUID, Serving]
 ) -> dict[uuid.UUID, Conversation]:
-    """The conversations of these places that still wait, held until the commit.
+    """The conversations of these places that still wait there, held until the commit.
 
-    One that somebody else holds is left for the next time: they may be about to take it.
+    One that somebody else holds is left for the next time: they may be about to take it. And one that has just been
+    handed over, or no more, is in a wrong queue until the log tells of that.
     """
     if not places:
         return {}
@@ -186,7 +197,16 @@ async def _held(
         .with_for_update(key_share=True, skip_locked=True)
         .execution_options(populate_existing=True)
     )
-    return {row.id: row for row in await db.scalars(query)}
+    held = {row.id: row for row in await db.scalars(query)}
+    # Asked once they are held: whoever hands one over holds it too.
+    asked = select(ConversationHandoff.conversation_id).where(
+        ConversationHandoff.workspace_id == workspace_id,
+        ConversationHandoff.conversation_id.in_(list(held)),
+        ConversationHandoff.status == "open",
+    )
+    handed_over = set(await db.scalars(asked))
+    by_handoff = {place.conversation_id: served[place.queue_id].rule is None for place in places}
+    return {id_: row for id_, row in held.items() if by_handoff[id_] == (id_ in handed_over)}
 
 
 async def _known(
@@ -216,9 +236,7 @@ async def _known(
     return found
 
 
-async def _with_active(
-    db: AsyncSession, workspace_id: uuid.UUID, given: list[tuple[RoutingPlace, Conversation, RoutingDecision]]
-) -> list[tuple[RoutingPlace, Conversation, RoutingDecision]]:
+async def _with_active(db: AsyncSession, workspace_id: uuid.UUID, given: Sequence[Given]) -> list[Given]:
     """What is for somebody who stays a member until the commit."""
     active = await mentions.active_of(db, workspace_id, {decision.user_id for _, _, decision in given})
     return [one for one in given if one[2].user_id in active]
@@ -250,8 +268,9 @@ async def _note_hold_ups(
         elif queue.id not in open_now:
             said = "its hours are over"
         else:
-            why = [hindrance(person, one.wanted()) for person in one.people]
-            said = nobody_is_free(why) if all(why) else "who is free is not for those who wait longest"
+            why = [verdict for person in one.people if (verdict := hindrance(person, one.wanted()))]
+            is_anybody = len(why) < len(one.people)
+            said = "who is free is not for those who wait longest" if is_anybody else nobody_is_free(why)
         if said != queue.held_up:
             before = msgspec.convert(queue, RoutingQueueView, from_attributes=True)
             queue.held_up = said

@@ -19,9 +19,10 @@ _encode = msgspec.json.Encoder().encode
 class Guest:
     """One socket of a visitor; ``cursor`` is the ``seq`` up to which it has been told."""
 
-    def __init__(self, wire: Wire, caller: Caller, address: str | None) -> None:
+    def __init__(self, wire: Wire, caller: Caller, address: str | None, origin: str | None) -> None:
         self.wire = wire
         self.caller = caller
+        self.origin = origin
         self.address = address
         self.cursor = 0
         self.read_place = 0

@@ -10,7 +10,7 @@ from models.base import now
 LEASE = timedelta(seconds=30)
 
 _LOOK = """
-SELECT i.ord, v.seq, v.conversation_id, (
+SELECT i.ord, v.seq, v.conversation_id, k.allowed_origins, (
         SELECT max(e.place) FROM chat_messages e
         JOIN conversation_messages m ON m.workspace_id = e.workspace_id AND m.id = e.message_id
         WHERE e.workspace_id = v.workspace_id AND e.visitor_id = v.id AND m.direction = 'inbound'

@@ -16,6 +16,7 @@ from comms import demo, migrations
 from comms.cli.running import running_database, with_keys
 from comms.database import Database, Urls
 from comms.directory import Directory
+from comms.hooks.leasing import DOWN_AFTER
 from comms.repair import checkup
 from comms.settings import ProviderSettings, Settings
 from comms.vault import Vault
@@ -114,6 +115,8 @@ async def _database(settings: Settings, urls: Urls, *, fix: bool) -> AsyncIterat
                 yield finding
             async for finding in _standing(database):
                 yield finding
+            async for finding in endpoints(database):
+                yield finding
     finally:
         with contextlib.suppress(Exception):
             await database.close()
@@ -198,6 +201,24 @@ async def _standing(database: Database) -> AsyncIterator[Finding]:
                 yield False, f"{row.phone_number}: {row.missing} of the provider's messages and calls are not here"
             if row.error is not None:
                 yield False, f"{row.phone_number} could not be compared with its provider's log: {row.error}"
+
+
+_ENDPOINTS = text(
+    "SELECT w.slug, e.name, e.disabled_reason, e.failing_since, e.failures, e.last_error"
+    " FROM webhook_endpoints e JOIN workspaces w ON w.id = e.workspace_id"
+    " WHERE e.disabled_at IS NOT NULL OR (e.is_active AND e.failures >= :most) ORDER BY w.slug, e.name"
+)
+
+
+async def endpoints(database: Database) -> AsyncIterator[Finding]:
+    """The outbound webhooks that reach nobody."""
+    async with database.everywhere() as db:
+        for row in await db.execute(_ENDPOINTS, {"most": DOWN_AFTER}):
+            name = f"the webhook endpoint {row.name!r} of {row.slug}"
+            if row.disabled_reason is not None:
+                yield False, f"{name} was switched off: {row.disabled_reason}"
+            else:
+                yield False, f"{name} takes nothing since {row.failing_since:%Y-%m-%d %H:%M} UTC: {row.last_error}"
 
 
 _NUMBERS = text(

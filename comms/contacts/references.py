@@ -41,11 +41,11 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 def all_of() -> list[Reference]:
-    """Every reference to a contact that there is."""
+    """Every reference to a contact that there is, of rows with an id: what a table has one of for a contact stays."""
     found = []
     for table in Base.metadata.sorted_tables:
         for key in table.foreign_key_constraints:
-            if key.referred_table.name != "contacts":
+            if key.referred_table.name != "contacts" or "id" not in table.c:
                 continue
             column = next(column.name for column in key.columns if column.name != "workspace_id")
             found.append(Reference(table.name, column, "updated_at" in table.c, tuple(_laws(table, column))))

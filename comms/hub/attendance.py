@@ -36,12 +36,14 @@ class Attendance:
 
     def appear(self, socket: Socket, status: Status) -> None:
         """A socket says how its user is here."""
-        if socket.room is not None and socket.is_live:
+        if socket.room is not None and socket.is_live and not socket.is_agents:
             socket.room.roster.says(socket.wire, socket.member.user_id, status)
             self._stir(socket.room)
 
     def leave(self, room: Room, socket: Socket) -> None:
         """A socket is gone."""
+        if socket.is_agents:
+            return
         room.roster.leaves(socket.wire, socket.member.user_id)
         self._stir(room)
 

@@ -12,7 +12,7 @@ import structlog
 from comms.credentials import Identity
 from comms.database import Database
 from comms.events import Told
-from comms.hub import fanout, frames, replay, rights, speech, whispers
+from comms.hub import agents, fanout, frames, replay, rights, speech, whispers
 from comms.hub.attendance import Attendance
 from comms.hub.building import Building
 from comms.hub.log import PAGE, Log, unbroken
@@ -194,8 +194,7 @@ class Hub:
         room, workspace_id = socket.room, socket.member.workspace_id
         if room is None:
             return
-        socket.fall_silent()
-        room.sockets.discard(socket)
+        room.dismiss(socket)
         self._attendance.leave(room, socket)
         if not room.sockets and self._rooms.get(workspace_id) is room:
             self._attendance.close(room)
@@ -207,7 +206,7 @@ class Hub:
         while socket.room is None and socket.wire.is_open:
             try:
                 socket.room = await self._room_of(socket.member.workspace_id)
-                socket.room.sockets.add(socket)
+                socket.room.admit(socket)
             except GONE as error:
                 await patience.fails(error)
         room = socket.room
@@ -274,6 +273,7 @@ class Hub:
                 pages = await self._log.after({room.workspace_id: room.cursor for room in due}) if due else {}
                 for room in due:  # before any of it is told
                     await self._rights.settle(rights.concerned(room, pages[room.workspace_id]))
+                heard = {room: await self._log.heard_by_agents(room, pages[room.workspace_id]) for room in due}
                 patience.works()
             except GONE as error:
                 for room in due:
@@ -283,19 +283,22 @@ class Hub:
             written_from = clock()
             async with self._writing:
                 for room in due:
-                    await self._tell_room(room, pages[room.workspace_id])
+                    await self._tell_room(room, pages[room.workspace_id], heard[room])
             await asyncio.sleep(fanout.breath(began, written_from, clock()))
 
-    async def _tell_room(self, room: Room, rows: list[Any]) -> None:
+    async def _tell_room(self, room: Room, rows: list[Any], heard: "agents.Hearers | None") -> None:
         try:
             page = unbroken(rows, room.cursor)
             if not page:
                 self._doubt(room)
                 return
+            if room.agents and heard is None:  # the first has come while we read
+                self._wake(room)
+                return
             before, room.cursor, room.doubts = room.cursor, page[-1].seq, 0
             room.hears(room.cursor)
             # Taken before the first write: who goes live during the next awaits is already past this page.
-            for wires, data in fanout.shares(room, page):
+            for wires, data in [*fanout.shares(room, page), *agents.shares(room, page, heard or {})]:
                 async for slow in fanout.write(wires, data):
                     slow.shut(4409, f"too slow: resync from seq {before}")
             more = len(page) == PAGE

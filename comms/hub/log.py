@@ -8,7 +8,9 @@ from typing import Any
 
 from comms.audience import CLOSED, LEFT, WITHIN
 from comms.database import Database
+from comms.hub import agents
 from comms.hub.frames import Told, told
+from comms.hub.rooms import Room
 from comms.wakeups import Standing
 
 PAGE = 500
@@ -65,6 +67,18 @@ class Log:
         async with self._past.use() as connection:
             rows = await connection.fetch(_BETWEEN, workspace_id, after, upto, user_id, list(WITHIN))
             return unbroken(rows, after)
+
+    async def heard_by_agents(self, room: Room, rows: list[Any]) -> "agents.Hearers | None":
+        """Which agents hear what is to be told in a room; None while no agent is there."""
+        if not room.agents:
+            return None
+        async with self._side.use() as connection:
+            return await agents.hearers(connection, room.workspace_id, unbroken(rows, room.cursor))
+
+    async def between_for_agents(self, workspace_id: uuid.UUID, page: list[Told]) -> list[Told]:
+        """A page of the past as agents are told it."""
+        async with self._past.use() as connection:
+            return agents.for_agents(page, await agents.hearers(connection, workspace_id, page))
 
     async def position(self, workspace_id: uuid.UUID) -> int:
         """The last sequence number of a workspace."""

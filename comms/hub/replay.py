@@ -60,6 +60,8 @@ async def next_page(log: Log, socket: Socket, position: int, head: int) -> list[
     page = await persistently(lambda: log.between(member.workspace_id, position, head, member.user_id))
     if not page:
         raise Resync("older than what is kept: resync")
+    if socket.is_agents:
+        return await persistently(lambda: log.between_for_agents(member.workspace_id, page))
     return page
 
 

@@ -23,8 +23,8 @@ CREDENTIALS = frozenset({"access_token", "session", "workspace", "workspace_memb
 """Nouns whose events may end or change somebody's right to listen."""
 
 _VALID = """
-SELECT s.place, m.role, m.permissions::text, extract(epoch FROM least(t.expires_at, n.expires_at) - now())::float8
-    AS seconds
+SELECT s.place, t.agent_id, m.role, m.permissions::text,
+    extract(epoch FROM least(t.expires_at, n.expires_at) - now())::float8 AS seconds
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[])
     WITH ORDINALITY AS s (workspace_id, user_id, token_id, session_id, place)
 JOIN workspace_members m ON m.workspace_id = s.workspace_id AND m.user_id = s.user_id AND m.is_active
@@ -32,7 +32,9 @@ JOIN workspaces w ON w.id = s.workspace_id AND w.is_active
 LEFT JOIN access_tokens t ON t.workspace_id = s.workspace_id AND t.id = s.token_id
     AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
 LEFT JOIN sessions n ON n.workspace_id = s.workspace_id AND n.id = s.session_id AND n.expires_at > now()
-WHERE (s.token_id IS NULL OR t.id IS NOT NULL) AND (s.session_id IS NULL OR n.id IS NOT NULL)
+LEFT JOIN agents a ON a.workspace_id = t.workspace_id AND a.id = t.agent_id
+WHERE (t.agent_id IS NULL OR a.status = 'active')
+    AND (s.token_id IS NULL OR t.id IS NOT NULL) AND (s.session_id IS NULL OR n.id IS NOT NULL)
 """
 
 Key = tuple[Any, Any, Any, Any]
@@ -124,14 +126,22 @@ def is_unproven(member: Identity) -> bool:
 def concerned(room: Room, rows: Iterable[Any]) -> Iterable[Socket]:
     """The sockets whose rights these rows of the log may have changed."""
     users: set[str] = set()
+    agents: set[Any] = set()
     for row in rows:
+        if row["subject_type"] == "agent":
+            agents.add(row["subject_id"])
+            continue
         if row["subject_type"] not in CREDENTIALS or row["event"].endswith(".created"):
             continue
         user_id = msgspec.json.decode(row["data"]).get("userId")
         if user_id is None:  # it is the workspace's
             return list(room.sockets)
         users.add(user_id)
-    return [socket for socket in room.sockets if str(socket.member.user_id) in users] if users else []
+    if not users and not agents:
+        return []
+    return [
+        socket for socket in room.sockets if str(socket.member.user_id) in users or socket.member.agent_id in agents
+    ]
 
 
 def key_of(member: Identity) -> Key:
@@ -148,6 +158,6 @@ async def held(connection: Any, members: Iterable[Identity]) -> dict[Key, Right]
     rights = {}
     for row in rows:
         key = asked[row["place"] - 1]
-        listener = listener_of(key[1], row["role"], msgspec.json.decode(row["permissions"]))
+        listener = listener_of(key[1], row["role"], msgspec.json.decode(row["permissions"]), row["agent_id"])
         rights[key] = Right(listener, row["seconds"])
     return rights

@@ -20,6 +20,7 @@ class Room:
 
     ``cursor`` is the last event written to the live ones, ``known`` the last we have heard of. A socket that is still
     replaying is among ``sockets`` and not among ``live``: it goes live at the moment its own position is ``cursor``.
+    Agents are apart, for they are told something else than members.
     """
 
     def __init__(self, workspace_id: uuid.UUID, cursor: int, roster: Roster) -> None:
@@ -28,6 +29,7 @@ class Room:
         self.cursor = self.known = cursor
         self.sockets: set[Socket] = set()
         self.live: dict[Topics, dict[Wire, Socket]] = {}
+        self.agents: set[Socket] = set()
         self.doubts = 0
         self._heard_at: float | None = None
         self._read_at: float | None = None
@@ -40,6 +42,18 @@ class Room:
         if self._heard_at is None:
             self._heard_at = time.monotonic()
         return True
+
+    def admit(self, socket: "Socket") -> None:
+        """It is in this room, and will hear."""
+        self.sockets.add(socket)
+        if socket.is_agents:
+            self.agents.add(socket)
+
+    def dismiss(self, socket: "Socket") -> None:
+        """It is gone."""
+        socket.fall_silent()
+        self.sockets.discard(socket)
+        self.agents.discard(socket)
 
     def reading(self) -> None:
         """What has been heard until now is being read."""
@@ -87,7 +101,7 @@ class Socket:
         self.wire = wire
         self.member = member
         self.topics = topics
-        self.listener: Listener = listener_of(member.user_id, member.role, member.permissions)
+        self.listener: Listener = listener_of(member.user_id, member.role, member.permissions, member.agent_id)
         self.slot = slot  # which of the seconds between two heartbeats is its own
         self.room: Room | None = None
         self.is_live = False
@@ -101,6 +115,11 @@ class Socket:
     def age(self) -> float:
         """For how many seconds it has been there."""
         return time.monotonic() - self._entered_at
+
+    @property
+    def is_agents(self) -> bool:
+        """Whether an agent is at its other end: who is nobody's colleague, and is neither seen nor told who is here."""
+        return self.member.agent_id is not None
 
     @property
     def sees_people(self) -> bool:
@@ -127,6 +146,8 @@ class Socket:
         """From now on every event after the room's cursor is written to it."""
         assert self.room is not None
         self.is_live = True
+        if self.is_agents:
+            return
         self.room.live.setdefault(self.topics, {})[self.wire] = self
 
     def fall_silent(self) -> None:
@@ -134,6 +155,8 @@ class Socket:
         if self.room is None or not self.is_live:
             return
         self.is_live = False
+        if self.is_agents:
+            return
         group = self.room.live[self.topics]
         del group[self.wire]
         if not group:

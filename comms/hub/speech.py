@@ -69,7 +69,7 @@ def _listen(socket: Socket, listening: topics.Topics) -> None:
 
 def _whisper(socket: Socket, said: Typing | Presence, relay: Relay, appear: Appear) -> None:
     """Told to the others; what is said too often is dropped, for it is only worth the moment."""
-    if socket.whispers_left < 1:
+    if socket.whispers_left < 1 or socket.is_agents:
         return
     socket.whispers_left -= 1
     if isinstance(said, Presence):

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import permissions
-from comms.notifications.keeping import Notice
+from comms.notifications.keeping import Notice, further
 from comms.notifications.occasions import CONTACT, LONGEST, Occasion
 from comms.notifications.preferences import Plan, plan_of
 from models.base import now
@@ -49,6 +49,7 @@ class Circles(msgspec.Struct):
     channels: dict[uuid.UUID, Any]
     threads: dict[uuid.UUID, dict[uuid.UUID, datetime]]
     positions: dict[tuple[uuid.UUID, uuid.UUID], int]
+    teams: dict[uuid.UUID, set[uuid.UUID]]
     members: dict[uuid.UUID, Member]
 
     def named(self, occasions: Iterable[Occasion]) -> set[uuid.UUID]:
@@ -58,7 +59,7 @@ class Circles(msgspec.Struct):
             people |= _some(talk.assigned_to) | _some(talk.contact_owner) | talk.followers
         for channel in self.channels.values():
             people |= set(channel.members)
-        people |= {user_id for rung in self.rung.values() for user_id in rung}
+        people |= {user_id for group in (*self.rung.values(), *self.teams.values()) for user_id in group}
         return people | set(self.snoozers.values()).union(*self.threads.values())
 
     def notices(self, occasions: Iterable[Occasion]) -> list[Notice]:
@@ -73,6 +74,7 @@ class Circles(msgspec.Struct):
                 earlier = grouped.get((user_id, occasion.group_key))
                 if earlier is not None:
                     notice.count += earlier.count
+                    notice.data = further(earlier.data, notice.data)
                 grouped[user_id, occasion.group_key] = notice
         return list(grouped.values())
 
@@ -119,6 +121,8 @@ class Circles(msgspec.Struct):
                 return set() if talk is None else _some(talk.contact_owner)
             case "rung":
                 return self.rung.get(occasion.call_id or uuid.UUID(int=0), set())
+            case "team":
+                return self.teams.get(occasion.team_id or uuid.UUID(int=0), set())
             case "snoozer":
                 return _some(self.snoozers.get(occasion.subject[1]))
             case "direct":
@@ -198,6 +202,7 @@ async def around(db: AsyncSession, workspace_id: uuid.UUID, occasions: Sequence[
             (row.channel_id, row.user_id): row.read_position
             for row in await asked(_POSITIONS, [occasion.channel_id for occasion in occasions])
         },
+        teams=_sets(await asked(_TEAMS, [occasion.team_id for occasion in of("team")])),
         members={},
     )
     everybody = any(circle in _OF_EVERYBODY for occasion in occasions for circle in occasion.circles)
@@ -254,6 +259,7 @@ _PARTICIPANTS = text(
 _RUNG = text(
     f"SELECT call_id, unnest(user_ids) AS user_id FROM call_offers WHERE workspace_id = :here AND call_id = {_IDS}"
 )
+_TEAMS = text(f"SELECT team_id, user_id FROM team_members WHERE workspace_id = :here AND team_id = {_IDS}")
 _SNOOZERS = text(
     "SELECT DISTINCT ON (subject_id) subject_id, actor_id FROM events"
     f" WHERE workspace_id = :here AND subject_id = {_IDS} AND event = 'conversation.snoozed' AND actor_type = 'user'"

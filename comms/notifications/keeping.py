@@ -190,10 +190,17 @@ def _made(workspace_id: uuid.UUID, notice: Notice) -> Notification:
 def _grown(row: Notification, notice: Notice) -> None:
     row.count += notice.count
     row.seq, row.happened_at = notice.seq, max(row.happened_at, notice.at)
-    row.title, row.message, row.link, row.data = notice.title, notice.message, notice.link, notice.data
+    row.title, row.message, row.link = notice.title, notice.message, notice.link
+    row.data = further(row.data, notice.data)
     row.subject_type, row.subject_id = notice.subject_type, notice.subject_id
     row.in_app = notice.in_app
     row.email_due_at = row.email_due_at or notice.email_due_at
+
+
+def further(before: Mapping[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What is said of the newest, which stands as far down in a channel as the furthest: an edit is of any place."""
+    places = [place for place in (before.get("position"), after.get("position")) if place is not None]
+    return after | {"position": max(places)} if len(places) == 2 else after
 
 
 _PUSH = text(

@@ -14,7 +14,17 @@ CONTACT = "{contact}"
 """Stands in a title for the name of the conversation's contact."""
 
 Circle = Literal[
-    "assignee", "followers", "rung", "contact_owner", "approvers", "snoozer", "direct", "channel", "asked", "somebody"
+    "assignee",
+    "followers",
+    "rung",
+    "contact_owner",
+    "approvers",
+    "snoozer",
+    "direct",
+    "channel",
+    "asked",
+    "team",
+    "somebody",
 ]
 """Whom an occasion concerns besides those it names; ``somebody`` is the administrators, where it would be nobody."""
 
@@ -43,7 +53,8 @@ class Told(msgspec.Struct, frozen=True):
 class Occasion(msgspec.Struct, frozen=True, kw_only=True):
     """Something members are told: those ``to`` whom it is addressed, and those of its ``circles``, but for ``but``.
 
-    ``circles`` speak of ``conversation_id``, ``call_id``, ``channel_id``, ``parent_id`` or ``agent_id``.
+    ``circles`` speak of ``conversation_id``, ``call_id``, ``channel_id``, ``parent_id``, ``agent_id`` or
+    ``team_id``.
     """
 
     told: Told
@@ -62,6 +73,7 @@ class Occasion(msgspec.Struct, frozen=True, kw_only=True):
     channel_id: uuid.UUID | None = None
     parent_id: uuid.UUID | None = None
     agent_id: uuid.UUID | None = None
+    team_id: uuid.UUID | None = None
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import structlog
 
 from comms import permissions
 from comms.mail.markup import text_of
+from comms.notifications import handing
 from comms.notifications.occasions import (
     CONTACT,
     LONGEST,
@@ -372,6 +373,12 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "agent_pending_action.created": (_asked,),
     **{f"agent_pending_action.{what}": (_decided,) for what in ("approved", "rejected", "expired")},
     "conversation.woken": (_woken,),
+    "conversation.unanswered": (handing.unanswered,),
+    "conversation.fell_silent": (handing.fell_silent,),
+    "conversation_handoff.created": (handing.handed_on,),
+    "conversation_handoff.escalated": (handing.settled, handing.handed_on),
+    **{f"conversation_handoff.{what}": (handing.settled,) for what in ("accepted", "taken", "withdrawn")},
+    **{f"conversation_handoff.{what}": (handing.settled, handing.not_taken) for what in ("rejected", "expired")},
     "interaction.came_due": (_due,),
     "team_message.created": (_said,),
     "team_message.updated": (_said, _reworded),

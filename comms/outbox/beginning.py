@@ -127,6 +127,11 @@ async def _opened(
     return conversation_id
 
 
+def expect_address(channel: ConversationChannel, to: str) -> None:
+    """``Unsendable`` for what is no address of this channel."""
+    _address(channel, to)
+
+
 def _address(channel: ConversationChannel, to: str) -> Address:
     address = email_address(to) if channel == "email" else read_address(to.strip())
     wanted = _KINDS.get(channel)

@@ -88,7 +88,7 @@ async def _take_over(db: Any, coming: Sequence[Coming]) -> None:
             continue
         identity = (intent.workspace_id, intent.conversation_id)
         conversation = await db.get(Conversation, identity, populate_existing=True)
-        await ownership.take_over(db, conversation, user_id, why="a member answered")
+        await ownership.take_over(db, conversation, user_id, why="a member answered", tells=False)
 
 
 async def _keep_chats(db: Any, coming: Sequence[Coming], at: datetime) -> list[Fact]:

@@ -17,7 +17,8 @@ from comms.ownership.holding import (
     Stale,
     expect_fence,
 )
-from comms.ownership.moving import claim, expire_leases, give, release, renew, take_over
+from comms.ownership.moving import claim, expire_leases, give, give_waiting, release, renew, take_over
+from comms.ownership.settling import withdraw
 
 __all__ = [
     "ByAgent",
@@ -32,7 +33,9 @@ __all__ = [
     "expect_fence",
     "expire_leases",
     "give",
+    "give_waiting",
     "release",
     "renew",
     "take_over",
+    "withdraw",
 ]

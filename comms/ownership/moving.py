@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import events, mentions, participants
 from comms.database import Database
 from comms.outbox import fencing, lines
+from comms.ownership import settling
 from comms.ownership.holding import ByAgent, ByMember, Owned, Owner, Stale, holding_of
 from models.base import now
 from models.communications import Conversation, ConversationView
@@ -22,7 +23,8 @@ LONGEST_REASON = 500
 async def claim(db: AsyncSession, conversation: Conversation, agent_id: uuid.UUID, seconds: float) -> None:
     """The agent has the conversation for so many seconds; raises ``Owned`` when somebody else has it.
 
-    It may when nobody has it or the lease is over of who has. Its own it renews, under the same fence.
+    It may when nobody has it or the lease is over of who has, and it was not handed on to others. Its own it renews,
+    under the same fence.
     """
     at, holding = now(), holding_of(conversation)
     if holding.agent_id == agent_id:
@@ -31,6 +33,9 @@ async def claim(db: AsyncSession, conversation: Conversation, agent_id: uuid.UUI
         return
     if holding.assigned_to is not None or holding.is_leased(at):
         raise Owned("this conversation cannot be claimed", holding)
+    handoff = await settling.open_of(db, conversation)
+    if handoff is not None and handoff.target_agent_id != agent_id:
+        raise Owned("this conversation was handed on, and not to this agent", holding)
     why = "claimed by the agent" if holding.agent_id is None else "claimed by the agent: another's lease was over"
     await _move(db, conversation, ByAgent(agent_id, seconds), "claimed", why)
 
@@ -60,18 +65,40 @@ async def give(db: AsyncSession, conversation: Conversation, owner: Owner, *, wh
     elif isinstance(owner, ByAgent):
         if not holding.is_with(owner.id, now()):
             await _move(db, conversation, owner, "claimed", why)
-    elif holding.assigned_to is not None or holding.agent_id is not None:
-        await _move(db, conversation, None, "unassigned" if holding.assigned_to else "released", why)
+    else:
+        await let_go(db, conversation, "unassigned" if holding.assigned_to else "released", why)
 
 
 async def take_over(
-    db: AsyncSession, conversation: Conversation, user_id: uuid.UUID, *, why: str = "taken over"
+    db: AsyncSession, conversation: Conversation, user_id: uuid.UUID, *, why: str = "taken over", tells: bool = True
 ) -> None:
-    """The conversation is this member's at once, whoever had it; what an agent was about to say is not said."""
+    """The conversation is this member's at once, whoever had it; what an agent was about to say is not said.
+
+    Where it was handed on, the contact is told that somebody has it now, unless not even that is to be said.
+    """
     if conversation.assigned_to == user_id:
         return
     await mentions.expect_active(db, conversation.workspace_id, user_id)
-    await _move(db, conversation, ByMember(user_id), "taken_over", why)
+    await _move(db, conversation, ByMember(user_id), "taken_over", why, tells=tells)
+
+
+async def let_go(db: AsyncSession, conversation: Conversation, what: str, why: str) -> None:
+    """The conversation is nobody's, and that is told as this."""
+    if conversation.assigned_to is not None or conversation.agent_id is not None:
+        await _move(db, conversation, None, what, why)
+
+
+async def give_waiting(db: AsyncSession, given: Sequence[tuple[Conversation, uuid.UUID, str]]) -> None:
+    """Conversations that waited are each this member's, for that reason: ``give`` for many, in a few statements.
+
+    The caller knows that they are nobody's, that no handoff is open for any, and that the members stay active ones.
+    """
+    for conversation, user_id, why in given:
+        _set(conversation, ByMember(user_id), why)
+    await db.flush()
+    for conversation, _, _ in given:
+        events.record(db, "conversation.assigned", conversation, _view(conversation))
+    await participants.make_owners(db, [(conversation, user_id) for conversation, user_id, _ in given])
 
 
 async def expire_leases(database: Database) -> int:
@@ -102,7 +129,9 @@ async def _let_go(db: AsyncSession, rows: Sequence[Conversation]) -> None:
         events.record(db, "conversation.lease_expired", row, _view(row))
 
 
-async def _move(db: AsyncSession, conversation: Conversation, owner: Owner, what: str, why: str) -> None:
+async def _move(
+    db: AsyncSession, conversation: Conversation, owner: Owner, what: str, why: str, *, tells: bool = True
+) -> None:
     had_member, had_agent = conversation.assigned_to is not None, conversation.agent_id is not None
     _set(conversation, owner, why)
     await db.flush()
@@ -113,6 +142,8 @@ async def _move(db: AsyncSession, conversation: Conversation, owner: Owner, what
         await participants.make_owner(db, conversation, owner.id)
     elif had_member:
         await participants.release_owner(db, conversation)
+    if owner is not None:
+        await settling.settle(db, conversation, owner, tells=tells)
 
 
 async def _call_back(db: AsyncSession, rows: Sequence[Conversation], *, is_all: bool = False) -> None:

@@ -90,6 +90,13 @@ class SaidHere(Said, kw_only=True):
             examples=["+14155550199"],
         ),
     ] = None
+    fence: Annotated[
+        int | None,
+        msgspec.Meta(
+            description="The fence as you have seen it: if the conversation has changed hands since, it is refused.",
+            examples=[3],
+        ),
+    ] = None
     direction: Literal["outbound"] = "outbound"
     content_type: MessageContentType | None = None
     is_read: bool = False
@@ -112,6 +119,7 @@ class SaidTo(Said, kw_only=True):
     operation_id="create_message_of_conversation",
     guards=[writer],
     example={"content": "See you at 7pm", "scheduledAt": "2036-03-01T09:00:00Z"},
+    problems={409: "The conversation has changed hands since `fence`; `owner` is whose it is now."},
 )
 async def send_here(
     db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID], data: JSONBody[SaidHere]
@@ -122,13 +130,17 @@ async def send_here(
     by events. Messages of one conversation leave one after the other. What cannot be sent, or must not be since the
     recipient has opted out, is 422 before anything is kept.
 
+    Where an agent has the conversation it is yours from now on. With `fence` it is refused if the conversation has
+    changed hands meanwhile.
+
     With `provider` and `providerMessageId` it has been sent by another system, and is only recorded.
     """
     if data.provider_message_id is not None:
         return await recorded.record(db, identity, _recorded(data, conversation_id))
     if data.channel is not None:
         conversation_id = await beginning.beside(db, identity.workspace_id, conversation_id, data.channel)
-    return await put(db, await _intent(db, identity, conversation_id, data, data.to, data.content_type))
+    intent = await _intent(db, identity, conversation_id, data, data.to, data.content_type)
+    return await put(db, msgspec.structs.replace(intent, fence=data.fence))
 
 
 @post("/", operation_id="send_message", guards=[writer])
@@ -180,7 +192,7 @@ async def _intent(
 def _recorded(said: SaidHere, conversation_id: uuid.UUID) -> dict[str, Any]:
     unknown = [
         name
-        for name in ("media_urls", "attachment_ids", "scheduled_at", "to", "from_", "channel", "subject")
+        for name in ("media_urls", "attachment_ids", "scheduled_at", "to", "from_", "channel", "subject", "fence")
         if getattr(said, name)
     ]
     if unknown:

@@ -45,12 +45,13 @@ async def _serve(service: Any, scope: Scope, wire: Wire, frames: Frames) -> None
             return
         async with desk.door:
             caller = await proved(service, said.token)
-        if not widgets.admits(list(caller.origins), header_of(scope, b"origin")):
+        origin = header_of(scope, b"origin")
+        if not widgets.admits(list(caller.origins), origin):
             metrics.CHAT_REFUSED.labels("origin").inc()
             wire.shut(4403, "this page is not where this widget may be")
             return
         client = scope.get("client")
-        guest = Guest(wire, caller, client[0] if client else None)
+        guest = Guest(wire, caller, client[0] if client else None, origin)
         await desk.enter(guest, said.after)
         while (message := await frames())["type"] == "websocket.receive":
             await desk.hear(guest, message.get("text"))

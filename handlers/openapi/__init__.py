@@ -33,6 +33,7 @@ TAGS = {
     "communications": "Conversations with the outside, talk within the team, and what providers reported.",
     "chat": "What a widget's page asks for its visitor: outside the members' API, with a token of its own.",
     "agents": "AI agents: what they are, when they run, what they did.",
+    "agent API": "What runs an agent asks here by the agent's own token: docs/agents.md.",
     "orchestration": "Agents together: teams, workflows, shared memory, and what people must approve.",
     "finance": "Invoices and expenses.",
     "marketing": "Campaigns, segments, and rules that act by themselves.",

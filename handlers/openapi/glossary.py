@@ -226,7 +226,10 @@ FIELDS: Mapping[str, tuple[str, Any]] = {
     "event": ("What happened, as `noun.past`.", "contact.created"),
     "subjectType": ("What sort of thing it happened to.", "contact"),
     "subjectId": ("What it happened to.", None),
-    "actorType": ("What sort of somebody did it: `user`, `contact`, `agent` or `system`.", "user"),
+    "actorType": (
+        "What sort of somebody did it: `user`, `contact`, `agent`, `workflow` (one run of it) or `system`.",
+        "user",
+    ),
     "actorId": ("Who did it.", None),
     "changes": (
         "What an update has changed, field by field; null of every other event.",

@@ -139,6 +139,8 @@ def _who_may(declared: Sequence[Right | Open]) -> str:
         return "**Who may:** anybody, without a credential."
     widest = max((right.scope for right in rights), key=SCOPES.index)
     scope = f"A token with scopes needs `{widest}`" + (" or a wider one." if widest != "admin" else ".")
+    if any(right.is_agents for right in rights):
+        return f"**Who may:** an agent, by a token of its own. {scope}"
     usual = [role for role in EVERYBODY if all(right.admits_role(role) for right in rights)]
     needed = " and ".join(str(right) for right in rights if right.area is not None)
     if needed:

@@ -2,7 +2,9 @@
 
 from litestar import Router
 
-from handlers.orchestration import actions, memory, messages, teams, workflows
+from handlers.orchestration import actions, memory, messages, policies, runtime, teams, workflows
+
+__all__ = ["routes", "runtime"]
 
 routes = Router(
     "/",
@@ -13,5 +15,6 @@ routes = Router(
         *workflows.routes,
         *memory.routes,
         *actions.routes,
+        *policies.routes,
     ],
 )

@@ -11,6 +11,7 @@ from comms.agents import approvals as stories
 from comms.credentials import Identity
 from handlers.given import Asker, Db, RowId
 from handlers.guards import reads, writes
+from handlers.orchestration.records import RECORDS
 from handlers.resource import READ, crud
 from models.orchestration import (
     AgentActionAuditLog,
@@ -32,11 +33,12 @@ class ActionRejection(msgspec.Struct, rename="camel", forbid_unknown_fields=True
     reason: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
 
 
+CANNOT = {422: "It cannot be sent: `errors` says why. The action still waits."}
+
+
 async def ask(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentPendingAction:
     """Waiting for a person."""
-    row = stories.ask(identity.workspace_id, values)
-    db.add(row)
-    return row
+    return await stories.ask(db, identity, values, RECORDS)
 
 
 pending = crud(
@@ -44,7 +46,17 @@ pending = crud(
     AgentPendingAction,
     AgentPendingActionView,
     search=("title", "description"),
-    filters=("status", "risk_level", "action_type", "agent_id", "team_id", "reviewed_by"),
+    filters=(
+        "status",
+        "risk_level",
+        "action_type",
+        "agent_id",
+        "team_id",
+        "reviewed_by",
+        "conversation_id",
+        "performed_by",
+        "succeeded",
+    ),
     verbs=("list", "get", "create"),
     who_reads=reads("agents"),
     who_writes=writes("agents"),
@@ -61,14 +73,18 @@ audit = crud(
 )
 
 
-@post("/{row_id:uuid}/approval", operation_id="approve_agent_pending_action", guards=[writes("agents")])
+@post(
+    "/{row_id:uuid}/approval", operation_id="approve_agent_pending_action", guards=[writes("agents")], problems=CANNOT
+)
 async def approve(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Approval]) -> AgentPendingActionView:
     """Let an agent act, as it asked or with edited `details`.
 
-    The member who made the agent may not, unless nobody else could. An action is decided once and before it expires.
+    What comms knows how to do is done in the same commit: it is done exactly once, or it is not approved and the answer
+    says why. Anything else is handed back to the agent's runtime. The member who made the agent may not approve, nor
+    who posted the action, unless nobody else could. An action is decided once and before it expires.
     """
     row = await pending.find(db, identity, row_id, to_change=True)
-    await stories.approve(db, row, identity, data.details)
+    await stories.approve(db, row, identity, RECORDS, data.details)
     view: AgentPendingActionView = await pending.tell(db, identity, "approved", row)
     return view
 
@@ -77,7 +93,7 @@ async def approve(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Approva
 async def reject(db: Db, identity: Asker, row_id: RowId, data: JSONBody[ActionRejection]) -> AgentPendingActionView:
     """Forbid an agent what it asked for. An action is decided once and before it expires."""
     row = await pending.find(db, identity, row_id, to_change=True)
-    stories.reject(row, identity, data.reason)
+    await stories.reject(db, row, identity, data.reason)
     view: AgentPendingActionView = await pending.tell(db, identity, "rejected", row)
     return view
 

@@ -3,7 +3,7 @@
 from models.agents.agents import Agent, AgentStatus, AgentType, AgentView
 from models.agents.catalogue import AgentPack, AgentPackView, AgentTemplate, AgentTemplateView, PricingType
 from models.agents.runs import AgentExecution, AgentExecutionView, AgentLog, AgentLogView, ExecutionStatus
-from models.agents.schedules import AgentSchedule, AgentScheduleView, ScheduleTrigger
+from models.agents.schedules import AgentSchedule, AgentScheduleView, MissedRuns, ScheduleTrigger
 
 __all__ = [
     "Agent",
@@ -21,6 +21,7 @@ __all__ = [
     "AgentType",
     "AgentView",
     "ExecutionStatus",
+    "MissedRuns",
     "PricingType",
     "ScheduleTrigger",
 ]

@@ -2,8 +2,9 @@
 
 import uuid
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
+import msgspec
 from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -12,6 +13,7 @@ from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, tenant_
 from models.types import Cron, TimeZone
 
 ScheduleTrigger = Literal["manual", "scheduled", "webhook"]
+MissedRuns = Literal["skip", "once", "all"]
 
 
 class AgentSchedule(TenantRow, Base):
@@ -22,6 +24,7 @@ class AgentSchedule(TenantRow, Base):
         refers("agent_id", "agents", on_delete="CASCADE"),
         one_of("trigger_type", ScheduleTrigger),
         one_of("last_run_status", ExecutionStatus),
+        one_of("missed_runs", MissedRuns),
         CheckConstraint("trigger_type <> 'scheduled' OR cron IS NOT NULL", name="cron_of_scheduled"),
         CheckConstraint(
             "(next_run_at IS NOT NULL) = (trigger_type = 'scheduled' AND enabled)", name="next_run_at_of_scheduled"
@@ -47,6 +50,7 @@ class AgentSchedule(TenantRow, Base):
     webhook_secret_key_id: Mapped[str | None]
     webhook_secret_last_four: Mapped[str | None]
     enabled: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
+    missed_runs: Mapped[str] = mapped_column(default="once", server_default="once")
     next_run_at: Mapped[datetime | None]
     last_run_at: Mapped[datetime | None]
     last_run_status: Mapped[str | None]
@@ -66,6 +70,14 @@ class AgentScheduleView(View, kw_only=True):
     webhook_url: ReadOnly[str | None] = None
     webhook_secret_last_four: ReadOnly[str | None] = None
     enabled: bool = True
+    missed_runs: Annotated[
+        MissedRuns,
+        msgspec.Meta(
+            description="What becomes of times that passed while nobody was there to run it: none is made up for, one "
+            "run for all of them, or one for each (the last 100).",
+            examples=["once"],
+        ),
+    ] = "once"
     next_run_at: ReadOnly[datetime | None] = None
     last_run_at: ReadOnly[datetime | None] = None
     last_run_status: ReadOnly[ExecutionStatus | None] = None

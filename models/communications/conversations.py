@@ -154,6 +154,7 @@ class Conversation(TenantRow, Base):
     lease_expires_at: Mapped[datetime | None]
     waiting_since: Mapped[datetime | None] = mapped_column(default=_unless_owned, server_default=text("now()"))
     ownership_reason: Mapped[str | None]
+    silence_told_at: Mapped[datetime | None]
     tags: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     phone_number_id: Mapped[uuid.UUID | None]
     snoozed_until: Mapped[datetime | None]

@@ -2,9 +2,10 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from sqlalchemy import CheckConstraint, Index, text
+import msgspec
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -12,28 +13,50 @@ from models.base import Base, ReadOnly, TenantRow, View, now, one_of, refers, re
 
 RiskLevel = Literal["low", "medium", "high", "critical"]
 ActionStatus = Literal["pending", "approved", "rejected", "expired"]
+Performer = Literal["comms", "runtime"]
 ActionTrigger = Literal["user", "schedule", "workflow", "agent"]
 
 
 class AgentPendingAction(TenantRow, Base):
-    """Something an agent would do if a person lets it. It is decided once."""
+    """Something an agent would do if a person lets it. It is decided once, and done once.
+
+    What comms knows how to do is done in the transaction that approves it, which is the one that says so.
+    """
 
     __tablename__ = "agent_pending_actions"
     __table_args__ = tenant_table(
         refers("agent_id", "agents"),
         refers("team_id", "agent_teams", on_delete="SET NULL"),
+        refers("conversation_id", "conversations", on_delete="SET NULL"),
+        refers_to_member("asked_by"),
         refers_to_member("reviewed_by"),
         one_of("risk_level", RiskLevel),
         one_of("status", ActionStatus),
         CheckConstraint(
-            "status NOT IN ('approved', 'rejected') OR (reviewed_by IS NOT NULL AND reviewed_at IS NOT NULL)",
+            "status NOT IN ('approved', 'rejected') OR (reviewed_at IS NOT NULL AND (reviewed_by IS NOT NULL OR"
+            " (passed_alone AND status = 'approved')))",
             name="reviewed_by_somebody",
+        ),
+        CheckConstraint("NOT passed_alone OR risk_level = 'low'", name="passed_alone_is_low"),
+        one_of("performed_by", Performer),
+        CheckConstraint(
+            "(performed_at IS NULL) = (performed_by IS NULL) AND (performed_at IS NULL) = (succeeded IS NULL)"
+            " AND (performed_at IS NULL OR status = 'approved')",
+            name="performed_once_approved",
         ),
         CheckConstraint("edited_details IS NULL OR status = 'approved'", name="edited_details_of_approved"),
         CheckConstraint("status <> 'expired' OR expires_at IS NOT NULL", name="expires_at_of_expired"),
         Index("ix_agent_pending_actions_created", "workspace_id", "created_at", "id"),
         Index("ix_agent_pending_actions_status", "workspace_id", "status", "created_at", "id"),
         Index("ix_agent_pending_actions_agent", "workspace_id", "agent_id", "created_at", "id"),
+        Index(
+            "ix_agent_pending_actions_conversation",
+            "workspace_id",
+            "conversation_id",
+            "created_at",
+            "id",
+            postgresql_where=text("conversation_id IS NOT NULL"),
+        ),
         Index("ix_agent_pending_actions_due", "expires_at", postgresql_where=text("status = 'pending'")),
     )
 
@@ -51,10 +74,23 @@ class AgentPendingAction(TenantRow, Base):
     reviewed_by: Mapped[uuid.UUID | None]
     reviewed_at: Mapped[datetime | None]
     reason: Mapped[str | None]
+    asked_by: Mapped[uuid.UUID | None]
+    passed_alone: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    conversation_id: Mapped[uuid.UUID | None]
+    fence: Mapped[int | None] = mapped_column(BigInteger)
+    performed_by: Mapped[str | None]
+    performed_at: Mapped[datetime | None]
+    succeeded: Mapped[bool | None]
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    error: Mapped[str | None]
 
 
 class AgentPendingActionView(View, kw_only=True):
-    """Something an agent asks to do. ``editedDetails`` are what was approved, when not the ``details`` asked for."""
+    """Something an agent asks to do. ``editedDetails`` are what was approved, when not the ``details`` asked for.
+
+    ``performedBy`` is ``comms`` for the action types it knows (docs/agents.md), which are done as they are approved;
+    any other is handed back to the agent's runtime, which reports what came of it.
+    """
 
     id: ReadOnly[uuid.UUID]
     agent_id: uuid.UUID
@@ -71,6 +107,33 @@ class AgentPendingActionView(View, kw_only=True):
     reviewed_by: ReadOnly[uuid.UUID | None] = None
     reviewed_at: ReadOnly[datetime | None] = None
     reason: ReadOnly[str | None] = None
+    asked_by: Annotated[
+        ReadOnly[uuid.UUID | None], msgspec.Meta(description="The member who asked, or made the token that asked.")
+    ] = None
+    passed_alone: Annotated[
+        ReadOnly[bool], msgspec.Meta(description="Whether a policy let it pass without a person.")
+    ] = False
+    conversation_id: ReadOnly[uuid.UUID | None] = None
+    fence: Annotated[
+        ReadOnly[int | None],
+        msgspec.Meta(description="The fence of the conversation's ownership it was asked under.", examples=[3]),
+    ] = None
+    performed_by: Annotated[
+        ReadOnly[Performer | None], msgspec.Meta(description="Who did what was approved.", examples=["comms"])
+    ] = None
+    performed_at: Annotated[
+        ReadOnly[datetime | None],
+        msgspec.Meta(description="When it was done; null until it is.", examples=["2026-03-01T12:00:00Z"]),
+    ] = None
+    succeeded: Annotated[ReadOnly[bool | None], msgspec.Meta(description="Whether that went well.")] = None
+    result: Annotated[
+        ReadOnly[dict[str, Any] | None],
+        msgspec.Meta(
+            description="What came of it, such as the id of the message.",
+            examples=[{"messageId": "0198c0de-5000-7fb0-9a6f-6d2c3f1e8b11"}],
+        ),
+    ] = None
+    error: ReadOnly[str | None] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
 

@@ -1,22 +1,36 @@
-"""What agents do one after another."""
+"""What is done one step after another, and what came of it."""
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from sqlalchemy import CheckConstraint, Index, text
+import msgspec
+from sqlalchemy import BigInteger, CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, refers_to_member, tenant_table
+from models.base import (
+    Base,
+    ReadOnly,
+    TenantRow,
+    View,
+    one_of,
+    refers,
+    refers_to_member,
+    tenant_table,
+    workspace_reference,
+)
+from models.types import Host
 
 WorkflowTrigger = Literal["manual", "event", "schedule", "agent_request"]
 WorkflowStatus = Literal["draft", "active", "paused", "archived"]
 WorkflowExecutionStatus = Literal["running", "completed", "failed", "paused", "cancelled"]
+WaitingFor = Literal["time", "retry", "http", "agent_task", "approval"]
+StepRunStatus = Literal["running", "waiting", "completed", "failed", "skipped"]
 
 
 class AgentWorkflow(TenantRow, Base):
-    """Steps of agents, and what sets them off. One that has run is archived, never deleted."""
+    """Steps, and what sets them off. One that has run is archived, never deleted."""
 
     __tablename__ = "agent_workflows"
     __table_args__ = tenant_table(
@@ -36,6 +50,12 @@ class AgentWorkflow(TenantRow, Base):
         # Which workflows an agent has a part in.
         Index("ix_agent_workflows_steps", "steps", postgresql_using="gin", postgresql_ops={"steps": "jsonb_path_ops"}),
         Index("ix_agent_workflows_due", "next_run_at", postgresql_where=text("next_run_at IS NOT NULL")),
+        # Whoever reads the log asks which events set something off.
+        Index(
+            "ix_agent_workflows_listening",
+            "workspace_id",
+            postgresql_where=text("status = 'active' AND trigger_type = 'event'"),
+        ),
     )
 
     team_id: Mapped[uuid.UUID | None]
@@ -50,16 +70,21 @@ class AgentWorkflow(TenantRow, Base):
     successful_executions: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     avg_duration_ms: Mapped[int | None]
     next_run_at: Mapped[datetime | None]
+    stopped_reason: Mapped[str | None]
+    # What the log said before it became active is not for it.
+    from_seq: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class AgentWorkflowView(View, kw_only=True):
-    """A workflow of agents.
+    """A workflow: what is done step by step, and what sets it off.
 
-    A step has an ``id``, an ``agentId`` and an ``action``, and may have a ``name``, ``inputs`` (with
-    ``{{steps.<id>.…}}`` for what an earlier step gave), ``dependsOn``, ``next``, ``onFailure``, ``conditions``,
-    ``timeoutSeconds`` and ``retries``. ``triggerConfig`` is, by ``triggerType``: nothing for manual, ``eventType`` for
-    event, ``cron`` and ``timezone`` for schedule; ``conditions`` with any but manual.
-    Steps and trigger change while it is a draft or paused.
+    A step has an ``id`` and an ``action``, and may have an ``agentId``, a ``name``, ``inputs`` (with
+    ``{{steps.<id>.…}}`` for what an earlier step gave, ``{{trigger.…}}`` and ``{{context.…}}``), ``dependsOn``,
+    ``next``, ``onFailure``, ``conditions``, ``timeoutSeconds`` and ``retries``. What comms does by itself are the
+    actions message, wait, condition, approval, http and those of the CRM; any other is a task for the step's agent.
+    ``triggerConfig`` is, by ``triggerType``: nothing for manual, ``eventType`` for event, ``cron``, ``timezone`` and
+    ``missedRuns`` for schedule; ``conditions`` for event and agent_request. Steps and trigger change while it is a
+    draft or paused.
     """
 
     id: ReadOnly[uuid.UUID]
@@ -75,6 +100,12 @@ class AgentWorkflowView(View, kw_only=True):
     successful_executions: ReadOnly[int] = 0
     avg_duration_ms: ReadOnly[int | None] = None
     next_run_at: ReadOnly[datetime | None] = None
+    stopped_reason: ReadOnly[
+        Annotated[
+            str | None,
+            msgspec.Meta(description="Why comms has paused it by itself; null when it has not.", examples=[None]),
+        ]
+    ] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
 
@@ -95,6 +126,26 @@ class AgentWorkflowExecution(TenantRow, Base):
         CheckConstraint("current_step_index >= 0", name="current_step_index_range"),
         CheckConstraint("completed_steps BETWEEN 0 AND total_steps", name="completed_steps_range"),
         CheckConstraint("duration_ms >= 0", name="duration_ms_range"),
+        one_of("waiting_for", WaitingFor),
+        CheckConstraint("status = 'running' OR due_at IS NULL", name="due_at_of_running"),
+        # An event sets a workflow off once.
+        UniqueConstraint("workspace_id", "workflow_id", "trigger_seq"),
+        Index("ix_agent_workflow_executions_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index(
+            "ix_agent_workflow_executions_waiting",
+            "workspace_id",
+            "waiting_id",
+            postgresql_where=text("waiting_id IS NOT NULL"),
+        ),
+        # Does it go round and round about the same thing?
+        Index(
+            "ix_agent_workflow_executions_about",
+            "workspace_id",
+            "workflow_id",
+            "about_id",
+            "created_at",
+            postgresql_where=text("about_id IS NOT NULL"),
+        ),
         Index("ix_agent_workflow_executions_created", "workspace_id", "created_at", "id"),
         Index("ix_agent_workflow_executions_workflow", "workspace_id", "workflow_id", "created_at", "id"),
         Index("ix_agent_workflow_executions_status", "workspace_id", "status", "created_at", "id"),
@@ -115,6 +166,14 @@ class AgentWorkflowExecution(TenantRow, Base):
     total_steps: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     completed_steps: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     completed_at: Mapped[datetime | None]
+    waiting_for: Mapped[str | None]
+    waiting_id: Mapped[uuid.UUID | None]
+    # When it is to be looked at again, if nothing rings before: null while it waits for somebody who may never come.
+    due_at: Mapped[datetime | None]
+    trigger_seq: Mapped[int | None] = mapped_column(BigInteger)
+    about_id: Mapped[uuid.UUID | None]
+    # The workflows whose doing led to this run, the first one first.
+    lineage: Mapped[list[Any]] = mapped_column(default=list, server_default=text("'[]'"))
 
 
 class AgentWorkflowExecutionView(View, kw_only=True):
@@ -136,5 +195,140 @@ class AgentWorkflowExecutionView(View, kw_only=True):
     total_steps: ReadOnly[int] = 0
     completed_steps: ReadOnly[int] = 0
     completed_at: ReadOnly[datetime | None] = None
+    waiting_for: ReadOnly[
+        Annotated[
+            WaitingFor | None,
+            msgspec.Meta(description="What it waits for before it goes on; null while it does not.", examples=[None]),
+        ]
+    ] = None
+    waiting_id: ReadOnly[
+        Annotated[
+            uuid.UUID | None,
+            msgspec.Meta(description="The pending action, or the agent message, whose answer it waits for."),
+        ]
+    ] = None
+    trigger_seq: ReadOnly[
+        Annotated[int | None, msgspec.Meta(description="The event that set it off, by its `seq`.", examples=[None])]
+    ] = None
+    lineage: ReadOnly[
+        Annotated[
+            list[Any],
+            msgspec.Meta(description="The workflows whose doing led to this run, the first one first.", examples=[[]]),
+        ]
+    ] = []
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
+
+
+class AgentWorkflowStepRun(TenantRow, Base):
+    """A step of a run: what it saw, and what it did. The effect and this row are one commit."""
+
+    __tablename__ = "agent_workflow_step_runs"
+    __table_args__ = tenant_table(
+        refers("execution_id", "agent_workflow_executions", on_delete="CASCADE"),
+        one_of("status", StepRunStatus),
+        CheckConstraint("attempt >= 1", name="attempt_range"),
+        CheckConstraint("duration_ms >= 0", name="duration_ms_range"),
+        CheckConstraint(
+            "(status IN ('completed', 'failed', 'skipped')) = (completed_at IS NOT NULL)", name="status_has_its_times"
+        ),
+        UniqueConstraint("workspace_id", "execution_id", "step_id"),
+        Index("ix_agent_workflow_step_runs_created", "workspace_id", "created_at", "id"),
+    )
+
+    execution_id: Mapped[uuid.UUID]
+    step_id: Mapped[str]
+    action: Mapped[str]
+    status: Mapped[str] = mapped_column(default="running", server_default="running")
+    attempt: Mapped[int] = mapped_column(default=1, server_default=text("1"))
+    inputs: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
+    output: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    # The steps it led to, where it chose; null where the order of the steps decides.
+    chosen: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
+    due_at: Mapped[datetime | None]
+    started_at: Mapped[datetime]
+    completed_at: Mapped[datetime | None]
+    duration_ms: Mapped[int | None]
+
+
+class AgentWorkflowStepRunView(View, kw_only=True):
+    """A step of a workflow's run: what it saw, what it did, and why it failed or was passed over."""
+
+    id: ReadOnly[uuid.UUID]
+    execution_id: ReadOnly[
+        Annotated[uuid.UUID, msgspec.Meta(examples=["0198c0de-5000-7b44-96c0-086bed0401d7"], description="The run.")]
+    ]
+    step_id: ReadOnly[
+        Annotated[str, msgspec.Meta(description="The step, by its `id` in the workflow.", examples=["ask"])]
+    ]
+    action: ReadOnly[Annotated[str, msgspec.Meta(description="What the step does.", examples=["approval"])]]
+    status: ReadOnly[StepRunStatus]
+    attempt: ReadOnly[Annotated[int, msgspec.Meta(description="Which try this is; the first is 1.", examples=[1])]] = 1
+    inputs: ReadOnly[
+        Annotated[
+            dict[str, Any],
+            msgspec.Meta(description="What it saw: its inputs, with what they speak of.", examples=[{"hours": 2}]),
+        ]
+    ] = {}
+    output: ReadOnly[
+        Annotated[
+            dict[str, Any] | None,
+            msgspec.Meta(description="What it did, and what later steps may speak of.", examples=[None]),
+        ]
+    ] = None
+    error: ReadOnly[
+        Annotated[
+            dict[str, Any] | None,
+            msgspec.Meta(description="Why it failed, was passed over, or is tried again.", examples=[None]),
+        ]
+    ] = None
+    due_at: ReadOnly[
+        Annotated[
+            datetime | None,
+            msgspec.Meta(description="When it goes on, or gives up, at the latest.", examples=["2036-03-01T12:00:00Z"]),
+        ]
+    ] = None
+    started_at: ReadOnly[datetime]
+    completed_at: ReadOnly[datetime | None] = None
+    duration_ms: ReadOnly[int | None] = None
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
+
+
+class AgentWorkflowHost(TenantRow, Base):
+    """A host that workflows of this workspace may call."""
+
+    __tablename__ = "agent_workflow_hosts"
+    __table_args__ = tenant_table(
+        UniqueConstraint("workspace_id", "host"),
+        Index("ix_agent_workflow_hosts_created", "workspace_id", "created_at", "id"),
+    )
+
+    host: Mapped[str] = mapped_column(Host)
+    description: Mapped[str | None]
+
+
+class AgentWorkflowHostView(View, kw_only=True):
+    """A host that workflows may call, over https. One with a leading dot stands for every name below it."""
+
+    id: ReadOnly[uuid.UUID]
+    host: Annotated[
+        str,
+        msgspec.Meta(
+            description="Its name, with a port where that is not 443. No address of a private network is ever called.",
+            examples=["api.example.com"],
+        ),
+    ]
+    description: str | None = None
+    created_at: ReadOnly[datetime]
+    updated_at: ReadOnly[datetime]
+
+
+class WorkflowProgress(Base):
+    """How far the log of a workspace that has workflows was read for what sets them off, and what they wait for."""
+
+    __tablename__ = "workflow_progress"
+
+    workspace_id: Mapped[uuid.UUID] = workspace_reference()
+    seq: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))

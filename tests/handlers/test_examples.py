@@ -1,6 +1,7 @@
 """The example of every body: what the description shows is what the API takes."""
 
 import re
+from typing import Any
 
 from comms.service import Service
 from handlers.resource import RESOURCES
@@ -8,6 +9,7 @@ from models.communications import OutgoingMessage
 from tests.conftest import Client
 from tests.handlers.descriptions import Operation, described, operations
 from tests.make import rows
+from tests.make.runtimes import runtime
 
 pytestmark = described
 
@@ -33,10 +35,18 @@ WHATEVER_IS_THERE = (
 """What may be wrong with an example because of the rows that are there, and not because of what it says."""
 
 
-async def test_no_example_is_refused_for_what_it_says(service: Service, owner: Client, member: Client) -> None:
+async def test_no_example_is_refused_for_what_it_says(
+    service: Service, app: Any, owner: Client, member: Client
+) -> None:
+    async with runtime(app, owner) as agent:
+        assert await refused(service, owner, member, agent) == []
+
+
+async def refused(service: Service, owner: Client, member: Client, agent: Client) -> list[str]:
+    """What is wrong with the examples."""
     here = {"workspace_id": owner.workspace_id, "user_id": owner.user_id}
     tables = {resource.path: resource.table for resource in RESOURCES} | {"/scheduled-messages": OutgoingMessage}
-    there = {"/workspaces": owner.workspace_id, "/workspace-members": member.user_id}
+    there = {"/workspaces": owner.workspace_id, "/workspace-members": member.user_id, "/agent": owner.workspace_id}
     wrong = []
     for operation in with_examples():
         path = "/" + operation.path.removeprefix(ROOT).split("/")[1]
@@ -44,11 +54,12 @@ async def test_no_example_is_refused_for_what_it_says(service: Service, owner: C
             there[path] = (await rows.row(service, tables[path], **here)).id
         address = re.sub(r"\{\w+\}", str(there.get(path)), operation.path.replace("{provider}", "openai"))
         body = operation.said["requestBody"]["content"][JSON]["example"]
-        answer = await owner.request(operation.method, address, json=body)
+        asker = agent if path == "/agent" else owner
+        answer = await asker.request(operation.method, address, json=body)
         if str(answer.status_code) not in operation.said["responses"]:
             wrong.append(f"{operation.name}: {answer.status_code} is not described")
         if answer.status_code == 400:
             errors = {error["field"]: error["reason"] for error in answer.json().get("errors", ())}
             said = {field: reason for field, reason in errors.items() if reason not in WHATEVER_IS_THERE}
             wrong += [f"{operation.name}: {said or answer.text}"] if said or not errors else []
-    assert wrong == []
+    return wrong

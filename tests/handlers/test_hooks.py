@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from comms.cli import doctor
 from comms.hooks import endings, endpoints
 from comms.service import Service
 from models.base import new_id, now
@@ -193,6 +194,23 @@ async def test_administrators_are_notified_of_an_endpoint_that_was_switched_off(
         [notice] = await notices(client)
         assert (notice["kind"], notice["message"]) == ("failed_send", endings.GONE)
     assert await notices(member) == []
+
+
+async def test_the_doctor_names_the_endpoints_that_reach_nobody(service: Service, owner: Client, admin: Any) -> None:
+    for name in ("fine", "down", "off"):
+        assert (await owner.post(ENDPOINTS, json=BODY | {"name": name})).status_code == 201
+    await admin.execute(
+        "UPDATE webhook_endpoints SET failures = 5, failing_since = '2026-03-01 12:00Z', last_error = 'it answered 503'"
+        " WHERE name = 'down'"
+    )
+    await admin.execute(
+        "UPDATE webhook_endpoints SET is_active = false, disabled_at = now(), disabled_reason = 'So.'"
+        " WHERE name = 'off'"
+    )
+    assert [words async for _, words in doctor.endpoints(service.database)] == [
+        "the webhook endpoint 'down' of acme takes nothing since 2026-03-01 12:00 UTC: it answered 503",
+        "the webhook endpoint 'off' of acme was switched off: So.",
+    ]
 
 
 async def test_an_endpoint_that_is_deleted_takes_everything_of_its_own_with_it(

@@ -113,3 +113,23 @@ async def test_what_was_written_in_html_is_told_as_it_is_read(service: Service, 
     assert changed.status_code == 200
     await told(service)
     assert [notice["message"] for notice in await notices(member)] == ["Nobody"]
+
+
+async def test_an_older_message_that_calls_too_does_not_let_a_newer_one_be_overlooked(
+    service: Service, owner: Client, member: Client
+) -> None:
+    made = (await owner.post(f"{API}/team-channels", json={"name": "Front desk"})).json()
+    here = f"{API}/team-channels/{made['id']}"
+    assert (await member.post(f"{here}/members", json={})).status_code == 201
+    for content in ("one", "two", f"@[{member.user_id}] three"):
+        await says(owner, made["id"], content)
+    await told(service)
+    said = (await owner.get(f"{here}/messages", params={"sort": "createdAt"})).json()["items"]
+    one, two, three = [message["id"] for message in said]
+    edited = await owner.patch(f"{API}/team-messages/{one}", json={"content": f"@[{member.user_id}] one"})
+    assert edited.status_code == 200
+    await told(service)
+    for message_id, count in ((two, 1), (three, 0)):
+        assert (await member.put(f"{here}/reading", json={"messageId": message_id})).status_code == 200
+        await told(service)
+        assert await unread(member) == count

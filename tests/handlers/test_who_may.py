@@ -246,6 +246,10 @@ def test_a_description_says_all_of_who_may() -> None:
         if asked not in GUARDED:
             assert who == "anybody, without a credential."
             continue
+        if isinstance(asked.right, Right) and asked.right.is_agents:
+            assert who.startswith("an agent, by a token of its own. A token with scopes needs"), asked.name
+            assert "403" in said[asked.name]["responses"]
+            continue
         found = WHO.fullmatch(who)
         assert found, (asked.name, who)
         roles = found["roles"].split(" or ") if found["roles"] else (found["usual"] or "").split(", ")

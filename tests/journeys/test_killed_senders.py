@@ -36,6 +36,7 @@ class Office:
         self.books = books
         self._folder = folder
         self._variables = variables
+        self.url = variables["DATABASE_URL"]
         self.begun: list[Process] = []
 
     def begin(self) -> Process:

@@ -15,7 +15,7 @@ from comms.hub.presence import Report
 from comms.service import Service
 from models.base import new_id
 from tests.conftest import Client
-from tests.make.chat import API, Visitor, answered, conversation_of, refused, visiting, widget
+from tests.make.chat import API, SITE, Visitor, answered, conversation_of, refused, visiting, widget
 from tests.screens import serving, watching
 
 
@@ -119,6 +119,18 @@ async def test_who_left_is_not_there_because_a_colleague_still_is(
     assert await here.is_anybody(workspace_id)
     here.hears(Report(place, workspace_id, {grace: "offline"}))
     assert not await here.is_anybody(workspace_id)
+
+
+async def test_a_page_that_is_no_longer_allowed_is_closed_and_others_are_not(visitor: Visitor, owner: Client) -> None:
+    [shop] = (await owner.get(f"{API}/chat-widgets")).json()["items"]
+    path = f"{API}/chat-widgets/{shop['id']}"
+    both = [SITE, "https://blog.example.com"]
+    assert (await owner.patch(path, json={"allowedOrigins": both})).status_code == 200
+    async with visitor.connected() as kept, visitor.connected(origin=both[1]) as page:
+        assert (await owner.patch(path, json={"allowedOrigins": [SITE]})).status_code == 200
+        assert (await page.closed())[0] == 4403
+        await kept.say(type="ping")
+        await kept.next("pong")
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from comms.hub import Hub, presence
 from comms.service import Service
 from models.base import now
 from models.communications import CallLeg
+from models.routing import RoutingProfile
+from tests.journeys.waiting import until
 from tests.make import rows
 from tests.screens import Office, Screen, application, office, serving, watching
 
@@ -148,3 +150,27 @@ async def test_whoever_is_on_a_call_is_shown_so_even_without_a_screen(
         assert await next_of(screen) == (her, "on_call")
         await leg(ended_at=now())
         assert await next_of(screen) == (her, "offline")
+
+
+async def test_who_must_be_online_to_be_given_conversations_is_known_to_be_and_to_be_gone(
+    url: str, acme: Office, mia: Office, database: Database, admin: Any
+) -> None:
+    async with database.everywhere() as db:
+        for person, needs in ((mia, True), (acme, False)):
+            profile = {"user_id": person.user_id, "needs_presence": needs, "availability": "available"}
+            db.add(RoutingProfile(workspace_id=acme.workspace_id, **profile))
+
+    async def is_here() -> list[tuple[Any, bool]]:
+        rows = await admin.fetch("SELECT user_id, online_until > now() AS is_here FROM routing_turns")
+        return [(row["user_id"], row["is_here"]) for row in rows]
+
+    async def has_come() -> bool:
+        return await is_here() == [(mia.user_id, True)]
+
+    async def has_gone() -> bool:
+        return await is_here() == [(mia.user_id, False)]
+
+    async with watching(url, acme.token):
+        async with watching(url, mia.token):
+            await until(has_come, within=5)
+        await until(has_gone, within=5)

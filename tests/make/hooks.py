@@ -20,7 +20,7 @@ from models.base import now
 from tests.conftest import Client
 from tests.screens import serving
 
-HURRY = Pace(poll=0.05, total=1.0)
+HURRY = Pace(poll=0.05, total=5.0)
 
 
 class Heard(msgspec.Struct):

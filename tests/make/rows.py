@@ -13,12 +13,13 @@ from sqlalchemy.types import Boolean, Date, DateTime
 
 from comms.service import Service
 from models.base import Base, now
-from models.types import Email, OurNumber, Phone, Slug
+from models.types import Email, Host, OurNumber, Phone, Slug
 
 WANTED = {
     "agent_templates": ("author_workspace_id",),
     "agent_packs": ("author_workspace_id",),
     "agent_messages": ("to_agent_id",),
+    "agent_policies": ("agent_id",),
     "conversation_handoffs": ("target_team_id",),
 }
 """Columns that may be empty and that a row of a workspace's own has."""
@@ -108,6 +109,8 @@ def value_for(column: Column[Any]) -> Any:
             return f"+1415{2000000 + unique.int % 7999999}"
         case Email():
             return f"{unique.hex}@example.com"
+        case Host():
+            return f"{unique.hex}.example.com"
         case Slug():
             return f"slug-{unique.hex}"
         case Uuid():

@@ -28,12 +28,15 @@ SPELT: dict[str, Any] = {
     "slug": lambda: f"slug-{uuid.uuid4()}",
     "currency": lambda: "USD",
     "price": lambda: 0,
+    "answer_within_seconds": lambda: 3600,
     "steps": lambda: "[]",
     "failures": lambda: 0,
 }
 """Columns that do not take just anything of their type."""
 
 LEFT_OUT = {
+    ("agent_pending_actions", "passed_alone"),
+    ("agent_pending_actions", "performed_by"),
     ("conversations", "assigned_to"),
     ("conversations", "agent_id"),
     ("conversation_handoffs", "target_user_id"),

@@ -35,7 +35,7 @@ def downgrade() -> None:
     op.add_column(
         "conversation_messages", sa.Column("sender_id", sa.Uuid(), sa.Computed(SENDER_BEFORE, persisted=True))
     )
-    for column in ("ownership_reason", "waiting_since", "lease_expires_at", "fence", "agent_id"):
+    for column in ("silence_told_at", "ownership_reason", "waiting_since", "lease_expires_at", "fence", "agent_id"):
         op.drop_column("conversations", column)
 
 
@@ -44,6 +44,7 @@ def _conversations() -> None:
     op.add_column("conversations", sa.Column("fence", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
     op.add_column("conversations", sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("conversations", sa.Column("ownership_reason", sa.Text(), nullable=True))
+    op.add_column("conversations", sa.Column("silence_told_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("conversations", sa.Column("waiting_since", sa.DateTime(timezone=True), nullable=True))
     # The owner of the table, if no superuser, sees nothing of it but by its leave.
     op.execute("ALTER TABLE conversations NO FORCE ROW LEVEL SECURITY")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from comms.hooks import places
+from comms.hooks.posting import Pace
 from comms.service import Service
 from comms.settings import WebhookSettings
 from models.base import new_id
@@ -171,6 +172,6 @@ async def test_an_endpoint_nobody_listens_at_or_that_never_answers_says_so(
     service: Service, owner: Client, admin: Any, sink: Sink
 ) -> None:
     sink.silent = {"/events"}
-    one = await told(service, owner, admin, sink, sink.url())
-    assert one["error"] == "it has not answered for 1 seconds"
+    one = await told(service, owner, admin, sink, sink.url(), pace=Pace(poll=0.05, total=0.5))
+    assert one["error"] == "it has not answered for 0.5 seconds"
     assert await admin.fetchval(f"SELECT NOT {NOTHING_WAITS}")

@@ -1,0 +1,95 @@
+"""The actions that comms knows how to do itself: what each needs to be told. Any other is the runtime's to do."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from comms import reading
+from models.communications.handoffs import MOST_STEPS, Packet, Seconds, Step, Target
+
+RECORDS = ("contacts", "customers", "crm-interactions", "deals", "projects", "prospects")
+"""The resources of the CRM whose rows an action makes or changes, by the names in their addresses."""
+Record = Literal["contacts", "customers", "crm-interactions", "deals", "projects", "prospects"]
+
+Content = Annotated[str, msgspec.Meta(max_length=65_536)]
+Files = Annotated[list[uuid.UUID], msgspec.Meta(max_length=10)]
+
+
+class Details(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """What an action is to be told."""
+
+    @property
+    def conversation(self) -> uuid.UUID | None:
+        """The conversation that it is about, if it is about one."""
+        return getattr(self, "conversation_id", None)
+
+
+class SendMessage(Details, frozen=True, kw_only=True):
+    """Something is said to a contact."""
+
+    conversation_id: uuid.UUID
+    content: Content = ""
+    attachment_ids: Files = []
+
+
+class DraftMessage(SendMessage, frozen=True, kw_only=True):
+    """The same, for a person to send in their own name."""
+
+
+class CreateRecord(Details, frozen=True, kw_only=True):
+    """A row of the CRM is made."""
+
+    resource: Record
+    values: dict[str, Any]
+
+
+class UpdateRecord(CreateRecord, frozen=True, kw_only=True):
+    """A row of the CRM is changed."""
+
+    id: uuid.UUID
+
+
+class AssignConversation(Details, frozen=True, kw_only=True):
+    """A conversation is a member's."""
+
+    conversation_id: uuid.UUID
+    user_id: uuid.UUID
+
+
+class HandOffConversation(Details, frozen=True, kw_only=True):
+    """A conversation is handed on, to a member, an agent, a team or whoever has the skills."""
+
+    conversation_id: uuid.UUID
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
+    target: Target
+    packet: Packet = Packet()
+    within_seconds: Seconds | None = None
+    steps: Annotated[list[Step], msgspec.Meta(max_length=MOST_STEPS)] = []
+
+
+class PlaceCall(Details, frozen=True, kw_only=True):
+    """A contact is called: the phone of who approves it rings first."""
+
+    to: Annotated[str, msgspec.Meta(max_length=40)]
+    phone_number_id: uuid.UUID | None = None
+    record: bool = False
+
+
+KNOWN: Mapping[str, type[Details]] = {
+    "send_message": SendMessage,
+    "draft_message": DraftMessage,
+    "create_record": CreateRecord,
+    "update_record": UpdateRecord,
+    "assign_conversation": AssignConversation,
+    "hand_off_conversation": HandOffConversation,
+    "place_call": PlaceCall,
+}
+"""What comms does itself, by action type."""
+
+
+def read(action_type: str, details: Any) -> Details | None:
+    """The details of an action of a type that comms knows, None of any other; ``Invalid`` names what is wrong."""
+    shape = KNOWN.get(action_type)
+    return None if shape is None else reading.read(shape, details, "details")

@@ -1,0 +1,1 @@
+"""Workflows that run: what sets them off, one step after another, and why."""

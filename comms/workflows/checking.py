@@ -1,0 +1,124 @@
+"""Whether a workflow can work, before it ever runs: every mistake by its place, ``steps[2].inputs.url``."""
+
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import audience
+from comms.agents.steps import Step
+from comms.errors import Invalid
+from comms.workflows import asking, values
+from comms.workflows.acting import Place, read_inputs
+from comms.workflows.actions import ACTIONS, action_of
+from comms.workflows.waiting import field_refusal
+from models.base import Base, View, noun_of
+
+OWN = ("agent_workflow", "agent_workflow_execution", "agent_workflow_step_run", "agent_workflow_host")
+"""Nouns of what workflows are themselves: what they do sets none of them off."""
+
+OF_EVENT = (
+    "event",
+    "at",
+    "seq",
+    "subjectType",
+    "subjectId",
+    "conversationId",
+    "actorType",
+    "actorId",
+    "data",
+    "changes",
+)
+"""What a condition of a trigger speaks of; anything else is a field of the event's ``data``."""
+
+MayHear = Callable[[str], bool]
+
+
+async def mistakes_of_steps(
+    db: AsyncSession, workspace_id: uuid.UUID, trigger_type: str, steps: Sequence[Step]
+) -> dict[str, str]:
+    """What of these steps can never work."""
+    errors: dict[str, str] = {}
+    for position, step in enumerate(steps):
+        here = f"steps[{position}]"
+        errors |= values.mistakes(step.inputs, f"{here}.inputs")
+        errors |= _of_conditions(step, here)
+        action = action_of(step)
+        if action.takes_agent and step.agent_id is None:
+            known = ", ".join(sorted(ACTIONS))
+            is_ours = step.action in ACTIONS
+            why = (
+                "this is asked in an agent's name" if is_ours else f"comms itself does {known}, and not {step.action!r}"
+            )
+            errors[f"{here}.agentId"] = f"is required: {why}"
+            continue
+        if step.action not in ACTIONS:
+            continue  # its inputs are what the agent is told
+        try:
+            said = read_inputs(action.shape, step.inputs, f"{here}.inputs")
+        except Invalid as error:
+            errors |= error.errors
+            continue
+        errors |= await action.check(Place(db, workspace_id, trigger_type, step, said, f"{here}.inputs"))
+    return errors
+
+
+def _of_conditions(step: Step, here: str) -> dict[str, str]:
+    try:
+        asking.read(step.conditions, f"{here}.conditions", field_refusal)
+    except Invalid as error:
+        return error.errors
+    return {}
+
+
+def mistakes_of_trigger(trigger_type: str, config: dict[str, Any], may_hear: MayHear) -> dict[str, str]:
+    """What of this trigger can never set anything off."""
+    errors: dict[str, str] = {}
+    view: type[View] | None = None
+    sent = config.get("conditions", [])
+    if trigger_type == "event":
+        noun = config["eventType"].partition(".")[0]
+        reason, view = _heard(noun, may_hear)
+        if reason is not None:
+            errors["triggerConfig.eventType"] = reason
+    elif sent and trigger_type == "schedule":
+        errors["triggerConfig.conditions"] = "a time has nothing to ask of: begin with a step of action condition"
+        return errors
+    try:
+        asking.read(sent, "triggerConfig.conditions", lambda field: _refusal(field, view))
+    except Invalid as error:
+        errors |= error.errors
+    return errors
+
+
+def name_of(field: str) -> str:
+    """Where a trigger's condition looks, below what set it off."""
+    field = field.removeprefix("trigger.")
+    return field if field.partition(".")[0] in OF_EVENT else f"data.{field}"
+
+
+def _refusal(field: str, view: type[View] | None) -> str | None:
+    """Why no event of that noun has such a field; None where it has, or nobody can know."""
+    root, _, rest = name_of(field).partition(".")
+    if view is None or root not in ("data", "changes") or not rest:
+        return None
+    known = {one.encode_name for one in msgspec.structs.fields(view)}
+    name = rest.partition(".")[0]
+    return None if name in known else f"is no field of what the event is about: there is {', '.join(sorted(known))}"
+
+
+def _heard(noun: str, may_hear: MayHear) -> tuple[str | None, type[View] | None]:
+    if noun in OWN:
+        return "workflows are not set off by what workflows do", None
+    if noun in audience.PERSONAL or noun in audience.ADMINISTRATIVE:
+        return f"what is told of a {noun} is not for everybody", None
+    tables = {noun_of(mapper.class_): mapper.class_ for mapper in Base.registry.mappers}
+    if noun not in tables:
+        return f"nothing is told of any {noun}: it begins with the noun of a row, such as deal.updated", None
+    if not may_hear(noun):
+        return f"you may not hear of a {noun} yourself", None
+    table = tables[noun]
+    return None, getattr(sys.modules[table.__module__], f"{table.__name__}View", None)

@@ -1,0 +1,202 @@
+"""What workflows do in the CRM and with conversations: the same stories that the API tells, in the step's commit."""
+
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms import contacts, conversations, deals, events, prospects, shapes
+from comms.errors import Invalid, Missing
+from comms.reading import read
+from comms.workflows import values
+from comms.workflows.acting import Action, Done, Effect, Here, Place
+from models.base import Base, View, noun_of
+from models.communications import Conversation, ConversationView
+from models.crm import Contact, ContactView, Deal, DealView, Prospect, ProspectView
+
+Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+
+
+class Made(msgspec.Struct):
+    """A row with these values."""
+
+    values: dict[str, Any]
+
+
+class Changed(msgspec.Struct):
+    """The row has these values."""
+
+    id: uuid.UUID
+    values: dict[str, Any]
+
+
+class Tagged(msgspec.Struct):
+    """A label of a row."""
+
+    id: uuid.UUID
+    tag: Tag
+
+
+class Given(msgspec.Struct, rename="camel"):
+    """A conversation, and the member whose it is to be."""
+
+    id: uuid.UUID
+    user_id: uuid.UUID
+
+
+class Meant(msgspec.Struct):
+    """A conversation."""
+
+    id: uuid.UUID
+
+
+class Kind(NamedTuple):
+    """A table that workflows write: its view, and the stories that make and change its rows."""
+
+    table: Any
+    view: type[View]
+    make: Callable[[AsyncSession, uuid.UUID, dict[str, Any]], Awaitable[Any]]
+    change: Callable[[AsyncSession, Any, dict[str, Any]], Awaitable[None]]
+    without: tuple[str, ...] = ()
+
+
+async def _begin_deal(db: AsyncSession, workspace_id: uuid.UUID, given: dict[str, Any]) -> Deal:
+    row = deals.begin(workspace_id, given)
+    db.add(row)
+    return row
+
+
+async def _change_deal(db: AsyncSession, row: Deal, given: dict[str, Any]) -> None:
+    deals.change(row, given)
+
+
+async def _begin_prospect(db: AsyncSession, workspace_id: uuid.UUID, given: dict[str, Any]) -> Prospect:
+    row = prospects.begin(workspace_id, given)
+    db.add(row)
+    return row
+
+
+async def _change_prospect(db: AsyncSession, row: Prospect, given: dict[str, Any]) -> None:
+    prospects.change(row, given)
+
+
+KINDS: Mapping[str, Kind] = {
+    "contact": Kind(Contact, ContactView, contacts.create, contacts.change),
+    "deal": Kind(Deal, DealView, _begin_deal, _change_deal, ("stage",)),
+    "prospect": Kind(Prospect, ProspectView, _begin_prospect, _change_prospect, ("stage",)),
+}
+
+
+def _making(kind: Kind) -> Action:
+    shape = shapes.create_shape(kind.table, kind.view)
+
+    async def effect(here: Here) -> Done:
+        given = shapes.given(read(shape, here.seen.values, f"{here.place}.values"))
+        row = await kind.make(here.db, here.run.workspace_id, given)
+        return await _told(here, row, kind.view, "created")
+
+    return Action(Made, effect, _checking(shape))
+
+
+def _changing(kind: Kind) -> Action:
+    shape = shapes.change_shape(kind.table, kind.view, without=kind.without)
+
+    async def effect(here: Here) -> Done:
+        row = await _held(here, kind.table)
+        before = _shown(row, kind.view)
+        given = shapes.given(read(shape, here.seen.values, f"{here.place}.values"))
+        await kind.change(here.db, row, given)
+        return await _told(here, row, kind.view, "updated", before)
+
+    return Action(Changed, effect, _checking(shape))
+
+
+def _checking(shape: type[msgspec.Struct]) -> Callable[[Place], Awaitable[dict[str, str]]]:
+    """The values that are known are such as the row may have."""
+
+    async def check(place: Place) -> dict[str, str]:
+        sent = place.step.inputs.get("values")
+        if not isinstance(sent, dict):
+            return {}
+        known = {name: value for name, value in sent.items() if not values.is_open(value)}
+        later = sent.keys() - known.keys()
+        fields = {field.encode_name for field in msgspec.structs.fields(shape)}
+        errors = {f"{place.place}.values.{name}": "is not a field here" for name in later - fields}
+        try:
+            read(shape, known, f"{place.place}.values")
+        except Invalid as error:
+            errors |= {name: why for name, why in error.errors.items() if name.rpartition(".")[2] not in later}
+        return errors
+
+    return check
+
+
+def _tagging(kind: type[Base], view: type[View], *, adds: bool) -> Effect:
+    async def effect(here: Here) -> Done:
+        row: Any = await _held(here, kind)
+        before = _shown(row, view)
+        if isinstance(row, Conversation):
+            (conversations.tag if adds else conversations.untag)(row, here.seen.tag)
+        else:
+            others = [tag for tag in row.tags if tag != here.seen.tag]
+            row.tags = [*others, here.seen.tag] if adds and here.seen.tag not in row.tags else row.tags
+            row.tags = row.tags if adds else others
+        return await _told(here, row, view, "updated", before)
+
+    return effect
+
+
+async def _assign(here: Here) -> Done:
+    """The conversation is this member's."""
+    row = await _held(here, Conversation)
+    await conversations.assign(here.db, row, here.seen.user_id)
+    return Done({"id": str(row.id), "assignedTo": str(here.seen.user_id)})
+
+
+async def _close(here: Here) -> Done:
+    """The conversation is closed; one that was is so already."""
+    row = await _held(here, Conversation)
+    if row.status == "active":
+        await conversations.enter(here.db, row, conversations.CLOSURE)
+    return Done({"id": str(row.id), "status": row.status})
+
+
+async def _held(here: Here, table: Any) -> Any:
+    """The row, locked until the commit."""
+    row = await here.db.scalar(
+        select(table)
+        .where(table.workspace_id == here.run.workspace_id, table.id == here.seen.id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    if row is None:
+        raise Missing(f"There is no {noun_of(table).replace('_', ' ')} {here.seen.id} in this workspace.")
+    return row
+
+
+async def _told(here: Here, row: Any, view: type[View], what: str, before: Any = None) -> Done:
+    await here.db.flush()
+    await here.db.refresh(row)
+    shown = _shown(row, view)
+    if before is None or shown != before:
+        events.record(here.db, f"{noun_of(type(row))}.{what}", row, shown, before=before)
+    return Done(msgspec.json.decode(events.encode(shown)))
+
+
+def _shown(row: Any, view: type[View]) -> Any:
+    return msgspec.convert(row, view, from_attributes=True)
+
+
+ACTIONS: dict[str, Action] = {
+    **{f"create_{name}": _making(kind) for name, kind in KINDS.items()},
+    **{f"update_{name}": _changing(kind) for name, kind in KINDS.items()},
+    "tag_contact": Action(Tagged, _tagging(Contact, ContactView, adds=True)),
+    "untag_contact": Action(Tagged, _tagging(Contact, ContactView, adds=False)),
+    "tag_conversation": Action(Tagged, _tagging(Conversation, ConversationView, adds=True)),
+    "untag_conversation": Action(Tagged, _tagging(Conversation, ConversationView, adds=False)),
+    "assign_conversation": Action(Given, _assign),
+    "close_conversation": Action(Meant, _close),
+}

@@ -1,0 +1,103 @@
+"""A message of a workflow: put into the outbox with the step's result, in one commit, and sent as any other."""
+
+import uuid
+from typing import Annotated, Literal
+
+import msgspec
+from sqlalchemy import select
+
+from comms.errors import Invalid, Refused
+from comms.outbox import Intent, beginning, put
+from comms.workflows.acting import Action, Done, Here, Place
+from models.communications import Conversation
+from models.communications.conversations import ConversationChannel
+
+EXECUTION = "workflowExecutionId"
+"""In a message's metadata: which run has said it. What becomes of the message is that run's doing."""
+
+
+class Message(msgspec.Struct, rename="camel"):
+    """What is said, and where: in a conversation, to an address, or in the conversation that set the run off."""
+
+    content: Annotated[str, msgspec.Meta(min_length=1, max_length=65_536)]
+    conversation_id: uuid.UUID | None = None
+    to: Annotated[str, msgspec.Meta(min_length=1, max_length=320)] | None = None
+    channel: ConversationChannel | None = None
+    subject: Annotated[str, msgspec.Meta(max_length=500)] | None = None
+    if_owned: Literal["send", "skip"] = "send"
+
+
+async def say(here: Here) -> Done:
+    """The message is queued; or not said, in a conversation that is somebody's, where the step says so."""
+    seen: Message = here.seen
+    db, workspace_id = here.db, here.run.workspace_id
+    conversation_id = await _conversation(here, seen)
+    if seen.if_owned == "skip" and await _is_owned(here, conversation_id):
+        return Done({"conversationId": str(conversation_id), "skipped": "the conversation is somebody's"})
+    mail = {} if seen.subject is None else {"mail": {"subject": seen.subject}}
+    view = await put(
+        db,
+        Intent(
+            workspace_id=workspace_id,
+            conversation_id=conversation_id,
+            content=seen.content,
+            sender_type="system",
+            to=seen.to,
+            metadata={EXECUTION: str(here.run.id), "workflowStepId": here.step.id},
+            details=mail,
+        ),
+    )
+    return Done({"messageId": str(view.id), "conversationId": str(conversation_id), "status": view.status})
+
+
+async def check(place: Place) -> dict[str, str]:
+    """The conversation is there, the address can be sent to, or an event will tell which conversation it is."""
+    inputs, said = place.step.inputs, place.said
+    if "conversationId" in inputs and "to" in inputs:
+        return {f"{place.place}.to": "goes without conversationId"}
+    if "conversationId" not in inputs and "to" not in inputs and place.trigger_type != "event":
+        return {f"{place.place}.to": "is required, or conversationId, unless an event of a conversation sets it off"}
+    if isinstance(said.get("conversationId"), str):
+        there = await place.db.scalar(
+            select(Conversation.id).where(
+                Conversation.workspace_id == place.workspace_id, Conversation.id == uuid.UUID(said["conversationId"])
+            )
+        )
+        if there is None:
+            return {f"{place.place}.conversationId": "refers to nothing in this workspace"}
+    if isinstance(said.get("to"), str) and ("channel" in said or "channel" not in inputs):
+        try:
+            beginning.expect_address(said.get("channel") or "sms", said["to"])
+        except Refused as error:
+            field = "channel" if getattr(error, "field", "to") == "channel" else "to"
+            return {f"{place.place}.{field}": error.detail}
+    return {}
+
+
+async def _conversation(here: Here, seen: Message) -> uuid.UUID:
+    db, workspace_id = here.db, here.run.workspace_id
+    if seen.to is not None:
+        return await beginning.conversation_with(db, workspace_id, seen.channel or "sms", seen.to, seen.subject)
+    conversation_id = seen.conversation_id
+    if conversation_id is None:
+        said = here.run.trigger_data.get("conversationId")
+        if not isinstance(said, str):
+            raise Invalid({f"{here.place}.conversationId": "what set it off was in no conversation"})
+        conversation_id = msgspec.convert(said, uuid.UUID)
+    if seen.channel is not None:
+        return await beginning.beside(db, workspace_id, conversation_id, seen.channel)
+    return conversation_id
+
+
+async def _is_owned(here: Here, conversation_id: uuid.UUID) -> bool:
+    """Whether somebody has the conversation; it is locked, so that nobody gets it meanwhile."""
+    row = await here.db.scalar(
+        select(Conversation)
+        .where(Conversation.workspace_id == here.run.workspace_id, Conversation.id == conversation_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return row is not None and (row.assigned_to is not None or getattr(row, "agent_id", None) is not None)
+
+
+ACTIONS = {"message": Action(Message, say, check)}

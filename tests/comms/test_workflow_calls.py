@@ -1,0 +1,176 @@
+"""Calls of workflows: to hosts that are allowed, under one key however often they are made, never into our network."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+
+from comms.outside import Outside
+from comms.service import Service
+from comms.workflows import engine
+from comms.workflows.acting import Calls, Done, Failed
+from comms.workflows.calling import Calling
+from tests.conftest import Client
+from tests.make import agents as make
+from tests.make import workflows as flow
+from tests.screens import serving
+
+
+class Shop:
+    """Somebody who is called: what was asked, and what is answered to each in turn."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.answers: list[tuple[int, dict[str, str], bytes]] = []
+        self.host = ""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = (await receive()).get("body", b"")
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.asked.append((scope["method"], scope["path"], headers, body))
+        status, said, content = self.answers.pop(0) if self.answers else (200, {}, b'{"ok": true}')
+        pairs = [
+            (name.encode(), value.encode()) for name, value in {"content-type": "application/json", **said}.items()
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": pairs})
+        await send({"type": "http.response.body", "body": content})
+
+
+@pytest.fixture
+async def shop() -> AsyncIterator[Shop]:
+    shop = Shop()
+    async with serving(shop) as address:
+        shop.host = f"localhost:{httpx.URL(address).port}"
+        yield shop
+
+
+@pytest.fixture
+def caller(shop: Shop) -> Calling:
+    return Calling(Outside(lookup=lambda host, port: ["127.0.0.1"]), [shop.host])
+
+
+async def begun(client: Client, shop: Shop, /, **more: Any) -> dict[str, Any]:
+    """A run whose only step calls the shop."""
+    with suppress(AssertionError):  # it is listed once
+        await make.made(client, "/agent-workflow-hosts", {"host": shop.host})
+    inputs = {"url": f"http://{shop.host}/orders/{{{{trigger.id}}}}", "body": {"note": "{{trigger.note}}"}}
+    step = {"id": "order", "action": "http", "inputs": {**inputs, **more.pop("inputs", {})}, **more}
+    trigger = {"triggerData": {"id": 7, "note": "Ada's"}}
+    return await flow.run_of(client, await flow.active(client, [step]), **trigger)
+
+
+async def test_a_call_says_what_the_run_knows_and_keeps_what_was_answered(
+    owner: Client, service: Service, shop: Shop, caller: Calling
+) -> None:
+    run = await begun(owner, shop, inputs={"headers": {"X-Shop": "one"}})
+    await flow.answer_bells(service, caller)
+    [(method, path, headers, body)] = shop.asked
+    assert (method, path, body) == ("POST", "/orders/7", b'{"note":"Ada\'s"}')
+    assert (headers["x-shop"], headers["idempotency-key"]) == ("one", f"{run['id']}:order")
+    over = await flow.read(owner, run)
+    assert (over["status"], over["stepResults"]["order"]) == ("completed", {"status": 200, "body": {"ok": True}})
+
+
+async def test_what_passes_is_tried_again_under_the_same_key_and_what_does_not_is_not(
+    owner: Client, service: Service, shop: Shop, caller: Calling
+) -> None:
+    shop.answers = [
+        (503, {}, b""),
+        (429, {}, b""),
+        (200, {}, b"nonsense"),
+        (302, {"location": "https://x.example"}, b""),
+    ]
+    run = await begun(owner, shop)
+    await flow.answer_bells(service, caller)
+    assert (await flow.history(owner, run))["order"]["error"]["code"] == "http_503"
+    await flow.go_on(service, caller)  # it is not due yet
+    assert len(shop.asked) == 1
+    for _ in range(2):
+        await flow.due_now(service, run)
+        await flow.go_on(service, caller)
+    assert {headers["idempotency-key"] for _, _, headers, _ in shop.asked} == {f"{run['id']}:order"}
+    over = (await flow.history(owner, run))["order"]
+    assert (over["status"], over["attempt"], over["output"]["body"]) == ("completed", 3, "nonsense")
+    redirected = await begun(owner, shop)
+    await flow.answer_bells(service, caller)
+    assert "redirects are not followed" in (await flow.read(owner, redirected))["error"]["message"]
+
+
+async def test_a_caller_who_is_killed_has_perhaps_been_heard(
+    owner: Client, service: Service, shop: Shop, caller: Calling
+) -> None:
+    """One workflow asks again under the same key; another, which must not, says that nobody knows."""
+
+    class Dies(Calling):
+        async def make(self, call: Calls) -> Done:
+            await caller.make(call)
+            raise ConnectionError("killed")
+
+    again = await begun(owner, shop)
+    never = await begun(owner, shop, inputs={"ifUnclear": "fail"})
+    for workspace_id, run_id in await flow.bells(service):
+        with pytest.raises(ConnectionError):
+            await engine.advance(service.database, Dies(Outside()), workspace_id, run_id)
+    waiting = await flow.read(owner, again)
+    assert (waiting["status"], waiting["waitingFor"]) == ("running", "http")
+    await engine.advance(service.database, caller, owner.workspace_id, uuid.UUID(again["id"]))  # it may still be at it
+    assert len(shop.asked) == 2
+    for _ in range(2):
+        for run in (again, never):
+            await flow.due_now(service, run)
+        await flow.go_on(service, caller)
+    assert (await flow.read(owner, again))["status"] == "completed"
+    over = await flow.read(owner, never)
+    assert (over["status"], over["error"]["code"]) == ("failed", "unclear")
+    keys = [headers["idempotency-key"] for _, _, headers, _ in shop.asked]
+    assert sorted(keys) == sorted([f"{again['id']}:order"] * 2 + [f"{never['id']}:order"])
+
+
+async def test_an_answer_that_comes_after_the_run_was_asked_again_is_nobodys(
+    owner: Client, service: Service, shop: Shop, caller: Calling
+) -> None:
+    run = await begun(owner, shop)
+    (rung,) = await flow.bells(service)
+    async with service.database.workspace(owner.workspace_id) as db:
+        called = await engine._move(db, *rung)
+    assert called is not None
+    for _ in range(2):
+        await flow.due_now(service, run)
+        await flow.go_on(service, caller)
+    before = await flow.history(owner, run)
+    async with service.database.workspace(owner.workspace_id) as db:
+        await engine._keep_answer(db, *rung, called[0], called[1], Failed("late", "too late"))
+    assert await flow.history(owner, run) == before
+
+
+async def test_nothing_is_asked_of_our_own_network_whatever_a_name_means(
+    owner: Client, service: Service, shop: Shop
+) -> None:
+    meanings = iter([["10.0.0.7"], ["169.254.169.254"], ["93.184.216.34", "127.0.0.1"]])
+    inside = Calling(Outside(lookup=lambda host, port: next(meanings)))
+    await make.made(owner, "/agent-workflow-hosts", {"host": "api.example.com"})
+    for _ in range(3):
+        run = await begun(owner, shop, inputs={"url": "https://api.example.com/x"})
+        await flow.answer_bells(service, inside)
+        over = await flow.read(owner, run)
+        assert (over["status"], over["error"]["code"]) == ("failed", "address")
+        assert "private network" in over["error"]["message"]
+    plain = await begun(owner, shop)  # by http, which is for hosts that the operator has named
+    await flow.answer_bells(service, inside)
+    assert "https://" in (await flow.read(owner, plain))["error"]["message"]
+    assert shop.asked == []
+
+
+async def test_a_host_that_is_no_longer_allowed_is_not_called(
+    owner: Client, service: Service, shop: Shop, caller: Calling
+) -> None:
+    run = await begun(owner, shop)
+    [host] = (await owner.get(f"{make.API}/agent-workflow-hosts")).json()["items"]
+    await owner.delete(f"{make.API}/agent-workflow-hosts/{host['id']}")
+    await asyncio.gather(*(flow.answer_bells(service, caller) for _ in range(2)))
+    assert "not among the workspace's" in (await flow.read(owner, run))["error"]["message"]
+    assert shop.asked == []

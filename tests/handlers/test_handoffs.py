@@ -1,0 +1,310 @@
+"""Conversations are handed on with what is known, accepted, refused and withdrawn; and no agent hands in circles."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+
+from comms.directory import Connection
+from comms.errors import Conflict
+from comms.ownership import ByAgent, Owned, Stale, deadlines, handing, watching
+from comms.service import Service
+from models.communications import Conversation
+from models.communications.handoffs import Packet, Target
+from tests.conftest import Client
+from tests.make import ownership as make
+
+API = "/api/v1"
+PACKET = {"summary": "Charged twice", "facts": {"order": "A-17"}, "sentiment": "negative", "language": "en"}
+
+
+@pytest.fixture
+async def talk(service: Service, workspace_id: uuid.UUID, line: Connection) -> Conversation:
+    return await make.talk(service, workspace_id)
+
+
+@pytest.fixture
+async def ada(service: Service, workspace_id: uuid.UUID) -> uuid.UUID:
+    return await make.agent(service, workspace_id)
+
+
+@pytest.fixture
+async def billing(owner: Client, member: Client) -> str:
+    """A team of one: the member."""
+    team: str = (await owner.post(f"{API}/teams", json={"name": "Billing"})).json()["id"]
+    body = {"teamId": team, "userId": str(member.user_id)}
+    assert (await owner.post(f"{API}/team-members", json=body)).status_code == 201
+    return team
+
+
+async def hand(client: Client, talk: Conversation, target: dict[str, Any], **more: Any) -> dict[str, Any]:
+    body = {"reason": "Asks for a person", "target": target, "packet": PACKET, **more}
+    answer = await client.post(f"{API}/conversations/{talk.id}/handoffs", json=body)
+    assert answer.status_code == 201, answer.text
+    row: dict[str, Any] = answer.json()
+    return row
+
+
+async def agent_hands(
+    service: Service, talk: Conversation, agent_id: uuid.UUID, fence: int, target: Target, **packet: Any
+) -> uuid.UUID:
+    wanted = handing.Handing(reason="Cannot help", target=target, packet=Packet(**packet))
+    async with make.held(service, talk) as (db, row):
+        return (await handing.hand_on(db, row, wanted, ByAgent(agent_id), fence=fence)).id
+
+
+async def seen(client: Client, handoff_id: Any) -> dict[str, Any]:
+    row: dict[str, Any] = (await client.get(f"{API}/conversation-handoffs/{handoff_id}")).json()
+    return row
+
+
+async def told(admin: Any, subject_id: Any) -> list[str]:
+    rows = await admin.fetch("SELECT event FROM events WHERE subject_id = $1 ORDER BY seq", uuid.UUID(str(subject_id)))
+    return [row["event"] for row in rows]
+
+
+async def overdue(admin: Any) -> None:
+    await admin.execute("UPDATE conversation_handoffs SET deadline_at = now() - interval '1 second'")
+
+
+async def test_what_is_handed_on_waits_for_the_team_with_its_packet_until_one_of_it_accepts(
+    service: Service, owner: Client, member: Client, talk: Conversation, billing: str, ada: uuid.UUID, admin: Any
+) -> None:
+    fence = await make.claim(service, talk, ada)
+    handoff_id = await agent_hands(
+        service,
+        talk,
+        ada,
+        fence,
+        Target(team_id=uuid.UUID(billing), needed_skills=["billing"]),
+        summary="Charged twice",
+    )
+    row = await seen(member, handoff_id)
+    assert (row["status"], row["fromAgentId"], row["targetTeamId"]) == ("open", str(ada), billing)
+    assert (row["packet"]["summary"], row["neededSkills"], row["fence"]) == ("Charged twice", ["billing"], fence + 1)
+    now = (await member.get(f"{API}/conversations/{talk.id}")).json()
+    assert (now["agentId"], now["assignedTo"], now["ownershipReason"]) == (None, None, "handed on: Cannot help")
+    assert now["waitingSince"] is not None
+    with pytest.raises(Stale):
+        await make.reply(service, talk, ada, fence)
+    with pytest.raises(Owned, match="handed on"):
+        await make.claim(service, talk, ada)
+    address = f"{API}/conversations/{talk.id}/handoffs/{handoff_id}/acceptance"
+    assert (await owner.post(address)).status_code == 403
+    taken = await member.post(address)
+    assert (taken.status_code, taken.json()["status"]) == (201, "accepted"), taken.text
+    late = await member.post(address)
+    assert late.status_code == 409
+    assert late.json()["owner"] == {
+        "userId": str(member.user_id),
+        "agentId": None,
+        "leaseExpiresAt": None,
+        "fence": fence + 2,
+    }
+    assert await told(admin, handoff_id) == ["conversation_handoff.created", "conversation_handoff.accepted"]
+    assert (await told(admin, talk.id))[-2:] == ["conversation.handed_on", "conversation.assigned"]
+
+
+async def test_of_two_who_accept_at_once_one_has_it(
+    owner: Client, member: Client, talk: Conversation, service: Service
+) -> None:
+    row = await hand(owner, talk, {"neededSkills": ["billing"]})
+    address = f"{API}/conversations/{talk.id}/handoffs/{row['id']}/acceptance"
+    first, second = await asyncio.gather(owner.post(address), member.post(address))
+    assert sorted([first.status_code, second.status_code]) == [201, 409]
+    winner = owner if first.status_code == 201 else member
+    assert (await make.now_of(service, talk)).assigned_to == winner.user_id
+
+
+async def test_whoever_takes_over_before_ends_the_handoff_as_taken(
+    owner: Client, member: Client, talk: Conversation
+) -> None:
+    row = await hand(owner, talk, {"userId": str(member.user_id)})
+    assert (await owner.put(f"{API}/conversations/{talk.id}/ownership")).json()["assignedTo"] == str(owner.user_id)
+    row = await seen(owner, row["id"])
+    assert (row["status"], row["takenByUserId"]) == ("taken", str(owner.user_id))
+
+
+async def test_the_deadline_asks_the_next_tells_the_contact_owes_a_call_and_then_it_waits_for_anybody(
+    service: Service, owner: Client, member: Client, talk: Conversation, billing: str, admin: Any
+) -> None:
+    words = {"handedOn": "One moment.", "expired": "We will write to you."}
+    settled = await owner.patch(
+        f"{API}/workspaces/{talk.workspace_id}", json={"settings": {"handoffs": {"words": words}}}
+    )
+    assert settled.status_code == 200, settled.text
+    steps = [
+        {"tellContact": "Still looking.", "callback": {"inSeconds": 60}, "withinSeconds": 90},
+        {"target": {"teamId": billing}},
+    ]
+    row = await hand(owner, talk, {"userId": str(member.user_id)}, steps=steps, withinSeconds=30)
+    assert await deadlines.pass_deadlines(service.database) == 0
+    for taken, team in ((1, None), (2, billing)):
+        await overdue(admin)
+        assert await deadlines.pass_deadlines(service.database) == 1
+        row = await seen(owner, row["id"])
+        assert (row["status"], row["stepsTaken"], row["targetTeamId"], row["withinSeconds"]) == (
+            "open",
+            taken,
+            team,
+            90,
+        )
+    await overdue(admin)
+    both = await asyncio.gather(*(deadlines.pass_deadlines(service.database) for _ in range(2)))
+    assert sum(both) == 1
+    row = await seen(owner, row["id"])
+    assert row["status"] == "expired"
+    said = [
+        one["content"] for one in await admin.fetch("SELECT content FROM conversation_messages ORDER BY created_at")
+    ]
+    assert said == ["One moment.", "Still looking.", "We will write to you."]
+    call = await admin.fetchrow("SELECT type, subject, user_id FROM crm_interactions")
+    assert tuple(call) == ("call", "Charged twice", member.user_id)
+    assert await told(admin, row["id"]) == [
+        f"conversation_handoff.{what}" for what in ("created", "escalated", "escalated", "expired")
+    ]
+    assert (await make.now_of(service, talk)).waiting_since is not None
+
+
+async def test_who_refuses_is_not_asked_again_and_the_next_is_asked_at_once(
+    owner: Client, member: Client, viewer: Client, talk: Conversation, billing: str
+) -> None:
+    steps = [{"tellContact": "Still looking."}, {"target": {"userId": str(owner.user_id)}}]
+    row = await hand(owner, talk, {"teamId": billing}, steps=steps)
+    address = f"{API}/conversations/{talk.id}/handoffs/{row['id']}/rejection"
+    assert (await viewer.post(address, json={})).status_code == 403
+    refused = (await member.post(address, json={"reason": "Not in today"})).json()
+    assert (refused["status"], refused["targetUserId"], refused["stepsTaken"]) == ("open", str(owner.user_id), 2)
+    assert (await member.post(address, json={})).status_code == 403
+    last = (await owner.post(address, json={"reason": "Nor am I"})).json()
+    assert (last["status"], last["settledBecause"]) == ("rejected", "Nor am I")
+
+
+async def test_an_agent_does_not_hand_back_to_where_it_came_from_without_something_new(
+    service: Service, talk: Conversation, ada: uuid.UUID, workspace_id: uuid.UUID, admin: Any
+) -> None:
+    bob = await make.agent(service, workspace_id, "Bob")
+    fence = await make.claim(service, talk, ada)
+    await agent_hands(service, talk, ada, fence, Target(agent_id=bob), summary="?", facts={"order": "A-17"})
+    fence = await make.claim(service, talk, bob)
+    with pytest.raises(Conflict, match="without something new"):
+        await agent_hands(service, talk, bob, fence, Target(agent_id=ada), summary="!", facts={"order": "A-17"})
+    assert (await make.now_of(service, talk)).agent_id == bob
+    await agent_hands(service, talk, bob, fence, Target(agent_id=ada), facts={"order": "A-18"})
+    for number, (agent, other) in enumerate([(ada, bob), (bob, ada)] * 4):
+        fence = await make.claim(service, talk, agent)
+        await agent_hands(service, talk, agent, fence, Target(agent_id=other), facts={"try": number})
+    fence = await make.claim(service, talk, ada)
+    with pytest.raises(Conflict, match="ask a person"):
+        await agent_hands(service, talk, ada, fence, Target(agent_id=bob), facts={"try": "last"})
+    await agent_hands(service, talk, ada, fence, Target(needed_skills=["billing"]))
+
+
+async def test_who_cannot_be_asked_is_named_with_the_path(
+    owner: Client, stranger: Client, talk: Conversation, ada: uuid.UUID
+) -> None:
+    nobody = str(uuid.uuid4())
+    for target, steps, path in (
+        ({}, [], "target"),
+        ({"userId": str(owner.user_id), "agentId": str(ada)}, [], "target"),
+        ({"userId": str(stranger.user_id)}, [], "target.userId"),
+        ({"agentId": nobody}, [], "target.agentId"),
+        ({"agentId": str(ada)}, [{"target": {"teamId": nobody}}], "steps[0].target.teamId"),
+        ({"agentId": str(ada)}, [{"withinSeconds": 5}], "steps[0]"),
+    ):
+        body = {"reason": "x", "target": target, "steps": steps}
+        answer = await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)
+        assert [error["field"] for error in answer.json()["errors"]] == [path], answer.text
+        assert answer.status_code == 400
+    for settings in ({"handoffs": {"words": {"taken": 7}}}, {"watchdog": {"silentSeconds": 0}}):
+        answer = await owner.patch(f"{API}/workspaces/{talk.workspace_id}", json={"settings": settings})
+        assert answer.status_code == 400, answer.text
+    assert (await stranger.put(f"{API}/conversations/{talk.id}/ownership")).status_code == 404
+    elsewhere = {"reason": "x", "target": {"neededSkills": ["x"]}}
+    assert (await stranger.post(f"{API}/conversations/{talk.id}/handoffs", json=elsewhere)).status_code == 404
+
+
+async def test_the_contact_who_has_opted_out_is_told_nothing_and_the_handoff_says_so(
+    owner: Client, talk: Conversation, admin: Any
+) -> None:
+    words = {"settings": {"handoffs": {"words": {"handedOn": "One moment."}}}}
+    await owner.patch(f"{API}/workspaces/{talk.workspace_id}", json=words)
+    opted = await owner.post(
+        f"{API}/consent-entries", json={"address": make.CUSTOMER, "says": "stop", "reason": "Asked us to"}
+    )
+    row = await hand(owner, talk, {"neededSkills": ["billing"]})
+    assert opted.status_code in (200, 201), opted.text
+    assert (row["status"], row["contactToldAt"]) == ("open", None)
+    assert "nothing may be sent" in row["untoldBecause"]
+    assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 0
+
+
+async def test_giving_back_is_one_call_to_the_queue_or_to_an_agent(
+    owner: Client, viewer: Client, talk: Conversation, ada: uuid.UUID, service: Service
+) -> None:
+    address = f"{API}/conversations/{talk.id}/ownership"
+    assert (await viewer.put(address)).status_code == 403
+    await owner.put(address)
+    given = (await owner.delete(address, params={"agentId": str(ada)})).json()
+    assert (given["agentId"], given["fence"]) == (str(ada), 2)
+    assert (await owner.delete(address, params={"agentId": str(uuid.uuid4())})).status_code == 400
+    back = (await owner.delete(address)).json()
+    assert (back["agentId"], back["fence"]) == (None, 3)
+    assert (await owner.delete(address)).json()["fence"] == 3
+
+
+async def test_a_conversation_that_is_closed_asks_nobody_any_more(owner: Client, talk: Conversation) -> None:
+    row = await hand(owner, talk, {"neededSkills": ["billing"]})
+    again = await hand(owner, talk, {"neededSkills": ["law"]})
+    assert (await seen(owner, row["id"]))["status"] == "withdrawn"
+    await owner.post(f"{API}/conversations/{talk.id}/closure")
+    assert (await seen(owner, again["id"]))["status"] == "withdrawn"
+    body = {"reason": "x", "target": {"neededSkills": ["x"]}}
+    assert (await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)).status_code == 409
+    assert len((await owner.get(f"{API}/conversations/{talk.id}/handoffs")).json()["items"]) == 2
+
+
+async def test_silence_is_noticed_once_on_either_side(
+    service: Service, owner: Client, talk: Conversation, admin: Any
+) -> None:
+    settled = {"watchdog": {"unansweredSeconds": 60, "silentSeconds": 60, "releases": True}}
+    await owner.patch(f"{API}/workspaces/{talk.workspace_id}", json={"settings": settled})
+    await owner.put(f"{API}/conversations/{talk.id}/ownership")
+    await make.say(service, talk)
+    assert await watching.watch(service.database) == 0
+    for direction, event in (("outbound", "conversation.fell_silent"), ("inbound", "conversation.unanswered")):
+        await admin.execute("UPDATE conversation_messages SET direction = $1", direction)
+        await admin.execute(
+            "UPDATE conversations SET last_message_at = now() - interval '2 minutes', silence_told_at = NULL"
+        )
+        assert [await watching.watch(service.database) for _ in range(2)] == [1, 0]
+        assert event in await told(admin, talk.id)
+    row = await make.now_of(service, talk)
+    assert (row.assigned_to, row.ownership_reason) == (None, "not answered for 60 seconds")
+
+
+async def test_what_a_member_writes_under_an_old_fence_is_refused_with_whose_it_is(
+    service: Service, owner: Client, member: Client, talk: Conversation, ada: uuid.UUID, admin: Any
+) -> None:
+    fence = await make.claim(service, talk, ada)
+    address = f"{API}/conversations/{talk.id}/messages"
+    for _ in range(2):  # late, and then once more
+        late = await member.post(address, json={"content": "Hello", "fence": fence - 1})
+        assert (late.status_code, late.json()["owner"]["agentId"]) == (409, str(ada)), late.text
+        assert late.json()["owner"]["fence"] == fence
+    said = await member.post(address, json={"content": "Hello", "fence": fence})
+    assert said.status_code == 201, said.text
+    assert (await make.now_of(service, talk)).assigned_to == member.user_id
+    assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 1
+
+
+async def test_a_conversation_whose_contact_was_merged_away_asks_nobody_any_more(
+    service: Service, owner: Client, talk: Conversation, admin: Any
+) -> None:
+    row = await hand(owner, talk, {"neededSkills": ["billing"]}, steps=[{"tellContact": "Still looking."}])
+    await admin.execute("UPDATE conversations SET status = 'archived'")
+    await overdue(admin)
+    await deadlines.pass_deadlines(service.database)
+    assert (await seen(owner, row["id"]))["status"] == "withdrawn"
+    assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 0

@@ -1,0 +1,134 @@
+"""Workflows that cannot work are refused when they are written, and every mistake is named by its place."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Client
+from tests.make import agents as make
+from tests.make.agents import API, errors
+
+
+async def refused(client: Client, steps: list[dict[str, Any]], **body: Any) -> dict[str, str]:
+    return errors(await client.post(f"{API}/agent-workflows", json={"name": "x", "steps": steps, **body}))
+
+
+def does(action: str, inputs: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"id": "a", "action": action, "inputs": inputs, **more}
+
+
+HOST = "api.example.com"
+
+
+@pytest.mark.parametrize(
+    ("step", "wrong"),
+    [
+        (does("dance", {}), {"agentId"}),
+        (does("approval", {"title": "Really?"}), {"agentId"}),
+        (does("message", {"to": "+14155550199"}), {"inputs.content"}),
+        (does("message", {"content": "Hi", "to": "nobody"}), {"inputs.to"}),
+        (does("message", {"content": "Hi"}), {"inputs.to"}),
+        (does("message", {"content": "Hi", "to": "{{trigger.phone}}", "colour": 1}), {"inputs.colour"}),
+        (does("message", {"content": "Hi {{nobody.name}}", "to": "+14155550199"}), {"inputs.content"}),
+        (does("message", {"content": "Hi", "conversationId": "0198c0de-5000-7b44-96c0-086bed0401d7"}),
+         {"inputs.conversationId"}),
+        (does("message", {"content": "{{now}}" * 101, "to": "+14155550199"}), {"inputs"}),
+        (does("message", {"content": "{{" + " " * 60_000, "to": "x"}), {"inputs.to"}),
+        (does("wait", {}), {"inputs"}),
+        (does("wait", {"hours": -1}), {"inputs.hours"}),
+        (does("wait", {"until": "tomorrow"}), {"inputs.until"}),
+        (does("wait", {"until": "2036-03-01T12:00:00Z", "days": 1}), {"inputs.until"}),
+        (does("condition", {}), {"inputs"}),
+        (does("condition", {"all": [{"field": "stage", "operator": "likes"}]}), {"inputs.all[0].operator"}),
+        (does("condition", {"any": [{"field": "stage", "operator": "is_set"}]}), {"inputs.any[0].field"}),
+        (does("condition", {"all": [{"field": "trigger.x", "operator": "is_set"}], "then": "z"}), {"inputs.then"}),
+        (does("condition", {"all": [{"field": "trigger.x", "operator": "at_least", "value": []}]}),
+         {"inputs.all[0].value"}),
+        (does("create_contact", {"values": {"email": "x", "firstName": "{{trigger.name}}", "age": 1}}),
+         {"inputs.values.email", "inputs.values.age"}),
+        (does("update_deal", {"values": {"stage": "proposal"}}), {"inputs.id"}),
+        (does("update_deal", {"id": "{{trigger.id}}", "values": {"stage": "proposal"}}), {"inputs.values.stage"}),
+        (does("http", {"url": "https://elsewhere.example.com/x"}), {"inputs.url"}),
+        (does("http", {"url": "https://{{trigger.host}}/x"}), {"inputs.url"}),
+        (does("http", {"url": "https://127.0.0.1/x"}), {"inputs.url"}),
+        (does("http", {"url": "https://0x7f000001/x"}), {"inputs.url"}),
+        (does("http", {"url": f"https://me:pw@{HOST}/x"}), {"inputs.url"}),
+        (does("http", {"url": f"https://{HOST}:8443/x"}), {"inputs.url"}),
+        (does("http", {"url": f"https://{HOST}/x", "headers": {"Idempotency-Key": "1", "a b": "c"}}),
+         {"inputs.headers.Idempotency-Key", "inputs.headers.a b"}),
+        (does("http", {"url": f"https://{HOST}/x", "method": "TRACE"}), {"inputs.method"}),
+    ],
+)  # fmt: skip
+async def test_a_step_that_cannot_work_is_refused(owner: Client, step: dict[str, Any], wrong: set[str]) -> None:
+    if step["action"] == "http":
+        await make.made(owner, "/agent-workflow-hosts", {"host": HOST})
+    found = await refused(owner, [{"id": "before", "action": "wait", "inputs": {"days": 1}}, step])
+    assert set(found) == {f"steps[1].{part}" for part in wrong}, found
+
+
+async def test_what_depends_on_the_run_is_not_refused_before_it(owner: Client) -> None:
+    await make.made(owner, "/agent-workflow-hosts", {"host": ".Example.com", "description": "Ours"})
+    steps = [
+        does("http", {"url": f"https://{HOST}/deals/{{{{trigger.id}}}}?a=1", "body": ["{{now}}"]}),
+        {**does("wait", {"hours": "{{context.hours|2}}"}), "id": "b"},
+        {**does("message", {"content": "Hi", "to": "{{trigger.phone}}"}), "id": "c"},
+    ]
+    await make.made(owner, "/agent-workflows", {"name": "x", "steps": steps})
+
+
+async def test_a_trigger_that_can_never_fire_is_refused(owner: Client) -> None:
+    def on(event: str, *conditions: Any) -> dict[str, Any]:
+        return {"triggerType": "event", "triggerConfig": {"eventType": event, "conditions": list(conditions)}}
+
+    for event in ("unicorn.created", "agent_workflow_execution.completed", "access_token.created"):
+        assert set(await refused(owner, [], **on(event))) == {"triggerConfig.eventType"}
+    asked = {"field": "data.stagge", "operator": "equals", "value": "won"}
+    assert set(await refused(owner, [], **on("deal.updated", asked))) == {"triggerConfig.conditions[0].field"}
+    asked = {"field": "stage", "operator": "in", "value": "won"}
+    assert set(await refused(owner, [], **on("deal.updated", asked))) == {"triggerConfig.conditions[0].value"}
+    clock = {"triggerType": "schedule", "triggerConfig": {"cron": "0 9 * * *", "missedRuns": "some"}}
+    assert set(await refused(owner, [], **clock)) == {"triggerConfig.missedRuns"}
+
+
+async def test_nobody_has_a_workflow_hear_what_they_may_not(owner: Client, member: Client) -> None:
+    answer = await owner.patch(
+        f"{API}/workspace-members/{await _member_id(owner, member)}", json={"permissions": {"billing": "none"}}
+    )
+    assert answer.status_code == 200, answer.text
+    hears = {"triggerType": "event", "triggerConfig": {"eventType": "invoice.created"}}
+    assert set(await refused(member, [], **hears)) == {"triggerConfig.eventType"}
+    row = await make.made(owner, "/agent-workflows", {"name": "x", **hears})
+    assert (await member.get(f"{API}/agent-workflows/{row['id']}/dry-run")).status_code == 403
+
+
+async def _member_id(owner: Client, member: Client) -> str:
+    items = (await owner.get(f"{API}/workspace-members")).json()["items"]
+    return next(item["id"] for item in items if item["userId"] == str(member.user_id))
+
+
+async def test_a_host_is_a_name_and_administrators_list_it(owner: Client, member: Client) -> None:
+    path = f"{API}/agent-workflow-hosts"
+    for host in ("10.0.0.1", "https://x.example", "x y", "[::1]", "", "a" * 300):
+        assert set(errors(await owner.post(path, json={"host": host}))) == {"host"}, host
+    assert (await owner.post(path, json={"host": "API.example.com:443"})).json()["host"] == HOST
+    assert (await owner.post(path, json={"host": HOST})).status_code == 409
+    assert (await member.post(path, json={"host": "b.example"})).status_code == 403
+
+
+async def test_a_workflow_whose_host_is_gone_does_not_become_active(owner: Client) -> None:
+    host = await make.made(owner, "/agent-workflow-hosts", {"host": HOST})
+    steps = [does("http", {"url": f"https://{HOST}/x"})]
+    row = await make.made(owner, "/agent-workflows", {"name": "x", "steps": steps})
+    await owner.delete(f"{API}/agent-workflow-hosts/{host['id']}")
+    answer = await owner.put(f"{API}/agent-workflows/{row['id']}/status", json={"status": "active"})
+    assert set(errors(answer)) == {"steps[0].inputs.url"}
+
+
+async def test_the_workflow_that_the_docs_show_is_taken_and_activated(owner: Client) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "workflows.md").read_text()
+    ada = await make.agent(owner)
+    shown = page.split("-d '", 1)[1].split("'\n", 1)[0].replace("0198c0de-5000-7365-94a0-98d6fa3af190", ada["id"])
+    row = await make.made(owner, "/agent-workflows", json.loads(shown))
+    assert (await make.moved(owner, f"/agent-workflows/{row['id']}", "active"))["status"] == "active"
