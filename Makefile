@@ -10,8 +10,9 @@ run: $(INSTALLED)
 
 # A suite starts Python some thirty times: what is compiled is kept, even where the environment says otherwise.
 test: export PYTHONDONTWRITEBYTECODE =
+# Three workers for two cores: what waits for a process or a clock leaves its core to the others.
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff format --check .

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
+import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from litestar import Litestar
 
 from handlers import openapi
 from handlers.app import create_api
 
+described = pytest.mark.xdist_group("description")
+"""On one of xdist's workers: to make the document takes three seconds."""
 METHODS = ("get", "put", "post", "patch", "delete")
 
 

@@ -13,7 +13,7 @@ from comms.credentials import Unauthenticated, identify, redeem_ticket
 from comms.service import Service
 from models.base import now
 from tests.conftest import Client
-from tests.handlers.descriptions import document
+from tests.handlers.descriptions import described, document
 
 API = "/api/v1"
 
@@ -34,6 +34,7 @@ async def test_without_a_token_of_ours_nobody_gets_in(anonymous: httpx.AsyncClie
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
+@described
 async def test_no_route_of_the_api_is_open_that_does_not_say_so(anonymous: httpx.AsyncClient) -> None:
     paths = document()["paths"]
     somewhere = "01a203d8-cafb-7417-9ded-3051a61781d8"

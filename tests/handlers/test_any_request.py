@@ -35,8 +35,10 @@ from handlers.resource import RESOURCES, Resource
 from handlers.shapes import msgspec_camel
 from models.core import User, Workspace, WorkspaceMember
 from tests.conftest import TEMPLATE, urls_of
-from tests.handlers.descriptions import document
+from tests.handlers.descriptions import api, described, document
 from tests.make import rows
+
+pytestmark = described
 
 EACH = int(os.environ.get("COMMS_ANY_REQUESTS", "1"))
 """How many requests of each sort to an operation; more of them by hand, or at night, and then about unknown rows too.
@@ -75,7 +77,7 @@ class Served:
         self.known: dict[str, str] = {}
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        config = uvicorn.Config(create_app(self.service), lifespan="on", log_config=None, access_log=False)
+        config = uvicorn.Config(create_app(self.service, api()), lifespan="on", log_config=None, access_log=False)
         self._server = uvicorn.Server(config)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="served", daemon=True)

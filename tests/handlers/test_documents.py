@@ -18,8 +18,10 @@ from handlers.openapi import serving
 from handlers.resource import RESOURCES, Resource
 from handlers.shapes import msgspec_camel
 from tests.conftest import Client
-from tests.handlers.descriptions import Operation, api, document, mistakes, operations, resolved, walk
+from tests.handlers.descriptions import Operation, api, described, document, mistakes, operations, resolved, walk
 from tests.make import rows
+
+pytestmark = described
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"

@@ -7,9 +7,11 @@ from comms.service import Service
 from handlers.resource import RESOURCES
 from models.communications import OutgoingMessage
 from tests.conftest import Client
-from tests.handlers.descriptions import Operation, operations
+from tests.handlers.descriptions import Operation, described, operations
 from tests.make import rows
 from tests.make.runtimes import runtime
+
+pytestmark = described
 
 JSON = "application/json"
 ROOT = "/api/v1"

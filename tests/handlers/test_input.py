@@ -13,7 +13,7 @@ from handlers.me import Channel
 from handlers.shapes import limits_of
 from models.crm import Deal
 from tests.conftest import Client
-from tests.handlers.descriptions import operations
+from tests.handlers.descriptions import described, operations
 
 API = "/api/v1"
 
@@ -122,6 +122,7 @@ async def test_where_every_field_may_be_left_out_the_body_may_too(owner: Client)
     assert (paid.status_code, paid.json()["status"]) == (201, "paid"), paid.text
 
 
+@described
 def test_the_document_says_which_bodies_may_be_left_out() -> None:
     said = {operation.name: operation.said.get("requestBody", {}).get("required") for operation in operations()}
     assert (said["create_deal"], said["create_session"]) == (True, True)

@@ -10,7 +10,9 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from tests.handlers.descriptions import Operation, mistakes, operations
+from tests.handlers.descriptions import Operation, described, mistakes, operations
+
+pytestmark = described
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

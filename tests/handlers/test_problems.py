@@ -25,7 +25,7 @@ from handlers.given import Db, Here
 from handlers.guards import authenticated
 from handlers.problems import encoded, problem_of
 from tests.conftest import PUBLIC_URL, Client
-from tests.handlers.descriptions import document
+from tests.handlers.descriptions import described, document
 
 API = "/api/v1"
 
@@ -307,6 +307,7 @@ async def test_the_figures_are_there_for_everybody(anonymous: httpx.AsyncClient)
     assert "comms_hub_lag_seconds" in figures.text
 
 
+@described
 async def test_the_api_describes_itself(anonymous: httpx.AsyncClient) -> None:
     schema = document()
     assert schema["info"]["title"] == "comms"

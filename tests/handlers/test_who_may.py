@@ -19,7 +19,7 @@ from handlers.resource import RESOURCES, Resource
 from models.base import new_id
 from models.core import Role, User, Workspace, WorkspaceMember
 from tests.conftest import Client
-from tests.handlers.descriptions import api, operations
+from tests.handlers.descriptions import api, described, operations
 from tests.make import rows
 
 NOBODY: tuple[Role, ...] = ()
@@ -213,6 +213,7 @@ NOT_THERE = {
 """How what is another's is refused where that is not 404: as whatever is nobody's."""
 
 
+@described
 async def test_no_route_admits_another_workspace(service: Service, owner: Client, stranger: Client, admin: Any) -> None:
     there = {resource.path: await row_of(service, resource, owner, admin) for resource in RESOURCES}
     contents = {each.name: each.said.get("requestBody", {}).get("content", {}) for each in operations()}
@@ -237,6 +238,7 @@ WHO = re.compile(
 )
 
 
+@described
 def test_a_description_says_all_of_who_may() -> None:
     said = {operation.name: operation.said for operation in operations()}
     for asked in ROUTES:

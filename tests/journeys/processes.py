@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +17,6 @@ from comms.embedded import Embedded, locks, programs
 from tests.journeys.waiting import until_now
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = (sys.executable, "-c", "from comms.cli import main; main()")
 START_SECONDS = 60
 OURS = ("COMMS_", "DATABASE_", "PUBLIC_URL", "PG")
 
@@ -107,7 +107,16 @@ def running(*arguments: str | Path, folder: Path, port: int | None = None, **var
 
 def comms(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """A command that ends by itself."""
-    return run((*PROGRAM, *arguments), **variables)
+    words = list(map(str, arguments))
+    with tempfile.TemporaryDirectory(prefix="comms-") as folder:
+        said, complained = Path(folder, "said"), Path(folder, "complained")
+        child = FORKING.Process(target=_be_comms, args=(words, said, _environment(variables), complained))
+        child.start()
+        child.join(START_SECONDS)
+        if child.exitcode is None:
+            child.kill()
+            raise subprocess.TimeoutExpired(words, START_SECONDS)
+        return subprocess.CompletedProcess(words, child.exitcode, said.read_text(), complained.read_text())
 
 
 def run(command: tuple[str | Path, ...], **variables: str) -> subprocess.CompletedProcess[str]:
@@ -123,10 +132,10 @@ def run(command: tuple[str | Path, ...], **variables: str) -> subprocess.Complet
     )
 
 
-def _be_comms(words: list[str], output: Path, environment: Mapping[str, str]) -> None:
-    """This process is ``comms WORDS``, and what it says goes to that file."""
-    with output.open("ab") as file:
-        for stream in (sys.stdout, sys.stderr):
+def _be_comms(words: list[str], output: Path, environment: Mapping[str, str], complaints: Path | None = None) -> None:
+    """This process is ``comms WORDS``, and what it says goes to that file, or to those two."""
+    for stream, path in ((sys.stdout, output), (sys.stderr, complaints or output)):
+        with path.open("ab") as file:
             os.dup2(file.fileno(), stream.fileno())
     os.chdir(ROOT)
     os.environ.clear()
