@@ -6,6 +6,7 @@ or both. Places in line are given out under the same lock, so they follow the lo
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import text
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.database import Database
 from comms.hooks.hearing import Ear, ear_of
+from comms.readers import catch_up_each
 from models.base import new_id
 
 AT_ONCE = 500
@@ -26,11 +28,7 @@ async def keep_up(database: Database, workspaces: Sequence[uuid.UUID] | None = N
     if workspaces is None:
         async with database.everywhere() as db:
             workspaces = await behind(db)
-    for workspace_id in workspaces:
-        more = True
-        while more:
-            async with database.everywhere() as db:
-                more = await catch_up(db, workspace_id, most)
+    await catch_up_each(database, "webhooks", workspaces, partial(catch_up, most=most))
 
 
 async def behind(db: AsyncSession, most: int = 100) -> Sequence[uuid.UUID]:

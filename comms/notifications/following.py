@@ -5,12 +5,11 @@ How far it was read is kept by the same transaction that keeps the notices: kill
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
-import structlog
 from sqlalchemy import ColumnElement, select, text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.database import Database
@@ -19,9 +18,8 @@ from comms.notifications.keeping import counting, keep
 from comms.notifications.occasions import End, Occasion, Told
 from comms.notifications.reading import read_those, remove_those, reword_those
 from comms.notifications.rules import RULES, of
+from comms.readers import catch_up_each
 from models.communications import Notification
-
-log = structlog.get_logger(__name__)
 
 AT_ONCE = 200
 
@@ -31,20 +29,7 @@ async def keep_up(database: Database, workspaces: Sequence[uuid.UUID] | None = N
     if workspaces is None:
         async with database.everywhere() as db:
             workspaces = (await db.scalars(_BEHIND, {"most": 100})).all()
-    stuck: Exception | None = None
-    for workspace_id in workspaces:
-        try:
-            more = True
-            while more:
-                async with database.everywhere() as db:
-                    more = await catch_up(db, workspace_id, most)
-        except (OSError, TimeoutError, SQLAlchemyError):
-            raise  # the database's fault is everybody's
-        except Exception as error:  # and one workspace's is nobody else's
-            log.exception("notifications.stuck", workspace=str(workspace_id))
-            stuck = error
-    if stuck is not None:
-        raise stuck
+    await catch_up_each(database, "notifications", workspaces, partial(catch_up, most=most))
 
 
 async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE) -> bool:

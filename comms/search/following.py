@@ -2,12 +2,14 @@
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.database import Database
+from comms.readers import catch_up_each
 from comms.search.keeping import index
 from comms.search.kinds import ABOUT, KINDS
 from models.search import BUCKET
@@ -20,11 +22,7 @@ async def keep_up(database: Database, workspaces: Sequence[uuid.UUID] | None = N
     if workspaces is None:
         async with database.everywhere() as db:
             workspaces = await behind(db)
-    for workspace_id in workspaces:
-        more = True
-        while more:
-            async with database.everywhere() as db:
-                more = await catch_up(db, workspace_id, most)
+    await catch_up_each(database, "search", workspaces, partial(catch_up, most=most))
 
 
 async def behind(db: AsyncSession, most: int = 100) -> Sequence[uuid.UUID]:

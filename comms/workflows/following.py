@@ -7,12 +7,12 @@ Only workspaces that have ever had an active workflow are looked at.
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
 from sqlalchemy import select, text, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import jobs
@@ -20,6 +20,7 @@ from comms.agents import workflow_runs
 from comms.agents.states import tell
 from comms.audience import ADMINISTRATIVE, AGENTS, PERSONAL, need_of
 from comms.database import Database, attempt
+from comms.readers import catch_up_each
 from comms.workflows import setting_off
 from comms.workflows.judging import verdict_on
 from models.agents import AgentSchedule, AgentScheduleView
@@ -37,20 +38,7 @@ async def keep_up(database: Database, most: int = AT_ONCE) -> None:
     """Every event has set off what it sets off, and rung for whoever waited for it."""
     async with database.everywhere() as db:
         behind = (await db.scalars(_BEHIND, {"most": 100})).all()
-    stuck: Exception | None = None
-    for workspace_id in behind:
-        try:
-            more = True
-            while more:
-                async with database.everywhere() as db:
-                    more = await catch_up(db, workspace_id, most)
-        except (OSError, TimeoutError, SQLAlchemyError):
-            raise  # the database's fault is everybody's
-        except Exception as error:  # and one workspace's is nobody else's
-            log.exception("workflows.stuck", workspace=str(workspace_id))
-            stuck = error
-    if stuck is not None:
-        raise stuck
+    await catch_up_each(database, "workflows", behind, partial(catch_up, most=most))
 
 
 async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE) -> bool:
