@@ -31,11 +31,12 @@ from comms.hooks import endings
 from comms.mail import events as mail_events
 from comms.media import FETCH, REMOVE, Media
 from comms.notifications import digests, following, sweeping
+from comms.notifications.pushing import IS_DUE as PUSH_IS_DUE
 from comms.notifications.pushing import Pushing
 from comms.notifications.stopping import Stopping
 from comms.outbox import SEND, lines
-from comms.ownership import deadlines, watching
-from comms.search.following import keep_up
+from comms.ownership import deadlines, moving, watching
+from comms.search import following as search_following
 from comms.settings import Settings
 from comms.vault import Vault
 from comms.workflows import engine, ticking
@@ -47,11 +48,19 @@ Task = Callable[[], Awaitable[Any]]
 HOUR = 3600.0
 
 
+class Round(msgspec.Struct, frozen=True):
+    """What comes round every so many seconds; with ``is_due``, which PostgreSQL is asked, only where that is true."""
+
+    seconds: float
+    task: Task
+    is_due: str | None = None
+
+
 class Duties(msgspec.Struct, frozen=True):
-    """Jobs by their names, and tasks with the seconds between one time and the next."""
+    """Jobs by their names, and what comes round."""
 
     jobs: Mapping[str, jobs.Handler]
-    rounds: Sequence[tuple[float, Task]]
+    rounds: Sequence[Round]
 
 
 class Again(Protocol):
@@ -156,34 +165,34 @@ def of(
             workflow_runs.STEP: about(partial(engine.advance, database, calling), "executionId"),
         },
         rounds=[
-            (1.0, partial(keep_up, database)),
-            (0.5, partial(following.keep_up, database)),
-            (0.5, partial(workflows_following.keep_up, database)),
-            (1.0, partial(ticking.tick, database)),
-            (1.0, release),
-            (1.0, partial(routing.keep_up, database)),
-            (1.0, partial(growth.keep_up, database)),
-            (2.0, partial(queueing.ring_waiting, database)),
-            (5.0, join_parked),
-            (5.0, partial(lines.mend, database)),
-            (5.0, partial(mail_events.join_parked, database)),
-            (5.0, partial(conversations.wake, database)),
-            (1.0, partial(ownership.expire_leases, database)),
-            (1.0, partial(deadlines.pass_deadlines, database)),
-            (15.0, partial(watching.watch, database)),
-            (5.0, partial(interactions.come_due, database)),
-            (1.0, pushing.push_due),
-            (5.0, mail_digests),
-            (15.0, partial(campaigns.start_due, database)),
-            (60.0, partial(endings.end_those, database)),
-            (60.0, media.recall),
-            (60.0, replays.recall),
-            (60.0, repair.sweep_due),
-            (60.0, partial(invoices.fall_due, database)),
-            *sweeps.of(database),
-            (HOUR, partial(sweeping.sweep, database)),
-            (HOUR, partial(endings.sweep, database)),
-            (HOUR, partial(jobs.prune_log, database)),
-            (HOUR, partial(idempotency.sweep, database)),
+            Round(1.0, partial(search_following.keep_up, database), search_following.IS_BEHIND),
+            Round(0.5, partial(following.keep_up, database), following.IS_BEHIND),
+            Round(0.5, partial(workflows_following.keep_up, database), workflows_following.IS_BEHIND),
+            Round(1.0, partial(ticking.tick, database), ticking.IS_DUE),
+            Round(1.0, release, lines.IS_DUE),
+            Round(1.0, partial(routing.keep_up, database), routing.IS_DUE),
+            Round(1.0, partial(growth.keep_up, database), growth.IS_DUE),
+            Round(2.0, partial(queueing.ring_waiting, database), queueing.IS_DUE),
+            Round(5.0, join_parked),
+            Round(5.0, partial(lines.mend, database)),
+            Round(5.0, partial(mail_events.join_parked, database)),
+            Round(5.0, partial(conversations.wake, database)),
+            Round(1.0, partial(ownership.expire_leases, database), moving.IS_DUE),
+            Round(1.0, partial(deadlines.pass_deadlines, database), deadlines.IS_DUE),
+            Round(15.0, partial(watching.watch, database)),
+            Round(5.0, partial(interactions.come_due, database)),
+            Round(1.0, pushing.push_due, PUSH_IS_DUE),
+            Round(5.0, mail_digests),
+            Round(15.0, partial(campaigns.start_due, database)),
+            Round(60.0, partial(endings.end_those, database)),
+            Round(60.0, media.recall),
+            Round(60.0, replays.recall),
+            Round(60.0, repair.sweep_due),
+            Round(60.0, partial(invoices.fall_due, database)),
+            *(Round(seconds, sweep) for seconds, sweep in sweeps.of(database)),
+            Round(HOUR, partial(sweeping.sweep, database)),
+            Round(HOUR, partial(endings.sweep, database)),
+            Round(HOUR, partial(jobs.prune_log, database)),
+            Round(HOUR, partial(idempotency.sweep, database)),
         ],
     )

@@ -15,11 +15,14 @@ log = structlog.get_logger(__name__)
 
 MOST_SECONDS = 60.0
 
-_GROWN = text("""
-SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+_THAT_HAVE_GROWN = """
+pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind = 'r'
 AND pg_relation_size(c.oid) / current_setting('block_size')::int > 2 * c.relpages + 4
-""")
+"""
+IS_DUE = f"EXISTS (SELECT FROM {_THAT_HAVE_GROWN})"
+"""When there is something to do, as PostgreSQL says it."""
+_GROWN = text(f"SELECT c.oid::regclass::text AS name FROM {_THAT_HAVE_GROWN}")
 
 
 async def keep_up(database: Database) -> list[str]:

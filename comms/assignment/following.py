@@ -90,13 +90,23 @@ async def _queue_stale(db: AsyncSession, workspace_id: uuid.UUID, most: int) -> 
     return len(ids) == most
 
 
+_WITHOUT_PROGRESS = """
+(SELECT DISTINCT workspace_id FROM teams) t
+WHERE NOT EXISTS (SELECT FROM routing_progress p WHERE p.workspace_id = t.workspace_id)
+"""
+_ARE_BEHIND = """
+routing_progress p JOIN event_counters c ON c.workspace_id = p.workspace_id
+WHERE (p.seq < c.seq OR NOT p.has_begun
+    OR EXISTS (SELECT FROM routing_places w WHERE w.workspace_id = p.workspace_id))
+"""
+IS_DUE = f"EXISTS (SELECT FROM {_WITHOUT_PROGRESS}) OR EXISTS (SELECT FROM {_ARE_BEHIND})"
+"""When there is something to do, as PostgreSQL says it."""
 # A team is enough: conversations are handed over to it without any rule.
 _BEGIN_WITH_TEAMS = text(
-    """
+    f"""
     INSERT INTO routing_progress (workspace_id, seq)
-    SELECT c.workspace_id, c.seq FROM (SELECT DISTINCT workspace_id FROM teams) t
-    JOIN event_counters c ON c.workspace_id = t.workspace_id
-    WHERE NOT EXISTS (SELECT FROM routing_progress p WHERE p.workspace_id = t.workspace_id)
+    SELECT c.workspace_id, c.seq FROM event_counters c
+    WHERE c.workspace_id IN (SELECT t.workspace_id FROM {_WITHOUT_PROGRESS})
     ON CONFLICT (workspace_id) DO NOTHING
     """
 )
@@ -104,15 +114,7 @@ _BEGIN = text(
     "UPDATE routing_progress SET has_begun = true WHERE workspace_id = :here AND NOT has_begun RETURNING has_begun"
 )
 _HANDED_OVER = text("SELECT conversation_id FROM conversation_handoffs WHERE workspace_id = :here AND status = 'open'")
-_DUE = text(
-    """
-    SELECT p.workspace_id FROM routing_progress p JOIN event_counters c ON c.workspace_id = p.workspace_id
-    WHERE p.workspace_id > :after
-        AND (p.seq < c.seq OR NOT p.has_begun
-            OR EXISTS (SELECT FROM routing_places w WHERE w.workspace_id = p.workspace_id))
-    ORDER BY p.workspace_id LIMIT :most
-    """
-)
+_DUE = text(f"SELECT p.workspace_id FROM {_ARE_BEHIND} AND p.workspace_id > :after ORDER BY p.workspace_id LIMIT :most")
 _PROGRESS = text("SELECT seq FROM routing_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED")
 _TOLD = text(
     """

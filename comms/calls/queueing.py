@@ -90,6 +90,13 @@ async def is_forsaken(db: AsyncSession, call: Call) -> bool:
     return call.queue is not None
 
 
+IS_DUE = """
+EXISTS (SELECT FROM calls WHERE queue IS NOT NULL)
+OR EXISTS (SELECT FROM call_offers WHERE state = 'offered' AND expires_at < now())
+"""
+"""When there is somebody to ring for, or an offer to end, as PostgreSQL says it."""
+
+
 async def ring_waiting(database: Database, *, most: int = 200) -> None:
     """Nobody who waits is forgotten, and no offer outlives its time; the longest waiting come first."""
     await expire_offers(database)

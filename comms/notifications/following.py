@@ -121,10 +121,13 @@ async def _end(db: AsyncSession, workspace_id: uuid.UUID, ends: Sequence[tuple[i
                 await remove_those(db, workspace_id, *conditions)
 
 
-_BEHIND = text(
-    "SELECT c.workspace_id FROM event_counters c LEFT JOIN notification_progress p ON p.workspace_id = c.workspace_id"
-    " WHERE coalesce(p.seq, 0) < c.seq LIMIT :most"
+_ARE_BEHIND = (
+    "event_counters c LEFT JOIN notification_progress p ON p.workspace_id = c.workspace_id"
+    " WHERE coalesce(p.seq, 0) < c.seq"
 )
+IS_BEHIND = f"EXISTS (SELECT FROM {_ARE_BEHIND})"
+"""When there is something to do, as PostgreSQL says it."""
+_BEHIND = text(f"SELECT c.workspace_id FROM {_ARE_BEHIND} LIMIT :most")
 _BEGIN = text(
     "INSERT INTO notification_progress (workspace_id, seq) VALUES (:here, 0) ON CONFLICT (workspace_id) DO NOTHING"
 )

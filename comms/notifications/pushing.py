@@ -208,6 +208,8 @@ async def _settle(db: AsyncSession, lease: Lease, outcome: Outcome, seconds: flo
         await db.execute(_SENT, here | {"notification": lease.notification_id, "device": lease.subscription_id})
 
 
+IS_DUE = "EXISTS (SELECT FROM push_messages WHERE due_at <= now())"
+"""When there is something to push, as PostgreSQL says it."""
 _LEASE = text(
     """
     WITH due AS (

@@ -52,11 +52,10 @@ async def promote(db: Any, lines: Sequence[Line]) -> int:
     return len(await fetch(db, _PROMOTE, [line[0] for line in lines], [line[1] for line in lines]))
 
 
-_DUE = """
-SELECT o.workspace_id, o.conversation_id FROM outgoing_messages o
-WHERE o.state = 'scheduled' AND o.line_at <= now()
-ORDER BY o.line_at LIMIT $1
-"""
+_THOSE_DUE = "outgoing_messages o WHERE o.state = 'scheduled' AND o.line_at <= now()"
+IS_DUE = f"EXISTS (SELECT FROM {_THOSE_DUE})"
+"""When there is something to release, as PostgreSQL says it."""
+_DUE = f"SELECT o.workspace_id, o.conversation_id FROM {_THOSE_DUE} ORDER BY o.line_at LIMIT $1"
 
 _RELEASE = """
 WITH released AS (

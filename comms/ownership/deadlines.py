@@ -22,6 +22,8 @@ from models.crm import CrmInteraction, CrmInteractionView
 log = structlog.get_logger(__name__)
 
 MOST = 200
+IS_DUE = "EXISTS (SELECT FROM conversation_handoffs WHERE status = 'open' AND deadline_at <= now())"
+"""When a deadline has passed, as PostgreSQL says it."""
 
 
 async def pass_deadlines(database: Database) -> int:

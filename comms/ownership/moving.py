@@ -18,6 +18,8 @@ from models.communications import Conversation, ConversationView
 
 MOST_EXPIRED = 200
 LONGEST_REASON = 500
+IS_DUE = "EXISTS (SELECT FROM conversations WHERE agent_id IS NOT NULL AND lease_expires_at <= now())"
+"""When a lease is over, as PostgreSQL says it."""
 
 
 async def claim(db: AsyncSession, conversation: Conversation, agent_id: uuid.UUID, seconds: float) -> None:

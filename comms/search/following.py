@@ -75,10 +75,13 @@ _OLDER = {
     kind.name: text(f"SELECT id FROM {kind.rows} WHERE workspace_id = :here AND id > :after ORDER BY id LIMIT :most")
     for kind in KINDS.values()
 }
-_BEHIND = text(
-    "SELECT c.workspace_id FROM event_counters c LEFT JOIN search_progress p ON p.workspace_id = c.workspace_id"
-    " WHERE p.workspace_id IS NULL OR p.seq < c.seq OR p.backfill IS NOT NULL LIMIT :most"
+_ARE_BEHIND = (
+    "event_counters c LEFT JOIN search_progress p ON p.workspace_id = c.workspace_id"
+    " WHERE p.workspace_id IS NULL OR p.seq < c.seq OR p.backfill IS NOT NULL"
 )
+IS_BEHIND = f"EXISTS (SELECT FROM {_ARE_BEHIND})"
+"""When there is something to do, as PostgreSQL says it."""
+_BEHIND = text(f"SELECT c.workspace_id FROM {_ARE_BEHIND} LIMIT :most")
 # The log is followed from where it stands before the first older row is read: nothing falls between the two.
 _BEGIN = text(
     "INSERT INTO search_progress (workspace_id, seq, backfill)"

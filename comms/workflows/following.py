@@ -154,10 +154,10 @@ async def _note_schedules(db: AsyncSession, workspace_id: uuid.UUID, rows: Seque
             await tell(db, "updated", schedule, AgentScheduleView)
 
 
-_BEHIND = text(
-    "SELECT p.workspace_id FROM workflow_progress p JOIN event_counters c ON c.workspace_id = p.workspace_id"
-    " WHERE p.seq < c.seq LIMIT :most"
-)
+_ARE_BEHIND = "workflow_progress p JOIN event_counters c ON c.workspace_id = p.workspace_id WHERE p.seq < c.seq"
+IS_BEHIND = f"EXISTS (SELECT FROM {_ARE_BEHIND})"
+"""When there is something to do, as PostgreSQL says it."""
+_BEHIND = text(f"SELECT p.workspace_id FROM {_ARE_BEHIND} LIMIT :most")
 _PROGRESS = text("SELECT seq FROM workflow_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED")
 # What is told to some alone is nothing that sets a workflow off: its runs are for everybody to read.
 _PRIVATE = ", ".join(f"'{noun}'" for noun in sorted(PERSONAL | ADMINISTRATIVE))

@@ -30,6 +30,13 @@ MOST_MISSED = 100
 LATE = timedelta(minutes=5)
 """What comes due no later than this was not missed."""
 
+IS_DUE = """
+EXISTS (SELECT FROM agent_workflow_executions WHERE due_at <= now() AND status = 'running')
+OR EXISTS (SELECT FROM agent_workflows WHERE next_run_at <= now())
+OR EXISTS (SELECT FROM agent_schedules WHERE next_run_at <= now())
+"""
+"""When there is something to do, as PostgreSQL says it."""
+
 _DUE = text(
     """
     WITH due AS (

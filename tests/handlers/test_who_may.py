@@ -48,6 +48,8 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 _VALUES = {"provider": "openai", "token": "nonsense"}
+_QUESTIONS = {"explain_agent_workflow": {"seq": 1}}
+"""What has to be asked besides the path."""
 
 
 def routes() -> Iterator[Asked]:
@@ -144,7 +146,7 @@ def test_nothing_else_is_open() -> None:
 
 async def ask(client: httpx.AsyncClient, asked: Asked, row_id: uuid.UUID, body: Any = None) -> httpx.Response:
     body = None if asked.method in ("GET", "DELETE") else body or {}
-    return await client.request(asked.method, asked.address(row_id), json=body)
+    return await client.request(asked.method, asked.address(row_id), params=_QUESTIONS.get(asked.name), json=body)
 
 
 async def repair(admin: Any) -> None:

@@ -74,6 +74,7 @@ class Network:
             dialler=self.dialler,
             repair=here.sweeps,
             pushing=here.pushing,
+            calling=here.calling,
         )
         worker = Worker(here.database, done)
         await worker.start()
