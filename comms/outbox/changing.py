@@ -113,6 +113,8 @@ async def _reword(db: AsyncSession, message: ConversationMessage, outgoing: Outg
     message.content = content
     if mail is None:
         message.segments = outgoing.segments = segments.count(content, media)
+        # A sender's statement that began before this commit still sees the old message, but the new place in line.
+        outgoing.details = {**outgoing.details, "content": content}
     else:
         said = await leaving.reword(db, message.id, mail, content, message.content_type)
         outgoing.details = {**outgoing.details, "mail": said}

@@ -226,7 +226,7 @@ def _lease(row: Mapping[str, Any], until: float) -> Lease:
         channel=details.get("by", row["channel"]),
         contact_id=row["contact_id"],
         sender_type=row["sender_type"],
-        content=row["content"],
+        content=details.get("content", row["content"]),
         subject=row["subject"],
         route=Route(
             provider=row["provider"],

@@ -169,7 +169,12 @@ async def ask_for(
     return view
 
 
-@get("/{workflow_id:uuid}/dry-run", operation_id="dry_run_agent_workflow", guards=[reads("agents")])
+@get(
+    "/{workflow_id:uuid}/dry-run",
+    operation_id="dry_run_agent_workflow",
+    guards=[reads("agents")],
+    problems={409: "No event sets this workflow off."},
+)
 async def dry_run(
     db: Db,
     identity: Asker,
@@ -186,7 +191,12 @@ async def dry_run(
     return await explaining.dry_run(db, row, days, limit)
 
 
-@get("/{workflow_id:uuid}/explanation", operation_id="explain_agent_workflow", guards=[reads("agents")])
+@get(
+    "/{workflow_id:uuid}/explanation",
+    operation_id="explain_agent_workflow",
+    guards=[reads("agents")],
+    problems={409: "No event sets this workflow off."},
+)
 async def explain(
     db: Db,
     identity: Asker,

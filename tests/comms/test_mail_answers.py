@@ -155,7 +155,7 @@ async def test_programs_at_once_and_in_one_go_send_no_more_than_the_limit_of_a_t
 
     async def say(number: int) -> bool:
         try:
-            await office.say(conversation, f"Answer {number}", sender_type="agent")
+            await office.say(conversation, f"Answer {number}", sender_type="system")
         except Unsendable as error:
             return error.code != "automatic_limit"
         return True
@@ -171,7 +171,7 @@ async def test_programs_at_once_and_in_one_go_send_no_more_than_the_limit_of_a_t
     # Another conversation has its own count, also of what is put in line together.
     other = await received(anonymous, admin, mail(mailbox, sender="bob@example.org"))
     intents = [
-        Intent(workspace_id=mailbox.workspace_id, conversation_id=other, content=f"{number}", sender_type="agent")
+        Intent(workspace_id=mailbox.workspace_id, conversation_id=other, content=f"{number}", sender_type="system")
         for number in range(12)
     ]
     async with service.database.workspace(mailbox.workspace_id) as db:

@@ -123,14 +123,14 @@ async def test_a_program_answers_no_program_and_no_thread_without_end(
 ) -> None:
     first = await received(anonymous, admin, mail(mailbox))
     for number in range(5):
-        await office.say(first["conversation_id"], f"Answer {number}", sender_type="agent")
+        await office.say(first["conversation_id"], f"Answer {number}", sender_type="system")
     with pytest.raises(Unsendable, match="within an hour"):
-        await office.say(first["conversation_id"], "One more", sender_type="agent")
+        await office.say(first["conversation_id"], "One more", sender_type="system")
     away = await received(
         anonymous, admin, mail(mailbox, sender="Bob <bob@example.org>", headers={"Auto-Submitted": "auto-replied"})
     )
     with pytest.raises(Unsendable, match="program"):
-        await office.say(away["conversation_id"], "Hello?", sender_type="agent")
+        await office.say(away["conversation_id"], "Hello?", sender_type="system")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ async def test_what_a_program_writes_first_can_be_left_by_one_click(
     contact = (await owner.post("/api/v1/contacts", json={"email": "Jane@example.com"})).json()["id"]
     conversation = (await owner.post("/api/v1/conversations", json={"channel": "email", "contactId": contact})).json()
     async with office.sending():
-        await office.say(uuid.UUID(conversation["id"]), "Our news of today", sender_type="agent")
+        await office.say(uuid.UUID(conversation["id"]), "Our news of today", sender_type="system")
         await until(admin, NONE_WAITS)
     headers = office.exchange.taken[0].headers
     link, mailto = (one.strip("<>") for one in headers["List-Unsubscribe"].split(", "))
@@ -68,7 +68,7 @@ async def test_what_answers_somebody_and_what_a_person_writes_has_no_such_link(
     assert (await post(anonymous, mail(mailbox))).status_code == 200
     conversation = await admin.fetchval("SELECT id FROM conversations")
     async with office.sending():
-        await office.say(conversation, "Yes, it is", sender_type="agent")
+        await office.say(conversation, "Yes, it is", sender_type="system")
         answer = await owner.post(
             "/api/v1/messages", json={"to": "bob@example.org", "channel": "email", "content": "Hi"}
         )

@@ -70,7 +70,12 @@ async def test_a_change_of_state_says_what_it_was(owner: Client) -> None:
     path = f"{API}/conversations/{talk['id']}"
     await owner.put(f"{path}/assignment", json={"userId": str(owner.user_id)})
     assigned = await last(owner, "conversation.assigned")
-    assert assigned["changes"] == {"assignedTo": {"before": None, "after": str(owner.user_id)}}
+    assert assigned["changes"] == {
+        "assignedTo": {"before": None, "after": str(owner.user_id)},
+        "fence": {"before": 0, "after": 1},
+        "waitingSince": {"before": talk["waitingSince"], "after": None},
+        "ownershipReason": {"before": None, "after": "assigned by hand"},
+    }
     await owner.post(f"{path}/closure")
     closed = await last(owner, "conversation.closed")
     assert closed["changes"] == {"status": {"before": "active", "after": "closed"}}
