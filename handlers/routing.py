@@ -1,5 +1,6 @@
 """Which person a waiting conversation is for: rules, what people can take, who waits, and how it was decided."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.assignment import by_hand, profiles, rules
 from comms.credentials import Identity
+from handlers.batches import Many
 from handlers.given import Asker, Db, RowId
 from handlers.guards import administrator, person, writer
 from handlers.resource import READ, crud
@@ -32,6 +34,11 @@ async def create_rule(db: AsyncSession, identity: Identity, values: dict[str, An
     return await rules.create(db, identity.workspace_id, values)
 
 
+async def create_rules(db: AsyncSession, identity: Identity, many: Many) -> Sequence[Any]:
+    """Rules each of which somebody can serve."""
+    return await rules.create_all(db, identity.workspace_id, many)
+
+
 async def change_rule(db: AsyncSession, identity: Identity, row: RoutingRule, values: dict[str, Any]) -> None:
     """A rule that somebody can still serve."""
     await rules.change(db, row, values)
@@ -40,6 +47,11 @@ async def change_rule(db: AsyncSession, identity: Identity, row: RoutingRule, va
 async def create_profile(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> RoutingProfile:
     """A member's profile, whose parts fit together."""
     return await profiles.create(db, identity.workspace_id, values)
+
+
+async def create_profiles(db: AsyncSession, identity: Identity, many: Many) -> Sequence[Any]:
+    """Members' profiles, the parts of each of which fit together."""
+    return await profiles.create_all(db, identity.workspace_id, many)
 
 
 async def change_profile(db: AsyncSession, identity: Identity, row: RoutingProfile, values: dict[str, Any]) -> None:
@@ -57,6 +69,7 @@ ruling = crud(
     create=create_rule,
     change=change_rule,
 )
+ruling.create_all = create_rules
 profiling = crud(
     "/routing-profiles",
     RoutingProfile,
@@ -66,6 +79,7 @@ profiling = crud(
     create=create_profile,
     change=change_profile,
 )
+profiling.create_all = create_profiles
 queues = crud("/routing-queues", RoutingQueue, RoutingQueueView, filters=("rule_id", "team_id", "channel"), verbs=READ)
 places = crud("/routing-places", RoutingPlace, RoutingPlaceView, filters=("queue_id", "conversation_id"), verbs=READ)
 decisions = crud(

@@ -1,9 +1,10 @@
 """An action that may be done is done: by comms itself, in the transaction that lets it, and so exactly once."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,7 +12,7 @@ from comms import conversations, mentions
 from comms.agents import kinds, reach
 from comms.calls import outbound
 from comms.credentials import Identity
-from comms.errors import Forbidden, Invalid
+from comms.errors import Forbidden, Invalid, Refused
 from comms.outbox import Intent, put
 from comms.ownership import handing
 from comms.ownership.holding import ByAgent, ByMember, expect_fence, holding_of
@@ -39,25 +40,71 @@ async def expect_possible(
     db: AsyncSession, by: Identity, action_type: str, details: Any, records: Records
 ) -> tuple[uuid.UUID | None, int | None]:
     """The conversation an action is about and the fence it has; ``Invalid`` names what in it could never be done."""
-    said = kinds.read(action_type, details)
-    conversation_id, fence = (None, None) if said is None else (said.conversation, None)
-    if conversation_id is not None:
-        here = Conversation.workspace_id == by.workspace_id
-        fence = await db.scalar(select(Conversation.fence).where(here, Conversation.id == conversation_id))
-        if fence is None:
-            raise Invalid({"details.conversationId": "refers to nothing in this workspace"})
+    [outcome] = await all_possible(db, by, [(action_type, details)], records)
+    if isinstance(outcome, Refused):
+        raise outcome
+    return outcome
+
+
+async def all_possible(
+    db: AsyncSession, by: Identity, many: Sequence[tuple[str, Any]], records: Records
+) -> list[tuple[uuid.UUID | None, int | None] | Refused]:
+    """The same of many actions, each a type and its details; in the place of one what refuses it.
+
+    A few statements, however many they are: more only for handing on, and for records, each of which is rehearsed.
+    """
+    outcome: list[Any] = [None] * len(many)
+    said: dict[int, kinds.Details | None] = {}
+    for place, (action_type, details) in enumerate(many):
+        try:
+            said[place] = kinds.read(action_type, details)
+        except Invalid as error:
+            outcome[place] = error
+    known = await _known(db, by, [details for details in said.values() if details is not None])
+    for place, details in said.items():
+        try:
+            outcome[place] = await _possible(db, by, details, known, records)
+        except Refused as error:
+            outcome[place] = error
+    return outcome
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """What actions are about: the fences of conversations, and which members are active until the commit."""
+
+    fences: Mapping[uuid.UUID, int]
+    active: Collection[uuid.UUID]
+
+
+async def _known(db: AsyncSession, by: Identity, many: Sequence[kinds.Details]) -> _Known:
+    asked = {said.conversation for said in many if said.conversation is not None}
+    members = {said.user_id for said in many if isinstance(said, kinds.AssignConversation)}
+    here = Conversation.workspace_id == by.workspace_id
+    fences = select(Conversation.id, Conversation.fence).where(here, Conversation.id.in_(asked))
+    return _Known(
+        fences=dict((await db.execute(fences)).all()) if asked else {},
+        active=await mentions.active_of(db, by.workspace_id, members) if members else (),
+    )
+
+
+async def _possible(
+    db: AsyncSession, by: Identity, said: kinds.Details | None, known: _Known, records: Records
+) -> tuple[uuid.UUID | None, int | None]:
+    conversation_id = None if said is None else said.conversation
+    if conversation_id is not None and conversation_id not in known.fences:
+        raise Invalid({"details.conversationId": "refers to nothing in this workspace"})
     match said:
         case kinds.SendMessage() if not said.content.strip() and not said.attachment_ids:
             raise Invalid({"details.content": "must not be empty when no file is sent"})
-        case kinds.AssignConversation():
-            await mentions.expect_active(db, by.workspace_id, said.user_id, "details.userId")
+        case kinds.AssignConversation() if said.user_id not in known.active:
+            raise Invalid({"details.userId": mentions.NOT_ACTIVE})
         case kinds.HandOffConversation():
             await _expect_target(db, by, said)
         case kinds.UpdateRecord():
             await records.rehearse(db, by, said.resource, said.id, said.values)
         case kinds.CreateRecord():
             await records.rehearse(db, by, said.resource, None, said.values)
-    return conversation_id, fence
+    return conversation_id, None if conversation_id is None else known.fences[conversation_id]
 
 
 async def _expect_target(db: AsyncSession, by: Identity, said: kinds.HandOffConversation) -> None:

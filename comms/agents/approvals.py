@@ -5,7 +5,7 @@ And done once: what comms knows how to do is done in the transaction that approv
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from comms import events, permissions
 from comms.agents import acting, policies
 from comms.agents.acting import Records
 from comms.credentials import Identity
-from comms.errors import Conflict, Forbidden, Invalid
+from comms.errors import Conflict, Forbidden, Invalid, Refused
 from models.agents import Agent
 from models.base import new_id, now
 from models.core import WorkspaceMember
@@ -43,30 +43,56 @@ async def ask(
     ``fence`` is that of the conversation it is about, as the agent knows it. ``Invalid`` when it could never be done,
     or would expire before anybody could see it.
     """
-    at = now()
-    if values.get("expires_at") is not None and values["expires_at"] <= at:
-        raise Invalid({"expiresAt": "must lie in the future"})
-    kind, details = values["action_type"], values.get("details", {})
-    conversation_id, current = await acting.expect_possible(db, asker, kind, details, records)
-    if fence is not None and conversation_id is None:
-        raise Invalid({"fence": "is for actions in a conversation"})
-    policy = await policies.policy_of(db, asker.workspace_id, values["agent_id"])
-    row = AgentPendingAction(
-        workspace_id=asker.workspace_id,
-        id=new_id(),
-        requested_at=at,
-        asked_by=asker.user_id,
-        conversation_id=conversation_id,
-        fence=current if fence is None else fence,
-        **{**values, "expires_at": values.get("expires_at") or at + timedelta(seconds=policy.answer_within_seconds)},
-    )
-    db.add(row)
-    by_agent = asker.agent_id is not None
-    await _log(db, row, "asked", "agent" if by_agent else "user", asker)
-    if by_agent and policy.passes(row.action_type, msgspec.convert(row.risk_level, RiskLevel)):
-        row.status, row.passed_alone, row.reviewed_at = "approved", True, at
-        await _perform(db, row, asker, records, "agent")
+    [row] = await ask_all(db, asker, [values], records, fence)
+    if isinstance(row, Refused):
+        raise row
     return row
+
+
+async def ask_all(
+    db: AsyncSession,
+    asker: Identity,
+    many: Sequence[Mapping[str, Any]],
+    records: Records,
+    fence: int | None = None,
+) -> list[AgentPendingAction | Refused]:
+    """The same of many actions; in the place of one what refuses it."""
+    at = now()
+    asked = [(values["action_type"], values.get("details", {})) for values in many]
+    possible = await acting.all_possible(db, asker, asked, records)
+    decided = await policies.policies_of(db, asker.workspace_id, {values["agent_id"] for values in many})
+    outcome: list[AgentPendingAction | Refused] = []
+    for values, about in zip(many, possible, strict=True):
+        if values.get("expires_at") is not None and values["expires_at"] <= at:
+            outcome.append(Invalid({"expiresAt": "must lie in the future"}))
+        elif isinstance(about, Refused):
+            outcome.append(about)
+        elif fence is not None and about[0] is None:
+            outcome.append(Invalid({"fence": "is for actions in a conversation"}))
+        else:
+            conversation_id, current = about
+            by_default = at + timedelta(seconds=decided[values["agent_id"]].answer_within_seconds)
+            row = AgentPendingAction(
+                workspace_id=asker.workspace_id,
+                id=new_id(),
+                requested_at=at,
+                asked_by=asker.user_id,
+                conversation_id=conversation_id,
+                fence=current if fence is None else fence,
+                **{**values, "expires_at": values.get("expires_at") or by_default},
+            )
+            outcome.append(row)
+    rows = [row for row in outcome if isinstance(row, AgentPendingAction)]
+    db.add_all(rows)
+    by_agent = asker.agent_id is not None
+    by: ActionTrigger = "agent" if by_agent else "user"
+    await note_all(db, asker.workspace_id, [_said(row, "asked", by, asker) for row in rows])
+    for row in rows:
+        risk = msgspec.convert(row.risk_level, RiskLevel)
+        if by_agent and decided[row.agent_id].passes(row.action_type, risk):
+            row.status, row.passed_alone, row.reviewed_at = "approved", True, at
+            await _perform(db, row, asker, records, "agent")
+    return outcome
 
 
 async def approve(
@@ -132,7 +158,13 @@ async def _perform(
 
 
 async def _log(
-    db: AsyncSession,
+    db: AsyncSession, row: AgentPendingAction, stage: str, triggered_by: ActionTrigger, by: Identity | None, **more: Any
+) -> None:
+    """What has become of an action is in the audit log."""
+    await note(db, row.workspace_id, _said(row, stage, triggered_by, by, **more))
+
+
+def _said(
     row: AgentPendingAction,
     stage: str,
     triggered_by: ActionTrigger,
@@ -140,8 +172,8 @@ async def _log(
     *,
     succeeded: bool = True,
     took: int | None = None,
-) -> None:
-    """What has become of an action is in the audit log."""
+) -> dict[str, Any]:
+    """What has become of an action, as the audit log has it."""
     said: dict[str, Any] = {"actionId": str(row.id), "stage": stage, "riskLevel": row.risk_level}
     if by is not None:
         said["by"] = {"userId": str(by.user_id), "agentId": None if by.agent_id is None else str(by.agent_id)}
@@ -152,20 +184,16 @@ async def _log(
         said["wasEdited"] = row.edited_details is not None
     elif stage == "performed":
         said |= {"performedBy": row.performed_by, "result": row.result, "passedAlone": row.passed_alone}
-    await note(
-        db,
-        row.workspace_id,
-        {
-            "agent_id": row.agent_id,
-            "team_id": row.team_id,
-            "action_type": row.action_type,
-            "action_details": said,
-            "success": succeeded and stage not in ("rejected", "expired"),
-            "error": row.reason if stage == "rejected" else row.error,
-            "triggered_by": triggered_by,
-            "duration_ms": took,
-        },
-    )
+    return {
+        "agent_id": row.agent_id,
+        "team_id": row.team_id,
+        "action_type": row.action_type,
+        "action_details": said,
+        "success": succeeded and stage not in ("rejected", "expired"),
+        "error": row.reason if stage == "rejected" else row.error,
+        "triggered_by": triggered_by,
+        "duration_ms": took,
+    }
 
 
 def _decide(row: AgentPendingAction, status: str, reviewer: Identity) -> None:
@@ -233,10 +261,22 @@ async def expire_overdue(db: AsyncSession) -> int:
 
 async def note(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> AgentActionAuditLog:
     """What an agent did is in the audit log, where nobody can change it."""
-    row = AgentActionAuditLog(workspace_id=workspace_id, id=new_id(), **values)
-    db.add(row)
-    await db.flush()
-    await db.refresh(row)
-    view = msgspec.convert(row, AgentActionAuditLogView, from_attributes=True)
-    events.record(db, "agent_action_audit_log.created", row, view)
+    [row] = await note_all(db, workspace_id, [values])
     return row
+
+
+async def note_all(
+    db: AsyncSession, workspace_id: uuid.UUID, many: Sequence[Mapping[str, Any]]
+) -> list[AgentActionAuditLog]:
+    """The same of many."""
+    rows = [AgentActionAuditLog(workspace_id=workspace_id, id=new_id(), **values) for values in many]
+    db.add_all(rows)
+    await db.flush()
+    ids = [row.id for row in rows]
+    here = AgentActionAuditLog.workspace_id == workspace_id
+    written = select(AgentActionAuditLog).where(here, AgentActionAuditLog.id.in_(ids))
+    (await db.scalars(written.execution_options(populate_existing=True))).all()  # told of as GET shows them
+    for row in rows:
+        view = msgspec.convert(row, AgentActionAuditLogView, from_attributes=True)
+        events.record(db, "agent_action_audit_log.created", row, view)
+    return rows

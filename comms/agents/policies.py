@@ -1,7 +1,7 @@
 """What agents may do without asking: decided by the workspace, one policy for all of them or one for each."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -36,18 +36,25 @@ class Policy(msgspec.Struct, frozen=True):
 
 async def policy_of(db: AsyncSession, workspace_id: uuid.UUID, agent_id: uuid.UUID) -> Policy:
     """The agent's own policy, else the workspace's, else the one that lets nothing pass."""
-    row = await db.scalar(
-        select(AgentPolicy)
-        .where(
+    return (await policies_of(db, workspace_id, [agent_id]))[agent_id]
+
+
+async def policies_of(
+    db: AsyncSession, workspace_id: uuid.UUID, agent_ids: Collection[uuid.UUID]
+) -> dict[uuid.UUID, Policy]:
+    """The same of many agents."""
+    rows = await db.scalars(
+        select(AgentPolicy).where(
             AgentPolicy.workspace_id == workspace_id,
-            or_(AgentPolicy.agent_id == agent_id, AgentPolicy.agent_id.is_(None)),
+            or_(AgentPolicy.agent_id.in_(agent_ids), AgentPolicy.agent_id.is_(None)),
         )
-        .order_by(AgentPolicy.agent_id.is_(None))
-        .limit(1)
     )
-    if row is None:
-        return Policy()
-    return Policy(tuple(row.pass_alone), row.answer_within_seconds, msgspec.convert(row.reach, Reach))
+    found = {
+        row.agent_id: Policy(tuple(row.pass_alone), row.answer_within_seconds, msgspec.convert(row.reach, Reach))
+        for row in rows
+    }
+    default = found.get(None, Policy())
+    return {agent_id: found.get(agent_id, default) for agent_id in agent_ids}
 
 
 def checked(values: Mapping[str, Any]) -> dict[str, Any]:

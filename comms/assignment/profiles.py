@@ -1,7 +1,7 @@
 """What single members can take, and whether they are there to take it."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -17,10 +17,28 @@ from models.routing import DEFAULT_CAPACITY, Availability, RoutingProfile
 
 async def create(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> RoutingProfile:
     """The member has a profile; raises ``Invalid``."""
-    await mentions.expect_active(db, workspace_id, values["user_id"])
-    profile = RoutingProfile(workspace_id=workspace_id, id=new_id(), **_kept(values, DEFAULT_CAPACITY, {}))
-    db.add(profile)
+    [profile] = await create_all(db, workspace_id, [values])
+    if isinstance(profile, Invalid):
+        raise profile
     return profile
+
+
+async def create_all(
+    db: AsyncSession, workspace_id: uuid.UUID, many: Sequence[Mapping[str, Any]]
+) -> list[RoutingProfile | Invalid]:
+    """Each of these members has a profile; ``Invalid`` is one that will not do, or of who is no active member."""
+    active = await mentions.active_of(db, workspace_id, {values["user_id"] for values in many})
+    outcome: list[RoutingProfile | Invalid] = []
+    for values in many:
+        try:
+            if values["user_id"] not in active:
+                raise Invalid({"userId": mentions.NOT_ACTIVE})
+            kept = _kept(values, DEFAULT_CAPACITY, {})
+            outcome.append(RoutingProfile(workspace_id=workspace_id, id=new_id(), **kept))
+        except Invalid as error:
+            outcome.append(error)
+    db.add_all(profile for profile in outcome if isinstance(profile, RoutingProfile))
+    return outcome
 
 
 async def change(db: AsyncSession, profile: RoutingProfile, values: Mapping[str, Any]) -> None:

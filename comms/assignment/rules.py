@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select, text
+from sqlalchemy import ARRAY, Uuid, any_, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import conditions, reading
@@ -29,19 +29,37 @@ NUMBERED = frozenset({"sms", "call", "whatsapp"})
 
 async def create(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> RoutingRule:
     """The rule exists, and what begins to wait from now on is looked at; ``Invalid`` names what cannot work."""
+    [rule] = await create_all(db, workspace_id, [values])
+    if isinstance(rule, Invalid):
+        raise rule
+    return rule
+
+
+async def create_all(
+    db: AsyncSession, workspace_id: uuid.UUID, many: Sequence[Mapping[str, Any]]
+) -> list[RoutingRule | Invalid]:
+    """Each of these rules exists; ``Invalid`` is one that cannot work, or for which there is no room any more."""
     await db.execute(BEGIN, {"here": workspace_id})
     await db.execute(_HOLD, {"here": workspace_id})  # or two at once would both find room for one more
-    if (await db.scalar(select(func.count()).select_from(RoutingRule)) or 0) >= MOST_RULES:
-        raise Invalid({"name": f"there are {MOST_RULES} routing rules already: change or delete one"})
-    rule = RoutingRule(workspace_id=workspace_id, id=new_id(), **await _kept(db, values, {}))
-    db.add(rule)
-    return rule
+    there = await db.scalar(select(func.count()).select_from(RoutingRule)) or 0
+    known = await _known(db, many)
+    outcome: list[RoutingRule | Invalid] = []
+    for values in many:
+        try:
+            if there >= MOST_RULES:
+                raise Invalid({"name": f"there are {MOST_RULES} routing rules already: change or delete one"})
+            outcome.append(RoutingRule(workspace_id=workspace_id, id=new_id(), **_kept(values, {}, known)))
+            there += 1
+        except Invalid as error:
+            outcome.append(error)
+    db.add_all(rule for rule in outcome if isinstance(rule, RoutingRule))
+    return outcome
 
 
 async def change(db: AsyncSession, rule: RoutingRule, values: Mapping[str, Any]) -> None:
     """The rule has the new values; ``Invalid`` names what cannot work of them together with the others."""
     before = {name: getattr(rule, name) for name in ("team_id", "skills", "is_active", "channels", "phone_number_ids")}
-    for name, value in (await _kept(db, values, before)).items():
+    for name, value in _kept(values, before, await _known(db, [before | dict(values)])).items():
         setattr(rule, name, value)
 
 
@@ -64,7 +82,38 @@ def is_open_at(hours: Mapping[str, Any] | None, zone: str, at: datetime) -> bool
     return is_open(said.schedule, said.holidays, said.timezone or zone, at)
 
 
-async def _kept(db: AsyncSession, values: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+class _Known(msgspec.Struct, frozen=True):
+    """What rules refer to: our numbers, whether a team is in use, and the skills of each who may answer for it."""
+
+    numbers: frozenset[uuid.UUID]
+    teams: Mapping[uuid.UUID, bool]
+    people: Mapping[uuid.UUID, Sequence[frozenset[str]]]
+
+
+async def _known(db: AsyncSession, rules: Sequence[Mapping[str, Any]]) -> _Known:
+    """What these rules refer to, in a few statements however many they are."""
+    ids = list({one for rule in rules for one in rule.get("phone_number_ids", ())})
+    team_ids = {rule["team_id"] for rule in rules}
+    numbers = select(WorkspacePhoneNumber.id).where(WorkspacePhoneNumber.id == any_(literal(ids, ARRAY(Uuid))))
+    teams = select(Team.id, Team.is_active).where(Team.id.in_(team_ids))
+    able = (
+        select(TeamMember.team_id, func.coalesce(RoutingProfile.skills, text("'{}'::text[]")))
+        .distinct()
+        .join(WorkspaceMember, WorkspaceMember.user_id == TeamMember.user_id)
+        .outerjoin(RoutingProfile, RoutingProfile.user_id == TeamMember.user_id)
+        .where(TeamMember.team_id.in_(team_ids), WorkspaceMember.is_active, WorkspaceMember.role != "viewer")
+    )
+    people: dict[uuid.UUID, list[frozenset[str]]] = {}
+    for team_id, skills in await db.execute(able):
+        people.setdefault(team_id, []).append(frozenset(skills))
+    return _Known(
+        numbers=frozenset(await db.scalars(numbers)) if ids else frozenset(),
+        teams=dict((await db.execute(teams)).all()),
+        people=people,
+    )
+
+
+def _kept(values: Mapping[str, Any], before: Mapping[str, Any], known: _Known) -> dict[str, Any]:
     kept = dict(values)
     wrong: dict[str, str] = {}
     if "conditions" in values:
@@ -80,11 +129,11 @@ async def _kept(db: AsyncSession, values: Mapping[str, Any], before: Mapping[str
         wrong |= _mistakes_of(reading.read(Hours, values["hours"], "hours"))
     whole = {"is_active": True, "skills": [], "channels": [], "phone_number_ids": [], **before, **kept}
     if {"channels", "phone_number_ids"} & kept.keys():
-        wrong |= await _mistaken_numbers(db, whole["phone_number_ids"], whole["channels"])
+        wrong |= _mistaken_numbers(whole["phone_number_ids"], whole["channels"], known)
     if wrong:
         raise Invalid(wrong)
     if whole["is_active"] and {"team_id", "skills", "is_active"} & kept.keys():
-        await _expect_somebody(db, whole["team_id"], whole["skills"])
+        _expect_somebody(whole["team_id"], whole["skills"], known)
     return kept
 
 
@@ -103,45 +152,29 @@ def _mistakes_of(hours: Hours) -> dict[str, str]:
     return wrong
 
 
-async def _mistaken_numbers(db: AsyncSession, ids: Sequence[uuid.UUID], channels: Sequence[str]) -> dict[str, str]:
-    if not ids:
-        return {}
-    if channels and not NUMBERED & set(channels):
+def _mistaken_numbers(ids: Sequence[uuid.UUID], channels: Sequence[str], known: _Known) -> dict[str, str]:
+    if ids and channels and not NUMBERED & set(channels):
         return {"phoneNumberIds": f"is true of no conversation: none on {', '.join(channels)} has a number"}
-    query = select(WorkspacePhoneNumber.id).where(WorkspacePhoneNumber.id.in_(ids))
-    known = set((await db.scalars(query)).all())
     return {
         f"phoneNumberIds[{place}]": "is no phone number of this workspace"
         for place, one in enumerate(ids)
-        if one not in known
+        if one not in known.numbers
     }
 
 
-async def _expect_somebody(db: AsyncSession, team_id: uuid.UUID, skills: Sequence[str]) -> None:
+def _expect_somebody(team_id: uuid.UUID, skills: Sequence[str], known: _Known) -> None:
     """The team is in use, and somebody in it has all the skills: a rule that routes to nobody cannot work."""
-    team = await db.get(Team, {"workspace_id": _here(db), "id": team_id})
-    if team is None:
+    if team_id not in known.teams:
         return  # the foreign key says so, in the words for all of them
-    if not team.is_active:
+    if not known.teams[team_id]:
         raise Invalid({"teamId": "is not in use: choose another team, or create the rule with isActive false"})
-    able = (
-        select(TeamMember.user_id, func.coalesce(RoutingProfile.skills, text("'{}'::text[]")))
-        .join(WorkspaceMember, WorkspaceMember.user_id == TeamMember.user_id)
-        .outerjoin(RoutingProfile, RoutingProfile.user_id == TeamMember.user_id)
-        .where(TeamMember.team_id == team_id, WorkspaceMember.is_active, WorkspaceMember.role != "viewer")
-    )
-    people = (await db.execute(able)).all()
+    people = known.people.get(team_id)
     if not people:
         raise Invalid(
             {"teamId": "has no active member who may answer: add one, or create the rule with isActive false"}
         )
-    if not any(set(skills) <= set(known) for _, known in people):
+    if not any(set(skills) <= able for able in people):
         raise Invalid({"skills": f"are not all had by anybody in this team: {', '.join(skills)}"})
-
-
-def _here(db: AsyncSession) -> uuid.UUID:
-    here: uuid.UUID = db.info["workspace_id"]
-    return here
 
 
 BEGIN = text(

@@ -1,5 +1,6 @@
 """What agents ask before they act, and what they did."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.agents import approvals as stories
 from comms.credentials import Identity
+from handlers.batches import Many
 from handlers.given import Asker, Db, RowId
 from handlers.guards import reads, writes
 from handlers.orchestration.records import RECORDS
@@ -41,6 +43,11 @@ async def ask(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> A
     return await stories.ask(db, identity, values, RECORDS)
 
 
+async def ask_all(db: AsyncSession, identity: Identity, many: Many) -> Sequence[Any]:
+    """Each waiting for a person."""
+    return await stories.ask_all(db, identity, many, RECORDS)
+
+
 pending = crud(
     "/agent-pending-actions",
     AgentPendingAction,
@@ -62,6 +69,7 @@ pending = crud(
     who_writes=writes("agents"),
     create=ask,
 )
+pending.create_all = ask_all
 audit = crud(
     "/agent-action-audit-log",
     AgentActionAuditLog,

@@ -271,3 +271,35 @@ async def test_an_agent_that_asks_before_it_speaks_keeps_its_conversation(
     assert (await said(owner, talk))[1]["senderId"] == str(ada.agent_id)
     kept = (await owner.get(f"{API}/conversations/{talk}")).json()
     assert (kept["agentId"], kept["fence"]) == (str(ada.agent_id), fence)
+
+
+async def test_of_many_that_are_asked_each_is_refused_by_the_path_of_its_fault(
+    ada: Runtime, owner: Client, member: Client, talk: str
+) -> None:
+    waiting = await proposed(ada, "book_table", {})
+    to = {"conversationId": talk}
+    wanted: list[tuple[str, dict[str, Any], str | None]] = [
+        ("book_table", {"seats": 4}, None),
+        ("send_message", to | {"content": "Hello"}, None),
+        ("send_message", to | {"content": " "}, "details.content"),
+        ("send_message", {"conversationId": waiting["id"], "content": "Hello"}, "details.conversationId"),
+        ("assign_conversation", to | {"userId": str(member.user_id)}, None),
+        ("assign_conversation", to | {"userId": waiting["id"]}, "details.userId"),
+        ("hand_off_conversation", to | {"reason": "x", "target": {"teamId": waiting["id"]}}, "details.target.teamId"),
+        ("create_record", {"resource": "contacts", "values": {"firstName": "Ada"}}, None),
+        ("create_record", {"resource": "contacts", "values": {"phone": "12"}}, "details.values.phone"),
+    ]
+    items = [
+        {"agentId": waiting["agentId"], "actionType": kind, "title": "May it?", "details": details}
+        for kind, details, _ in wanted
+    ]
+    items.append(items[0] | {"expiresAt": "2020-01-01T00:00:00Z"})
+    answer = await owner.post(f"{API}/agent-pending-actions/batch", json={"items": items})
+    results = answer.json()["results"]
+    faults = [result["problem"]["errors"][0]["field"] if "problem" in result else None for result in results]
+    assert faults == [*(fault for _, _, fault in wanted), "expiresAt"]
+    made = [result["item"] for result in results if "item" in result]
+    assert [action["conversationId"] for action in made] == [None, talk, talk, None]
+    assert [await stages(owner, action) for action in made] == [["asked"]] * len(made)
+    assert [await told(owner, action["id"]) for action in made] == [["agent_pending_action.created"]] * len(made)
+    assert (await owner.get(f"{API}/contacts", params={"q": "Ada"})).json()["items"] == []

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from comms.assignment.rules import MOST_RULES
 from comms.service import Service
 from tests.conftest import Client
 from tests.make.agents import API, made
@@ -113,3 +114,52 @@ async def test_a_team_that_a_rule_names_stays(desk: Desk, stranger: Client) -> N
     assert (await desk.owner.delete(f"{API}/teams/{desk.team_id}")).status_code == 409
     body = {"name": "Rule", "teamId": desk.team_id, "isActive": False}
     assert named(await stranger.post(f"{API}/routing-rules", json=body)) == {"teamId"}
+
+
+async def test_of_many_rules_and_profiles_each_is_refused_by_the_path_of_its_fault(desk: Desk, member: Client) -> None:
+    ann = await desk.person("ann", skills=["german"])
+    rule = {"name": "Rule", "teamId": desk.team_id}
+    skilled, *refused = await outcome(
+        desk,
+        "routing-rules",
+        [
+            rule | {"skills": ["German"]},
+            rule | {"skills": ["french"]},
+            rule | {"phoneNumberIds": [NOBODY]},
+            rule | {"hours": {"schedule": {"mon": [{"from": "09:00", "to": "09:00"}]}}},
+            rule | {"teamId": NOBODY},
+        ],
+    )
+    assert skilled["item"]["skills"] == ["german"]
+    assert faults(refused) == ["skills", "phoneNumberIds[0]", "hours.schedule.mon[0]", "teamId"]
+    profile = {"userId": str(member.user_id)}
+    first, *others = await outcome(
+        desk,
+        "routing-profiles",
+        [profile, profile | {"capacity": 1, "channelCapacity": {"sms": 2}}, profile | {"userId": NOBODY}],
+    )
+    assert first["item"]["capacity"] == 5
+    assert faults(others) == ["channelCapacity.sms", "userId"]
+    [taken] = await outcome(desk, "routing-profiles", [{"userId": ann}])
+    assert taken["status"] == 409
+
+
+async def test_there_is_room_for_a_hundred_rules_and_what_cannot_work_takes_none(desk: Desk) -> None:
+    there = len(await desk.listed("routing-rules"))
+    rule = {"name": "Rule", "teamId": desk.team_id}
+    items = [rule | {"skills": ["nobody's"]}, *[rule] * (MOST_RULES - there), rule]
+    first, *made, last = await outcome(desk, "routing-rules", items)
+    assert {result["status"] for result in made} == {201}
+    assert faults([first, last]) == ["skills", "name"]
+    assert named(await desk.owner.post(f"{API}/routing-rules", json=rule)) == {"name"}
+
+
+async def outcome(desk: Desk, noun: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    answer = await desk.owner.post(f"{API}/{noun}/batch", json={"items": items})
+    assert answer.status_code == 200, answer.text
+    results: list[dict[str, Any]] = answer.json()["results"]
+    return results
+
+
+def faults(results: list[dict[str, Any]]) -> list[str]:
+    return [error["field"] for result in results for error in result["problem"]["errors"]]
