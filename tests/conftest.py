@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import shutil
 import tempfile
 import uuid
@@ -39,6 +40,9 @@ PUBLIC_URL = "https://hooks.example.com"
 TEMPLATE = "comms_template"
 # Most of what is imported and collected stays: to look through it as often as usual is a tenth of all the work.
 gc.set_threshold(100_000, 20, 20)
+# A line for every request would be formatted twice, and read by nobody.
+for name in ("httpx", "httpcore"):
+    logging.getLogger(name).setLevel(logging.WARNING)
 LONGEST = ("test_any_request.py", "test_adding_a_field.py")
 
 

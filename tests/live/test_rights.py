@@ -79,10 +79,10 @@ async def _member_id(db: Any, client: Client) -> Any:
 
 
 async def heard(screen: Screen, until: str) -> list[dict[str, Any]]:
-    """What it hears, up to that event."""
-    frames = [await screen.next()]
-    while frames[-1].get("event") != until:
-        frames.append(await screen.next())
+    """The events it hears, up to that one."""
+    frames = [await screen.next("event")]
+    while frames[-1]["event"] != until:
+        frames.append(await screen.next("event"))
     return frames
 
 
