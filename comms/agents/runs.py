@@ -25,7 +25,8 @@ async def request(
 ) -> AgentExecution:
     """A run of the agent is pending. A draft may be tried; an agent that is paused or archived does not run."""
     agent = await db.scalar(
-        select(Agent).where(Agent.workspace_id == workspace_id, Agent.id == agent_id).with_for_update(read=True)
+        # As strongly as ``begin`` locks it: two that would each strengthen a lock of theirs would wait for each other.
+        select(Agent).where(Agent.workspace_id == workspace_id, Agent.id == agent_id).with_for_update(key_share=True)
     )
     if agent is None:
         raise Missing(f"There is no agent {agent_id} in this workspace.")

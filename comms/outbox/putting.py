@@ -80,11 +80,18 @@ async def put_all(
     return outcomes, facts + [_fact(one, actor or Actor()) for one in coming]
 
 
+_HANDED_ON = "SELECT conversation_id FROM conversation_handoffs WHERE conversation_id = ANY($1) AND status = 'open'"
+
+
 async def _take_over(db: Any, coming: Sequence[Coming]) -> None:
-    """A member who says something where an agent has the conversation has it from now on."""
-    for one in coming:
+    """A member who says something where an agent has the conversation, or where it is handed on, has it from now on."""
+    said = [one for one in coming if one.intent.sender_type == "user" and one.place.holding.assigned_to is None]
+    nobodys = [one.intent.conversation_id for one in said if one.place.holding.agent_id is None]
+    handed_on = {row["conversation_id"] for row in await fetch(db, _HANDED_ON, nobodys)} if nobodys else set()
+    for one in said:
         intent, user_id = one.intent, one.intent.sender_user_id
-        if intent.sender_type != "user" or user_id is None or one.place.holding.agent_id is None:
+        is_taken = one.place.holding.agent_id is not None or intent.conversation_id in handed_on
+        if user_id is None or not is_taken:
             continue
         identity = (intent.workspace_id, intent.conversation_id)
         conversation = await db.get(Conversation, identity, populate_existing=True)

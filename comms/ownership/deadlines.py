@@ -5,23 +5,24 @@ from datetime import timedelta
 
 import msgspec
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
 from comms.database import Database
-from comms.errors import Forbidden
+from comms.errors import Forbidden, Invalid
 from comms.ownership import settling, telling
-from comms.ownership.handing import ask, expect_open
+from comms.ownership.handing import ask, expect_open, expect_target
 from comms.ownership.holding import ByAgent, ByMember
 from models.base import new_id, now
 from models.communications import Conversation, ConversationHandoff
-from models.communications.handoffs import Callback, Step
+from models.communications.handoffs import Callback, Step, Target
 from models.crm import CrmInteraction, CrmInteractionView
 
 log = structlog.get_logger(__name__)
 
 MOST = 200
+AGAIN = timedelta(minutes=1)  # until what failed is tried again
 IS_DUE = "EXISTS (SELECT FROM conversation_handoffs WHERE status = 'open' AND deadline_at <= now())"
 """When a deadline has passed, as PostgreSQL says it."""
 
@@ -41,9 +42,19 @@ async def pass_deadlines(database: Database) -> int:
         try:
             async with database.workspace(workspace_id) as db:
                 passed += await _pass(db, conversation_id)
-        except Exception as error:  # one that cannot be helped must not stop the others
+        except Exception as error:  # one that cannot be helped must not stop the others, now or at the next look
             log.error("handoffs.deadline_failed", conversation=str(conversation_id), error=type(error).__name__)
+            await _put_off(database, workspace_id, conversation_id)
     return passed
+
+
+async def _put_off(database: Database, workspace_id: uuid.UUID, conversation_id: uuid.UUID) -> None:
+    async with database.workspace(workspace_id) as db:
+        await db.execute(
+            update(ConversationHandoff)
+            .where(ConversationHandoff.conversation_id == conversation_id, ConversationHandoff.status == "open")
+            .values(deadline_at=now() + AGAIN)
+        )
 
 
 async def _pass(db: AsyncSession, conversation_id: uuid.UUID) -> bool:
@@ -77,6 +88,15 @@ async def reject(
     await _go_on(db, conversation, handoff, is_refused=True)
 
 
+async def _can_be_asked(db: AsyncSession, conversation: Conversation, target: Target) -> bool:
+    """Whether whom a step names can still be asked: they may have gone since it was written."""
+    try:
+        await expect_target(db, conversation, target, "target", is_first=False)
+    except Invalid:
+        return False
+    return True
+
+
 async def _go_on(
     db: AsyncSession, conversation: Conversation, handoff: ConversationHandoff, *, is_refused: bool
 ) -> None:
@@ -89,9 +109,10 @@ async def _go_on(
         if step.callback is not None:
             await _owe(db, conversation, handoff, step.callback)
         words += [] if step.tell_contact is None else [step.tell_contact]
-        if step.target is not None:
+        has_target = step.target is not None and await _can_be_asked(db, conversation, step.target)
+        if has_target and step.target is not None:
             ask(handoff, step.target)
-        is_asked = step.target is not None or not is_refused
+        is_asked = has_target or (step.target is None and not is_refused)
         if is_asked:
             handoff.within_seconds = step.within_seconds or handoff.within_seconds
             handoff.deadline_at = now() + timedelta(seconds=handoff.within_seconds)

@@ -8,7 +8,7 @@ import pytest
 
 from comms.directory import Connection
 from comms.errors import Conflict
-from comms.ownership import ByAgent, Owned, Stale, deadlines, handing, watching
+from comms.ownership import ByAgent, Owned, Stale, claim, deadlines, handing, watching
 from comms.service import Service
 from models.communications import Conversation
 from models.communications.handoffs import Packet, Target
@@ -165,6 +165,34 @@ async def test_the_deadline_asks_the_next_tells_the_contact_owes_a_call_and_then
         f"conversation_handoff.{what}" for what in ("created", "escalated", "escalated", "expired")
     ]
     assert (await make.now_of(service, talk)).waiting_since is not None
+
+
+async def test_who_is_gone_by_the_time_they_are_to_be_asked_is_passed_over_and_holds_up_no_other(
+    service: Service, owner: Client, member: Client, talk: Conversation, billing: str, admin: Any
+) -> None:
+    gone = (await owner.post(f"{API}/teams", json={"name": "For a day"})).json()["id"]
+    steps = [{"target": {"teamId": gone}}, {"target": {"teamId": billing}}]
+    row = await hand(owner, talk, {"userId": str(member.user_id)}, steps=steps)
+    assert (await owner.delete(f"{API}/teams/{gone}")).status_code == 204
+    await overdue(admin)
+    assert await deadlines.pass_deadlines(service.database) == 1
+    row = await seen(owner, row["id"])
+    assert (row["status"], row["targetTeamId"]) == ("open", billing)
+
+
+async def test_whoever_answers_what_is_handed_on_has_it(
+    service: Service, owner: Client, member: Client, talk: Conversation, billing: str, ada: uuid.UUID
+) -> None:
+    fence = await make.claim(service, talk, ada)
+    handoff_id = await agent_hands(service, talk, ada, fence, Target(team_id=uuid.UUID(billing)))
+    said = await member.post(f"{API}/conversations/{talk.id}/messages", json={"content": "I am here"})
+    assert said.status_code == 201, said.text
+    shown = (await owner.get(f"{API}/conversations/{talk.id}")).json()
+    assert shown["assignedTo"] == str(member.user_id)
+    assert (await seen(owner, handoff_id))["status"] == "accepted"
+    async with make.held(service, talk) as (db, row):
+        with pytest.raises(Owned):
+            await claim(db, row, ada, 60)
 
 
 async def test_who_refuses_is_not_asked_again_and_the_next_is_asked_at_once(
