@@ -75,7 +75,7 @@ def change_shape(
     Of what clients set, ``only`` these fields, or all ``without`` those.
     """
     fields = [
-        (field.name, Union[_bounded(table, field), msgspec.UnsetType], _field(field, msgspec.UNSET))  # noqa: UP007
+        (field.name, Union[_bounded(table, field), msgspec.UnsetType], _field(field, msgspec.UNSET))  # noqa: UP007 - made here
         for field in writable(view)
         if field.name not in without and (only is None or field.name in only)
     ]
@@ -188,7 +188,7 @@ def _bounded(table: type[Base], field: msgspec.structs.FieldInfo) -> Any:
 
     kind = plain(field.type)
     if get_origin(kind) in (Union, UnionType):
-        return Union[tuple(bound(option) for option in get_args(kind))]  # noqa: UP007
+        return Union[tuple(bound(option) for option in get_args(kind))]  # noqa: UP007 - of types known only now
     return bound(kind)
 
 

@@ -18,7 +18,7 @@ from comms.outbox import Intent, enclosing
 from comms.outbox.addressing import Place, places_of
 from comms.providers import segments
 from models.agents import Agent, AgentView
-from models.base import Base, View, now
+from models.base import View, now
 from models.business import Customer, CustomerView
 from models.communications import (
     Conversation,
@@ -178,10 +178,10 @@ async def _newest(db: AsyncSession, table: Any, *which: Any, most: int) -> Seque
     return (await db.scalars(query)).all()
 
 
-async def _of_contact(db: AsyncSession, table: type[Base], view: type[V], contact_id: uuid.UUID | None) -> list[V]:
+async def _of_contact(db: AsyncSession, table: Any, view: type[V], contact_id: uuid.UUID | None) -> list[V]:
     if contact_id is None:
         return []
-    rows = await _newest(db, table, table.contact_id == contact_id, most=MOST_ROWS)  # type: ignore[attr-defined]
+    rows = await _newest(db, table, table.contact_id == contact_id, most=MOST_ROWS)
     return [_view(row, view) for row in rows]
 
 

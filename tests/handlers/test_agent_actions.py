@@ -161,8 +161,8 @@ async def test_what_risks_little_passes_alone_where_a_policy_says_so(ada: Runtim
         assert (action["status"], action["passedAlone"]) == (status, status == "approved")
     assert len([row for row in (await owner.get(f"{API}/contacts")).json()["items"] if row["firstName"]]) == 1
     # To say something it must have the conversation, alone or not.
-    message = {"actionType": "send_message", "title": "x", "riskLevel": "low"}
-    message["details"] = {"conversationId": talk, "content": "Hello"}  # type: ignore[assignment]
+    said_there = {"conversationId": talk, "content": "Hello"}
+    message = {"actionType": "send_message", "title": "x", "riskLevel": "low", "details": said_there}
     assert (await ada.post(f"{AGENT}/actions", json=message)).status_code == 409
     fence = (await ada.post(f"{AGENT}/conversations/{talk}/claim", json={})).json()["fence"]
     passed = await ada.post(f"{AGENT}/actions", json=message | {"fence": fence})

@@ -5,6 +5,7 @@ import base64
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,20 @@ import pytest
 from comms import connections, credentials, workspaces
 from comms.database import Database
 from comms.embedded import Embedded
+from comms.providers.twilio import TwilioCredentials
 from comms.settings import SecuritySettings
+from comms.simulators.exchange import Exchange
+from comms.simulators.server import Server
 from comms.vault import Vault
 from models.communications import WorkspacePhoneNumber
-from tests.conftest import PUBLIC_URL, TEMPLATE, urls_of
+from tests.conftest import PUBLIC_URL, TEMPLATE, clone, urls_of
 from tests.journeys import processes
 from tests.journeys.desks import Desk
 from tests.journeys.house import House
+from tests.journeys.offices import Office
 from tests.journeys.processes import Process
 from tests.make.communications import TWILIO
+from tests.screens import serving
 
 KEY = b"j" * 32
 NUMBERS = ["+14155550100", "+14155550101"]
@@ -142,3 +148,39 @@ def house() -> Iterator[House]:
     finally:
         house.end()
         shutil.rmtree(path)
+
+
+@asynccontextmanager
+async def grounds(postgres: Embedded, folder: Path, **more: str) -> AsyncIterator[tuple[Desk, Any, dict[str, str]]]:
+    """A workspace in a database of its own, that database, and the variables of processes that are begun over it."""
+    async with clone(postgres) as name:
+        database = Database(urls_of(postgres, name), pool_size=2)
+        desk = await found_desk(database, 0)
+        await database.close()
+        variables = {
+            "DATABASE_URL": database.urls.owner.plain,
+            "COMMS_SECRET_KEY": f"test:{base64.b64encode(KEY).decode()}",
+            "COMMS_DATA_DIR": str(folder),
+            "COMMS_LOG_LEVEL": "warning",
+            "PUBLIC_URL": PUBLIC_URL,
+        }
+        books = await asyncpg.connect(database.urls.owner.plain)
+        try:
+            yield desk, books, variables | more
+        finally:
+            await books.close()
+
+
+@pytest.fixture
+async def office(postgres: Embedded, place: Path) -> AsyncIterator[Office]:
+    """A workspace whose provider is a simulator."""
+    exchange = Exchange(TwilioCredentials(TWILIO["accountSid"], TWILIO["authToken"]))
+    async with serving(Server(exchange.routes)) as address:
+        twilio = address.replace("ws://", "http://").removesuffix("/ws")
+        async with grounds(postgres, place / "office", COMMS_TWILIO_URL=twilio) as (desk, books, variables):
+            office = Office(desk, exchange, books, place, variables)
+            try:
+                yield office
+            finally:
+                for process in office.begun:
+                    process.kill()

@@ -6,8 +6,8 @@ from typing import Any
 import asyncpg
 import httpx
 
+from tests.journeys.offices import CUSTOMER, Office
 from tests.journeys.processes import Process
-from tests.journeys.test_killed_senders import CUSTOMER, Office, office  # noqa: F401  # a fixture
 from tests.journeys.waiting import until
 from tests.screens import watching
 
@@ -49,7 +49,7 @@ async def answered(seen: Any, ada: httpx.AsyncClient) -> str:
 
 
 async def test_a_scripted_runtime_answers_and_an_edited_approval_is_done_once_in_spite_of_kill_9(
-    office: Office,  # noqa: F811  # as pytest has it
+    office: Office,
 ) -> None:
     process = office.begin()
     await asyncio.to_thread(process.await_start)

@@ -1,19 +1,15 @@
 """An endpoint is down for an hour, and whoever tells it is killed meanwhile: then everything arrives, in order."""
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
-from comms.database import Database
 from comms.embedded import Embedded
-from tests.conftest import PUBLIC_URL, clone, urls_of
 from tests.journeys import processes
-from tests.journeys.conftest import KEY, found_desk
+from tests.journeys.conftest import grounds
 from tests.journeys.desks import Desk
 from tests.make.hooks import NOTHING_WAITS, Sink, is_signed, sink
 from tests.make.sending import until
@@ -43,26 +39,16 @@ class Shop:
 
 @pytest.fixture
 async def shop(postgres: Embedded, place: Path) -> AsyncIterator[Shop]:
-    async with clone(postgres) as name, sink() as there:
-        database = Database(urls_of(postgres, name), pool_size=2)
-        desk = await found_desk(database, 0)
-        await database.close()
-        variables = {
-            "DATABASE_URL": database.urls.owner.plain,
-            "COMMS_SECRET_KEY": f"test:{base64.b64encode(KEY).decode()}",
-            "COMMS_DATA_DIR": str(place / "shop"),
-            "COMMS_LOG_LEVEL": "warning",
-            "COMMS_WEBHOOK_HOSTS": there.host,
-            "PUBLIC_URL": PUBLIC_URL,
-        }
-        books = await asyncpg.connect(database.urls.owner.plain)
+    async with (
+        sink() as there,
+        grounds(postgres, place / "shop", COMMS_WEBHOOK_HOSTS=there.host) as (desk, books, variables),
+    ):
         made = Shop(desk, there, books, place, variables)
         try:
             yield made
         finally:
             for process in made.begun:
                 process.kill()
-            await books.close()
 
 
 async def test_an_endpoint_is_down_for_an_hour_and_then_hears_everything_in_order(shop: Shop) -> None:

@@ -1,74 +1,12 @@
 """A process that sends is killed between what the provider took and what we kept of it."""
 
 import asyncio
-import base64
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
-import pytest
 
-from comms.database import Database
-from comms.embedded import Embedded
-from comms.providers.twilio import TwilioCredentials
-from comms.simulators.exchange import Exchange
-from comms.simulators.server import Server
-from tests.conftest import PUBLIC_URL, clone, urls_of
-from tests.journeys import processes
-from tests.journeys.conftest import KEY, found_desk
-from tests.journeys.desks import Desk
-from tests.journeys.processes import Process
+from tests.journeys.offices import CUSTOMER, Office
 from tests.journeys.waiting import until
-from tests.make.communications import TWILIO
-from tests.screens import serving
-
-CUSTOMER = "+14155550199"
-
-
-class Office:
-    """A workspace in a database of its own, its provider, and processes that are begun and killed."""
-
-    def __init__(self, desk: Desk, exchange: Exchange, books: Any, folder: Path, variables: dict[str, str]) -> None:
-        self.desk = desk
-        self.exchange = exchange
-        self.books = books
-        self._folder = folder
-        self._variables = variables
-        self.url = variables["DATABASE_URL"]
-        self.begun: list[Process] = []
-
-    def begin(self) -> Process:
-        """Another process serves and sends."""
-        process = processes.begin("serve", folder=self._folder, **self._variables)
-        self.begun.append(process)
-        return process
-
-
-@pytest.fixture
-async def office(postgres: Embedded, place: Path) -> AsyncIterator[Office]:
-    exchange = Exchange(TwilioCredentials(TWILIO["accountSid"], TWILIO["authToken"]))
-    async with clone(postgres) as name, serving(Server(exchange.routes)) as address:
-        database = Database(urls_of(postgres, name), pool_size=2)
-        desk = await found_desk(database, 0)
-        await database.close()
-        variables = {
-            "DATABASE_URL": database.urls.owner.plain,
-            "COMMS_SECRET_KEY": f"test:{base64.b64encode(KEY).decode()}",
-            "COMMS_DATA_DIR": str(place / "office"),
-            "COMMS_LOG_LEVEL": "warning",
-            "COMMS_TWILIO_URL": address.replace("ws://", "http://").removesuffix("/ws"),
-            "PUBLIC_URL": PUBLIC_URL,
-        }
-        books = await asyncpg.connect(database.urls.owner.plain)
-        office = Office(desk, exchange, books, place, variables)
-        try:
-            yield office
-        finally:
-            for process in office.begun:
-                process.kill()
-            await books.close()
 
 
 async def test_a_worker_killed_between_accept_and_commit_sends_once(office: Office) -> None:
