@@ -1,21 +1,17 @@
 """A process that runs workflows is killed: in the middle of a run's steps, and while another waits for a person."""
 
 import asyncio
-import base64
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 
-from comms.database import Database
 from comms.embedded import Embedded
-from tests.conftest import PUBLIC_URL, clone, urls_of
 from tests.journeys import processes
-from tests.journeys.conftest import KEY, found_desk
+from tests.journeys.conftest import grounds
 from tests.journeys.waiting import until
 
 API = "/api/v1"
@@ -25,18 +21,7 @@ STEPS = 12
 @pytest.fixture
 async def ground(postgres: Embedded, place: Path) -> AsyncIterator[Any]:
     """A workspace, its database, and how to begin a process over it."""
-    async with clone(postgres) as name:
-        database = Database(urls_of(postgres, name), pool_size=2)
-        desk = await found_desk(database, 0)
-        await database.close()
-        variables = {
-            "DATABASE_URL": database.urls.owner.plain,
-            "COMMS_SECRET_KEY": f"test:{base64.b64encode(KEY).decode()}",
-            "COMMS_DATA_DIR": str(place / "office"),
-            "COMMS_LOG_LEVEL": "warning",
-            "PUBLIC_URL": PUBLIC_URL,
-        }
-        books = await asyncpg.connect(database.urls.owner.plain)
+    async with grounds(postgres, place / "office") as (desk, books, variables):
         begun = []
 
         async def begin() -> Any:
@@ -49,7 +34,6 @@ async def ground(postgres: Embedded, place: Path) -> AsyncIterator[Any]:
         finally:
             for process in begun:
                 process.kill()
-            await books.close()
 
 
 async def test_runs_go_on_over_a_kill_and_each_step_is_done_once(ground: Any) -> None:
