@@ -82,6 +82,9 @@ class Ground:
     def __init__(self, server: Embedded, name: str, *, is_shared: bool) -> None:
         self.urls = urls_of(server, name)
         self.is_shared = is_shared
+        named = Secret(f"{self.urls.owner.plain}&application_name={quote(STAYS)}")
+        self.staying = Urls(owner=named, web=as_role(named, WEB), worker=as_role(named, WORKER))
+        self._database: Database | None = None
         self._desk: Any = None
         self._broom: Any = None
         self._find_rows = ""
@@ -96,6 +99,13 @@ class Ground:
         """The same connection as it is: for fixtures, which ask nothing else of it."""
         self._desk = await self._open(self._desk)
         return self._desk
+
+    def database(self) -> Database:
+        """The one that stays: to connect and to word every statement anew takes a test longer than what it asks."""
+        if self._database is None:
+            self._database = Database(self.staying, pool_size=4)
+        self._database.on_told = lambda told: None
+        return self._database
 
     async def empty(self, *, is_served: bool) -> None:
         """No table has a row, and nobody is at work: whoever a test has left behind is sent away.
@@ -120,6 +130,8 @@ class Ground:
         assert not untold, f"these events do not say what has changed: {untold}"
 
     async def close(self) -> None:
+        if self._database is not None:
+            await self._database.close()
         for connection in (self._desk, self._broom):
             if connection is not None:
                 await connection.close()
@@ -203,11 +215,9 @@ WHERE schemaname IN ('public', 'jobs') AND tablename <> 'alembic_version'
 
 
 @pytest.fixture
-async def database(urls: Urls) -> AsyncIterator[Database]:
+async def database(ground: Ground) -> Database:
     """The fresh database, as the program uses it."""
-    database = Database(urls, pool_size=4)
-    yield database
-    await database.close()
+    return ground.database()
 
 
 @pytest.fixture
@@ -238,9 +248,7 @@ def settings(shared_settings: Settings) -> Settings:
 @pytest.fixture(scope="session")
 async def shared_service(shared_settings: Settings, served_ground: Ground) -> AsyncIterator[Service]:
     """The process that all tests ask which want no other: a new one would make six connections."""
-    named = Secret(f"{served_ground.urls.owner.plain}&application_name={quote(STAYS)}")
-    urls = Urls(owner=named, web=as_role(named, WEB), worker=as_role(named, WORKER))
-    async with _started(Service(shared_settings, urls, worker=False)) as service:
+    async with _started(Service(shared_settings, served_ground.staying, worker=False)) as service:
         yield service
 
 
