@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from comms.authorities import trusted
 from comms.mail.smtp import greet
 from comms.providers import Credentials
 from comms.providers.outgoing import Busy, Refused
@@ -43,7 +44,7 @@ async def ask(settings: ProviderSettings, provider: str, credentials: Credential
         return question
     try:
         # No redirects and no proxies of the environment: the credentials go to this address and to no other.
-        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, verify=trusted()) as client:
             auth = None if question.basic is None else httpx.BasicAuth(*question.basic)
             response = await client.get(question.url, headers=dict(question.headers), auth=auth)
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:

@@ -15,6 +15,7 @@ import structlog
 from jwt import PyJWK, PyJWTError
 from sqlalchemy import select
 
+from comms.authorities import trusted
 from comms.database import Database
 from comms.errors import Unauthenticated, Unavailable
 from comms.identity import Identity
@@ -73,7 +74,7 @@ class Keys:
         try:
             async with (
                 asyncio.timeout(FETCH_SECONDS),
-                httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client,
+                httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False, verify=trusted()) as client,
             ):
                 response = await client.get(self._url, headers={"Accept": "application/json"})
                 response.raise_for_status()

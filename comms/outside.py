@@ -21,6 +21,8 @@ from typing import Any
 
 import httpx
 
+from comms.authorities import trusted
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Lookup = Callable[[str, int | None], Sequence[str]]
 """From a host and a port to the addresses behind it; raises ``OSError``."""
@@ -198,7 +200,7 @@ class Outside:
         kept = self._transports.pop(origin, None)
         if kept is None:
             limits = httpx.Limits(max_keepalive_connections=16, keepalive_expiry=KEPT_SECONDS)
-            kept = _Kept(httpx.AsyncHTTPTransport(verify=self._context, trust_env=False, limits=limits))
+            kept = _Kept(httpx.AsyncHTTPTransport(verify=trusted(), trust_env=False, limits=limits))
             self._let_go()
         self._transports[origin] = kept  # the one used last stands last
         return kept
@@ -213,11 +215,7 @@ class Outside:
     @cached_property
     def _lone(self) -> httpx.AsyncHTTPTransport:
         limits = httpx.Limits(max_keepalive_connections=0)
-        return httpx.AsyncHTTPTransport(verify=self._context, trust_env=False, limits=limits)
-
-    @cached_property
-    def _context(self) -> Any:
-        return httpx.create_ssl_context()
+        return httpx.AsyncHTTPTransport(verify=trusted(), trust_env=False, limits=limits)
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:

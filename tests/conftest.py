@@ -15,6 +15,7 @@ from urllib.parse import quote
 import asyncpg
 import httpx
 import pytest
+import structlog
 import uvloop
 
 from comms import migrations
@@ -43,6 +44,13 @@ gc.set_threshold(100_000, 20, 20)
 # A line for every request would be formatted twice, and read by nobody.
 for name in ("httpx", "httpcore"):
     logging.getLogger(name).setLevel(logging.WARNING)
+# Nor is an error drawn with every variable of every frame, as it would be for a developer.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 LONGEST = ("test_any_request.py", "test_adding_a_field.py")
 
 

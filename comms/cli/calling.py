@@ -6,6 +6,7 @@ import asyncio
 import httpx
 
 from comms import demo
+from comms.authorities import trusted
 from comms.cli.simulating import credentials_of, demo_of
 from comms.errors import CannotRun
 from comms.providers.base import Request
@@ -22,7 +23,7 @@ def call(settings: Settings, chosen: argparse.Namespace) -> int:
 
     async def fetch(request: Request) -> tuple[int, str]:
         url = made.base_url + request.url.removeprefix(made.public_url)
-        async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=15, trust_env=False, verify=trusted()) as client:
             answer = await client.request(
                 request.method, url, headers=dict(request.headers), content=request.body or None
             )

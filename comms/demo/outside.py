@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
+from comms.authorities import trusted
 from comms.demo.written import SIMULATORS, Demo
 from comms.directory import Connection
 from comms.providers import read_credentials
@@ -89,7 +90,7 @@ def poster(base_url: str) -> Callable[[Request], Awaitable[int]]:
         path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         headers = {**request.headers, "host": parts.netloc.rpartition("@")[2]}
         try:
-            async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=10, trust_env=False, verify=trusted()) as client:
                 answer = await client.request(request.method, base_url + path, content=request.body, headers=headers)
         except httpx.TransportError as error:
             raise ConnectionError(str(error)) from error

@@ -1,12 +1,12 @@
 """Messages carried over HTTP: one request, once, and what came of it."""
 
 import asyncio
-import ssl
 from collections.abc import Sequence
 from typing import Any
 
 import httpx
 
+from comms.authorities import trusted
 from comms.directory import Connection
 from comms.providers.outgoing import Accepted, Answer, Busy, Call, Listed, Outgoing, Sends, Unclear
 
@@ -25,7 +25,6 @@ class Rest:
         self._timeout = timeout
         self._idle: dict[str, list[httpx.AsyncHTTPTransport]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._context: ssl.SSLContext | None = None
 
     async def send(self, outgoing: Outgoing, connection: Connection) -> Accepted:
         """The provider has the message; raises ``Refused``, ``Busy`` or ``Unclear``."""
@@ -85,9 +84,8 @@ class Rest:
         idle = self._idle.get(_origin(url))
         if idle:
             return idle.pop()
-        self._context = self._context or httpx.create_ssl_context()
         # Not a client: no redirects, cookies, proxies of the environment, and above all no second try.
-        return httpx.AsyncHTTPTransport(verify=self._context, trust_env=False, limits=ONE, retries=0)
+        return httpx.AsyncHTTPTransport(verify=trusted(), trust_env=False, limits=ONE, retries=0)
 
     def _give_back(self, url: httpx.URL, line: httpx.AsyncHTTPTransport, *, is_whole: bool) -> None:
         """A line on which an answer was read to its end is used again; whatever else may be on it is not."""

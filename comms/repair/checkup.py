@@ -15,6 +15,7 @@ import httpx
 import msgspec
 
 from comms import checks
+from comms.authorities import trusted
 from comms.directory import Connection
 from comms.providers import twilio, wiring
 from comms.providers.outgoing import Answer, NotSent, Refused
@@ -233,7 +234,7 @@ def addresses(connection: Connection, ours: Ours, public_url: str) -> dict[str, 
 async def reaches(public_url: str) -> Finding:
     """Whether PUBLIC_URL leads to a comms, as far as can be told from here: a way in from outside may differ."""
     try:
-        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=5, trust_env=False, verify=trusted()) as client:
             response = await client.get(f"{public_url}/healthz")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Finding(False, f"{public_url} does not answer from here ({type(error).__name__}): is the service up?")

@@ -5,13 +5,14 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import asyncpg
 import httpx
 import msgspec
 import pytest
-from litestar import get, post
+from litestar import Litestar, get, post
 from litestar.exceptions import HTTPException
 from sqlalchemy import exc, text
 
@@ -90,15 +91,27 @@ async def lost(db: Db) -> None:
     await db.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
 
+@post("/in-use", guards=[authenticated])
+async def in_use(service: Here) -> None:
+    """Deletes what is referred to."""
+    async with service.database.everywhere() as db:  # the web's role may not even try
+        await db.execute(text("DELETE FROM workspace_members"))
+
+
+@cache
+def faulty() -> Litestar:
+    """The API with routes that fail: to make one takes a second."""
+    api = create_api()
+    for route in (broken, late, lost, in_use):
+        api.register(route)
+    return api
+
+
 @pytest.fixture
 async def with_faults(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    """The API with two routes that fail."""
-    api = create_api()
-    api.state.service = service
-    api.register(broken)
-    api.register(late)
-    api.register(lost)
-    transport = httpx.ASGITransport(api, raise_app_exceptions=False)
+    """Somebody who asks the API with routes that fail."""
+    faulty().state.service = service
+    transport = httpx.ASGITransport(faulty(), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL) as client:
         yield client
 
@@ -258,18 +271,9 @@ async def test_what_is_taken_says_by_which_field(owner: Client) -> None:
     assert answer.json()["errors"] == [{"field": "phoneNumber", "reason": "is taken"}]
 
 
-async def test_what_is_still_in_use_is_not_deleted(owner: Client, service: Service) -> None:
-    @post("/in-use", guards=[authenticated])
-    async def in_use(service: Here) -> None:
-        async with service.database.everywhere() as db:  # the web's role may not even try
-            await db.execute(text("DELETE FROM workspace_members"))
-
-    api = create_api()
-    api.state.service = service
-    api.register(in_use)
+async def test_what_is_still_in_use_is_not_deleted(owner: Client, with_faults: httpx.AsyncClient) -> None:
     await owner.post(f"{API}/contacts", json={"ownerId": str(owner.user_id)})
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url=PUBLIC_URL) as client:
-        answer = await client.post("/in-use", headers={"Authorization": f"Bearer {owner.token}"})
+    answer = await with_faults.post("/in-use", headers={"Authorization": f"Bearer {owner.token}"})
     assert answer.status_code == 409
     assert "referred to" in answer.json()["detail"]
 
@@ -277,9 +281,8 @@ async def test_what_is_still_in_use_is_not_deleted(owner: Client, service: Servi
 @pytest.mark.parametrize("address", ["127.0.0.1:1/comms", "/comms?host=/nowhere"], ids=["refused", "no socket"])
 async def test_a_database_that_is_away_is_503(owner: Client, settings: Settings, address: str) -> None:
     nowhere = Secret(f"postgresql://comms@{address}")
-    api = create_api()
-    api.state.service = Service(settings, Urls(owner=nowhere, web=nowhere, worker=nowhere), worker=False)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url=PUBLIC_URL) as client:
+    faulty().state.service = Service(settings, Urls(owner=nowhere, web=nowhere, worker=nowhere), worker=False)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(faulty()), base_url=PUBLIC_URL) as client:
         answer = await client.get(f"{API}/contacts", headers={"Authorization": f"Bearer {owner.token}"})
         ready = await client.get("/readyz")
         alive = await client.get("/healthz")

@@ -15,6 +15,7 @@ from comms.service import Service
 from handlers.app import create_app
 from models.base import new_id
 from models.core import AccessToken, WorkspaceMember
+from tests.handlers.descriptions import api
 from tests.screens import Office, application, eventually, screen, serving, watching
 
 
@@ -298,7 +299,7 @@ async def test_who_leaves_is_forgotten(hub: Hub, url: str, acme: Office) -> None
 
 
 async def test_the_whole_application_shows_what_its_api_did(service: Service, owner: Any) -> None:
-    async with serving(create_app(service)) as url, watching(url, owner.token) as screen:
+    async with serving(create_app(service, api())) as url, watching(url, owner.token) as screen:
         made = await owner.post("/api/v1/contacts", json={"firstName": "Ada"})
         assert made.status_code == 201, made.text
         event = await screen.next("event")

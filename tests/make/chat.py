@@ -10,6 +10,7 @@ import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from comms.authorities import trusted
 from tests.conftest import Client
 from tests.screens import Screen
 
@@ -106,7 +107,7 @@ class Visitor:
 async def visiting(ws_url: str, key: str) -> AsyncIterator[Visitor]:
     """A visitor of a site whose widget has this key; ``ws_url`` is the address of a server's ``/ws``."""
     url = ws_url.removesuffix("/ws")
-    async with httpx.AsyncClient(base_url=url.replace("ws://", "http://"), timeout=10) as client:
+    async with httpx.AsyncClient(base_url=url.replace("ws://", "http://"), timeout=10, verify=trusted()) as client:
         yield Visitor(url, key, client)
 
 
