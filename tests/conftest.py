@@ -6,7 +6,7 @@ import logging
 import shutil
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,13 @@ _ask_for_types = asyncpg.Connection._introspect_types
 _known_types: dict[frozenset[int], Any] = {}
 
 
-async def _types(connection: Any, oids: Any, timeout: Any) -> Any:
+async def _types(connection: Any, oids: Any, seconds: Any) -> Any:
     """What PostgreSQL's own types are, such as ``uuid[]``, is asked once: every connection would, and take 10 ms."""
     wanted = frozenset(oids)
     if any(oid >= 16384 for oid in wanted):  # FirstNormalObjectId: somebody has made it, and in one database
-        return await _ask_for_types(connection, oids, timeout)
+        return await _ask_for_types(connection, oids, seconds)
     if wanted not in _known_types:
-        _known_types[wanted] = await _ask_for_types(connection, oids, timeout)
+        _known_types[wanted] = await _ask_for_types(connection, oids, seconds)
     return _known_types[wanted]
 
 
@@ -386,13 +386,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around xdist, which looks for the marks, and pytest, which sorts too
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
     """The journeys kill processes and watch clocks: they run one after another, on one of xdist's workers.
 
     And who takes longest begins first, so that in the end nobody waits for it.
     """
-    items.sort(key=lambda item: item.path.name not in LONGEST and "journeys" not in item.path.parts)
     for item in items:
         if "journeys" in item.path.parts:
             item.add_marker(pytest.mark.xdist_group("journeys"))
+    yield
+    items.sort(key=lambda item: item.path.name not in LONGEST and "journeys" not in item.path.parts)

@@ -4,23 +4,17 @@ import asyncio
 import uuid
 from typing import Any
 
-import pytest
-
 from comms.service import Service
 from handlers import guards
 from handlers.resource import RESOURCES, Resource
 from models.base import noun_of
 from models.core import Workspace
 from tests.conftest import Client
-from tests.handlers.test_resources import API, a_change, body_of, made, that
+from tests.handlers.test_resources import API, a_change, body_of, each, made, that
 
 BATCHED_BY_HAND = ("/contact-points", "/conversation-messages", "/agent-team-members", "/marketing-channels")
 
-batched = pytest.mark.parametrize(
-    "resource",
-    [resource for resource in RESOURCES if "create" in resource.verbs or resource.path in BATCHED_BY_HAND],
-    ids=lambda resource: resource.path.strip("/"),
-)
+batched = each(resource for resource in RESOURCES if "create" in resource.verbs or resource.path in BATCHED_BY_HAND)
 
 
 async def told_of(client: Client, row_id: Any) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """What every declared resource promises, whichever table it is."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import UnionType
@@ -62,10 +62,20 @@ def verbs_of(resource: Resource) -> tuple[Verb, ...]:
     return WRITTEN_BY_HAND.get(resource.path, resource.verbs)
 
 
+def each(resources: Iterable[Resource]) -> Any:
+    """One test each; all of a resource on one of xdist's workers, which words its statements and shapes once."""
+    return pytest.mark.parametrize(
+        "resource",
+        [
+            pytest.param(found, id=(name := found.path.strip("/")), marks=pytest.mark.xdist_group(name))
+            for found in resources
+        ],
+    )
+
+
 def that(*verbs: Verb) -> Any:
     """The resources that can be treated so, one test each."""
-    chosen = [resource for resource in RESOURCES if set(verbs) <= set(verbs_of(resource))]
-    return pytest.mark.parametrize("resource", chosen, ids=lambda resource: resource.path.strip("/"))
+    return each(resource for resource in RESOURCES if set(verbs) <= set(verbs_of(resource)))
 
 
 async def made(service: Service, resource: Resource, client: Client, **values: Any) -> uuid.UUID:
