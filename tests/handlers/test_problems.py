@@ -98,6 +98,9 @@ async def in_use(service: Here) -> None:
         await db.execute(text("DELETE FROM workspace_members"))
 
 
+of_faults = pytest.mark.xdist_group("faults")
+
+
 @cache
 def faulty() -> Litestar:
     """The API with routes that fail: to make one takes a second."""
@@ -116,6 +119,7 @@ async def with_faults(service: Service) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@of_faults
 async def test_our_own_fault_is_told_by_a_request_id_and_nothing_else(with_faults: httpx.AsyncClient) -> None:
     answer = await with_faults.get("/broken")
     assert answer.status_code == 500
@@ -125,6 +129,7 @@ async def test_our_own_fault_is_told_by_a_request_id_and_nothing_else(with_fault
     assert "Traceback" not in answer.text
 
 
+@of_faults
 async def test_a_commit_that_fails_is_not_a_success(with_faults: httpx.AsyncClient, owner: Client, admin: Any) -> None:
     answer = await with_faults.post("/late", headers={"Authorization": f"Bearer {owner.token}"})
     assert answer.status_code == 400
@@ -271,6 +276,7 @@ async def test_what_is_taken_says_by_which_field(owner: Client) -> None:
     assert answer.json()["errors"] == [{"field": "phoneNumber", "reason": "is taken"}]
 
 
+@of_faults
 async def test_what_is_still_in_use_is_not_deleted(owner: Client, with_faults: httpx.AsyncClient) -> None:
     await owner.post(f"{API}/contacts", json={"ownerId": str(owner.user_id)})
     answer = await with_faults.post("/in-use", headers={"Authorization": f"Bearer {owner.token}"})
@@ -278,6 +284,7 @@ async def test_what_is_still_in_use_is_not_deleted(owner: Client, with_faults: h
     assert "referred to" in answer.json()["detail"]
 
 
+@of_faults
 @pytest.mark.parametrize("address", ["127.0.0.1:1/comms", "/comms?host=/nowhere"], ids=["refused", "no socket"])
 async def test_a_database_that_is_away_is_503(owner: Client, settings: Settings, address: str) -> None:
     nowhere = Secret(f"postgresql://comms@{address}")
@@ -293,6 +300,7 @@ async def test_a_database_that_is_away_is_503(owner: Client, settings: Settings,
     assert alive.status_code == 200
 
 
+@of_faults
 async def test_a_connection_lost_in_the_middle_is_503_and_the_next_request_gets_through(
     with_faults: httpx.AsyncClient, owner: Client
 ) -> None:

@@ -1,5 +1,6 @@
 """Where attachments are not fetched from, and who sees our credentials."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from comms import authorities
 from comms.media.sources import Sources
 from comms.outside import Outside, Refused, is_public
 from comms.settings import MediaSettings
@@ -162,6 +164,15 @@ def _certificate(name: str, folder: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def trusts_anew() -> Iterator[None]:
+    """Whom we trust is read again, as by a process that has just begun; and again by who comes after."""
+    authorities.trusted.cache_clear()
+    yield
+    authorities.trusted.cache_clear()
+
+
+@pytest.mark.usefixtures("trusts_anew")
 @pytest.mark.parametrize(("name", "state"), [("localhost", "stored"), ("elsewhere.example", "pending")])
 async def test_a_certificate_must_be_for_the_name_that_was_asked_for(
     name: str, state: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
