@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Router, get
 from litestar.params import QueryParameter
-from sqlalchemy import select
+from sqlalchemy import ARRAY, ColumnElement, Uuid, any_, cast, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import reading, search
@@ -107,14 +107,21 @@ async def _hidden(
     db: AsyncSession, identity: Identity, resources: Mapping[str, Resource], found: Sequence[Found]
 ) -> set[uuid.UUID]:
     """What was found and the asker's lists would not show."""
-    hidden: set[uuid.UUID] = set()
+    limited: dict[str, tuple[list[uuid.UUID], list[ColumnElement[bool]]]] = {}
     for kind, resource in resources.items():
-        conditions = resource.visible(identity)
-        if conditions:
-            ids = [row.id for row in found if row.kind == kind]
-            seen = await db.scalars(select(resource.table.id).where(resource.table.id.in_(ids), *conditions))
-            hidden |= set(ids) - set(seen)
-    return hidden
+        ids, conditions = [row.id for row in found if row.kind == kind], resource.visible(identity)
+        if ids and conditions:
+            limited[kind] = ids, conditions
+    if not limited:
+        return set()
+    columns = {kind: resources[kind].table.id for kind in limited}
+    shown = union_all(
+        *(
+            select(columns[kind]).where(columns[kind] == any_(cast(ids, ARRAY(Uuid))), *conditions)
+            for kind, (ids, conditions) in limited.items()
+        )
+    )
+    return {one for ids, _ in limited.values() for one in ids}.difference(await db.scalars(shown))
 
 
 def _shown(row: Found, texts: Texts, question: Question) -> SearchResult:

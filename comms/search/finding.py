@@ -3,9 +3,10 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, false, func, or_, text
+from sqlalchemy import ColumnElement, TextClause, and_, false, func, or_, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -85,12 +86,16 @@ async def find(
 
 async def texts_of(db: AsyncSession, found: Sequence[Found]) -> dict[uuid.UUID, Texts]:
     """What stands in the rows found, as far as they are still there."""
-    ids = {kind: [row.id for row in found if row.kind == kind] for kind in KINDS}
+    ids: dict[str, list[uuid.UUID]] = {}
+    for row in found:
+        ids.setdefault(row.kind, []).append(row.id)
+    if not ids:
+        return {}
     return {
         row.id: Texts(
             row.conversation_id, row.channel_id, row.at, dict(zip(KINDS[row.kind].texts, row.texts, strict=True))
         )
-        for row in await db.execute(_TEXTS, ids)
+        for row in await db.execute(_texts(tuple(sorted(ids))), ids)
     }
 
 
@@ -110,7 +115,9 @@ async def _documented(db: AsyncSession, question: Question, kind: Kind, table: s
     asked_of = {"kind": kind.name, "wanted": question.wanted(), "filtered": question.filtered(), "most": FEW + 1}
     found: list[uuid.UUID] = (await db.execute(_AMONG, asked_of)).scalar_one()
     if len(found) <= FEW:
-        among = text(f"{table}.{column} = ANY(CAST(:found AS uuid[]))")
+        # As a query of its own: were the planner shown the ids, it would take them to lie evenly in whatever order is
+        # asked for, and walk through a million rows to meet those that lie at its end.
+        among = text(f"{table}.{column} = ANY((SELECT CAST(:found AS uuid[]))::uuid[])")
         return among.bindparams(found=found)  # type: ignore[return-value]  # a condition is text too
     asked = text(
         f"(SELECT d.words @@ {_IN_BUCKET} FROM search_documents d"
@@ -131,21 +138,26 @@ def _has_all(column: InstrumentedAttribute[str], question: Question) -> list[Col
     ]
 
 
+@cache
+def _texts(kinds: tuple[str, ...]) -> TextClause:
+    """The texts of rows of these kinds. Of no others: asked for no ids, PostgreSQL may read an index for them all."""
+    return text(
+        " UNION ALL ".join(
+            f"SELECT '{kind.name}' AS kind, t.id, t.created_at AS at, {kind.conversation} AS conversation_id,"
+            f" {kind.channel} AS channel_id,"
+            f" ARRAY[{', '.join(kind.texts.values())}]::text[] AS texts"
+            f" FROM {kind.rows} t WHERE t.id = ANY(CAST(:{kind.name} AS uuid[]))"
+            for kind in map(KINDS.__getitem__, kinds)
+        )
+    )
+
+
 # What is asked of each bucket, made once for all rows.
 _IN_BUCKET = f"""(
     SELECT array_agg(CAST(replace(:asked, chr(1), search_tag(here, :kind, b)) AS tsquery) ORDER BY b)
     FROM CAST(current_setting('{WORKSPACE_SETTING}') AS uuid) AS here,
         generate_series(0, (SELECT coalesce(max(bucket), 0) + 1 FROM search_progress)) AS b
 )[d.bucket + 1]"""
-_TEXTS = text(
-    " UNION ALL ".join(
-        f"SELECT '{kind.name}' AS kind, t.id, t.created_at AS at, {kind.conversation} AS conversation_id,"
-        f" {kind.channel} AS channel_id,"
-        f" ARRAY[{', '.join(kind.texts.values())}]::text[] AS texts"
-        f" FROM {kind.rows} t WHERE t.id = ANY(CAST(:{kind.name} AS uuid[]))"
-        for kind in KINDS.values()
-    )
-)
 _FOUND = text(
     "SELECT * FROM search_found(CAST(:kinds AS text[]), :wanted, :filtered, :bucket, :at, :id, :most, :budget, :asker)"
 )

@@ -140,6 +140,8 @@ class Conversation(TenantRow, Base):
         ),
         Index("ix_conversations_lease", "lease_expires_at", postgresql_where=text("agent_id IS NOT NULL")),
         Index("ix_conversations_tagged", "workspace_id", "created_at", "id", postgresql_where=text("tags <> '{}'")),
+        # Small, since few values make it up: what is written into it for every message is a few bytes.
+        Index("ix_conversations_phone_number", "workspace_id", "phone_number_id"),
     )
 
     contact_id: Mapped[uuid.UUID | None]

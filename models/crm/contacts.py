@@ -59,6 +59,7 @@ class Contact(TenantRow, Base):
             "id",
             postgresql_where=text("source <> 'inbound_sms'"),
         ),
+        Index("ix_contacts_tagged", "workspace_id", "created_at", "id", postgresql_where=text("tags <> '{}'")),
     )
 
     owner_id: Mapped[uuid.UUID | None]

@@ -5,8 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
+from comms import search
 from comms.search import following
 from comms.search.following import keep_up
 from comms.service import Service
@@ -191,6 +192,12 @@ async def test_a_page_holds_as_many_as_any_lists_and_goes_on_for_the_same_questi
         assert (answer.status_code, named(answer)) == (400, {"cursor"}), other
 
 
+_SCANS = """
+SELECT indexrelid::regclass::text, pg_stat_get_xact_numscans(indexrelid)
+FROM pg_index WHERE indrelid = 'search_documents'::regclass
+"""
+
+
 async def _buckets(service: Service) -> set[int]:
     async with service.database.everywhere() as db:
         return set(await db.scalars(select(SearchDocument.bucket)))
@@ -236,17 +243,36 @@ async def test_a_list_of_words_is_the_same_whether_few_or_many_are_meant(
     assert len(await ids(owner, "/conversation-messages", q="needle number 7")) == 1
 
 
+async def test_words_are_looked_up_in_their_own_index_and_no_other_is_read_whole(
+    service: Service, owner: Client
+) -> None:
+    await _many(service, owner, 20)
+    await keep_up(service.database)
+    question = search.read("needle num")
+    assert question is not None
+    async with service.database.workspace(owner.workspace_id) as db:
+        before = set((await db.execute(text(_SCANS))).all())
+        found, _ = await search.find(db, question, ["message", "contact"], 50, asker=uuid.uuid4())
+        assert len(found) == 20
+        await search.meant(db, question, ConversationMessage)
+        scanned = set((await db.execute(text(_SCANS))).all()) - before
+    assert {name for name, _ in scanned} == {"ix_search_documents_words"}
+
+
 async def test_a_search_takes_as_many_queries_however_much_is_found(service: Service, owner: Client) -> None:
     await met(owner, lastName="Needle")
-    await results(owner, "needle")
-    with counted() as statements:
-        assert len(await results(owner, "needle")) == 1
-        for_one = statements()
-    await _many(service, owner, 10)
+    await _many(service, owner, 11)
     await keep_up(service.database)
+    counts = set()
+    for limit in (1, 2, 50):
+        with counted() as statements:
+            assert len(await results(owner, "needle", types="message", limit=limit)) == min(limit, 11)
+            counts.add(statements())
     with counted() as statements:
-        assert len(await results(owner, "needle")) == 11
-        assert statements() == for_one > 0
+        assert len(await results(owner, "needle")) == 12
+        counts.add(statements())
+    assert len(counts) == 1
+    assert counts != {0}
 
 
 async def test_nobody_searches_without_a_token_and_a_viewer_may(anonymous: httpx.AsyncClient, viewer: Client) -> None:
