@@ -286,6 +286,16 @@ class WebhookReplay(TenantRow, Base):
         Index("ix_webhook_replays_created", "workspace_id", "created_at", "id"),
         Index("ix_webhook_replays_endpoint", "workspace_id", "endpoint_id"),
         Index("ix_webhook_replays_running", "workspace_id", postgresql_where=text("state = 'running'")),
+        # Asked for twice at once, it is told again once.
+        Index(
+            "uq_webhook_replays_stretch",
+            "workspace_id",
+            "endpoint_id",
+            "from_at",
+            "until_at",
+            unique=True,
+            postgresql_where=text("state = 'running'"),
+        ),
     )
 
     endpoint_id: Mapped[uuid.UUID]
