@@ -81,7 +81,12 @@ class WebhookEndpointView(View, kw_only=True):
     ] = []
     is_active: bool = True
     on_behalf_of: ReadOnly[
-        Annotated[uuid.UUID, msgspec.Meta(description="The member who switched it on: it hears what they may hear.")]
+        Annotated[
+            uuid.UUID,
+            msgspec.Meta(
+                description="Who switched it on, or last changed its address or events: it hears what they may."
+            ),
+        ]
     ]
     disabled_at: ReadOnly[
         Annotated[datetime | None, msgspec.Meta(description="When we switched it off; null when we have not.")]
