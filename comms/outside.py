@@ -6,36 +6,41 @@ means something else a moment later (rebinding) leads nowhere. Whoever follows a
 Unasked
 ├── Refused    it lies where we do not ask
 └── Delayed    it could not be asked now
+    └── Crowded    because of us: nothing is known of it
 """
 
 import asyncio
 import contextlib
 import ipaddress
+import re
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any
 
 import httpx
 
+from comms import names
 from comms.authorities import trusted
+from comms.names import Lookup, Names, look_up
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Lookup = Callable[[str, int | None], Sequence[str]]
-"""From a host and a port to the addresses behind it; raises ``OSError``."""
 
 PORTS: Mapping[str, int] = {"https": 443, "http": 80}
-THREADS = 32
-"""Names are looked up on threads of our own, each name by one: a name that never answers holds up no other."""
-LOOKUP_SECONDS = 5.0
-REMEMBERED_SECONDS = 5.0
 KEPT_SECONDS = 4.0
 """How long a connection is kept for the next request to the same host: less than servers commonly keep theirs."""
 MOST_KEPT = 64
+_WORLD = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Global by Python's tables, and yet nobody's in the world: RFC 6890 and RFC 9637; and 168.63.129.16 is what each of
+# Azure's machines asks about itself: https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+_NOBODYS = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "3fff::/20")))
+_LABEL = r"[a-z0-9_-]{1,63}"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
+_LONGEST_NAME = 254
 
 
 class Unasked(Exception):
@@ -50,14 +55,33 @@ class Delayed(Unasked):
     """It could not be asked now."""
 
 
+class Crowded(Delayed):
+    """It could not be asked now because of us: nothing is known of it."""
+
+
+def host_of(url: httpx.URL) -> str:
+    """The host of a URL as it is asked for, in ASCII: ``url.host`` reads it for people, and fails where none could."""
+    return url.raw_host.decode("ascii")
+
+
 def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
     """Scheme, host and port of a URL."""
-    return url.scheme, url.host, url.port or PORTS.get(url.scheme)
+    return url.scheme, host_of(url), url.port or PORTS.get(url.scheme)
 
 
 def is_listed(url: httpx.URL, hosts: Any) -> bool:
     """Whether ``host:port`` of this URL is among those that the operator has named."""
-    return url.scheme in PORTS and f"{url.host}:{url.port or PORTS[url.scheme]}" in hosts
+    return url.scheme in PORTS and f"{host_of(url)}:{url.port or PORTS[url.scheme]}" in hosts
+
+
+def address_in(host: str) -> str | None:
+    """The IP address that a host is written as, None if it is a name: 127.0.0.1 can be written 2130706433 or 0x7f.1."""
+    host = host.partition("%")[0].rstrip(".")
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(host))
+    with contextlib.suppress(OSError, UnicodeError):
+        return socket.inet_ntoa(socket.inet_aton(host))
+    return None
 
 
 def is_public(address: str) -> bool:
@@ -69,7 +93,9 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
+        if ip not in _WORLD:  # RFC 4291, 2.4: local, wrapped in yet another way, or nobody's
+            return False
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOBODYS)
 
 
 def lies_in(address: str, networks: Sequence[Network]) -> bool:
@@ -78,12 +104,6 @@ def lies_in(address: str, networks: Sequence[Network]) -> bool:
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
     return any(ip.version == network.version and ip in network for network in networks)
-
-
-def look_up(host: str, port: int | None) -> Sequence[str]:
-    """The addresses of a host, as the system knows them."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 
 class Outside:
@@ -95,16 +115,25 @@ class Outside:
     def __init__(self, *, keep: bool = False, networks: Sequence[Network] = (), lookup: Lookup = look_up) -> None:
         self._keep = keep
         self._networks = networks
-        self._lookup = lookup
-        self._known: dict[tuple[str, int | None], tuple[float, Sequence[str] | None]] = {}
-        self._asking: dict[tuple[str, int | None], asyncio.Future[Sequence[str]]] = {}
+        self._names = Names(lookup)
         self._transports: dict[tuple[str, str, int | None], _Kept] = {}
 
-    async def addresses_of(self, url: httpx.URL, *, may_be_private: bool = False) -> Sequence[str]:
-        """The addresses of the URL's host; ``Refused`` when one is not public and must be, ``Delayed`` if none."""
-        found = await self._resolved(url.host, origin_of(url)[2])
+    async def addresses_of(
+        self, url: httpx.URL, *, may_be_private: bool = False, whose: uuid.UUID | None = None
+    ) -> Sequence[str]:
+        """The addresses of the URL's host; ``Refused`` when one is not public and must be, ``Delayed`` if none.
+
+        ``whose`` is the workspace that has named it.
+        """
+        host = host_of(url)
+        try:
+            found = await self._names.addresses_of(host, origin_of(url)[2], whose)
+        except names.NotFound as error:
+            raise Delayed(f"{host} was not found") from error
+        except names.Crowded as error:
+            raise Crowded(f"{host} could not be looked up yet") from error
         if not may_be_private and not all(is_public(one) or lies_in(one, self._networks) for one in found):
-            raise Refused(f"{url.host} lies in a private network")
+            raise Refused(f"{host} lies in a private network")
         return found
 
     @asynccontextmanager
@@ -117,15 +146,18 @@ class Outside:
         patience: httpx.Timeout,
         content: bytes | None = None,
         may_be_private: bool = False,
+        whose: uuid.UUID | None = None,
     ) -> AsyncIterator[httpx.Response]:
         """The answer of the first address behind the URL's host that can be reached, closed with the block.
 
-        No redirect is followed. Raises ``Refused``, ``Delayed``, or what httpx raises of a connection that breaks.
+        ``whose`` is the workspace that has named it. No redirect is followed. Raises ``Refused``, ``Delayed``, or what
+        httpx raises of a connection that breaks.
         """
         kept = self._transport_to(url)
         kept.users += 1
         try:
-            response = await self._answer(kept.transport, method, url, headers, patience, content, may_be_private)
+            addresses = await self.addresses_of(url, may_be_private=may_be_private, whose=whose)
+            response = await self._answer(kept.transport, addresses, method, url, headers, patience, content)
             try:
                 yield response
             finally:
@@ -139,58 +171,31 @@ class Outside:
         for kept in self._transports.values():
             await kept.transport.aclose()
         self._transports.clear()
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(
         self,
         transport: httpx.AsyncHTTPTransport,
+        addresses: Sequence[str],
         method: str,
         url: httpx.URL,
         headers: Mapping[str, str],
         patience: httpx.Timeout,
         content: bytes | None,
-        may_be_private: bool,
     ) -> httpx.Response:
         unreachable: httpx.TransportError | None = None
-        for address in await self.addresses_of(url, may_be_private=may_be_private):
+        for address in addresses:
             request = httpx.Request(
                 method,
                 url.copy_with(host=address),
                 headers={"Host": url.netloc.decode("ascii"), "User-Agent": "comms", **headers},
                 content=content,
-                extensions={"timeout": patience.as_dict(), "sni_hostname": url.host},
+                extensions={"timeout": patience.as_dict(), "sni_hostname": host_of(url).rstrip(".")},
             )
             try:
                 return await transport.handle_async_request(request)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 unreachable = error
-        raise Delayed(f"{url.host} cannot be reached") from unreachable
-
-    async def _resolved(self, host: str, port: int | None) -> Sequence[str]:
-        """What the host means: asked once by all who want to know, remembered a few seconds if connections are."""
-        key = (host, port)
-        at, known = self._known.get(key, (0.0, None))
-        if not self._keep or time.monotonic() - at > REMEMBERED_SECONDS:
-            asking = self._asking.get(key)
-            if asking is None:
-                loop = asyncio.get_running_loop()
-                asking = self._asking[key] = loop.run_in_executor(self._threads, self._lookup, host, port)
-                asking.add_done_callback(lambda done: self._learn(key, done))
-            try:
-                async with asyncio.timeout(LOOKUP_SECONDS):
-                    known = await asyncio.shield(asking)
-            except (OSError, UnicodeError) as error:  # a time-out is an OSError
-                raise Delayed(f"{host} was not found") from error
-        if not known:
-            raise Delayed(f"{host} was not found")
-        return known
-
-    def _learn(self, key: tuple[str, int | None], done: "asyncio.Future[Sequence[str]]") -> None:
-        self._asking.pop(key, None)
-        if not done.cancelled():
-            if len(self._known) > 1_000:
-                self._known.clear()
-            self._known[key] = (time.monotonic(), None if done.exception() is not None else done.result())
+        raise Delayed(f"{host_of(url)} cannot be reached") from unreachable
 
     def _transport_to(self, url: httpx.URL) -> "_Kept":
         """Whatever keeps connections to this host and no other: the next name at its address has proven nothing."""
@@ -217,10 +222,6 @@ class Outside:
         limits = httpx.Limits(max_keepalive_connections=0)
         return httpx.AsyncHTTPTransport(verify=trusted(), trust_env=False, limits=limits)
 
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(THREADS, thread_name_prefix="names")
-
 
 class _Kept:
     __slots__ = ("transport", "used_at", "users")
@@ -232,7 +233,18 @@ class _Kept:
 
 
 def parsed(address: str, base: httpx.URL | None = None) -> httpx.URL:
-    """The address as a URL, relative to ``base`` if it is; ``Refused`` if it is none."""
+    """The address as a URL, relative to ``base`` if it is; ``Refused`` if it is none, or no host can be called so."""
     with contextlib.suppress(httpx.InvalidURL, ValueError):
-        return httpx.URL(address) if base is None else base.join(address)
+        url = httpx.URL(address) if base is None else base.join(address)
+        host = host_of(url)
+        if not host or address_in(host) is not None or _can_be_found(host):
+            return url
     raise Refused("its address cannot be read")
+
+
+def _can_be_found(name: str) -> bool:
+    """Whether a name can be asked for (RFC 1035, 2.3.4); raises ``ValueError`` if what it stands for is no Unicode."""
+    for label in name.split("."):
+        if label.startswith("xn--"):
+            label[4:].encode().decode("punycode")
+    return len(name) <= _LONGEST_NAME and _NAME.fullmatch(name) is not None

@@ -8,24 +8,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Router, get
 from litestar.params import QueryParameter
-from sqlalchemy import ColumnElement, Uuid, and_, any_, bindparam, case, cast, func, not_, or_, select
+from sqlalchemy import ColumnElement, bindparam, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.audience import (
-    ADMINISTRATIVE,
-    ADMINISTRATORS,
-    AGENTS,
-    CLOSED,
-    LEFT,
-    NEEDS,
-    OWNED,
-    PERSONAL,
-    WITHIN,
-    lacks_of,
-)
-from comms.credentials import Identity
 from comms.errors import Invalid
-from comms.team import closed_to
+from comms.heard import heard_by
 from handlers.given import Asker, Db, Request
 from handlers.guards import reader
 from handlers.listing import LIMIT, MOST, Page, refuse_unknown
@@ -108,7 +95,7 @@ async def index(
     else:
         conditions += [Event.seq > after, Event.seq < (_BIGGEST if cursor is None else cursor)]
     order = Event.seq if sort == "seq" else Event.seq.desc()
-    query = select(Event).where(*conditions, *_visible(identity)).order_by(order)
+    query = select(Event).where(*conditions, *heard_by(identity)).order_by(order)
     rows = (await db.scalars(query.limit(limit + 1))).all()
     items = [msgspec.convert(row, EventView, from_attributes=True) for row in rows[:limit]]
     return Page(items, str(items[-1].seq) if len(rows) > limit else None)
@@ -151,35 +138,6 @@ def _spelt(noun: str) -> Any:
 
 async def _is_member(db: AsyncSession, user_id: uuid.UUID) -> bool:
     return await db.scalar(select(WorkspaceMember.id).where(WorkspaceMember.user_id == user_id)) is not None
-
-
-def _visible(identity: Identity) -> list[ColumnElement[bool]]:
-    """What ``comms.audience`` says, as the database understands it."""
-    mine = and_(Event.subject_type.in_(PERSONAL), Event.data["userId"].as_string() == str(identity.user_id))
-    hidden = PERSONAL - ADMINISTRATIVE if identity.role in ADMINISTRATORS else PERSONAL | ADMINISTRATIVE
-    lacks = lacks_of(identity.role, identity.permissions)
-    closed = [noun for noun, need in NEEDS.items() if need in lacks]
-    me = str(identity.user_id)
-    own = [and_(Event.subject_type == noun, Event.data[field].as_string() == me) for noun, field in OWNED.items()]
-    heard = [
-        *_open_to(identity),
-        or_(Event.subject_type.not_in(hidden), mine),
-        or_(Event.subject_type.not_in(closed), *own),
-    ]
-    if AGENTS in lacks:
-        heard.append(or_(func.split_part(Event.subject_type, "_", 1) != "agent", Event.subject_type.in_(NEEDS)))
-    return heard
-
-
-def _open_to(identity: Identity) -> list[ColumnElement[bool]]:
-    """What is for some alone is for them; what happened in closed channels as long as they belong to them."""
-    named = Event.data["channelId"].as_string()
-    is_channel, is_within = Event.subject_type == "team_channel", Event.subject_type.in_(WITHIN)
-    channel = case((is_channel, Event.subject_id), (is_within, cast(named, Uuid)))
-    i_left = and_(Event.event == LEFT, Event.data["userId"].as_string() == str(identity.user_id))
-    then = or_(Event.audience.is_(None), any_(Event.audience) == identity.user_id)
-    still = channel.not_in(closed_to(identity))
-    return [then, or_(not_(is_within), Event.event == CLOSED, i_left, still)]
 
 
 routes = Router("/", tags=["events"], route_handlers=[index])

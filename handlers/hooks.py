@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Router, delete, get, patch, post
 from litestar.params import JSONBody
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
-from comms.errors import Invalid, Missing
+from comms.errors import Forbidden, Invalid, Missing
+from comms.heard import heard_by
 from comms.hooks import asking, endpoints, replaying, signing
 from handlers import shapes
 from handlers.given import Asker, Db, Here, RowId
@@ -186,12 +187,18 @@ async def remove_secret(db: Db, identity: Asker, row_id: RowId) -> None:
 
 @get("/{row_id:uuid}/request", operation_id="get_webhook_request", guards=[administrator])
 async def request(db: Db, identity: Asker, row_id: RowId) -> WebhookRequest:
-    """What a delivery posts: the JSON, and the headers but for the signature and the time of the try."""
+    """What a delivery posts: the JSON, and the headers but for the signature and the time of the try.
+
+    403 for what you may not hear of yourself.
+    """
     row = await deliveries.find(db, identity, row_id)
     endpoint = await rows.find(db, identity, row.endpoint_id)
-    event = await db.scalar(select(Event).where(Event.seq == row.seq))
-    if event is None:
+    found = (await db.execute(select(Event, and_(*heard_by(identity))).where(Event.seq == row.seq))).one_or_none()
+    if found is None:
         raise Missing("Its event is no longer in the log.")
+    event, may_hear = found
+    if not may_hear:
+        raise Forbidden("You may not hear of what it tells: ask somebody who may.")
     told = {name: getattr(event, name) for name in ("event", "at", "subject_type", "subject_id", "conversation_id")}
     told |= {"actor_type": event.actor_type, "actor_id": event.actor_id}
     told["data"] = msgspec.json.encode(event.data).decode()

@@ -81,7 +81,12 @@ class WebhookEndpointView(View, kw_only=True):
     ] = []
     is_active: bool = True
     on_behalf_of: ReadOnly[
-        Annotated[uuid.UUID, msgspec.Meta(description="The member who switched it on: it hears what they may hear.")]
+        Annotated[
+            uuid.UUID,
+            msgspec.Meta(
+                description="Who switched it on, or last changed its address or events: it hears what they may."
+            ),
+        ]
     ]
     disabled_at: ReadOnly[
         Annotated[datetime | None, msgspec.Meta(description="When we switched it off; null when we have not.")]
@@ -286,6 +291,16 @@ class WebhookReplay(TenantRow, Base):
         Index("ix_webhook_replays_created", "workspace_id", "created_at", "id"),
         Index("ix_webhook_replays_endpoint", "workspace_id", "endpoint_id"),
         Index("ix_webhook_replays_running", "workspace_id", postgresql_where=text("state = 'running'")),
+        # Asked for twice at once, it is told again once.
+        Index(
+            "uq_webhook_replays_stretch",
+            "workspace_id",
+            "endpoint_id",
+            "from_at",
+            "until_at",
+            unique=True,
+            postgresql_where=text("state = 'running'"),
+        ),
     )
 
     endpoint_id: Mapped[uuid.UUID]

@@ -2,14 +2,17 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 import msgspec
 
 from comms.hooks import places
-from comms.outside import Outside, Unasked, parsed
+from comms.outside import Crowded, Outside, Unasked, host_of, parsed
 from comms.settings import WebhookSettings
 
 TIMEOUT = httpx.Timeout(10, connect=5)
@@ -26,7 +29,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one request: delivered, when there is no ``error``.
 
     ``is_gone`` says that the endpoint wants to hear nothing any more, ``wait`` how many seconds it wants to be left
-    alone.
+    alone. ``is_final`` says that no other try would come to more, whatever the endpoint does: it was not even asked.
     """
 
     url: str
@@ -36,6 +39,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     body: str | None = None
     error: str | None = None
     is_gone: bool = False
+    is_final: bool = False
     wait: float = 0.0
 
 
@@ -47,12 +51,18 @@ async def ask(
     body: bytes,
     *,
     total_seconds: float = TOTAL_SECONDS,
+    whose: uuid.UUID | None = None,
 ) -> Answer:
-    """The body was posted to the address, or it is said why not. Every address on the way was looked at."""
+    """The body was posted to the address, or it is said why not. Every address on the way was looked at.
+
+    ``whose`` is the workspace that has named it. Raises ``Crowded`` when its turn has not come.
+    """
     began = time.perf_counter()
     try:
         async with asyncio.timeout(total_seconds):
-            answer = await _follow(outside, settings, address, headers, body)
+            answer = await _follow(outside, settings, address, headers, body, whose)
+    except Crowded:
+        raise
     except Unasked as error:
         answer = Answer(url=shown(address), error=str(error))
     except TimeoutError:
@@ -70,13 +80,18 @@ def shown(address: str) -> str:
 
 
 async def _follow(
-    outside: Outside, settings: WebhookSettings, address: str, headers: Mapping[str, str], body: bytes
+    outside: Outside,
+    settings: WebhookSettings,
+    address: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    whose: uuid.UUID | None,
 ) -> Answer:
     url = parsed(address)
     for _ in range(REDIRECTS + 1):
         reason = places.refusal_of(str(url), settings)
         if reason is not None:
-            return Answer(url=shown(str(url)), error=f"{url.host or 'the address'} {reason}")
+            return Answer(url=shown(str(url)), error=f"{host_of(url) or 'the address'} {reason}")
         async with outside.ask(
             "POST",
             url,
@@ -84,6 +99,7 @@ async def _follow(
             content=body,
             patience=TIMEOUT,
             may_be_private=places.may_be_private(url, settings),
+            whose=whose,
         ) as response:
             location = response.headers.get("location")
             # The other redirects would have us come back with a GET, and without what there is to tell.
@@ -134,7 +150,16 @@ def _plain(words: str) -> str:
 
 
 def _wait(after: str) -> float:
-    return min(float(after), LONGEST_WAIT_SECONDS) if after.isascii() and after.isdecimal() else 0.0
+    """The seconds of a ``Retry-After``, which may say a time instead (RFC 9110, 10.2.3)."""
+    if after.isascii() and after.isdecimal():
+        seconds = float(after)
+    else:
+        try:
+            at = parsedate_to_datetime(after)
+        except ValueError:
+            return 0.0
+        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time()
+    return max(0.0, min(seconds, LONGEST_WAIT_SECONDS))
 
 
 class Told(msgspec.Struct, rename="camel", omit_defaults=False):

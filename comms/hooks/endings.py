@@ -89,6 +89,4 @@ _OLD = text(
     WHERE d.workspace_id = old.workspace_id AND d.id = old.id RETURNING d.id
     """
 )
-_OLD_REPLAYS = text(
-    "DELETE FROM webhook_replays WHERE state = 'done' AND created_at < now() - make_interval(days => :days)"
-)
+_OLD_REPLAYS = text("DELETE FROM webhook_replays WHERE created_at < now() - make_interval(days => :days)")

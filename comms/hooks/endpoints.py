@@ -13,7 +13,6 @@ from comms.identity import Identity
 from comms.settings import WebhookSettings
 from comms.vault import Vault
 from models.base import new_id
-from models.core import WorkspaceMember
 from models.hooks import WebhookEndpoint, WebhookSigningSecret
 
 MOST = 20
@@ -30,7 +29,7 @@ async def make(
     ``Invalid`` names what about it cannot work.
     """
     check(values, settings)
-    hearing.check(values.get("events", ()), identity.role, identity.permissions)
+    hearing.check(values.get("events", ()), identity)
     await _begin_to_read(db, identity.workspace_id)
     there = await db.scalar(
         select(func.count()).select_from(WebhookEndpoint).where(WebhookEndpoint.workspace_id == identity.workspace_id)
@@ -55,18 +54,19 @@ async def change(
 ) -> None:
     """The endpoint, held, has these values.
 
-    Switched on, it hears as whoever does so, from now on, and what still waits for it is tried at once; what happened
-    while it was off is not told unless it is replayed.
+    Whoever says where it is, what it is told, or that it is on, is who it hears as from now on. Switched on, what still
+    waits for it is tried at once; what happened while it was off is not told unless it is replayed.
     """
     check(values, settings)
     is_on_again = values.get("is_active", row.is_active) and not row.is_active
-    if "events" in values or is_on_again:
-        role, permissions = await _standing(db, identity, row, is_on_again=is_on_again)
-        hearing.check(values.get("events", row.events), role, permissions)
+    if is_on_again or any(
+        values.get(name, there) != there for name, there in (("url", row.url), ("events", row.events))
+    ):
+        hearing.check(values.get("events", row.events), identity)
+        row.on_behalf_of = identity.user_id
     for name, value in values.items():
         setattr(row, name, value)
     if is_on_again:
-        row.on_behalf_of = identity.user_id
         row.after_seq = await _head(db, row.workspace_id)
         row.disabled_at = row.disabled_reason = None
     if is_on_again or "url" in values:
@@ -103,16 +103,6 @@ def check(values: Mapping[str, Any], settings: WebhookSettings) -> None:
         errors["url"] = reason
     if errors:
         raise Invalid(errors)
-
-
-async def _standing(
-    db: AsyncSession, identity: Identity, row: WebhookEndpoint, *, is_on_again: bool
-) -> tuple[Any, Mapping[str, Any]]:
-    if is_on_again or row.on_behalf_of == identity.user_id:
-        return identity.role, identity.permissions
-    member = await db.scalar(select(WorkspaceMember).where(WorkspaceMember.user_id == row.on_behalf_of))
-    assert member is not None
-    return member.role, member.permissions
 
 
 async def _keep_secret(db: AsyncSession, vault: Vault, row: WebhookEndpoint) -> tuple[WebhookSigningSecret, str]:

@@ -14,6 +14,7 @@ import msgspec
 
 from comms.audience import ADMINISTRATIVE, PERSONAL, Audience, Listener, listener_of, need_of
 from comms.errors import Invalid
+from comms.identity import Identity
 from models.base import Base, noun_of
 from models.core import Role
 
@@ -38,10 +39,12 @@ class Ear(msgspec.Struct):
 
 def ear_of(row: Any) -> Ear:
     """The endpoint as one that listens, with the role and the permissions of its member."""
-    role: Role = row.role
-    listener = listener_of(row.on_behalf_of, role, row.permissions)
-    nobody = msgspec.structs.replace(listener, user_id=None)
-    return Ear(row.id, row.events, nobody, row.after_seq, {})
+    return Ear(row.id, row.events, nobody_of(row.on_behalf_of, row.role, row.permissions), row.after_seq, {})
+
+
+def nobody_of(user_id: uuid.UUID, role: Role, permissions: Mapping[str, Any]) -> Listener:
+    """Nobody in particular, with a member's role and permissions."""
+    return msgspec.structs.replace(listener_of(user_id, role, permissions), user_id=None)
 
 
 def may_hear(listener: Listener, noun: str) -> bool:
@@ -51,9 +54,9 @@ def may_hear(listener: Listener, noun: str) -> bool:
     return Audience(administrators=noun in ADMINISTRATIVE, need=need_of(noun)).includes(listener)
 
 
-def check(events: Sequence[str], role: Role, permissions: Mapping[str, Any]) -> None:
-    """Each of these kinds can happen and be heard; else ``Invalid`` names it by its place."""
-    nobody = msgspec.structs.replace(listener_of(uuid.UUID(int=0), role, permissions), user_id=None)
+def check(events: Sequence[str], identity: Identity) -> None:
+    """Each of these kinds can happen, and be heard by who asks; else ``Invalid`` names it by its place."""
+    nobody = nobody_of(identity.user_id, identity.role, identity.permissions)
     errors = {}
     for place, kind in enumerate(events):
         found = _KIND.fullmatch(kind)

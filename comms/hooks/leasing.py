@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+from comms.audience import Listener
+from comms.hooks import hearing
+
 DOWN_AFTER = 5
 """An endpoint that has failed so many times in a row is down: it is asked now and then, by one delivery alone."""
 
@@ -35,7 +38,7 @@ class Lease(msgspec.Struct, frozen=True):
     """A line that is ours to deliver, its first deliveries in order. ``taken`` tells this lease from others.
 
     ``attempts`` are those of the first that have failed already while the endpoint answered others; ``until`` is when
-    the lease runs out, by the loop's clock.
+    the lease runs out, by the loop's clock; ``listener`` is who stands behind the endpoint now.
     """
 
     workspace_id: uuid.UUID
@@ -45,6 +48,7 @@ class Lease(msgspec.Struct, frozen=True):
     attempts: int
     failures: int
     url: str
+    listener: Listener
     until: float
     secrets: tuple[Mapping[str, Any], ...]
     due: tuple[Due, ...]
@@ -67,6 +71,7 @@ SELECT t.workspace_id, t.endpoint_id, e.failures >= {DOWN_AFTER} AS is_down,
 FROM there t
 JOIN webhook_endpoints e ON e.workspace_id = t.workspace_id AND e.id = t.endpoint_id AND e.is_active
 JOIN workspaces w ON w.id = t.workspace_id AND w.is_active
+JOIN workspace_members m ON m.workspace_id = t.workspace_id AND m.user_id = e.on_behalf_of AND m.is_active
 ORDER BY 4
 """
 
@@ -101,8 +106,10 @@ LEFT JOIN events v ON v.workspace_id = t.workspace_id AND v.seq = d.seq
 ORDER BY t.place, d.place
 """
 _ENDPOINTS = """
-SELECT e.workspace_id, e.id, e.url, e.failures FROM unnest($1::uuid[], $2::uuid[]) AS t (workspace_id, id)
+SELECT e.workspace_id, e.id, e.url, e.failures, e.on_behalf_of, m.role, m.permissions
+FROM unnest($1::uuid[], $2::uuid[]) AS t (workspace_id, id)
 JOIN webhook_endpoints e ON e.workspace_id = t.workspace_id AND e.id = t.id
+JOIN workspace_members m ON m.workspace_id = t.workspace_id AND m.user_id = e.on_behalf_of
 """
 _SECRETS = """
 SELECT s.workspace_id, s.endpoint_id, s.id, s.encryption_key_id, s.iv, s.encrypted_key, s.auth_tag
@@ -156,6 +163,9 @@ def _lease(row: Any, endpoint: Any, secrets: Sequence[Any], due: Sequence[Due], 
         attempts=row["attempts"],
         failures=endpoint["failures"],
         url=endpoint["url"],
+        listener=hearing.nobody_of(
+            endpoint["on_behalf_of"], endpoint["role"], msgspec.json.decode(endpoint["permissions"])
+        ),
         until=until,
         secrets=tuple(secrets),
         due=tuple(due),

@@ -14,7 +14,8 @@ import contextlib
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -23,13 +24,14 @@ import structlog
 from comms import metrics
 from comms.database import Database
 from comms.groups import SESSION, Groups, Unavailable
-from comms.hooks import endings, following, leasing, replaying, settling, signing
+from comms.hooks import endings, following, hearing, leasing, replaying, settling, signing
 from comms.hooks.asking import TOTAL_SECONDS, Answer, ask, body_of, shown
 from comms.hooks.leasing import Due, Lease, Waiting
 from comms.hooks.settling import Key, Result, Try
 from comms.jobs import JobFailed
+from comms.names import Lookup, look_up
 from comms.outbox.fairness import shares
-from comms.outside import Lookup, Outside, look_up
+from comms.outside import Crowded, Outside
 from comms.settings import WebhookSettings
 from comms.vault import Unsealable, Vault
 
@@ -39,7 +41,8 @@ log = structlog.get_logger(__name__)
 class Pace(msgspec.Struct, frozen=True):
     """How much at once, and how long things take; in seconds.
 
-    A ``lease`` is longer than ``spend``, within which deliveries of one line are begun, and one request more.
+    A ``lease`` is longer than ``spend``, within which deliveries of one line are begun, and one request more. A line
+    that could not be delivered because of us is taken again after a ``rest``.
     """
 
     at_once: int = 192
@@ -49,6 +52,7 @@ class Pace(msgspec.Struct, frozen=True):
     spend: float = 45.0
     total: float = TOTAL_SECONDS
     poll: float = 1.0
+    rest: float = 0.5
     breath: float = 0.002
 
 
@@ -81,7 +85,8 @@ class Posting:
         """What happens is told, from here on."""
         await self._results.start()
         self._tasks = [
-            asyncio.create_task(self._forever(turns), name="webhooks") for turns in (self._follow, self._post)
+            asyncio.create_task(self._forever(turns), name="webhooks")
+            for turns in (self._follow, self._tell_again, self._post)
         ]
 
     async def stop(self, grace_seconds: float = 20) -> None:
@@ -105,60 +110,73 @@ class Posting:
             self._news.add(workspace_id)
             self._heard.set()
 
-    async def _forever(self, turns: Any) -> None:
+    async def _forever(self, turns: Callable[[], Awaitable[None]]) -> None:
         while True:
-            connection: Any = None
             try:
-                connection = await self._database.connect()
-                if not self._database.pgbouncer:
-                    await connection.execute(SESSION)
-                await turns(connection)
+                await turns()
             except Exception as error:  # the database is away: what is due waits where it is
                 log.warning("webhooks.interrupted", error=str(JobFailed(error)))
                 await asyncio.sleep(0.5)
-            finally:
-                if connection is not None:
-                    connection.terminate()
 
-    async def _follow(self, connection: Any) -> None:
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        connection = await self._database.connect()
+        try:
+            if not self._database.pgbouncer:
+                await connection.execute(SESSION)
+            yield connection
+        finally:
+            connection.terminate()
+
+    async def _follow(self) -> None:
         """A workspace's flood is read a piece at a time, in turn with the others' logs."""
         looked_at = 0.0
-        while True:
-            if time.monotonic() - looked_at > self._pace.poll:
-                self._read = {row[0] for row in await connection.fetch(_READ)}
-                async with self._database.everywhere() as db:
-                    self._news |= set(await following.behind(db))
-                    replayed = await replaying.running(db)
-                for workspace_id in replayed:
-                    if await replaying.go_on(self._database, workspace_id):
-                        self._rung.set()
-                looked_at = time.monotonic()
-            self._heard.clear()
-            news, self._news = self._news, set()
-            for workspace_id in news:
-                async with self._database.everywhere() as db:
-                    more = await following.catch_up(db, workspace_id)
-                self._rung.set()
-                if more:
-                    self._news.add(workspace_id)
-            if not self._news:
-                await _until(self._heard, self._pace.poll)
+        async with self._connection() as connection:
+            while True:
+                if time.monotonic() - looked_at > self._pace.poll:
+                    self._read = {row[0] for row in await connection.fetch(_READ)}
+                    async with self._database.everywhere() as db:
+                        self._news |= set(await following.behind(db))
+                    looked_at = time.monotonic()
+                self._heard.clear()
+                news, self._news = self._news, set()
+                for workspace_id in news:
+                    async with self._database.everywhere() as db:
+                        more = await following.catch_up(db, workspace_id)
+                    self._rung.set()
+                    if more:
+                        self._news.add(workspace_id)
+                if not self._news:
+                    await _until(self._heard, self._pace.poll)
 
-    async def _post(self, connection: Any) -> None:
-        loop = asyncio.get_running_loop()
+    async def _tell_again(self) -> None:
+        """What is told again is put in line a piece at a time, beside what happens now: that waits for none of it."""
         while True:
-            self._rung.clear()
-            wait = self._pace.poll
-            if len(self._under_way) < self._pace.at_once:
-                found = await leasing.waiting(connection)
-                wait = min([wait, *(one.seconds for one in found if one.seconds > 0)])
-                allowed = self._allowed([one for one in found if one.seconds <= 0])
-                if allowed:
-                    pace = self._pace
-                    for lease in await leasing.lease(connection, allowed, pace.lease, loop.time(), pace.of_a_line):
-                        self._begin(lease)
-            await _until(self._rung, max(wait, self._pace.breath))
-            await asyncio.sleep(self._pace.breath)  # whatever else becomes due in this instant is taken with it
+            async with self._database.everywhere() as db:
+                workspaces = await replaying.running(db)
+            for workspace_id in workspaces:
+                if await replaying.go_on(self._database, workspace_id):
+                    self._rung.set()
+                self._news.add(workspace_id)  # whose log nobody could read meanwhile
+                self._heard.set()
+            await asyncio.sleep(self._pace.poll)
+
+    async def _post(self) -> None:
+        loop = asyncio.get_running_loop()
+        pace = self._pace
+        async with self._connection() as connection:
+            while True:
+                self._rung.clear()
+                wait = pace.poll
+                if len(self._under_way) < pace.at_once:
+                    found = await leasing.waiting(connection)
+                    wait = min([wait, *(one.seconds for one in found if one.seconds > 0)])
+                    allowed = self._allowed([one for one in found if one.seconds <= 0])
+                    if allowed:
+                        for lease in await leasing.lease(connection, allowed, pace.lease, loop.time(), pace.of_a_line):
+                            self._begin(lease)
+                await _until(self._rung, max(wait, pace.breath))
+                await asyncio.sleep(pace.breath)  # whatever else becomes due in this instant is taken with it
 
     def _allowed(self, due: Sequence[Waiting]) -> dict[Key, int]:
         """How many more lines of each endpoint may be taken: workspaces share what there is, and so do endpoints."""
@@ -192,12 +210,17 @@ class Posting:
 
     async def _deliver(self, lease: Lease) -> None:
         tries: list[Try] = []
+        rest = 0.0
         began = time.monotonic()
         secrets = self._secrets(lease)
         for due in lease.due:
             if time.monotonic() - began > self._pace.spend:
                 break
-            answer = await self._try(lease, due, secrets)
+            try:
+                answer = await self._try(lease, due, secrets)
+            except Crowded:
+                rest = self._pace.rest
+                break
             tries.append(Try(due.id, answer))
             metrics.DELIVERIES.labels("delivered" if answer.error is None else "failed").inc()
             if answer.error is not None:
@@ -208,9 +231,10 @@ class Posting:
                     delivery_id=str(due.id),
                     error=answer.error,
                 )
-                break
+                if not answer.is_final:
+                    break
         try:
-            await self._results.add(Result(lease=lease, tries=tuple(tries)))
+            await self._results.add(Result(lease=lease, tries=tuple(tries), rest=rest))
             if tries and tries[-1].answer.is_gone:
                 await endings.end(self._database, lease.workspace_id, lease.endpoint_id, endings.GONE)
         except Unavailable:
@@ -220,15 +244,25 @@ class Posting:
             log.error("webhooks.unexpected", endpoint_id=str(lease.endpoint_id), error=str(JobFailed(error)))
 
     async def _try(self, lease: Lease, due: Due, secrets: Sequence[str]) -> Answer:
-        if due.event is None:
-            return Answer(url=shown(lease.url), error="the event is no longer in the log")
+        if (reason := _withheld(lease, due)) is not None or due.event is None:
+            return Answer(url=shown(lease.url), error=reason, is_final=True)
         if not secrets:
             return Answer(url=shown(lease.url), error="its secrets cannot be opened: make a new one")
         try:
             body = body_of(lease.workspace_id, due.seq, due.event)
             message_id = signing.id_of(lease.workspace_id, due.seq)
             headers = signing.headers_of(message_id, int(time.time()), body, secrets)
-            return await ask(self._outside, self._settings, lease.url, headers, body, total_seconds=self._pace.total)
+            return await ask(
+                self._outside,
+                self._settings,
+                lease.url,
+                headers,
+                body,
+                total_seconds=self._pace.total,
+                whose=lease.workspace_id,
+            )
+        except Crowded:
+            raise
         except Exception as error:  # of ours
             log.error("webhooks.unexpected", delivery_id=str(due.id), error=str(JobFailed(error)))
             return Answer(url=shown(lease.url), error=f"something unexpected happened ({type(error).__name__})")
@@ -241,6 +275,15 @@ class Posting:
             except Unsealable as error:
                 log.error("webhooks.unsealable", endpoint_id=str(lease.endpoint_id), error=str(error))
         return secrets
+
+
+def _withheld(lease: Lease, due: Due) -> str | None:
+    """Why this is told to nobody, if so: who stands behind an endpoint, and what they may hear, may have changed."""
+    if due.event is None:
+        return "the event is no longer in the log"
+    if not hearing.may_hear(lease.listener, due.event["subject_type"]):
+        return "whoever is behind the endpoint may not hear of it"
+    return None
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

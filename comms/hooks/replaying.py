@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import Select, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.database import Database
@@ -19,23 +19,29 @@ from models.hooks import WebhookDelivery, WebhookEndpoint, WebhookReplay
 
 
 async def replay(db: AsyncSession, row: WebhookDelivery) -> WebhookDelivery:
-    """The event of this delivery waits again, at the end of its line; the new delivery."""
+    """The event of this delivery waits again at the end of its line, once however often it is asked for."""
     await _expect_on(db, row.endpoint_id)
     placed = await _place(db, row.workspace_id)
     event = (await db.execute(_ONE, {"here": row.workspace_id, "seq": row.seq})).one_or_none()
     if event is None:
         raise Missing("Its event is no longer in the log.")
+    waiting = await db.scalar(
+        _deliveries_of(row).where(
+            WebhookDelivery.line_id == row.line_id,
+            WebhookDelivery.state == "waiting",
+            WebhookDelivery.seq == row.seq,
+            WebhookDelivery.is_replay,
+        )
+    )
+    if waiting is not None:
+        return waiting
     ears = await following.listening(db, row.workspace_id, row.endpoint_id)
     if event.is_for_some or not any(ear.hears(event.event, event.subject_type) for ear in ears):
         raise Conflict("The endpoint does not hear of this any more: look at its events, and who it is on behalf of.")
     await following.put_in_line(db, row.workspace_id, placed, [(row.endpoint_id, event)], is_replay=True)
     await db.execute(_PLACED, {"here": row.workspace_id, "placed": placed + 1})
     found = await db.scalar(
-        select(WebhookDelivery).where(
-            WebhookDelivery.workspace_id == row.workspace_id,
-            WebhookDelivery.endpoint_id == row.endpoint_id,
-            WebhookDelivery.place == placed + 1,
-        )
+        _deliveries_of(row).where(WebhookDelivery.line_id == row.line_id, WebhookDelivery.place == placed + 1)
     )
     assert found is not None
     return found
@@ -52,6 +58,11 @@ async def ask(
     if await db.get(WebhookEndpoint, (identity.workspace_id, endpoint_id)) is None:
         raise Invalid({"endpointId": "refers to nothing in this workspace"})
     await _expect_on(db, endpoint_id)
+    running = select(WebhookReplay.id).filter_by(
+        endpoint_id=endpoint_id, from_at=from_at, until_at=until_at, state="running"
+    )
+    if (there := await db.scalar(running)) is not None:
+        raise Conflict("This stretch of time is being told again already.", conflicting_id=there)
     row = WebhookReplay(
         workspace_id=identity.workspace_id,
         id=new_id(),
@@ -65,24 +76,23 @@ async def ask(
 
 
 async def running(db: AsyncSession) -> Sequence[uuid.UUID]:
-    """Workspaces where something is to be told again."""
+    """Workspaces where something is to be told again to somebody who listens."""
     return (await db.scalars(_RUNNING)).all()
 
 
 async def go_on(database: Database, workspace_id: uuid.UUID, most: int = following.AT_ONCE) -> bool:
-    """The next few events of a replay are in line; whether there were any. The rest comes in turn."""
+    """The next few events of a replay are in line; whether there were any. The rest comes in turn.
+
+    What an endpoint that is off was to be told again stays to be told until it is on, or the replay is too old.
+    """
     async with database.everywhere() as db:
         progress = (await db.execute(_TURN, {"here": workspace_id})).one_or_none()
         if progress is None:
             return False
-        row = await db.scalar(
-            select(WebhookReplay)
-            .where(WebhookReplay.workspace_id == workspace_id, WebhookReplay.state == "running")
-            .order_by(WebhookReplay.created_at, WebhookReplay.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        if row is None:
+        replay_id = await db.scalar(_NEXT, {"here": workspace_id})
+        row = None if replay_id is None else await db.get(WebhookReplay, (workspace_id, replay_id))
+        ears = [] if row is None else await following.listening(db, workspace_id, row.endpoint_id)
+        if row is None or not ears:
             return False
         times = {"here": workspace_id, "from": row.from_at, "until": row.until_at}
         if row.after_seq is None or row.last_seq is None:
@@ -90,7 +100,6 @@ async def go_on(database: Database, workspace_id: uuid.UUID, most: int = followi
             row.after_seq, row.last_seq = (bounds.first or 1) - 1, bounds.last or 0
         limits = {"after": row.after_seq, "last": row.last_seq, "most": most}
         rows = (await db.execute(_TOLD, times | limits)).all()
-        ears = await following.listening(db, workspace_id, row.endpoint_id)
         due = [
             (row.endpoint_id, one)
             for one in rows
@@ -102,7 +111,7 @@ async def go_on(database: Database, workspace_id: uuid.UUID, most: int = followi
         row.count += len(due)
         if rows:
             row.after_seq = rows[-1].seq
-        if len(rows) < most or not ears:
+        if len(rows) < most:
             row.state = "done"
         return bool(due)
 
@@ -110,6 +119,12 @@ async def go_on(database: Database, workspace_id: uuid.UUID, most: int = followi
 async def _expect_on(db: AsyncSession, endpoint_id: uuid.UUID) -> None:
     if not await db.scalar(select(WebhookEndpoint.is_active).where(WebhookEndpoint.id == endpoint_id)):
         raise Conflict("The endpoint is switched off: switch it on first.")
+
+
+def _deliveries_of(row: WebhookDelivery) -> Select[WebhookDelivery]:
+    return select(WebhookDelivery).where(
+        WebhookDelivery.workspace_id == row.workspace_id, WebhookDelivery.endpoint_id == row.endpoint_id
+    )
 
 
 async def _place(db: AsyncSession, workspace_id: uuid.UUID) -> int:
@@ -120,7 +135,18 @@ async def _place(db: AsyncSession, workspace_id: uuid.UUID) -> int:
 _HELD = text("SELECT placed FROM webhook_progress WHERE workspace_id = :here FOR UPDATE")
 _TURN = text("SELECT placed FROM webhook_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED")
 _PLACED = text("UPDATE webhook_progress SET placed = :placed WHERE workspace_id = :here")
-_RUNNING = text("SELECT DISTINCT workspace_id FROM webhook_replays WHERE state = 'running' LIMIT 100")
+_OPEN = """
+    FROM webhook_replays r
+    JOIN webhook_endpoints e ON e.workspace_id = r.workspace_id AND e.id = r.endpoint_id AND e.is_active
+    JOIN workspaces w ON w.id = r.workspace_id AND w.is_active
+    JOIN workspace_members m ON m.workspace_id = r.workspace_id AND m.user_id = e.on_behalf_of AND m.is_active
+    WHERE r.state = 'running'
+"""
+_RUNNING = text(f"SELECT DISTINCT r.workspace_id {_OPEN} LIMIT 100")
+_NEXT = text(
+    f"SELECT r.id {_OPEN} AND r.workspace_id = :here ORDER BY r.created_at, r.id LIMIT 1"
+    " FOR NO KEY UPDATE OF r SKIP LOCKED"
+)
 _COLUMNS = "seq, event, subject_type, subject_id, conversation_id, audience IS NOT NULL AS is_for_some"
 _ONE = text(f"SELECT {_COLUMNS} FROM events WHERE workspace_id = :here AND seq = :seq")
 _BOUNDS = text(

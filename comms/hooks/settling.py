@@ -32,10 +32,14 @@ class Try(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a lease: its deliveries as far as they were tried, of which the last one may have failed."""
+    """What came of a lease: its deliveries as far as they were tried, of which the last one may have failed.
+
+    ``rest`` is after how many seconds the line may be taken again, if we are why it came no further.
+    """
 
     lease: Lease
     tries: tuple[Try, ...]
+    rest: float = 0.0
     kind: str = NAME
 
     @property
@@ -48,12 +52,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failure(self) -> Try | None:
-        return self.tries[-1] if self.tries and self.tries[-1].answer.error is not None else None
+        last = self.tries[-1].answer if self.tries else None
+        return None if last is None or last.error is None or last.is_final else self.tries[-1]
 
     @property
     def attempts(self) -> int:
         """How often what comes first now had failed before."""
-        return self.lease.attempts if len(self.tries) == 1 else 0
+        is_first = not self.tries or self.failure is self.tries[0]
+        return self.lease.attempts if is_first else 0
 
     @property
     def is_given_up(self) -> bool:
@@ -83,7 +89,7 @@ async def settle(db: Any, results: Sequence[Result]) -> tuple[list[bool], Told]:
                     (
                         workspace_id,
                         one.delivery_id,
-                        "delivered" if one.answer.error is None else "failed" if is_over else "waiting",
+                        _state(one.answer, is_over),
                         one.answer.status,
                         one.answer.error,
                     )
@@ -109,7 +115,7 @@ async def _note_endpoints(db: Any, results: Sequence[Result]) -> set[Key]:
     """Endpoints that have answered are well, others are worse than before; those that are down."""
     found: dict[Key, tuple[bool, int, str | None, float]] = {}
     for result in results:
-        if not result.tries:
+        if all(one.answer.is_final for one in result.tries):  # it was not asked
             continue
         is_well, failed, error, wait = found.get(result.endpoint, (False, 0, None, 0.0))
         is_well = is_well or any(one.answer.error is None for one in result.tries)
@@ -126,11 +132,19 @@ async def _note_endpoints(db: Any, results: Sequence[Result]) -> set[Key]:
 
 def _again(result: Result, down: set[Key]) -> tuple[float, int]:
     """After how many seconds the line may be taken again, and how often what is first in it has failed."""
-    if result.failure is None or result.is_given_up:
+    if result.is_given_up:
         return 0.0, 0
+    if result.failure is None:
+        return result.rest, result.attempts
     if result.endpoint in down:  # when it is asked again is the endpoint's affair, and no delivery's fault
         return 0.0, result.attempts
     return float(BACK_OFF_SECONDS[result.attempts]), result.attempts + 1
+
+
+def _state(answer: Answer, is_over: bool) -> str:
+    if answer.error is None:
+        return "delivered"
+    return "failed" if is_over or answer.is_final else "waiting"
 
 
 def _attempt(workspace_id: uuid.UUID, one: Try) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from comms.media.sources import Failed, Sources
-from comms.outside import Delayed, Outside, parsed
+from comms.outside import Delayed, Outside, host_of, parsed
 from comms.providers.twilio import TwilioCredentials
 from comms.settings import MediaSettings
 
@@ -53,7 +53,7 @@ class Downloads:
                     return
                 location = response.headers.get("location")
                 if not response.is_redirect or location is None:
-                    raise _refusal(url.host, response.status_code)
+                    raise _refusal(host_of(url), response.status_code)
                 url = parsed(location, url)
         raise Failed(f"it is redirected more than {REDIRECTS} times")
 

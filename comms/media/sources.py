@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import httpx
 import msgspec
 
-from comms.outside import Refused, Unasked, is_listed, origin_of
+from comms.outside import Refused, Unasked, host_of, is_listed, origin_of
 from comms.settings import MediaSettings
 
 
@@ -25,7 +25,8 @@ class Allowed(msgspec.Struct, frozen=True):
 
     def covers(self, url: httpx.URL, *, redirected: bool) -> bool:
         """Whether this URL is one of them."""
-        is_host = url.host.endswith(self.host) if self.host.startswith(".") else url.host == self.host
+        host = host_of(url)
+        is_host = host.endswith(self.host) if self.host.startswith(".") else host == self.host
         return is_host and url.path.startswith(self.path) and (redirected or not self.only_redirected)
 
 
@@ -54,16 +55,17 @@ class Sources:
 
     def check(self, provider: str, url: httpx.URL, *, redirected: bool = False) -> None:
         """``url`` may be fetched for a message of this provider; else ``Refused`` says why not."""
+        host = host_of(url)
         if url.userinfo:
-            raise Refused(f"the address at {url.host} carries a user name")
+            raise Refused(f"the address at {host} carries a user name")
         if self._is_listed(url) or (provider == "twilio" and self.is_twilio(url)):
             return
         if url.scheme != "https":
-            raise Refused(f"{url.host or 'the address'} is not asked by https://")
+            raise Refused(f"{host or 'the address'} is not asked by https://")
         if url.port is not None:
-            raise Refused(f"{url.host}:{url.port} is not a host that media of {provider} come from")
+            raise Refused(f"{host}:{url.port} is not a host that media of {provider} come from")
         if not any(place.covers(url, redirected=redirected) for place in PLACES.get(provider, ())):
-            raise Refused(f"{url.host} is not a host that media of {provider} come from")
+            raise Refused(f"{host} is not a host that media of {provider} come from")
 
     def is_twilio(self, url: httpx.URL) -> bool:
         """Whether this is Twilio's API as configured: the only place that gets our credentials."""

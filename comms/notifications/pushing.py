@@ -20,7 +20,7 @@ from comms.database import Database
 from comms.notifications import subscriptions, vapid
 from comms.notifications.preferences import plan_of
 from comms.notifications.seeing import still_seen
-from comms.outside import Delayed, Outside, Refused, is_listed
+from comms.outside import Delayed, Outside, Refused, host_of, is_listed
 from comms.providers import web_push
 from comms.providers.web_push import Device, Urgency
 from comms.settings import PushSettings
@@ -98,18 +98,18 @@ class Pushing:
                 topic=topic_of(lease.notification_id),
             )
             async with asyncio.timeout(self._longest_seconds):
-                response = await self._post(url, push)
+                response = await self._post(lease.workspace_id, url, push)
         except Refused:
             return "gone", 0
         except (Delayed, TimeoutError, httpx.TransportError) as error:
-            log.warning("push.not_reached", host=url.host, error=type(error).__name__)
+            log.warning("push.not_reached", host=host_of(url), error=type(error).__name__)
             return "later", 0
         except Exception:  # whatever is wrong with this one, the others are pushed
-            log.exception("push.failed", host=url.host)
+            log.exception("push.failed", host=host_of(url))
             return "later", 0
-        return _meaning(response, url.host)
+        return _meaning(response, host_of(url))
 
-    async def _post(self, url: httpx.URL, push: web_push.Push) -> httpx.Response:
+    async def _post(self, workspace_id: uuid.UUID, url: httpx.URL, push: web_push.Push) -> httpx.Response:
         if subscriptions.refusal_of(str(url), self._settings.hosts) is not None:
             raise Refused("this is no push service")
         async with self._outside.ask(
@@ -119,6 +119,7 @@ class Pushing:
             content=push.body,
             patience=TIMEOUT,
             may_be_private=is_listed(url, self._settings.hosts),
+            whose=workspace_id,
         ) as response:
             return response  # whatever else it says is not read
 

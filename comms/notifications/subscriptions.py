@@ -5,7 +5,6 @@ from binascii import Error
 from collections.abc import Collection
 from datetime import datetime
 
-import httpx
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
@@ -15,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import events
 from comms.errors import Conflict, Invalid
 from comms.identity import Identity
-from comms.outside import is_listed, is_public
+from comms.outside import Refused, address_in, host_of, is_listed, is_public, parsed
 from models.base import new_id, now
 from models.communications import PushSubscription, PushSubscriptionView
 
@@ -122,19 +121,19 @@ def _mistakes(endpoint: str, p256dh: str, auth: str, hosts: Collection[str]) -> 
 def refusal_of(endpoint: str, hosts: Collection[str]) -> str | None:
     """Why nothing is pushed there; None where it may be. Whether its name leads to the world is seen at sending."""
     try:
-        url = httpx.URL(endpoint)
-    except (httpx.InvalidURL, ValueError):
+        url = parsed(endpoint)
+    except Refused:
         return "is not an address"
-    if url.userinfo or not url.host:
+    host = host_of(url)
+    if url.userinfo or not host:
         return "must be the https:// address of a push service"
     if is_listed(url, hosts):
         return None
     if url.scheme != "https" or url.port is not None:
         return "must be the https:// address of a push service"
-    try:
-        return None if is_public(url.host) else "lies in a private network"
-    except ValueError:  # a name
-        return None if "." in url.host.strip(".") else "lies in a private network"
+    ip = address_in(host)
+    may_be = "." in host.strip(".") if ip is None else is_public(ip)
+    return None if may_be else "lies in a private network"
 
 
 def _bytes(written: str) -> bytes:

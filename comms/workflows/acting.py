@@ -45,6 +45,7 @@ class Waits(msgspec.Struct, frozen=True):
 class Calls(msgspec.Struct, frozen=True):
     """The step asks somebody else, which is done after the commit; within so many seconds."""
 
+    workspace_id: uuid.UUID
     method: str
     url: str
     headers: dict[str, str]

@@ -46,10 +46,14 @@ class Calling:
 
     async def make(self, call: Calls) -> Done:
         """What was answered; raises ``Failed``."""
-        url = httpx.URL(call.url)
+        try:
+            url = outside.parsed(call.url)
+        except outside.Refused as error:
+            raise Failed("address", str(error)) from None
+        host = outside.host_of(url)
         is_ours = outside.is_listed(url, self._hosts)
         if url.scheme != "https" and not is_ours:
-            raise Failed("address", f"{url.host} is not asked by https://")
+            raise Failed("address", f"{host} is not asked by https://")
         patience = httpx.Timeout(call.seconds, connect=min(5.0, call.seconds))
         try:
             async with self._outside.ask(
@@ -59,6 +63,7 @@ class Calling:
                 patience=patience,
                 content=call.body,
                 may_be_private=is_ours,
+                whose=call.workspace_id,
             ) as response:
                 content, is_whole = await _beginning(response)
         except outside.Refused as error:
@@ -66,9 +71,9 @@ class Calling:
         except outside.Delayed as error:
             raise Failed("unreachable", str(error), may_pass=True) from None
         except httpx.TransportError as error:
-            words = f"nobody knows whether {url.host} has taken it: {type(error).__name__}"
+            words = f"nobody knows whether {host} has taken it: {type(error).__name__}"
             raise Failed("unclear", words, may_pass=True) from None
-        return _read(response, content, is_whole, url.host)
+        return _read(response, content, is_whole, host)
 
 
 async def call(here: Here) -> Calls:
@@ -82,6 +87,7 @@ async def call(here: Here) -> Calls:
         raise Failed("headers", next(iter(wrong.values())))
     body = None if seen.method in ("GET", "DELETE") and seen.body is None else msgspec.json.encode(seen.body)
     return Calls(
+        workspace_id=here.run.workspace_id,
         method=seen.method,
         url=seen.url,
         headers={
@@ -125,11 +131,11 @@ async def refusal_of(db: AsyncSession, workspace_id: uuid.UUID, address: str) ->
         url = outside.parsed(begins)
     except outside.Refused:
         return "is no address"
-    if url.scheme not in outside.PORTS or not url.host:
+    if url.scheme not in outside.PORTS or not outside.host_of(url):
         return "must begin with https://"
     if url.userinfo:
         return "must carry no user name: send a header"
-    if _is_address(url.host):
+    if outside.address_in(outside.host_of(url)) is not None:
         return "must name a host, not an address of the network"
     allowed = (
         await db.scalars(select(AgentWorkflowHost.host).where(AgentWorkflowHost.workspace_id == workspace_id))
@@ -139,20 +145,12 @@ async def refusal_of(db: AsyncSession, workspace_id: uuid.UUID, address: str) ->
     return None
 
 
-def _is_address(host: str) -> bool:
-    try:
-        outside.is_public(host)
-    except ValueError:
-        # What getaddrinfo would take for an address too: 127.1, 0x7f000001, 2130706433.
-        return re.fullmatch(r"(0x[0-9a-f]+|\d+)(\.(0x[0-9a-f]+|\d+)){0,3}", host.lower()) is not None
-    return True
-
-
 def _covers(allowed: str, url: httpx.URL) -> bool:
     name, _, port = allowed.partition(":")
     if (url.port or outside.PORTS[url.scheme]) != int(port or 443):
         return False
-    return url.host.endswith(name) if name.startswith(".") else url.host == name
+    host = outside.host_of(url)
+    return host.endswith(name) if name.startswith(".") else host == name
 
 
 def _wrong_headers(headers: Mapping[str, Any], place: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The activity feed: what became true, found by what it is about, by whom, and when."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from comms.service import Service
 from models.base import new_id, now
 from models.crm import Contact, ContactView
 from tests.conftest import Client
+from tests.make.sending import until
 
 API = "/api/v1"
 START = now() - timedelta(days=30)
@@ -134,6 +136,29 @@ async def test_a_feed_is_followed_from_where_one_was(service: Service, owner: Cl
     await happen(service, owner, *KINDS)
     assert [item["seq"] for item in await feed(owner, after=3)] == [4, 5]
     assert [item["seq"] for item in await feed(owner, after=3, sort="-seq")] == [5, 4]
+
+
+async def test_what_commits_late_is_not_skipped_by_who_follows_the_feed(
+    service: Service, owner: Client, admin: Any
+) -> None:
+    """A later number is given out only once whoever has the earlier one is done."""
+    await happen(service, owner, "deal.created")
+    slow = await service.database.connect()
+    try:
+        transaction = slow.transaction()
+        await transaction.start()
+        about = {"subject_type": "deal", "subject_id": new_id(), "data": b"{}", "at": now()}
+        [(_, seq)] = await tell(slow, [Fact(workspace_id=owner.workspace_id, event="deal.updated", **about)])
+        quick = asyncio.ensure_future(happen(service, owner, "deal.deleted"))
+        await until(admin, "EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        seen = await feed(owner)
+        assert [item["event"] for item in seen] == ["deal.created"]
+        await transaction.commit()
+        await quick
+    finally:
+        slow.terminate()
+    more = await feed(owner, after=seen[-1]["seq"])
+    assert [(item["event"], item["seq"]) for item in more] == [("deal.updated", seq), ("deal.deleted", seq + 1)]
 
 
 async def test_nobody_finds_what_is_for_another(

@@ -46,6 +46,7 @@ async def test_a_secret_is_shown_once_and_nobody_but_administrators_sees_anythin
     [
         ({"url": "https://192.168.0.7/x"}, "url", "lies in a private network"),
         ({"url": "http://example.com"}, "url", "must be an https:// address"),
+        ({"url": "https://xn--0.example/x"}, "url", "is not an address"),
         ({"url": "https://example.com/" + "x" * 2_000}, "url", None),
         ({"events": ["message.received", "messages.received"]}, "events[1]", "there is nothing called 'messages'"),
         ({"events": ["message"]}, "events[0]", "must be a kind"),
@@ -79,6 +80,43 @@ async def test_nobody_has_told_what_they_may_not_hear(owner: Client, admin_membe
     path = f"{ENDPOINTS}/{made.json()['id']}"
     assert (await owner.patch(path, json={"isActive": False})).status_code == 200
     assert (await admin_member.patch(path, json={"isActive": True})).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("change", "is_theirs"),
+    [
+        ({"url": "https://elsewhere.example/"}, True),
+        ({"events": ["contact."]}, True),
+        ({"isActive": False}, False),
+        ({"name": "other", "url": BODY["url"], "events": []}, False),
+    ],
+)
+async def test_who_says_where_an_endpoint_is_or_what_it_is_told_answers_for_it(
+    owner: Client, admin_member: Client, change: dict[str, Any], is_theirs: bool
+) -> None:
+    made = (await owner.post(ENDPOINTS, json=BODY)).json()
+    changed = await admin_member.patch(f"{ENDPOINTS}/{made['id']}", json=change)
+    assert changed.status_code == 200, changed.text
+    assert changed.json()["onBehalfOf"] == str((admin_member if is_theirs else owner).user_id)
+
+
+async def test_what_somebody_may_not_hear_they_neither_redirect_nor_see(
+    service: Service, owner: Client, admin_member: Client, admin: Any
+) -> None:
+    async with sink() as there:
+        mine = await endpoint(service, owner, there, events=["invoice."])
+        await happens(service, owner.workspace_id, [new_id()], event="invoice.updated", subject_type="invoice")
+        await in_line(service)
+    [row] = (await owner.get(f"{API}/webhook-deliveries")).json()["items"]
+    seen = f"{API}/webhook-deliveries/{row['id']}/request"
+    assert (await admin_member.get(seen)).status_code == 200
+    await admin.execute(
+        'UPDATE workspace_members SET permissions = \'{"billing": "none"}\' WHERE user_id = $1', admin_member.user_id
+    )
+    moved = await admin_member.patch(f"{ENDPOINTS}/{mine.id}", json={"url": "https://elsewhere.example/"})
+    assert (moved.status_code, moved.json()["errors"][0]["field"]) == (400, "events[0]")
+    assert (await admin_member.get(seen)).status_code == 403
+    assert (await owner.get(seen)).status_code == 200
 
 
 async def test_a_workspace_has_so_many_endpoints_and_no_more_though_all_are_made_at_once(
@@ -137,8 +175,11 @@ async def test_one_delivery_is_told_again_under_the_same_id(service: Service, ow
             True,
             True,
         )
+        answers = await asyncio.gather(*(owner.post(f"{API}/webhook-deliveries/{row['id']}/replay") for _ in range(3)))
+        assert {answer.json()["id"] for answer in answers} == {again.json()["id"]}, "it waits already"
         async with posting(service, there):
             await until(admin, NOTHING_WAITS)
+        assert there.said().count(2) == 2
         assert there.said()[-1] == 2
         [first, second] = [heard for heard in there.heard if heard.told["seq"] == 2]
         assert first.headers["webhook-id"] == second.headers["webhook-id"]
@@ -158,14 +199,26 @@ async def test_a_stretch_of_time_is_told_again_in_order_and_goes_on_where_it_was
         assert (await stranger.post(REPLAYS, json=body)).status_code == 400
         asked = await owner.post(REPLAYS, json=body)
         assert asked.status_code == 201, asked.text
+        assert (await owner.post(REPLAYS, json=body)).status_code == 409, "it is being told again"
         assert await replaying.go_on(service.database, owner.workspace_id, most=2)
         assert (await owner.get(f"{REPLAYS}/{asked.json()['id']}")).json()["count"] == 2
+        await owner.patch(f"{ENDPOINTS}/{mine}", json={"isActive": False})
+        assert not await replaying.go_on(service.database, owner.workspace_id, most=2)
+        assert (await owner.get(f"{REPLAYS}/{asked.json()['id']}")).json()["state"] == "running", "until it is on again"
+        await owner.patch(f"{ENDPOINTS}/{mine}", json={"isActive": True})
         async with posting(service, there):
             await until(admin, f"EXISTS (SELECT FROM webhook_replays WHERE state = 'done') AND {NOTHING_WAITS}")
         done = (await owner.get(f"{REPLAYS}/{asked.json()['id']}")).json()
         assert (done["state"], done["count"]) == ("done", 5)
         assert sorted(there.said()) == [1, 2, 3, 4, 5]
         assert all(said == sorted(said) for said in there.lines().values())
+
+
+async def test_a_stretch_of_time_is_told_again_once_though_it_is_asked_for_by_many_at_once(owner: Client) -> None:
+    mine = (await owner.post(ENDPOINTS, json=BODY)).json()["id"]
+    body = {"endpointId": mine, "fromAt": "2026-01-01T00:00:00Z", "untilAt": "2026-01-02T00:00:00Z"}
+    answers = await asyncio.gather(*(owner.post(REPLAYS, json=body) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
 
 
 @pytest.mark.parametrize(

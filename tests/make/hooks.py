@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -37,7 +37,10 @@ class Heard(msgspec.Struct):
 
 
 class Sink:
-    """Keeps what it is told. ``answers`` come first, by the path if there are some for it, then 200."""
+    """Keeps what it is told. ``answers`` come first, by the path if there are some for it, then 200.
+
+    ``afterwards`` happens once, in the instant after an answer.
+    """
 
     def __init__(self) -> None:
         self.heard: list[Heard] = []
@@ -47,6 +50,7 @@ class Sink:
         self.refused: set[str] = set()
         self.silent: set[str] = set()
         self.delay = 0.0
+        self.afterwards: Callable[[], None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body = b""
@@ -71,6 +75,9 @@ class Sink:
         answered = [(name.encode(), value.encode()) for name, value in more.items()]
         await send({"type": "http.response.start", "status": status, "headers": answered})
         await send({"type": "http.response.body", "body": said})
+        if self.afterwards is not None:
+            afterwards, self.afterwards = self.afterwards, None
+            afterwards()
 
     def url(self, path: str = "/events") -> str:
         return f"http://{self.host}{path}"

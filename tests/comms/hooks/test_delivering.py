@@ -1,14 +1,21 @@
 """What happens reaches those who listen: signed, each once, in order, whoever is slow, down, or killed."""
 
 import asyncio
+import threading
 import uuid
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
+import pytest
+
+from comms import names
 from comms.hooks import endings, settling
 from comms.hooks.following import keep_up
 from comms.hooks.posting import Pace
 from comms.service import Service
-from models.base import new_id
+from comms.settings import WebhookSettings
+from models.base import new_id, now
 from tests.conftest import Client
 from tests.make.hooks import HURRY, NOTHING_WAITS, Sink, endpoint, happens, in_line, is_signed, posting
 from tests.make.sending import until
@@ -16,6 +23,18 @@ from tests.screens import eventually
 
 API = "/api/v1"
 ONE_WAITS = "(SELECT count(*) FROM webhook_lines) = 1"
+MANY_WAIT = """
+WITH line AS (
+    INSERT INTO webhook_lines (workspace_id, endpoint_id, line_id, next_attempt_at)
+    SELECT workspace_id, id, gen_random_uuid(), now() FROM webhook_endpoints, generate_series(1, 3000)
+    WHERE workspace_id = $1 AND url LIKE $2
+    RETURNING *
+)
+INSERT INTO webhook_deliveries
+    (workspace_id, id, endpoint_id, seq, event, line_id, place, is_replay, created_at, updated_at)
+SELECT workspace_id, gen_random_uuid(), endpoint_id, 1, 'contact.updated', line_id, 1, true, now(), now() FROM line
+"""
+"""Three thousand things wait for an endpoint, each in a line of its own."""
 
 
 async def test_what_happens_arrives_signed_as_the_log_has_it(
@@ -154,18 +173,25 @@ async def test_killed_after_the_endpoint_has_it_it_is_told_once_more_under_the_s
 async def test_neither_a_silent_endpoint_nor_a_flood_delays_another(
     service: Service, owner: Client, stranger: Client, sink: Sink, admin: Any
 ) -> None:
+    """Thousands wait for who never answers: others hear within few of the workers' turns, however often they fail."""
     await endpoint(service, owner, sink, "/silent")
     await endpoint(service, owner, sink, "/mine")
     await endpoint(service, stranger, sink, "/theirs")
     sink.silent = {"/silent"}
-    pace = Pace(poll=0.05, total=5.0, at_once=12, at_an_endpoint=8)
+    pace = Pace(poll=0.05, total=30.0, at_once=12, at_an_endpoint=8)
     await happens(service, owner.workspace_id, [new_id() for _ in range(60)])
-    async with posting(service, sink, pace=pace):
+    await in_line(service)
+    await admin.execute(MANY_WAIT, owner.workspace_id, "%/silent")
+    async with posting(service, sink, pace=pace) as [worker]:
         await eventually(lambda: len(sink.said("/silent")) == 8)
-        await happens(service, stranger.workspace_id, [new_id()])
-        await in_line(service)
-        await eventually(lambda: len(sink.said("/mine")) == 60 and bool(sink.said("/theirs")))
+        await eventually(lambda: len(sink.said("/mine")) == 60)
+        for turn in range(5):
+            await happens(service, stranger.workspace_id, [new_id()])
+            worker.told(stranger.workspace_id, turn)
+            async with asyncio.timeout(2):
+                await eventually(lambda: len(sink.said("/theirs")) == turn + 1)  # noqa: B023
         assert len(sink.said("/silent")) == 8
+    assert sink.said("/theirs") == sorted(sink.said("/theirs"))
 
 
 async def test_an_endpoint_that_is_down_is_asked_now_and_then_and_then_hears_everything_in_order(
@@ -200,11 +226,13 @@ async def test_an_endpoint_that_is_down_is_asked_now_and_then_and_then_hears_eve
     assert tuple(row) == (0, None, None, None)
 
 
+@pytest.mark.parametrize("is_a_time", [False, True])
 async def test_a_busy_endpoint_is_left_alone_as_long_as_it_says(
-    service: Service, owner: Client, sink: Sink, admin: Any
+    service: Service, owner: Client, sink: Sink, admin: Any, is_a_time: bool
 ) -> None:
     await endpoint(service, owner, sink)
-    sink.answers["/events"] = [(429, {"retry-after": "300"}, b"")]
+    after = format_datetime(now() + timedelta(seconds=300), usegmt=True) if is_a_time else "300"
+    sink.answers["/events"] = [(429, {"retry-after": after}, b"")]
     await happens(service, owner.workspace_id, [new_id()])
     async with posting(service, sink):
         await until(admin, "EXISTS (SELECT FROM webhook_endpoints WHERE paused_until > now() + interval '290 seconds')")
@@ -269,6 +297,69 @@ async def test_who_has_left_takes_their_endpoints_with_them(
     assert await admin.fetchval("SELECT count(*) FROM webhook_deliveries") == 0
     assert await endings.end_those(service.database) == 1
     await ended(service, admin, owner, endings.LEFT)
+
+
+async def test_what_waits_for_an_endpoint_whose_member_has_gone_is_told_nobody(
+    service: Service, owner: Client, admin_member: Client, sink: Sink, admin: Any
+) -> None:
+    await endpoint(service, admin_member, sink, role="admin")
+    await endpoint(service, owner, sink, "/mine")
+    await happens(service, owner.workspace_id, [new_id()])
+    await in_line(service)
+    await admin.execute("UPDATE workspace_members SET is_active = false WHERE user_id = $1", admin_member.user_id)
+    async with posting(service, sink):
+        await until(admin, ONE_WAITS)
+        assert await endings.end_those(service.database) == 1
+    assert (sink.said(), sink.said("/mine")) == ([], [1])
+
+
+async def test_what_whoever_is_behind_an_endpoint_may_no_longer_hear_is_given_up_and_the_line_goes_on(
+    service: Service, owner: Client, sink: Sink, admin: Any
+) -> None:
+    await endpoint(service, owner, sink)
+    talk = new_id()
+    for noun in ("invoice", "contact", "invoice"):
+        more = {"event": f"{noun}.updated", "subject_type": noun}
+        await happens(service, owner.workspace_id, [talk], **more)
+    await in_line(service)
+    await admin.execute("""UPDATE workspace_members SET permissions = '{"billing": "none"}', role = 'admin'""")
+    async with posting(service, sink):
+        await until(admin, NOTHING_WAITS)
+    assert sink.said() == [2]
+    rows = await admin.fetch("SELECT seq, state, last_error FROM webhook_deliveries ORDER BY seq")
+    reason = "whoever is behind the endpoint may not hear of it"
+    assert [tuple(row) for row in rows] == [(1, "failed", reason), (2, "delivered", None), (3, "failed", reason)]
+    assert await admin.fetchval("SELECT failures FROM webhook_endpoints") == 0
+    assert {row["error"] for row in await admin.fetch("SELECT error FROM webhook_attempts")} == {None, reason}
+
+
+async def test_who_waits_for_a_look_up_of_ours_has_not_failed(
+    service: Service, owner: Client, sink: Sink, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "MOST_EACH", 1)
+    go = threading.Event()
+
+    def lookup(host: str, port: int | None) -> list[str]:
+        go.wait(5)
+        return ["127.0.0.1"]
+
+    port = sink.host.partition(":")[2]
+    hosts = [f"{name}.example:{port}" for name in ("one", "two")]
+    for host in hosts:
+        mine = await endpoint(service, owner, sink)
+        await admin.execute("UPDATE webhook_endpoints SET url = $1 WHERE id = $2", f"http://{host}/events", mine.id)
+    await happens(service, owner.workspace_id, [new_id()])
+    await in_line(service)
+    await admin.execute("UPDATE webhook_lines SET attempts = 3")
+    settings = WebhookSettings(hosts=tuple(hosts))
+    async with posting(service, sink, lookup=lookup, settings=settings, pace=Pace(poll=0.05, rest=0.05)):
+        await until(admin, "EXISTS (SELECT FROM webhook_lines WHERE taken > 1)")
+        assert await admin.fetchval("SELECT min(attempts) FROM webhook_lines") == 3
+        go.set()
+        await until(admin, NOTHING_WAITS)
+    assert len(sink.heard) == 2
+    assert await admin.fetchval("SELECT count(*) FROM webhook_attempts WHERE error IS NOT NULL") == 0
+    assert await admin.fetchval("SELECT max(attempts) FROM webhook_deliveries") == 1
 
 
 async def test_what_is_old_is_not_kept(service: Service, owner: Client, sink: Sink, admin: Any) -> None:
