@@ -30,6 +30,7 @@ from comms.hooks.settling import Key, Result, Try
 from comms.jobs import JobFailed
 from comms.outbox.fairness import shares
 from comms.outside import Lookup, Outside, look_up
+from comms.readers import Reader
 from comms.settings import WebhookSettings
 from comms.vault import Unsealable, Vault
 
@@ -70,6 +71,8 @@ class Posting:
         self._pace = pace or Pace()
         self._outside = Outside(keep=True, networks=settings.networks, lookup=lookup)
         self._results: Groups[Result, bool] = Groups(settling.NAME, database, settling.settle, settling.spoil)
+        self._reader = following.reader(database)
+        self._replays = Reader(database, "replays", replaying.running, replaying.go_on)
         self._read: set[uuid.UUID] = set()
         self._news: set[uuid.UUID] = set()
         self._heard = asyncio.Event()
@@ -129,18 +132,15 @@ class Posting:
                 async with self._database.everywhere() as db:
                     self._news |= set(await following.behind(db))
                     replayed = await replaying.running(db)
-                for workspace_id in replayed:
-                    if await replaying.go_on(self._database, workspace_id):
-                        self._rung.set()
+                if await self._replays.turn(replayed):
+                    self._rung.set()
                 looked_at = time.monotonic()
             self._heard.clear()
             news, self._news = self._news, set()
             for workspace_id in news:
-                async with self._database.everywhere() as db:
-                    more = await following.catch_up(db, workspace_id)
+                more = await self._reader.turn([workspace_id])
                 self._rung.set()
-                if more:
-                    self._news.add(workspace_id)
+                self._news.update(more)
             if not self._news:
                 await _until(self._heard, self._pace.poll)
 

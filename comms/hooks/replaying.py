@@ -10,7 +10,6 @@ from datetime import datetime
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.database import Database
 from comms.errors import Conflict, Invalid, Missing
 from comms.hooks import following
 from comms.identity import Identity
@@ -69,42 +68,41 @@ async def running(db: AsyncSession) -> Sequence[uuid.UUID]:
     return (await db.scalars(_RUNNING)).all()
 
 
-async def go_on(database: Database, workspace_id: uuid.UUID, most: int = following.AT_ONCE) -> bool:
+async def go_on(db: AsyncSession, workspace_id: uuid.UUID, most: int = following.AT_ONCE) -> bool:
     """The next few events of a replay are in line; whether there were any. The rest comes in turn."""
-    async with database.everywhere() as db:
-        progress = (await db.execute(_TURN, {"here": workspace_id})).one_or_none()
-        if progress is None:
-            return False
-        row = await db.scalar(
-            select(WebhookReplay)
-            .where(WebhookReplay.workspace_id == workspace_id, WebhookReplay.state == "running")
-            .order_by(WebhookReplay.created_at, WebhookReplay.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        if row is None:
-            return False
-        times = {"here": workspace_id, "from": row.from_at, "until": row.until_at}
-        if row.after_seq is None or row.last_seq is None:
-            bounds = (await db.execute(_BOUNDS, times)).one()
-            row.after_seq, row.last_seq = (bounds.first or 1) - 1, bounds.last or 0
-        limits = {"after": row.after_seq, "last": row.last_seq, "most": most}
-        rows = (await db.execute(_TOLD, times | limits)).all()
-        ears = await following.listening(db, workspace_id, row.endpoint_id)
-        due = [
-            (row.endpoint_id, one)
-            for one in rows
-            for ear in ears
-            if not one.is_for_some and ear.hears(one.event, one.subject_type)
-        ]
-        await following.put_in_line(db, workspace_id, progress.placed, due, is_replay=True)
-        await db.execute(_PLACED, {"here": workspace_id, "placed": progress.placed + len(due)})
-        row.count += len(due)
-        if rows:
-            row.after_seq = rows[-1].seq
-        if len(rows) < most or not ears:
-            row.state = "done"
-        return bool(due)
+    progress = (await db.execute(_TURN, {"here": workspace_id})).one_or_none()
+    if progress is None:
+        return False
+    row = await db.scalar(
+        select(WebhookReplay)
+        .where(WebhookReplay.workspace_id == workspace_id, WebhookReplay.state == "running")
+        .order_by(WebhookReplay.created_at, WebhookReplay.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if row is None:
+        return False
+    times = {"here": workspace_id, "from": row.from_at, "until": row.until_at}
+    if row.after_seq is None or row.last_seq is None:
+        bounds = (await db.execute(_BOUNDS, times)).one()
+        row.after_seq, row.last_seq = (bounds.first or 1) - 1, bounds.last or 0
+    limits = {"after": row.after_seq, "last": row.last_seq, "most": most}
+    rows = (await db.execute(_TOLD, times | limits)).all()
+    ears = await following.listening(db, workspace_id, row.endpoint_id)
+    due = [
+        (row.endpoint_id, one)
+        for one in rows
+        for ear in ears
+        if not one.is_for_some and ear.hears(one.event, one.subject_type)
+    ]
+    await following.put_in_line(db, workspace_id, progress.placed, due, is_replay=True)
+    await db.execute(_PLACED, {"here": workspace_id, "placed": progress.placed + len(due)})
+    row.count += len(due)
+    if rows:
+        row.after_seq = rows[-1].seq
+    if len(rows) < most or not ears:
+        row.state = "done"
+    return bool(due)
 
 
 async def _expect_on(db: AsyncSession, endpoint_id: uuid.UUID) -> None:
@@ -120,7 +118,7 @@ async def _place(db: AsyncSession, workspace_id: uuid.UUID) -> int:
 _HELD = text("SELECT placed FROM webhook_progress WHERE workspace_id = :here FOR UPDATE")
 _TURN = text("SELECT placed FROM webhook_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED")
 _PLACED = text("UPDATE webhook_progress SET placed = :placed WHERE workspace_id = :here")
-_RUNNING = text("SELECT DISTINCT workspace_id FROM webhook_replays WHERE state = 'running' LIMIT 100")
+_RUNNING = text("SELECT DISTINCT workspace_id FROM webhook_replays WHERE state = 'running'")
 _COLUMNS = "seq, event, subject_type, subject_id, conversation_id, audience IS NOT NULL AS is_for_some"
 _ONE = text(f"SELECT {_COLUMNS} FROM events WHERE workspace_id = :here AND seq = :seq")
 _BOUNDS = text(

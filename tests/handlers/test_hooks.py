@@ -158,7 +158,8 @@ async def test_a_stretch_of_time_is_told_again_in_order_and_goes_on_where_it_was
         assert (await stranger.post(REPLAYS, json=body)).status_code == 400
         asked = await owner.post(REPLAYS, json=body)
         assert asked.status_code == 201, asked.text
-        assert await replaying.go_on(service.database, owner.workspace_id, most=2)
+        async with service.database.everywhere() as db:
+            assert await replaying.go_on(db, owner.workspace_id, most=2)
         assert (await owner.get(f"{REPLAYS}/{asked.json()['id']}")).json()["count"] == 2
         async with posting(service, there):
             await until(admin, f"EXISTS (SELECT FROM webhook_replays WHERE state = 'done') AND {NOTHING_WAITS}")
