@@ -57,7 +57,7 @@ GONE = (
 )
 
 
-def _is_gone(error: BaseException) -> bool:
+def is_gone(error: BaseException | None) -> bool:
     """Whether the database went away; an argument that cannot be encoded is an InterfaceError too, but no outage."""
     return isinstance(error, GONE) and not isinstance(error, ValueError)
 
@@ -223,7 +223,7 @@ class Groups(Generic[Item, Outcome]):
         try:
             await self._apply_together(connection, group)
         except Exception as error:
-            if _is_gone(error):
+            if is_gone(error):
                 raise
             # Nothing of the group was committed. One by one, the poisoned item fails alone.
             log.warning("groups.taken_apart", groups=self.name, items=len(group), error=type(error).__name__)
@@ -240,7 +240,7 @@ class Groups(Generic[Item, Outcome]):
         try:
             outcomes, told = await shortcut(connection, [waiting.item for waiting in group])
         except Exception as error:
-            if _is_gone(error):
+            if is_gone(error):
                 raise
             log.warning("groups.shortcut_failed", groups=self.name, items=len(group), error=type(error).__name__)
             return group
@@ -264,7 +264,7 @@ class Groups(Generic[Item, Outcome]):
             outcomes, told = await self._apply(connection, [waiting.item for waiting in group])
             await connection.execute("COMMIT")
         except BaseException as error:
-            if not _is_gone(error):
+            if not is_gone(error):
                 await connection.execute("ROLLBACK")
             raise
         metrics.GROUP_SIZE.labels(self.name).observe(len(group))
@@ -282,7 +282,7 @@ class Groups(Generic[Item, Outcome]):
                 await self._apply_together(connection, [waiting], max(lock_ms, 1))  # 0 would be for ever
                 return None
             except Exception as error:
-                if _is_gone(error):
+                if is_gone(error):
                     raise
                 failure = error
                 if not isinstance(error, TRANSIENT):
@@ -295,7 +295,7 @@ class Groups(Generic[Item, Outcome]):
                 await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_ALONE_MS}ms'")
                 outcomes, told = await self._spoil(connection, waiting.item, failure)
         except Exception as error:
-            if _is_gone(error):
+            if is_gone(error):
                 raise
             log.error("groups.item_not_kept", groups=self.name, error=type(error).__name__)
             self._refuse([waiting])

@@ -1,11 +1,14 @@
 """Whenever the log says that a conversation waits, or that something is different about it, it is queued anew.
 
 And whoever waits is given to who is free: at every round, because somebody frees up or comes online without a word.
-How far the log was read is kept by the transaction that queues: killed anywhere, it loses nothing and doubles nothing.
+How far the log was read is kept by the transaction that queues and gives: killed anywhere, it loses nothing and doubles
+nothing.
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import text
@@ -14,61 +17,71 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms.assignment.giving import AT_ONCE, give_next
 from comms.assignment.queueing import queue
 from comms.database import Database
+from comms.readers import Reader
 
 READ_AT_ONCE = 500
-MOST_WORKSPACES = 100
 
 
-async def keep_up(database: Database, workspaces: Sequence[uuid.UUID] | None = None) -> int:
-    """All that waits in these workspaces, or wherever anything does, is queued and given; how many were given."""
-    if workspaces is not None:
-        return sum([await keep_up_with(database, workspace_id) for workspace_id in workspaces])
-    async with database.everywhere() as db:
-        await db.execute(_BEGIN_WITH_TEAMS)
-    given, after = 0, uuid.UUID(int=0)
-    while True:
-        async with database.everywhere() as db:
-            due = (await db.scalars(_DUE, {"after": after, "most": MOST_WORKSPACES})).all()
-        given += await keep_up(database, due)
-        if len(due) < MOST_WORKSPACES:
-            return given
-        after = due[-1]
+async def keep_up(database: Database, workspaces: Sequence[uuid.UUID] | None = None, at_once: int = AT_ONCE) -> int:
+    """All that waits in these workspaces, or wherever anything does, is queued and given; how many were."""
+    given: Counter[uuid.UUID] = Counter()
+    await reader(database, given, at_once).keep_up(workspaces)
+    return given.total()
 
 
-async def keep_up_with(database: Database, workspace_id: uuid.UUID) -> int:
-    """The same in one workspace; nothing where another process is at it."""
-    more = True
-    while more:
-        async with database.everywhere() as db:
-            more = await hold(db, workspace_id) and await catch_up(db, workspace_id)
-    given, just = 0, AT_ONCE
-    while just == AT_ONCE:
-        async with database.everywhere() as db:
-            just = await give_next(db, workspace_id) if await hold(db, workspace_id) else 0
-        given += just
-    return given
+def reader(database: Database, given: Counter[uuid.UUID] | None = None, at_once: int = AT_ONCE) -> Reader:
+    """Queues and gives, and counts how many it ``given`` in each workspace."""
+    return Reader(database, "routing", behind, partial(catch_up, at_once=at_once, given=given))
 
 
-async def hold(db: AsyncSession, workspace_id: uuid.UUID) -> bool:
-    """Nobody else decides for the workspace until the commit; False while somebody does, or where there is nothing."""
-    return await db.scalar(_PROGRESS, {"here": workspace_id}) is not None
+async def behind(db: AsyncSession) -> Sequence[uuid.UUID]:
+    """Workspaces whose log goes on, or where somebody waits."""
+    await db.execute(_BEGIN_WITH_TEAMS)
+    return (await db.scalars(_DUE)).all()
 
 
-async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = READ_AT_ONCE) -> bool:
+async def catch_up(
+    db: AsyncSession,
+    workspace_id: uuid.UUID,
+    most: int = READ_AT_ONCE,
+    *,
+    at_once: int = AT_ONCE,
+    given: Counter[uuid.UUID] | None = None,
+) -> bool:
+    """What the next few events are about is queued anew, or else those who wait are given; whether there may be more.
+
+    Nobody else decides for the workspace until the commit; where somebody does, nothing happens.
+    """
+    progress = (await db.execute(_PROGRESS, {"here": workspace_id})).one_or_none()
+    if progress is None:
+        return False
+    if await _read_on(db, workspace_id, progress, most):
+        return True
+    look = await give_next(db, workspace_id, at_once)
+    if given is not None:
+        given[workspace_id] += look.given
+    return look.is_more
+
+
+async def _read_on(db: AsyncSession, workspace_id: uuid.UUID, progress: Any, most: int) -> bool:
     """What the next few events are about is queued anew; whether there may be more."""
-    if await db.scalar(_BEGIN, {"here": workspace_id}):
+    if not progress.has_begun:
         await queue(db, workspace_id, (await db.scalars(_HANDED_OVER, {"here": workspace_id})).all())
-    rows = (await db.execute(_TOLD, {"here": workspace_id, "most": most})).all()
-    if not rows:
-        return await _queue_stale(db, workspace_id, most)
-    about = [row.conversation_id for row in rows if row.conversation_id is not None]
-    let_go = {row.conversation_id: row.let_go_by for row in rows if row.let_go_by is not None}
-    await _remember(db, workspace_id, [row for row in rows if row.contact_id and row.taken_by])
-    await queue(db, workspace_id, about, let_go)
-    if any(row.is_of_rules for row in rows):
-        await db.execute(_ALL_STALE, {"here": workspace_id})
-    await db.execute(_ADVANCE, {"here": workspace_id, "seq": rows[-1].seq})
-    return len(rows) == most or await _queue_stale(db, workspace_id, most)
+    rows = (await db.execute(_TOLD, {"here": workspace_id, "after": progress.seq, "most": most})).all()
+    is_stale = progress.has_stale
+    if rows:
+        about = [row.conversation_id for row in rows if row.conversation_id is not None]
+        let_go = {row.conversation_id: row.let_go_by for row in rows if row.let_go_by is not None}
+        await _remember(db, workspace_id, [row for row in rows if row.contact_id and row.taken_by])
+        await queue(db, workspace_id, about, let_go)
+        if any(row.is_of_rules for row in rows):
+            await db.execute(_ALL_STALE, {"here": workspace_id})
+            is_stale = True
+    if rows or not progress.has_begun:
+        await db.execute(_ADVANCE, {"here": workspace_id, "seq": rows[-1].seq if rows else progress.seq})
+    if len(rows) == most:
+        return True
+    return is_stale and await _queue_stale(db, workspace_id, most)
 
 
 async def _remember(db: AsyncSession, workspace_id: uuid.UUID, taken: Sequence[Any]) -> None:
@@ -94,12 +107,12 @@ _WITHOUT_PROGRESS = """
 (SELECT DISTINCT workspace_id FROM teams) t
 WHERE NOT EXISTS (SELECT FROM routing_progress p WHERE p.workspace_id = t.workspace_id)
 """
-_ARE_BEHIND = """
+_ARE_DUE = """
 routing_progress p JOIN event_counters c ON c.workspace_id = p.workspace_id
 WHERE (p.seq < c.seq OR NOT p.has_begun
     OR EXISTS (SELECT FROM routing_places w WHERE w.workspace_id = p.workspace_id))
 """
-IS_DUE = f"EXISTS (SELECT FROM {_WITHOUT_PROGRESS}) OR EXISTS (SELECT FROM {_ARE_BEHIND})"
+IS_DUE = f"EXISTS (SELECT FROM {_WITHOUT_PROGRESS}) OR EXISTS (SELECT FROM {_ARE_DUE})"
 """When there is something to do, as PostgreSQL says it."""
 # A team is enough: conversations are handed over to it without any rule.
 _BEGIN_WITH_TEAMS = text(
@@ -110,12 +123,15 @@ _BEGIN_WITH_TEAMS = text(
     ON CONFLICT (workspace_id) DO NOTHING
     """
 )
-_BEGIN = text(
-    "UPDATE routing_progress SET has_begun = true WHERE workspace_id = :here AND NOT has_begun RETURNING has_begun"
-)
 _HANDED_OVER = text("SELECT conversation_id FROM conversation_handoffs WHERE workspace_id = :here AND status = 'open'")
-_DUE = text(f"SELECT p.workspace_id FROM {_ARE_BEHIND} AND p.workspace_id > :after ORDER BY p.workspace_id LIMIT :most")
-_PROGRESS = text("SELECT seq FROM routing_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED")
+_DUE = text(f"SELECT p.workspace_id FROM {_ARE_DUE}")
+_PROGRESS = text(
+    """
+    SELECT seq, has_begun,
+        EXISTS (SELECT FROM routing_places s WHERE s.workspace_id = :here AND s.is_stale) AS has_stale
+    FROM routing_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED
+    """
+)
 _TOLD = text(
     """
     SELECT e.seq, e.at,
@@ -127,12 +143,11 @@ _TOLD = text(
         CASE WHEN e.subject_type = 'conversation' AND e.changes->'assignedTo'->>'after' IS NOT NULL
             THEN (e.data->>'contactId')::uuid END AS contact_id,
         e.subject_type = 'routing_rule' AS is_of_rules
-    FROM events e WHERE e.workspace_id = :here
-        AND e.seq > (SELECT seq FROM routing_progress WHERE workspace_id = :here)
+    FROM events e WHERE e.workspace_id = :here AND e.seq > :after
     ORDER BY e.seq LIMIT :most
     """
 )
-_ADVANCE = text("UPDATE routing_progress SET seq = :seq WHERE workspace_id = :here")
+_ADVANCE = text("UPDATE routing_progress SET seq = :seq, has_begun = true WHERE workspace_id = :here")
 _ALL_STALE = text("UPDATE routing_places SET is_stale = true WHERE workspace_id = :here AND NOT is_stale")
 _STALE = text(
     "SELECT conversation_id FROM routing_places WHERE workspace_id = :here AND is_stale ORDER BY id LIMIT :most"

@@ -1,10 +1,11 @@
 """Who waits is given to whom it is for: decided and claimed in one transaction, with what was seen then kept beside it.
 
-Of a queue only as many are looked at as there are free places for them, so it does not matter how many wait.
+Of a queue only as many are looked at as there are free places for them, so it does not matter how many wait; and none
+that the only one who is free gave back, so nobody waits behind those.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events, mentions, ownership
 from comms.assignment.choosing import Choice, Person, Wanted, choose, hindrance, nobody_is_free
-from comms.assignment.queueing import leave, waits, zone_of
+from comms.assignment.queueing import handed_over, leave, waits, zone_of
 from comms.assignment.rules import is_open_at
 from models.base import new_id, now
 from models.communications import Conversation, ConversationHandoff
@@ -30,9 +31,16 @@ from models.routing import (
 
 AT_ONCE = 100
 BESIDES = 20
-"""So many more of a queue are looked at than there is room for: some may be for nobody who is free."""
+"""So many more are looked at than there is room for: others may be about to take some of them."""
 
 Given = tuple[RoutingPlace, Conversation, RoutingDecision]
+
+
+class Look(msgspec.Struct, frozen=True):
+    """How many were given, and whether there may be more to give at once."""
+
+    given: int = 0
+    is_more: bool = False
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -42,24 +50,37 @@ class Serving(msgspec.Struct, frozen=True):
     rule: RoutingRule | None
     people: Sequence[Person]
 
+    def is_for(self, talk: Conversation, handoff: ConversationHandoff | None) -> bool:
+        """Whether it is here that a conversation waits, with that handoff open or none."""
+        if handoff is None:
+            return self.rule is not None
+        line = handed_over(talk.channel, handoff)
+        return line is not None and line.key == self.queue.key
+
+    def free(self) -> list[Person]:
+        """Those who can take one more."""
+        wanted = self.wanted()
+        return [one for one in self.people if hindrance(one, wanted) is None]
+
     def wanted(self, *, knows: uuid.UUID | None = None, let_go_by: uuid.UUID | None = None) -> Wanted:
         """What a conversation in it needs."""
         mode: Any = self.rule.mode if self.rule else "least_busy"
         return Wanted(self.queue.channel, mode, frozenset(self.queue.skills), knows, let_go_by)
 
 
-async def give_next(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE) -> int:
-    """Those who wait longest are given to who is free; how many. The caller holds the workspace's progress."""
+async def give_next(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE) -> Look:
+    """Those who wait longest are given to who is free. The caller holds the workspace's progress."""
     served = await _served(db, workspace_id)
     if not served:
-        return 0
-    at, zone = now(), await zone_of(db, workspace_id)
+        return Look()
+    at = now()
+    zone = await zone_of(db, workspace_id) if any(one.rule and one.rule.hours for one in served) else "UTC"
     open_now = {one.queue.id: one for one in served if one.rule is None or is_open_at(one.rule.hours, zone, at)}
-    room = {queue_id: _room(one, most) for queue_id, one in open_now.items()}
-    places = await _first(db, workspace_id, {queue_id: size for queue_id, size in room.items() if size}, most)
+    places = await _first(db, workspace_id, [one for one in open_now.values() if one.free()], most)
     held = await _held(db, workspace_id, places, open_now)
     known = await _known(db, workspace_id, places, held, open_now, at)
     given: list[Given] = []
+    passed_over: set[uuid.UUID] = set()
     turns: dict[uuid.UUID, datetime] = {}
     for place in places:
         conversation, serving = held.get(place.conversation_id), open_now[place.queue_id]
@@ -68,6 +89,7 @@ async def give_next(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ON
         knows = known.get(conversation.id)
         choice = choose(serving.people, serving.wanted(knows=knows, let_go_by=place.let_go_by))
         if choice.person is None:
+            passed_over.add(place.queue_id)
             continue
         at += timedelta(microseconds=1)  # turns have an order, within one look too
         choice.person.is_given(conversation.channel, at)
@@ -77,15 +99,10 @@ async def give_next(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ON
     await _give(db, given)
     await _keep(db, workspace_id, [decision for _, _, decision in given], turns)
     await leave(db, [place for place, _, _ in given])
-    await _note_hold_ups(db, served, open_now, {place.queue_id for place, _, _ in given})
-    return len(given)
-
-
-def _room(serving: Serving, most: int) -> int:
-    """How many of a queue may be given now; 0 when nobody can take one."""
-    wanted = serving.wanted()
-    free = sum(one.room_for(wanted.channel) for one in serving.people if hindrance(one, wanted) is None)
-    return min(free, most) + BESIDES if free else 0
+    seen = {place.queue_id for place in places if place.conversation_id not in held}
+    await _note_hold_ups(db, served, open_now, {place.queue_id for place, _, _ in given}, seen)
+    is_more = len(places) >= most or any(open_now[queue_id].free() for queue_id in passed_over)
+    return Look(len(given), bool(given) and is_more)
 
 
 async def _give(db: AsyncSession, given: Sequence[Given]) -> None:
@@ -167,12 +184,18 @@ def _person(row: Any) -> Person:
 
 
 async def _first(
-    db: AsyncSession, workspace_id: uuid.UUID, sizes: Mapping[uuid.UUID, int], most: int
+    db: AsyncSession, workspace_id: uuid.UUID, serving: Sequence[Serving], most: int
 ) -> list[RoutingPlace]:
-    """Who has waited longest in each of these queues, so many of each; of them all the oldest first."""
-    if not sizes:
+    """Who has waited longest in each of these queues, as many as its people have room for; the oldest first."""
+    if not serving:
         return []
-    asked = {"here": workspace_id, "queues": list(sizes), "sizes": list(sizes.values()), "most": most + BESIDES}
+    sizes, alone = [], []
+    for one in serving:
+        free = one.free()
+        sizes.append(min(most, sum(person.room_for(one.queue.channel) for person in free)) + BESIDES)
+        alone.append(free[0].user_id if len(free) == 1 else None)
+    queues = [one.queue.id for one in serving]
+    asked = {"here": workspace_id, "queues": queues, "sizes": sizes, "alone": alone, "most": most + BESIDES}
     query = select(RoutingPlace).from_statement(_FIRST).execution_options(populate_existing=True)
     return list(await db.scalars(query, asked))
 
@@ -183,7 +206,7 @@ async def _held(
     """The conversations of these places that still wait there, held until the commit.
 
     One that somebody else holds is left for the next time: they may be about to take it. And one that has just been
-    handed over, or no more, is in a wrong queue until the log tells of that.
+    handed over, to others or no more, is in a wrong queue until the log tells of that.
     """
     if not places:
         return {}
@@ -198,15 +221,20 @@ async def _held(
         .execution_options(populate_existing=True)
     )
     held = {row.id: row for row in await db.scalars(query)}
-    # Asked once they are held: whoever hands one over holds it too.
-    asked = select(ConversationHandoff.conversation_id).where(
+    # Asked once they are held: whoever hands one over, or asks others, holds it too.
+    asked = select(ConversationHandoff).where(
         ConversationHandoff.workspace_id == workspace_id,
         ConversationHandoff.conversation_id.in_(list(held)),
         ConversationHandoff.status == "open",
     )
-    handed_over = set(await db.scalars(asked))
-    by_handoff = {place.conversation_id: served[place.queue_id].rule is None for place in places}
-    return {id_: row for id_, row in held.items() if by_handoff[id_] == (id_ in handed_over)}
+    handoffs = {row.conversation_id: row for row in await db.scalars(asked.execution_options(populate_existing=True))}
+    there = {}
+    for place in places:
+        talk, serving = held.get(place.conversation_id), served[place.queue_id]
+        handoff = handoffs.get(place.conversation_id)
+        if talk is not None and serving.is_for(talk, handoff):
+            there[talk.id] = talk
+    return there
 
 
 async def _known(
@@ -258,19 +286,26 @@ async def _keep(
 
 
 async def _note_hold_ups(
-    db: AsyncSession, served: Sequence[Serving], open_now: Mapping[uuid.UUID, Serving], given: set[uuid.UUID]
+    db: AsyncSession,
+    served: Sequence[Serving],
+    open_now: Mapping[uuid.UUID, Serving],
+    given: Collection[uuid.UUID],
+    in_others_hands: Collection[uuid.UUID],
 ) -> None:
-    """Each queue says why nobody in it was given to anybody, if it is so."""
+    """Each queue says why nobody in it was given to anybody, if it is so and is known."""
     for one in served:
         queue = one.queue
         if queue.id in given:
             said = None
         elif queue.id not in open_now:
             said = "its hours are over"
+        elif not one.free():
+            why = (hindrance(person, one.wanted()) for person in one.people)
+            said = nobody_is_free(verdict for verdict in why if verdict)
+        elif queue.id in in_others_hands:
+            continue
         else:
-            why = [verdict for person in one.people if (verdict := hindrance(person, one.wanted()))]
-            is_anybody = len(why) < len(one.people)
-            said = "who is free is not for those who wait longest" if is_anybody else nobody_is_free(why)
+            said = "who is free gave back everything that waits here"
         if said != queue.held_up:
             before = msgspec.convert(queue, RoutingQueueView, from_attributes=True)
             queue.held_up = said
@@ -306,9 +341,11 @@ _LOADS = text(
 )
 _FIRST = text(
     """
-    SELECT p.* FROM unnest(CAST(:queues AS uuid[]), CAST(:sizes AS int[])) AS q (id, size)
+    SELECT p.* FROM unnest(CAST(:queues AS uuid[]), CAST(:sizes AS int[]), CAST(:alone AS uuid[]))
+        AS q (id, size, alone)
     CROSS JOIN LATERAL (
         SELECT * FROM routing_places WHERE workspace_id = :here AND queue_id = q.id AND NOT is_stale
+            AND (q.alone IS NULL OR let_go_by IS DISTINCT FROM q.alone)
         ORDER BY waiting_since, id LIMIT q.size
     ) p
     ORDER BY p.waiting_since, p.id LIMIT :most

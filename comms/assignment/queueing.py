@@ -58,11 +58,8 @@ def line_of(seen: Seen, rules: Sequence[RoutingRule], zone: str, at: datetime) -
     A rule that is closed and says ``skip`` has it all the same when no later one is true. None is nowhere: no rule is
     true, or one person or agent in particular is asked first.
     """
-    handoff = seen.handoff
-    if handoff is not None:
-        if handoff.target_user_id or handoff.target_agent_id:
-            return None
-        return Line(seen.channel, None, handoff.target_team_id, tuple(sorted(tidy_skills(handoff.needed_skills))))
+    if seen.handoff is not None:
+        return handed_over(seen.channel, seen.handoff)
     skipped: RoutingRule | None = None
     for rule in rules:
         if not _is_true(rule, seen):
@@ -71,6 +68,13 @@ def line_of(seen: Seen, rules: Sequence[RoutingRule], zone: str, at: datetime) -
             return _line(rule, seen)
         skipped = skipped or rule
     return None if skipped is None else _line(skipped, seen)
+
+
+def handed_over(channel: str, handoff: ConversationHandoff) -> Line | None:
+    """Where a conversation waits that is handed over; None while one person or agent is asked."""
+    if handoff.target_user_id or handoff.target_agent_id:
+        return None
+    return Line(channel, None, handoff.target_team_id, tuple(sorted(tidy_skills(handoff.needed_skills))))
 
 
 def _is_true(rule: RoutingRule, seen: Seen) -> bool:

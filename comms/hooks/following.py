@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.database import Database
 from comms.hooks.hearing import Ear, ear_of
-from comms.readers import catch_up_each
+from comms.readers import Reader
 from models.base import new_id
 
 AT_ONCE = 500
@@ -25,15 +25,17 @@ Due = tuple[uuid.UUID, Any]
 
 async def keep_up(database: Database, workspaces: Sequence[uuid.UUID] | None = None, most: int = AT_ONCE) -> None:
     """Everything told so far is in line: of these workspaces, or of whichever are behind."""
-    if workspaces is None:
-        async with database.everywhere() as db:
-            workspaces = await behind(db)
-    await catch_up_each(database, "webhooks", workspaces, partial(catch_up, most=most))
+    await reader(database, most).keep_up(workspaces)
 
 
-async def behind(db: AsyncSession, most: int = 100) -> Sequence[uuid.UUID]:
+def reader(database: Database, most: int = AT_ONCE) -> Reader:
+    """Puts what is told in line, so many events at once."""
+    return Reader(database, "webhooks", behind, partial(catch_up, most=most))
+
+
+async def behind(db: AsyncSession) -> Sequence[uuid.UUID]:
     """Workspaces with endpoints whose log goes on."""
-    return (await db.scalars(_BEHIND, {"most": most})).all()
+    return (await db.scalars(_BEHIND)).all()
 
 
 async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE) -> bool:
@@ -91,7 +93,7 @@ async def put_in_line(
 
 _BEHIND = text(
     "SELECT p.workspace_id FROM webhook_progress p JOIN event_counters c ON c.workspace_id = p.workspace_id"
-    " WHERE p.seq < c.seq LIMIT :most"
+    " WHERE p.seq < c.seq"
 )
 _PROGRESS = text("SELECT seq, placed FROM webhook_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED")
 _TOLD = text(

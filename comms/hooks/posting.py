@@ -32,6 +32,7 @@ from comms.jobs import JobFailed
 from comms.names import Lookup, look_up
 from comms.outbox.fairness import shares
 from comms.outside import Crowded, Outside
+from comms.readers import Reader
 from comms.settings import WebhookSettings
 from comms.vault import Unsealable, Vault
 
@@ -74,6 +75,8 @@ class Posting:
         self._pace = pace or Pace()
         self._outside = Outside(keep=True, networks=settings.networks, lookup=lookup)
         self._results: Groups[Result, bool] = Groups(settling.NAME, database, settling.settle, settling.spoil)
+        self._reader = following.reader(database)
+        self._replays = Reader(database, "replays", replaying.running, replaying.go_on)
         self._read: set[uuid.UUID] = set()
         self._news: set[uuid.UUID] = set()
         self._heard = asyncio.Event()
@@ -141,11 +144,9 @@ class Posting:
                 self._heard.clear()
                 news, self._news = self._news, set()
                 for workspace_id in news:
-                    async with self._database.everywhere() as db:
-                        more = await following.catch_up(db, workspace_id)
+                    more = await self._reader.turn([workspace_id])
                     self._rung.set()
-                    if more:
-                        self._news.add(workspace_id)
+                    self._news.update(more)
                 if not self._news:
                     await _until(self._heard, self._pace.poll)
 
@@ -154,10 +155,10 @@ class Posting:
         while True:
             async with self._database.everywhere() as db:
                 workspaces = await replaying.running(db)
-            for workspace_id in workspaces:
-                if await replaying.go_on(self._database, workspace_id):
-                    self._rung.set()
-                self._news.add(workspace_id)  # whose log nobody could read meanwhile
+            if await self._replays.turn(workspaces):
+                self._rung.set()
+            if workspaces:
+                self._news.update(workspaces)  # whose logs nobody could read meanwhile
                 self._heard.set()
             await asyncio.sleep(self._pace.poll)
 

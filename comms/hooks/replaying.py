@@ -10,7 +10,6 @@ from datetime import datetime
 from sqlalchemy import Select, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.database import Database
 from comms.errors import Conflict, Invalid, Missing
 from comms.hooks import following
 from comms.identity import Identity
@@ -80,40 +79,39 @@ async def running(db: AsyncSession) -> Sequence[uuid.UUID]:
     return (await db.scalars(_RUNNING)).all()
 
 
-async def go_on(database: Database, workspace_id: uuid.UUID, most: int = following.AT_ONCE) -> bool:
+async def go_on(db: AsyncSession, workspace_id: uuid.UUID, most: int = following.AT_ONCE) -> bool:
     """The next few events of a replay are in line; whether there were any. The rest comes in turn.
 
     What an endpoint that is off was to be told again stays to be told until it is on, or the replay is too old.
     """
-    async with database.everywhere() as db:
-        progress = (await db.execute(_TURN, {"here": workspace_id})).one_or_none()
-        if progress is None:
-            return False
-        replay_id = await db.scalar(_NEXT, {"here": workspace_id})
-        row = None if replay_id is None else await db.get(WebhookReplay, (workspace_id, replay_id))
-        ears = [] if row is None else await following.listening(db, workspace_id, row.endpoint_id)
-        if row is None or not ears:
-            return False
-        times = {"here": workspace_id, "from": row.from_at, "until": row.until_at}
-        if row.after_seq is None or row.last_seq is None:
-            bounds = (await db.execute(_BOUNDS, times)).one()
-            row.after_seq, row.last_seq = (bounds.first or 1) - 1, bounds.last or 0
-        limits = {"after": row.after_seq, "last": row.last_seq, "most": most}
-        rows = (await db.execute(_TOLD, times | limits)).all()
-        due = [
-            (row.endpoint_id, one)
-            for one in rows
-            for ear in ears
-            if not one.is_for_some and ear.hears(one.event, one.subject_type)
-        ]
-        await following.put_in_line(db, workspace_id, progress.placed, due, is_replay=True)
-        await db.execute(_PLACED, {"here": workspace_id, "placed": progress.placed + len(due)})
-        row.count += len(due)
-        if rows:
-            row.after_seq = rows[-1].seq
-        if len(rows) < most:
-            row.state = "done"
-        return bool(due)
+    progress = (await db.execute(_TURN, {"here": workspace_id})).one_or_none()
+    if progress is None:
+        return False
+    replay_id = await db.scalar(_NEXT, {"here": workspace_id})
+    row = None if replay_id is None else await db.get(WebhookReplay, (workspace_id, replay_id))
+    ears = [] if row is None else await following.listening(db, workspace_id, row.endpoint_id)
+    if row is None or not ears:
+        return False
+    times = {"here": workspace_id, "from": row.from_at, "until": row.until_at}
+    if row.after_seq is None or row.last_seq is None:
+        bounds = (await db.execute(_BOUNDS, times)).one()
+        row.after_seq, row.last_seq = (bounds.first or 1) - 1, bounds.last or 0
+    limits = {"after": row.after_seq, "last": row.last_seq, "most": most}
+    rows = (await db.execute(_TOLD, times | limits)).all()
+    due = [
+        (row.endpoint_id, one)
+        for one in rows
+        for ear in ears
+        if not one.is_for_some and ear.hears(one.event, one.subject_type)
+    ]
+    await following.put_in_line(db, workspace_id, progress.placed, due, is_replay=True)
+    await db.execute(_PLACED, {"here": workspace_id, "placed": progress.placed + len(due)})
+    row.count += len(due)
+    if rows:
+        row.after_seq = rows[-1].seq
+    if len(rows) < most:
+        row.state = "done"
+    return bool(due)
 
 
 async def _expect_on(db: AsyncSession, endpoint_id: uuid.UUID) -> None:
@@ -142,7 +140,7 @@ _OPEN = """
     JOIN workspace_members m ON m.workspace_id = r.workspace_id AND m.user_id = e.on_behalf_of AND m.is_active
     WHERE r.state = 'running'
 """
-_RUNNING = text(f"SELECT DISTINCT r.workspace_id {_OPEN} LIMIT 100")
+_RUNNING = text(f"SELECT DISTINCT r.workspace_id {_OPEN}")
 _NEXT = text(
     f"SELECT r.id {_OPEN} AND r.workspace_id = :here ORDER BY r.created_at, r.id LIMIT 1"
     " FOR NO KEY UPDATE OF r SKIP LOCKED"

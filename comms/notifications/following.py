@@ -18,7 +18,7 @@ from comms.notifications.keeping import counting, keep
 from comms.notifications.occasions import End, Occasion, Told
 from comms.notifications.reading import read_those, remove_those, reword_those
 from comms.notifications.rules import RULES, of
-from comms.readers import catch_up_each
+from comms.readers import Reader
 from models.communications import Notification
 
 AT_ONCE = 200
@@ -26,10 +26,17 @@ AT_ONCE = 200
 
 async def keep_up(database: Database, workspaces: Sequence[uuid.UUID] | None = None, most: int = AT_ONCE) -> None:
     """Members have been told everything that concerns them: in these workspaces, or in whichever are behind."""
-    if workspaces is None:
-        async with database.everywhere() as db:
-            workspaces = (await db.scalars(_BEHIND, {"most": 100})).all()
-    await catch_up_each(database, "notifications", workspaces, partial(catch_up, most=most))
+    await reader(database, most).keep_up(workspaces)
+
+
+def reader(database: Database, most: int = AT_ONCE) -> Reader:
+    """Tells members what concerns them, so many events at once."""
+    return Reader(database, "notifications", behind, partial(catch_up, most=most))
+
+
+async def behind(db: AsyncSession) -> Sequence[uuid.UUID]:
+    """Workspaces whose members have not been told everything."""
+    return (await db.scalars(_BEHIND)).all()
 
 
 async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE) -> bool:
@@ -127,7 +134,7 @@ _ARE_BEHIND = (
 )
 IS_BEHIND = f"EXISTS (SELECT FROM {_ARE_BEHIND})"
 """When there is something to do, as PostgreSQL says it."""
-_BEHIND = text(f"SELECT c.workspace_id FROM {_ARE_BEHIND} LIMIT :most")
+_BEHIND = text(f"SELECT c.workspace_id FROM {_ARE_BEHIND}")
 _BEGIN = text(
     "INSERT INTO notification_progress (workspace_id, seq) VALUES (:here, 0) ON CONFLICT (workspace_id) DO NOTHING"
 )

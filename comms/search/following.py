@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.database import Database
-from comms.readers import catch_up_each
+from comms.readers import Reader
 from comms.search.keeping import index
 from comms.search.kinds import ABOUT, KINDS
 from models.search import BUCKET
@@ -19,15 +19,17 @@ AT_ONCE = 200  # rows: their words are taken apart on the event loop, a millisec
 
 async def keep_up(database: Database, workspaces: Sequence[uuid.UUID] | None = None, most: int = AT_ONCE) -> None:
     """Everything told so far is found by its words: in these workspaces, or in whichever are behind."""
-    if workspaces is None:
-        async with database.everywhere() as db:
-            workspaces = await behind(db)
-    await catch_up_each(database, "search", workspaces, partial(catch_up, most=most))
+    await reader(database, most).keep_up(workspaces)
 
 
-async def behind(db: AsyncSession, most: int = 100) -> Sequence[uuid.UUID]:
+def reader(database: Database, most: int = AT_ONCE) -> Reader:
+    """Takes in what is told, so many rows at once."""
+    return Reader(database, "search", behind, partial(catch_up, most=most))
+
+
+async def behind(db: AsyncSession) -> Sequence[uuid.UUID]:
     """Workspaces whose log, or whose older rows, have not been taken in."""
-    return (await db.scalars(_BEHIND, {"most": most})).all()
+    return (await db.scalars(_BEHIND)).all()
 
 
 async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = 500) -> bool:
@@ -81,7 +83,7 @@ _ARE_BEHIND = (
 )
 IS_BEHIND = f"EXISTS (SELECT FROM {_ARE_BEHIND})"
 """When there is something to do, as PostgreSQL says it."""
-_BEHIND = text(f"SELECT c.workspace_id FROM {_ARE_BEHIND} LIMIT :most")
+_BEHIND = text(f"SELECT c.workspace_id FROM {_ARE_BEHIND}")
 # The log is followed from where it stands before the first older row is read: nothing falls between the two.
 _BEGIN = text(
     "INSERT INTO search_progress (workspace_id, seq, backfill)"

@@ -20,7 +20,7 @@ from comms.agents import workflow_runs
 from comms.agents.states import tell
 from comms.audience import ADMINISTRATIVE, AGENTS, PERSONAL, need_of
 from comms.database import Database, attempt
-from comms.readers import catch_up_each
+from comms.readers import Reader
 from comms.workflows import setting_off
 from comms.workflows.judging import verdict_on
 from models.agents import AgentSchedule, AgentScheduleView
@@ -36,9 +36,17 @@ DECISIONS = "agent_pending_action."
 
 async def keep_up(database: Database, most: int = AT_ONCE) -> None:
     """Every event has set off what it sets off, and rung for whoever waited for it."""
-    async with database.everywhere() as db:
-        behind = (await db.scalars(_BEHIND, {"most": 100})).all()
-    await catch_up_each(database, "workflows", behind, partial(catch_up, most=most))
+    await reader(database, most).keep_up()
+
+
+def reader(database: Database, most: int = AT_ONCE) -> Reader:
+    """Sets off what events set off, so many of them at once."""
+    return Reader(database, "workflows", behind, partial(catch_up, most=most))
+
+
+async def behind(db: AsyncSession) -> Sequence[uuid.UUID]:
+    """Workspaces with workflows whose log goes on."""
+    return (await db.scalars(_BEHIND)).all()
 
 
 async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE) -> bool:
@@ -157,7 +165,7 @@ async def _note_schedules(db: AsyncSession, workspace_id: uuid.UUID, rows: Seque
 _ARE_BEHIND = "workflow_progress p JOIN event_counters c ON c.workspace_id = p.workspace_id WHERE p.seq < c.seq"
 IS_BEHIND = f"EXISTS (SELECT FROM {_ARE_BEHIND})"
 """When there is something to do, as PostgreSQL says it."""
-_BEHIND = text(f"SELECT p.workspace_id FROM {_ARE_BEHIND} LIMIT :most")
+_BEHIND = text(f"SELECT p.workspace_id FROM {_ARE_BEHIND}")
 _PROGRESS = text("SELECT seq FROM workflow_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED")
 # What is told to some alone is nothing that sets a workflow off: its runs are for everybody to read.
 _PRIVATE = ", ".join(f"'{noun}'" for noun in sorted(PERSONAL | ADMINISTRATIVE))

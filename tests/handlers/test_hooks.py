@@ -200,10 +200,12 @@ async def test_a_stretch_of_time_is_told_again_in_order_and_goes_on_where_it_was
         asked = await owner.post(REPLAYS, json=body)
         assert asked.status_code == 201, asked.text
         assert (await owner.post(REPLAYS, json=body)).status_code == 409, "it is being told again"
-        assert await replaying.go_on(service.database, owner.workspace_id, most=2)
+        async with service.database.everywhere() as db:
+            assert await replaying.go_on(db, owner.workspace_id, most=2)
         assert (await owner.get(f"{REPLAYS}/{asked.json()['id']}")).json()["count"] == 2
         await owner.patch(f"{ENDPOINTS}/{mine}", json={"isActive": False})
-        assert not await replaying.go_on(service.database, owner.workspace_id, most=2)
+        async with service.database.everywhere() as db:
+            assert not await replaying.go_on(db, owner.workspace_id, most=2)
         assert (await owner.get(f"{REPLAYS}/{asked.json()['id']}")).json()["state"] == "running", "until it is on again"
         await owner.patch(f"{ENDPOINTS}/{mine}", json={"isActive": True})
         async with posting(service, there):

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Engine, event, select
 
-from comms.assignment.following import catch_up, keep_up
 from models.base import now
 from models.communications import Conversation
 from tests.make.agents import API
@@ -57,22 +56,6 @@ async def test_who_frees_up_first_is_given_who_has_waited_longest(desk: Desk) ->
     await desk.close(anns)
     assert await desk.routed() == 1
     assert await desk.owner_of(second) == ann
-
-
-async def test_two_workers_at_once_exceed_nobodys_capacity_and_give_nothing_twice(desk: Desk) -> None:
-    people = [await desk.person(f"person{number}", capacity=3) for number in range(3)]
-    # More than one of them looks at, so that only the lock keeps the next from those who are left.
-    talks = [await desk.waiting() for _ in range(35)]
-    here = [desk.owner.workspace_id]
-    async with desk.service.database.everywhere() as db:  # so that all that is left is to give
-        await catch_up(db, desk.owner.workspace_id)
-    await asyncio.gather(*(keep_up(desk.service.database, here) for _ in range(4)))
-    await desk.routed()
-    owners = [await desk.owner_of(talk) for talk in talks]
-    assert Counter(owners) == {None: 26, **dict.fromkeys(people, 3)}
-    assert owners[9:] == [None] * 26  # who came last
-    decided = [one["conversationId"] for one in await desk.listed("routing-decisions")]
-    assert len(decided) == len(set(decided)) == 9
 
 
 async def test_what_somebody_is_just_taking_is_not_taken_from_them(desk: Desk) -> None:

@@ -1,0 +1,153 @@
+"""Whoever can be given to somebody does not wait behind who cannot, and nobody decides beside another."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from comms.assignment.following import keep_up
+from tests.conftest import Client
+from tests.make.agents import API, agent, made
+from tests.make.routing import Desk
+
+
+async def given_back(admin: Any, by: str, talks: list[str]) -> None:
+    """These have just been let go by somebody."""
+    await admin.execute("UPDATE routing_places SET let_go_by = $1 WHERE conversation_id = ANY($2)", by, talks)
+
+
+async def test_who_gave_the_oldest_back_is_given_those_behind_them(desk: Desk, admin: Any) -> None:
+    ann = await desk.person("ann", capacity=0)
+    talks = [await desk.waiting() for _ in range(24)]
+    await desk.routed()
+    await given_back(admin, ann, talks[:22])
+    await admin.execute("UPDATE routing_profiles SET capacity = 1 WHERE user_id = $1", ann)
+    assert await desk.routed() == 1
+    assert await desk.owner_of(talks[22]) == ann
+    await admin.execute("UPDATE routing_profiles SET capacity = 2 WHERE user_id = $1", ann)
+    await given_back(admin, ann, talks)
+    assert await desk.routed() == 0
+    [queue] = await desk.listed("routing-queues")
+    assert queue["heldUp"] == "who is free gave back everything that waits here"
+    ben = await desk.person("ben", capacity=2)
+    assert await desk.routed() == 2
+    assert [await desk.owner_of(talk) for talk in talks[:3]] == [ben, ben, None]
+
+
+async def test_when_the_only_other_one_is_full_who_gave_the_oldest_back_goes_on_behind_them(
+    desk: Desk, admin: Any
+) -> None:
+    ann, ben = await desk.person("ann", capacity=0), await desk.person("ben", capacity=0)
+    talks = [await desk.waiting() for _ in range(30)]
+    await desk.routed()
+    await given_back(admin, ann, talks[:27])
+    await admin.execute("UPDATE routing_profiles SET capacity = 1 WHERE user_id = ANY($1)", [ann, ben])
+    await admin.execute("UPDATE routing_profiles SET capacity = 2 WHERE user_id = $1", ann)
+    assert await desk.routed() == 3
+    assert [await desk.owner_of(talk) for talk in (talks[0], *talks[26:])] == [ben, None, ann, ann, None]
+
+
+async def test_queues_of_the_same_few_people_do_not_hide_a_queue_of_others(desk: Desk, admin: Any) -> None:
+    """Of all that can be given only so many are looked at, the oldest; those behind them come at once too."""
+    busy = [await desk.person(name, capacity=0) for name in ("ann", "ben")]
+    for tag in ("a", "b", "c", "d", "e", "f"):
+        await desk.rule(name=tag, tags=[tag])
+        for _ in range(3):
+            await desk.waiting(tags=[tag])
+    first, desk.team_id = desk.team_id, (await made(desk.owner, "/teams", {"name": "Others"}))["id"]
+    cat = await desk.person("cat", capacity=1)
+    await desk.rule(name="others", tags=["others"])
+    [everything] = [rule for rule in await desk.listed("routing-rules") if rule["name"] == "All"]
+    await desk.owner.patch(f"{API}/routing-rules/{everything['id']}", json={"position": 99})
+    last = await desk.waiting(tags=["others"])
+    await admin.execute("UPDATE routing_profiles SET capacity = 1 WHERE user_id = ANY($1)", busy)
+    assert await keep_up(desk.service.database, [desk.owner.workspace_id], at_once=4) == 3
+    assert await desk.owner_of(last) == cat
+    assert first != desk.team_id
+
+
+_HANDOFF = """
+INSERT INTO conversation_handoffs (workspace_id, id, conversation_id, from_agent_id, reason, target_team_id,
+    needed_skills, deadline_at, created_at, updated_at)
+VALUES ($1, gen_random_uuid(), $2, $3, 'asks for a person', $4, $5, now() + interval '1 hour', now(), now())
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "target_team_id = NULL, target_user_id = $2",
+        "target_team_id = $3",
+        "target_team_id = NULL, needed_skills = ARRAY['french']",
+        "needed_skills = ARRAY['french']",
+        "status = 'expired', settled_at = now()",
+    ],
+)
+async def test_what_has_been_handed_to_others_since_it_was_queued_is_not_given_to_who_was_asked_before(
+    desk: Desk, admin: Any, change: str
+) -> None:
+    bot = await agent(desk.owner, status="active")
+    other = (await made(desk.owner, "/teams", {"name": "Others"}))["id"]
+    talk = await desk.waiting()
+    await admin.execute(_HANDOFF, desk.owner.workspace_id, talk, bot["id"], desk.team_id, [])
+    assert await desk.routed() == 0
+    assert len(await desk.listed("routing-places")) == 1
+    ann = await desk.person("ann")
+    # The log, which would queue it anew, has not been told yet.
+    numbered = [one for one in ("$2", "$3") if one in change]
+    values = [value for one, value in (("$2", desk.owner.user_id), ("$3", other)) if one in change]
+    said = change.replace(numbered[0], "$2") if numbered else change
+    await admin.execute(f"UPDATE conversation_handoffs SET {said} WHERE conversation_id = $1", talk, *values)
+    assert await desk.routed() == 0
+    assert await desk.owner_of(talk) is None
+    assert ann
+
+
+async def test_two_who_decide_at_once_exceed_nobodys_capacity_and_give_nothing_twice(desk: Desk, admin: Any) -> None:
+    """Two rules for the same people: the first decider has decided and not committed when the second begins."""
+    people = [await desk.person(name, capacity=0) for name in ("ann", "ben")]
+    await desk.rule(name="chats", channels=["live_chat"], mode="round_robin", position=0)
+    [everything] = [rule for rule in await desk.listed("routing-rules") if rule["name"] == "All"]
+    await desk.owner.patch(f"{API}/routing-rules/{everything['id']}", json={"position": 1})
+    here = [desk.owner.workspace_id]
+    talks = [await desk.waiting(channel=channel) for channel in ("sms", "live_chat") * 8]
+    for _ in range(2):  # what is told of the queues is read too, so that all that is left is to give
+        assert await desk.routed() == 0
+    await admin.execute("UPDATE routing_profiles SET capacity = 2 WHERE user_id = ANY($1)", people)
+    deciders: list[asyncio.Task[int]] = []
+    async with asyncio.timeout(20), admin.transaction():
+        # The last that a transaction takes is its number in the log: until then it holds what it has decided.
+        await admin.execute("SELECT FROM event_counters WHERE workspace_id = $1 FOR UPDATE", here[0])
+        for number in (1, 2):
+            deciders.append(asyncio.create_task(keep_up(desk.service.database, here)))
+            while await admin.fetchval(WAITING) < number and not deciders[-1].done():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)  # nobody tells that they wait
+    given = await asyncio.gather(*deciders)
+    owners = [await desk.owner_of(talk) for talk in talks]
+    assert Counter(owners) == {None: 12, **dict.fromkeys(people, 2)}
+    assert owners[4:] == [None] * 12
+    decided = [one["conversationId"] for one in await desk.listed("routing-decisions")]
+    assert sorted(decided) == sorted(talks[:4])
+    assert given == [4, 0], "the second leaves it to the first"
+
+
+WAITING = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+
+
+async def test_one_workspace_in_which_nothing_can_be_given_stops_no_other(
+    desk: Desk, stranger: Client, admin: Any
+) -> None:
+    theirs = Desk(desk.service, stranger)
+    await theirs.open()
+    for one in (desk, theirs):
+        await one.person(f"ann{one.owner.workspace_id}")
+    talks = [(one, await one.waiting()) for one in (desk, theirs)]
+    no = f"ADD CONSTRAINT poison CHECK (workspace_id <> '{desk.owner.workspace_id}') NOT VALID"
+    await admin.execute(f"ALTER TABLE routing_decisions {no}")
+    try:
+        assert await keep_up(desk.service.database) == 1
+    finally:
+        await admin.execute("ALTER TABLE routing_decisions DROP CONSTRAINT poison")
+    assert [await one.owner_of(talk) is None for one, talk in talks] == [True, False]
+    assert await keep_up(desk.service.database) == 1
