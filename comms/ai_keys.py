@@ -1,25 +1,18 @@
 """A workspace's own keys to AI providers: they go in sealed, and only what asks those providers opens them."""
 
 import uuid
-from base64 import b64decode, b64encode
 
+from comms import vault as vaults
 from comms.errors import Missing
 from comms.settings import Secret
-from comms.vault import Sealed, Vault
+from comms.vault import Vault
 from models.core import AiProvider, Workspace
 
 
 def seal(row: Workspace, vault: Vault, provider: AiProvider, key: str) -> None:
     """The workspace has this key to ``provider`` instead of any before."""
     sealed = vault.seal(key.encode(), row.id, _place(provider))
-    kept = {
-        "lastFour": key[-4:],
-        "keyId": sealed.key_id,
-        "iv": b64encode(sealed.iv).decode(),
-        "encryptedKey": b64encode(sealed.encrypted_key).decode(),
-        "authTag": b64encode(sealed.auth_tag).decode(),
-    }
-    row.encrypted_api_keys = {**row.encrypted_api_keys, provider: kept}
+    row.encrypted_api_keys = {**row.encrypted_api_keys, provider: vaults.kept(sealed, key)}
 
 
 def forget(row: Workspace, provider: AiProvider) -> None:
@@ -34,8 +27,7 @@ def opened(row: Workspace, vault: Vault, provider: AiProvider) -> Secret | None:
     kept = row.encrypted_api_keys.get(provider)
     if kept is None:
         return None
-    iv, key, tag = (b64decode(kept[name]) for name in ("iv", "encryptedKey", "authTag"))
-    return Secret(vault.open(Sealed(kept["keyId"], iv, key, tag), row.id, _place(provider)).decode())
+    return Secret(vault.open(vaults.sealed_in(kept), row.id, _place(provider)).decode())
 
 
 def _place(provider: AiProvider) -> uuid.UUID:

@@ -138,6 +138,19 @@ async def attempt(db: AsyncSession) -> AsyncIterator[None]:
         raise
 
 
+def is_passing(error: BaseException) -> bool:
+    """Whether the database is to blame for it, and the same may go well another time: it was away, or in contention."""
+    if isinstance(error, exc.DBAPIError):
+        state = getattr(error.orig, "sqlstate", None) or ""
+        is_away = error.connection_invalidated or isinstance(error, exc.OperationalError | exc.InterfaceError)
+        return is_away or state == "55P03" or state.startswith(("08", "25", "40", "53", "57", "58"))
+    return isinstance(
+        error,
+        OSError | TimeoutError | exc.TimeoutError | exc.PendingRollbackError | asyncpg.PostgresConnectionError
+        | asyncpg.InterfaceError,
+    )  # fmt: skip
+
+
 class Database:
     """The two roles' connections to one database."""
 

@@ -41,6 +41,7 @@ from comms.settings import Settings
 from comms.vault import Vault
 from comms.workflows import engine, ticking
 from comms.workflows import following as workflows_following
+from comms.workflows import sweeping as workflows_sweeping
 from comms.workflows.calling import Calling
 
 Task = Callable[[], Awaitable[Any]]
@@ -192,6 +193,7 @@ def of(
             *(Round(seconds, sweep) for seconds, sweep in sweeps.of(database)),
             Round(HOUR, partial(sweeping.sweep, database)),
             Round(HOUR, partial(endings.sweep, database)),
+            Round(HOUR, partial(workflows_sweeping.sweep, database, settings.keep_runs_days)),
             Round(HOUR, partial(jobs.prune_log, database)),
             Round(HOUR, partial(idempotency.sweep, database)),
         ],

@@ -110,7 +110,7 @@ class Service:
         self.desk = Desk(self.database, self.hub, settings.security)
         self.dialler = Dialler(self.database, self.directory, settings)
         self._outside = Outside(networks=settings.webhooks.networks)
-        self.calling = Calling(self._outside, settings.webhooks.hosts)
+        self.calling = Calling(self._outside, settings.webhooks.hosts, self.vault)
         duties_here = duties.of(
             self.database,
             self.vault,

@@ -136,6 +136,7 @@ class Settings(msgspec.Struct, frozen=True):
     clerk: ClerkSettings | None = None
     push: PushSettings = PushSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    keep_runs_days: int = 90
     log_level: str = "info"
     embedded_worker: bool = True
     postgres_user: str | None = None
@@ -164,6 +165,7 @@ VARIABLES: Mapping[str, str] = {
     "COMMS_MAIL_FROM": "the sender of those mails (default comms@ and the host of PUBLIC_URL)",
     "COMMS_PUSH_HOSTS": "push services in your own network that devices may subscribe at, host:port, comma-separated",
     "COMMS_WEBHOOK_HOSTS": "what webhooks and workflows may reach in your own network: host:port, or 10.1.0.0/16",
+    "COMMS_KEEP_RUNS_DAYS": "how long runs of workflows are kept once they are over (default 90)",
     "COMMS_CLERK_ISSUER": "https://… of the Clerk instance whose session tokens are accepted",
     "COMMS_CLERK_JWKS_URL": "where its keys are (default: the issuer's /.well-known/jwks.json)",
     "COMMS_CLERK_AUDIENCE": "values of which a token's aud must be one, separated by commas",
@@ -239,6 +241,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         clerk=take_clerk(),
         push=PushSettings(contact=f"mailto:{sender}", hosts=take("COMMS_PUSH_HOSTS", _names, ())),
         webhooks=take("COMMS_WEBHOOK_HOSTS", _webhooks, WebhookSettings()),
+        keep_runs_days=take("COMMS_KEEP_RUNS_DAYS", _between(1, 36_500), 90),
         log_level=take("COMMS_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info"),
         postgres_user=take("COMMS_POSTGRES_USER", str, None),
         embedded_worker=take("COMMS_WORKER", _choice("embedded", "separate"), "embedded") == "embedded",

@@ -2,6 +2,8 @@
 
 import os
 import uuid
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -19,6 +21,23 @@ class Sealed(msgspec.Struct, frozen=True):
     iv: bytes
     encrypted_key: bytes
     auth_tag: bytes
+
+
+def kept(sealed: Sealed, plain: str) -> dict[str, str]:
+    """A sealed text as JSON keeps it, with its last four characters for whoever may know that it is there."""
+    return {
+        "lastFour": plain[-4:],
+        "keyId": sealed.key_id,
+        "iv": b64encode(sealed.iv).decode(),
+        "encryptedKey": b64encode(sealed.encrypted_key).decode(),
+        "authTag": b64encode(sealed.auth_tag).decode(),
+    }
+
+
+def sealed_in(kept: Mapping[str, str]) -> Sealed:
+    """What ``kept`` keeps."""
+    iv, key, tag = (b64decode(kept[name]) for name in ("iv", "encryptedKey", "authTag"))
+    return Sealed(kept["keyId"], iv, key, tag)
 
 
 class Unsealable(Exception):

@@ -95,6 +95,38 @@ async def ask_all(
     return outcome
 
 
+async def ask_in_name(
+    db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any], user_id: uuid.UUID | None
+) -> AgentPendingAction:
+    """The same in the agent's name, of what is the asker's own to do once it is approved; for the member, if any."""
+    at = now()
+    policy = await policies.policy_of(db, workspace_id, values["agent_id"])
+    row = AgentPendingAction(
+        workspace_id=workspace_id,
+        id=new_id(),
+        requested_at=at,
+        asked_by=user_id,
+        **{"expires_at": at + timedelta(seconds=policy.answer_within_seconds), **values},
+    )
+    db.add(row)
+    await _log(db, row, "asked", "agent", None)
+    if policy.passes(row.action_type, msgspec.convert(row.risk_level, RiskLevel)):
+        row.status, row.passed_alone, row.reviewed_at = "approved", True, at
+    return row
+
+
+async def performed(db: AsyncSession, row: AgentPendingAction, result: Mapping[str, Any]) -> None:
+    """What was approved is done, by whoever of us has asked; the caller holds the row."""
+    row.performed_by, row.performed_at, row.succeeded, row.result = "comms", now(), True, dict(result)
+    await _log(db, row, "performed", "agent", None)
+
+
+async def withdraw(db: AsyncSession, row: AgentPendingAction) -> None:
+    """What nobody has decided is not asked any more; the caller holds the row."""
+    row.status, row.expires_at = "expired", now()
+    await _log(db, row, "expired", "agent", None)
+
+
 async def approve(
     db: AsyncSession,
     row: AgentPendingAction,

@@ -9,7 +9,7 @@ import structlog
 
 from comms import permissions
 from comms.mail.markup import text_of
-from comms.notifications import handing
+from comms.notifications import handing, switched_off
 from comms.notifications.occasions import (
     CONTACT,
     LONGEST,
@@ -129,20 +129,6 @@ def _failed(told: Told) -> Iterator[Occasion]:
         to=ids_of([data["senderId"]] if data["senderType"] == "user" else []),
         circles=("assignee",),
         data={"messageId": str(told.id), "errorCode": data.get("errorCode")},
-    )
-
-
-def _webhook_ended(told: Told) -> Iterator[Occasion]:
-    yield Occasion(
-        told=told,
-        kind="failed_send",
-        group_key=f"failed_send:{told.id}",
-        title=f"The webhook endpoint {told.data['name']} was switched off"[:LONGEST],
-        text=told.data["disabledReason"],
-        subject=("webhook_endpoint", told.id),
-        link=f"/webhook-endpoints/{told.id}",
-        data={"endpointId": str(told.id)},
-        circles=("somebody",),
     )
 
 
@@ -364,7 +350,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "message.updated": (_noted, _reworded),
     "message.failed": (_failed,),
     "message.status_changed": (_failed,),
-    "webhook_endpoint.disabled": (_webhook_ended,),
+    "webhook_endpoint.disabled": (switched_off.endpoint,),
+    "agent_workflow.stopped": (switched_off.workflow,),
     "call.ended": (_call_ended,),
     "call_transfer.created": (_transferred,),
     "call_transfer.completed": (_transfer_over,),

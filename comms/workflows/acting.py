@@ -12,16 +12,18 @@ from comms import reading
 from comms.agents.steps import Step
 from comms.errors import Invalid
 from comms.workflows import values
+from comms.workflows.standing import Needed
 from models.orchestration import AgentWorkflowExecution, WaitingFor
 
 
 class Failed(Exception):
-    """The step came to nothing; what ``may_pass`` is tried again, as often as the step says."""
+    """The step came to nothing; what ``may_pass`` is tried again, as often as the step says, ``after`` so long."""
 
-    def __init__(self, code: str, words: str, *, may_pass: bool = False) -> None:
+    def __init__(self, code: str, words: str, *, may_pass: bool = False, after: float = 0.0) -> None:
         self.code = code
         self.words = words
         self.may_pass = may_pass
+        self.after = after
         super().__init__(words)
 
 
@@ -42,6 +44,14 @@ class Waits(msgspec.Struct, frozen=True):
     due_at: datetime | None = None
 
 
+class SealedHeader(msgspec.Struct, frozen=True):
+    """A header that only whoever makes the call opens; sealed for a place in the workspace."""
+
+    name: str
+    place: uuid.UUID
+    kept: Mapping[str, str]
+
+
 class Calls(msgspec.Struct, frozen=True):
     """The step asks somebody else, which is done after the commit; within so many seconds."""
 
@@ -51,6 +61,7 @@ class Calls(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     body: bytes | None
     seconds: float
+    sealed: tuple[SealedHeader, ...] = ()
 
 
 class Here(msgspec.Struct, frozen=True):
@@ -84,12 +95,18 @@ async def _nothing_more(place: Place) -> dict[str, str]:
 
 
 class Action(msgspec.Struct, frozen=True):
-    """The shape of its inputs, its effect (in the transaction that keeps its result), and what else may be wrong."""
+    """The shape of its inputs, its effect (in the transaction that keeps its result), and what else may be wrong.
+
+    ``right`` is what whoever stands behind the workflow needs for it. What an action that ``fills_itself`` speaks of is
+    left for it to fill in.
+    """
 
     shape: type[msgspec.Struct]
     effect: Effect
     check: Check = _nothing_more
     takes_agent: bool = False
+    right: Needed | None = None
+    fills_itself: bool = False
 
 
 def read_inputs(shape: type[msgspec.Struct], inputs: Mapping[str, Any], place: str) -> dict[str, Any]:

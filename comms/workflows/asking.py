@@ -1,10 +1,14 @@
 """What must hold: a field, an operator and a value, asked of JSON; and in words, why it does or does not.
 
-Text is compared as it is written by ``equals`` and ``in``, whatever its case by the others; a decimal string counts as
-the number it is. Of what is not there only ``is_not_set`` and what denies something (``not_…``) are true.
+Numbers are compared as numbers, a decimal string beside a number too; times as instants, a date as its first in UTC.
+Other text is compared as it is by ``equals`` and ``in``, whatever its case by the others, and has no order. Of what is
+not there only ``is_not_set`` and what denies something (``not_…``) are true. A value may speak of what is there, as in
+``{{trigger.data.name}}``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
@@ -12,6 +16,7 @@ import msgspec
 
 from comms import reading
 from comms.errors import Invalid
+from comms.workflows import values
 
 MOST = 50
 Operator = Literal[
@@ -70,27 +75,25 @@ def read(sent: Sequence[Any], place: str, refusal: Callable[[str], str | None]) 
     return found
 
 
-def answer(asked: Asked, value: Any) -> Answer:
-    """Whether it holds of what the field is."""
-    holds = _holds(asked.operator, value, asked.value)
-    wanted = asked.operator if asked.operator in _EITHER else f"{asked.operator} {_short(asked.value)}"
+def answer(asked: Asked, path: str, scope: Mapping[str, Any]) -> Answer:
+    """Whether it holds of what stands at the ``path``; what its value speaks of is in the ``scope`` too, or nothing."""
+    value, wanted_value = values.found_at(path, scope), values.fill(asked.value, scope, path, {})
+    holds = _holds(asked.operator, value, wanted_value)
+    wanted = asked.operator if asked.operator in _EITHER else f"{asked.operator} {_short(wanted_value)}"
     return Answer(holds, f"{asked.field} is {_short(value)}: {'' if holds else 'not '}{wanted}")
 
 
 def _wrong_value(asked: Asked) -> str | None:
     value, operator = asked.value, asked.operator
-    if isinstance(value, str) and "{{" in value:
+    if isinstance(value, str) and values.is_open(value):
         return None
     if operator in _EITHER:
         return None if value is None else f"must be absent for {operator}"
     if operator in _LISTS:
         return None if isinstance(value, list) and value else f"must be a list for {operator}"
     if operator in _NUMBERS:
-        return (
-            None
-            if _number(value) is not None or isinstance(value, str)
-            else f"must be a number or a time for {operator}"
-        )
+        is_ordered = _number(value) is not None or _instant(value) is not None
+        return None if is_ordered else f"must be a number, or a time such as 2026-03-01T12:00:00Z, for {operator}"
     if operator in ("equals", "not_equals"):
         return None
     return None if isinstance(value, str) and value else f"must be text for {operator}"
@@ -126,19 +129,19 @@ def _holds(operator: str, value: Any, wanted: Any) -> bool:
 def _same(value: Any, wanted: Any) -> bool:
     if isinstance(value, bool) or isinstance(wanted, bool):
         return value is wanted
-    if isinstance(wanted, int | float):
+    if isinstance(value, int | float) or isinstance(wanted, int | float):
         return _number(value) == _number(wanted)
+    if value != wanted and (instant := _instant(value)) is not None:
+        return instant == _instant(wanted)
     return bool(value == wanted)
 
 
 def _compared(operator: str, value: Any, wanted: Any) -> bool:
-    one, other = _number(value), _number(wanted)
-    if one is None or other is None:
-        # Times and dates, as JSON has them, are in the order of their text.
-        if not isinstance(value, str) or not isinstance(wanted, str):
-            return False
-        return _ordered(operator, value, wanted)
-    return _ordered(operator, one, other)
+    for measure in (_number, _instant):
+        one, other = measure(value), measure(wanted)
+        if one is not None and other is not None:
+            return _ordered(operator, one, other)
+    return False
 
 
 def _ordered(operator: str, one: Any, other: Any) -> bool:
@@ -160,6 +163,17 @@ def _number(value: Any) -> Decimal | None:
     except InvalidOperation:
         return None
     return number if number.is_finite() else None
+
+
+def _instant(value: Any) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    with suppress(msgspec.ValidationError):
+        return datetime.combine(msgspec.convert(value, date), time(), UTC)
+    with suppress(msgspec.ValidationError):
+        at = msgspec.convert(value, datetime)
+        return at if at.tzinfo is not None else None
+    return None
 
 
 def _short(value: Any) -> str:

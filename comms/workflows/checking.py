@@ -11,9 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import audience
 from comms.agents.steps import Step
 from comms.errors import Invalid
+from comms.permissions import Standing
 from comms.workflows import asking, values
 from comms.workflows.acting import Place, read_inputs
 from comms.workflows.actions import ACTIONS, action_of
+from comms.workflows.standing import refusal_of
 from comms.workflows.waiting import field_refusal
 from models.base import Base, View, noun_of
 
@@ -38,15 +40,17 @@ MayHear = Callable[[str], bool]
 
 
 async def mistakes_of_steps(
-    db: AsyncSession, workspace_id: uuid.UUID, trigger_type: str, steps: Sequence[Step]
+    db: AsyncSession, workspace_id: uuid.UUID, trigger_type: str, steps: Sequence[Step], standing: Standing
 ) -> dict[str, str]:
-    """What of these steps can never work."""
+    """What of these steps can never work, and what whoever is to stand behind them may not do."""
     errors: dict[str, str] = {}
     for position, step in enumerate(steps):
         here = f"steps[{position}]"
         errors |= values.mistakes(step.inputs, f"{here}.inputs")
         errors |= _of_conditions(step, here)
         action = action_of(step)
+        if (reason := refusal_of(standing, action.right)) is not None:
+            errors[f"{here}.action"] = f"is not yours to have done: {reason}"
         if action.takes_agent and step.agent_id is None:
             known = ", ".join(sorted(ACTIONS))
             is_ours = step.action in ACTIONS
@@ -67,6 +71,8 @@ async def mistakes_of_steps(
 
 
 def _of_conditions(step: Step, here: str) -> dict[str, str]:
+    if errors := values.mistakes(step.conditions, f"{here}.conditions"):
+        return errors
     try:
         asking.read(step.conditions, f"{here}.conditions", field_refusal)
     except Invalid as error:
@@ -87,6 +93,7 @@ def mistakes_of_trigger(trigger_type: str, config: dict[str, Any], may_hear: May
     elif sent and trigger_type == "schedule":
         errors["triggerConfig.conditions"] = "a time has nothing to ask of: begin with a step of action condition"
         return errors
+    errors |= values.mistakes(sent, "triggerConfig.conditions", ("trigger", "now"))
     try:
         asking.read(sent, "triggerConfig.conditions", lambda field: _refusal(field, view))
     except Invalid as error:
@@ -96,7 +103,7 @@ def mistakes_of_trigger(trigger_type: str, config: dict[str, Any], may_hear: May
 
 def name_of(field: str) -> str:
     """Where a trigger's condition looks, below what set it off."""
-    field = field.removeprefix("trigger.")
+    field = values.bare(field).removeprefix("trigger.")
     return field if field.partition(".")[0] in OF_EVENT else f"data.{field}"
 
 

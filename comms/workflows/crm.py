@@ -98,7 +98,7 @@ def _making(kind: Kind) -> Action:
         row = await kind.make(here.db, here.run.workspace_id, given)
         return await _told(here, row, kind.view, "created")
 
-    return Action(Made, effect, _checking(shape))
+    return Action(Made, effect, _checking(shape), right="writing")
 
 
 def _changing(kind: Kind) -> Action:
@@ -111,7 +111,7 @@ def _changing(kind: Kind) -> Action:
         await kind.change(here.db, row, given)
         return await _told(here, row, kind.view, "updated", before)
 
-    return Action(Changed, effect, _checking(shape))
+    return Action(Changed, effect, _checking(shape), right="writing")
 
 
 def _checking(shape: type[msgspec.Struct]) -> Callable[[Place], Awaitable[dict[str, str]]]:
@@ -193,10 +193,10 @@ def _shown(row: Any, view: type[View]) -> Any:
 ACTIONS: dict[str, Action] = {
     **{f"create_{name}": _making(kind) for name, kind in KINDS.items()},
     **{f"update_{name}": _changing(kind) for name, kind in KINDS.items()},
-    "tag_contact": Action(Tagged, _tagging(Contact, ContactView, adds=True)),
-    "untag_contact": Action(Tagged, _tagging(Contact, ContactView, adds=False)),
-    "tag_conversation": Action(Tagged, _tagging(Conversation, ConversationView, adds=True)),
-    "untag_conversation": Action(Tagged, _tagging(Conversation, ConversationView, adds=False)),
-    "assign_conversation": Action(Given, _assign),
-    "close_conversation": Action(Meant, _close),
+    "tag_contact": Action(Tagged, _tagging(Contact, ContactView, adds=True), right="writing"),
+    "untag_contact": Action(Tagged, _tagging(Contact, ContactView, adds=False), right="writing"),
+    "tag_conversation": Action(Tagged, _tagging(Conversation, ConversationView, adds=True), right="writing"),
+    "untag_conversation": Action(Tagged, _tagging(Conversation, ConversationView, adds=False), right="writing"),
+    "assign_conversation": Action(Given, _assign, right="writing"),
+    "close_conversation": Action(Meant, _close, right="writing"),
 }

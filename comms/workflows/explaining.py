@@ -9,11 +9,11 @@ import msgspec
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.agents.clock import next_run
+from comms.agents.clock import runs_until
 from comms.errors import Conflict, Missing
 from comms.workflows.following import trigger_of
 from comms.workflows.judging import loop_in, verdict_on
-from comms.workflows.setting_off import lineage_of
+from comms.workflows.setting_off import about_of, lineage_of, too_many_about
 from models.base import now
 from models.orchestration import AgentWorkflow, AgentWorkflowExecution
 
@@ -111,7 +111,7 @@ async def _what_held_it_back(db: AsyncSession, workflow: AgentWorkflow, trigger:
     if (reason := loop_in(str(workflow.id), lineage)) is not None:
         return [reason]
     if workflow.stopped_reason is not None:
-        return [f"comms had paused it: {workflow.stopped_reason}"]
+        return [f"comms has paused it: {workflow.stopped_reason}"]
     if workflow.status != "active":
         return [f"it is {workflow.status}: only an active workflow runs"]
     if trigger["seq"] <= (workflow.from_seq or 0):
@@ -119,7 +119,10 @@ async def _what_held_it_back(db: AsyncSession, workflow: AgentWorkflow, trigger:
     read = await db.scalar(_READ, {"here": workflow.workspace_id})
     if read is None or read < trigger["seq"]:
         return ["the log has not been read so far yet: it begins in a moment"]
-    return ["its conditions or its status were others then"]
+    at = datetime.fromisoformat(trigger["at"])
+    if (reason := await too_many_about(db, workflow.workspace_id, workflow.id, about_of(trigger), at)) is not None:
+        return [reason]
+    return ["its conditions or its status were others then, or the run is so long over that it is not kept"]
 
 
 async def _of_events(db: AsyncSession, workflow: AgentWorkflow, since: datetime) -> tuple[list[Judged], bool]:
@@ -148,13 +151,8 @@ async def _of_events(db: AsyncSession, workflow: AgentWorkflow, since: datetime)
 
 def _of_times(workflow: AgentWorkflow, since: datetime, until: datetime) -> tuple[list[Judged], bool]:
     config = workflow.trigger_config
-    times: list[datetime] = []
-    at = since
-    while (at := next_run(config["cron"], config.get("timezone", "UTC"), at)) <= until:
-        if len(times) == MOST_TIMES:
-            return [_due(one, config) for one in reversed(times)], False
-        times.append(at)
-    return [_due(one, config) for one in reversed(times)], True
+    times = runs_until(config["cron"], config.get("timezone", "UTC"), since, until, MOST_TIMES + 1)
+    return [_due(one, config) for one in reversed(times[-MOST_TIMES:])], len(times) <= MOST_TIMES
 
 
 def _due(at: datetime, config: dict[str, Any]) -> Judged:

@@ -19,12 +19,14 @@ from comms import jobs
 from comms.agents import workflow_runs
 from comms.agents.states import tell
 from comms.audience import ADMINISTRATIVE, AGENTS, PERSONAL, need_of
-from comms.database import Database, attempt
+from comms.database import Database
+from comms.errors import Refused
 from comms.readers import Reader
 from comms.workflows import setting_off
 from comms.workflows.judging import verdict_on
 from models.agents import AgentSchedule, AgentScheduleView
 from models.base import now
+from models.core import Workspace
 from models.orchestration import AgentWorkflow, AgentWorkflowExecution
 
 log = structlog.get_logger(__name__)
@@ -54,16 +56,12 @@ async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONC
     after = await db.scalar(_PROGRESS, {"here": workspace_id})
     if after is None:
         return False
-    listening = await _listening(db, workspace_id)
-    known = list({workflow.trigger_config["eventType"] for workflow in listening})
-    parameters = {"here": workspace_id, "after": after, "most": most, "known": known}
-    rows = (await db.execute(_TOLD, parameters)).all()
+    rows = (await db.execute(_TOLD, {"here": workspace_id, "after": after, "most": most})).all()
     if not rows:
         return False
-    for row in rows:
-        if row.data is not None and row.event in known:
-            await _set_off(db, listening, trigger_of(row))
+    # Runs before workflows: whoever ends a run locks them in that order.
     await _wake(db, workspace_id, rows)
+    await _set_off(db, workspace_id, [trigger_of(row) for row in rows if row.data is not None])
     await _note_schedules(db, workspace_id, rows)
     await db.execute(_ADVANCE, {"here": workspace_id, "seq": rows[-1].seq})
     return len(rows) == most
@@ -95,9 +93,29 @@ def shared(trigger: dict[str, Any]) -> dict[str, Any]:
     return {**trigger, "data": {"id": trigger["subjectId"]}, "changes": {}}
 
 
+async def _set_off(db: AsyncSession, workspace_id: uuid.UUID, triggers: Sequence[dict[str, Any]]) -> None:
+    """Each of these events has set off what listens to it."""
+    # Asked after the events were read: what became active meanwhile has heard none of them, and knows from where on.
+    listening = await _listening(db, workspace_id) if triggers else []
+    firing = [
+        (workflow.id, trigger)
+        for trigger in triggers
+        for workflow in listening
+        if trigger["seq"] > (workflow.from_seq or 0) and _may_fire(workflow, trigger)
+    ]
+    await workflow_runs.hold(db, workspace_id, {workflow_id for workflow_id, _ in firing})
+    for workflow_id, trigger in firing:
+        known = shared(trigger)
+        async with setting_off.beginning(db, workspace_id, workflow_id, "event", known):
+            reason = await setting_off.begin(db, workspace_id, workflow_id, known)
+            if reason is not None:
+                log.warning("workflow.held_back", workflow_id=str(workflow_id), seq=trigger["seq"])
+
+
 async def _listening(db: AsyncSession, workspace_id: uuid.UUID) -> Sequence[AgentWorkflow]:
     query = (
         select(AgentWorkflow)
+        .join(Workspace, (Workspace.id == AgentWorkflow.workspace_id) & Workspace.is_active)
         .where(
             AgentWorkflow.workspace_id == workspace_id,
             AgentWorkflow.status == "active",
@@ -108,20 +126,12 @@ async def _listening(db: AsyncSession, workspace_id: uuid.UUID) -> Sequence[Agen
     return (await db.scalars(query)).all()
 
 
-async def _set_off(db: AsyncSession, listening: Sequence[AgentWorkflow], trigger: dict[str, Any]) -> None:
-    for workflow in listening:
-        if workflow.status != "active" or trigger["seq"] <= (workflow.from_seq or 0):
-            continue
-        if not verdict_on(workflow.trigger_config, trigger).fires:
-            continue
-        try:
-            async with attempt(db):
-                reason = await setting_off.begin(db, workflow, shared(trigger))
-        except Exception as error:  # one that cannot begin keeps no other from it
-            log.error("workflow.not_begun", workflow_id=str(workflow.id), error=str(jobs.JobFailed(error)))
-            continue
-        if reason is not None:
-            log.warning("workflow.held_back", workflow_id=str(workflow.id), seq=trigger["seq"])
+def _may_fire(workflow: AgentWorkflow, trigger: dict[str, Any]) -> bool:
+    try:
+        return verdict_on(workflow.trigger_config, trigger).fires
+    except (Refused, msgspec.ValidationError, KeyError) as error:  # what no version of ours would have taken
+        log.error("workflow.unreadable", workflow_id=str(workflow.id), error=str(jobs.JobFailed(error)))
+        return False
 
 
 async def _wake(db: AsyncSession, workspace_id: uuid.UUID, rows: Sequence[Any]) -> None:
@@ -180,8 +190,10 @@ _TOLD = text(
         CASE WHEN subject_type = 'agent_execution' THEN data->>'scheduleId' END AS schedule_id,
         CASE WHEN subject_type = 'agent_execution' THEN data->>'status' END AS run_status
     FROM (
-        SELECT e.*, event = ANY(CAST(:known AS text[])) AND audience IS NULL AND subject_type NOT IN ({_PRIVATE})
-            AS is_heard
+        SELECT e.*, audience IS NULL AND subject_type NOT IN ({_PRIVATE}) AND event = ANY(ARRAY(
+                SELECT w.trigger_config->>'eventType' FROM agent_workflows w
+                WHERE w.workspace_id = :here AND w.status = 'active' AND w.trigger_type = 'event'
+            )) AS is_heard
         FROM events e WHERE workspace_id = :here AND seq > :after ORDER BY seq LIMIT :most
     ) e
     ORDER BY seq

@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
-from comms.workflows import asking, values
+from comms.workflows import asking
 from comms.workflows.checking import name_of
+from models.base import now
 
 MOST_DEEP = 5
 """So many workflows may set each other off one after another."""
@@ -23,6 +24,7 @@ def verdict_on(config: Mapping[str, Any], trigger: Mapping[str, Any]) -> Verdict
     """Whether all conditions of a trigger hold of what happened."""
     why = []
     fires = True
+    scope = {"trigger": trigger, "now": now().isoformat()}
     wanted = config.get("eventType")
     if wanted is not None and trigger.get("event") != wanted:
         return Verdict(False, [f"it waits for {wanted}, and this was {trigger.get('event')}"])
@@ -30,7 +32,7 @@ def verdict_on(config: Mapping[str, Any], trigger: Mapping[str, Any]) -> Verdict
         why.append(f"it was {wanted}")
     for sent in config.get("conditions", []):
         asked = msgspec.convert(sent, asking.Asked)
-        answer = asking.answer(asked, values.found_at(name_of(asked.field), trigger))
+        answer = asking.answer(asked, f"trigger.{name_of(asked.field)}", scope)
         fires = fires and answer.holds
         why.append(answer.words)
     return Verdict(fires, why)

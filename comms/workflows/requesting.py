@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.agents import workflow_runs
-from comms.agents.states import held, tell
-from comms.errors import Conflict, Invalid
+from comms.agents.states import tell
+from comms.errors import Conflict, Invalid, Missing
 from comms.workflows.judging import verdict_on
-from comms.workflows.setting_off import too_many
+from comms.workflows.setting_off import too_many_about
 from models.agents import Agent
 from models.orchestration import AgentWorkflow, AgentWorkflowExecution, AgentWorkflowExecutionView
 
@@ -30,7 +30,9 @@ async def ask(
     asked_by: uuid.UUID | None,
 ) -> AgentWorkflowExecution:
     """The workflow runs for the agent; ``Conflict`` says why it does not."""
-    workflow = await held(db, AgentWorkflow, workspace_id, workflow_id)
+    workflow = await db.get(AgentWorkflow, (workspace_id, workflow_id), populate_existing=True)
+    if workflow is None:
+        raise Missing(f"There is no agent workflow {workflow_id} in this workspace.")
     if workflow.trigger_type != "agent_request":
         raise Conflict(f"this workflow's triggerType is {workflow.trigger_type}: agents do not ask for it")
     agent = await db.scalar(select(Agent.status).where(Agent.workspace_id == workspace_id, Agent.id == agent_id))
@@ -42,7 +44,8 @@ async def ask(
     verdict = verdict_on(workflow.trigger_config, trigger)
     if not verdict.fires:
         raise Conflict(f"its conditions do not hold: {'; '.join(verdict.why)}")
-    if (reason := await too_many(db, workflow, agent_id, MOST_OF_ONE)) is not None:
+    await workflow_runs.hold(db, workspace_id, [workflow_id])  # who asks at once is counted one after the other
+    if (reason := await too_many_about(db, workspace_id, workflow_id, agent_id, most=MOST_OF_ONE)) is not None:
         raise Conflict(reason)
     return await workflow_runs.begin(
         db,

@@ -1,6 +1,7 @@
 """What came of a step, kept: it is done, it failed, it is tried again, it is passed over; and the end of a run."""
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,18 +17,18 @@ from comms.agents.steps import Step
 from comms.workflows import plan, waiting
 from comms.workflows.acting import Done, Failed
 from comms.workflows.plan import Outcome
+from comms.workflows.standing import Grounds
 from models.base import new_id, now
 from models.orchestration import (
     AgentWorkflowExecution,
-    AgentWorkflowExecutionView,
     AgentWorkflowStepRun,
     AgentWorkflowStepRunView,
 )
 
 RECALL = timedelta(seconds=workflow_runs.RECALL_SECONDS)
 RETRIES_OF_HTTP = 3
-MOST_OUTPUT, MOST_IN_ALL = 256 * 1024, 1024 * 1024
-"""Bytes of JSON that one step may see or give, and that all steps of a run may give together."""
+MOST_OUTPUT = workflow_runs.MOST_GIVEN
+"""Bytes of JSON that one step may see or give."""
 
 Run = AgentWorkflowExecution
 StepRun = AgentWorkflowStepRun
@@ -41,6 +42,8 @@ class Course(msgspec.Struct):
     steps: list[Step]
     rows: dict[str, StepRun]
     at: datetime
+    grounds: Grounds | None = None
+    takes_turn: Callable[[], bool] = lambda: True
 
     @property
     def open(self) -> StepRun | None:
@@ -70,13 +73,18 @@ async def done(course: Course, row: StepRun, step: Step, done: Done) -> None:
     """What the step gave is kept, and the bell rings for the next."""
     output = {**done.output, **({"endsRun": True} if done.ends else {})}
     size = len(events.encode(output))
-    if size > MOST_OUTPUT or size + len(events.encode(course.run.step_results)) > MOST_IN_ALL:
-        most = MOST_OUTPUT if size > MOST_OUTPUT else MOST_IN_ALL
-        await fail(course, row, step, Failed("large", f"more than {most} bytes are not kept of a step or a run"))
+    if size > MOST_OUTPUT:
+        await fail(course, row, step, Failed("large", f"it gave more than {MOST_OUTPUT} bytes, which are not kept"))
+        return
+    run = course.run
+    if size + len(events.encode((run.trigger_data, run.context, run.step_results))) > workflow_runs.MOST_IN_ALL:
+        words = (
+            f"with what this step gave the run holds more than {workflow_runs.MOST_IN_ALL} bytes, which are not kept"
+        )
+        await fail(course, row, step, Failed("large", words))
         return
     row.output, row.chosen, row.error = output, list(done.chose) or None, None
     await settle(course, row, "completed")
-    run = course.run
     following = plan.next_of(course.steps, course.outcomes())
     await ring(course)
     await course.db.flush()
@@ -97,16 +105,15 @@ async def fail(course: Course, row: StepRun, step: Step, failure: Failed) -> Non
     is_http = step.action == "http"
     most = step.retries if step.retries is not None else RETRIES_OF_HTTP if is_http else 0
     may_repeat = not (failure.code == "unclear" and row.inputs.get("ifUnclear") == "fail")
-    if failure.may_pass and may_repeat and row.attempt <= most and run.status == "running":
+    if failure.may_pass and may_repeat and row.attempt <= most:
         row.status = "waiting"
-        row.due_at = course.at + timedelta(seconds=min(600, 5 * 2 ** (row.attempt - 1)))
-        run.waiting_for, run.waiting_id, run.due_at = "retry", None, row.due_at
-        await tell(course.db, "updated", run, AgentWorkflowExecutionView)
+        row.due_at = course.at + timedelta(seconds=max(min(600, 5 * 2 ** (row.attempt - 1)), failure.after))
+        run.waiting_for, run.waiting_id = "retry", None
+        run.due_at = row.due_at if run.status == "running" else None  # who is paused looks when resumed
         await tell(course.db, "delayed", row, AgentWorkflowStepRunView)
         return
     await settle(course, row, "failed")
     await ring(course)
-    await tell(course.db, "updated", run, AgentWorkflowExecutionView)
 
 
 async def pass_over(course: Course, step_id: str, reason: str) -> None:
@@ -151,8 +158,17 @@ async def over(course: Course) -> None:
     await workflow_runs.finish(course.db, run.workspace_id, run.id, "failed" if failed else "completed", error=error)
 
 
-async def drop(db: AsyncSession, run: Run) -> None:
-    """Nothing of a run that is cancelled waits any more: what a person was asked expires, and the history says so."""
+async def stop(course: Course, words: str) -> None:
+    """The run is over before its time, and says why."""
+    run = course.run
+    await drop(course.db, run, "stopped", words)
+    await course.db.flush()
+    error = {"code": "stopped", "message": words}
+    await workflow_runs.finish(course.db, run.workspace_id, run.id, "failed", error=error)
+
+
+async def drop(db: AsyncSession, run: Run, code: str = "cancelled", words: str = "the run was cancelled") -> None:
+    """Nothing of a run that ends early waits any more: what a person was asked expires, and the history says so."""
     rows = await db.scalars(
         select(StepRun).where(
             StepRun.workspace_id == run.workspace_id,
@@ -164,7 +180,7 @@ async def drop(db: AsyncSession, run: Run) -> None:
     for row in rows:
         row.status, row.due_at, row.completed_at = "skipped", None, at
         row.duration_ms = milliseconds(row.started_at, at)
-        row.error = {"code": "cancelled", "message": "the run was cancelled"}
+        row.error = {"code": code, "message": words}
         await tell(db, "skipped", row, AgentWorkflowStepRunView)
         action_id = (row.output or {}).get("actionId")
         if row.action == "approval" and isinstance(action_id, str):

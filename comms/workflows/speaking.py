@@ -100,4 +100,4 @@ async def _is_owned(here: Here, conversation_id: uuid.UUID) -> bool:
     return row is not None and (row.assigned_to is not None or getattr(row, "agent_id", None) is not None)
 
 
-ACTIONS = {"message": Action(Message, say, check)}
+ACTIONS = {"message": Action(Message, say, check, right="writing")}

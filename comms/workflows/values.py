@@ -5,7 +5,7 @@ what that is, a number or a list too; what follows ``|`` stands for what is not 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -49,16 +49,21 @@ def is_open(value: Any) -> bool:
     return any(_TEMPLATE.search(text) for text, _ in texts(value, ""))
 
 
-def mistakes(value: Any, place: str) -> dict[str, str]:
-    """Where ``value`` speaks of what no run has, or of too much."""
+def mistakes(value: Any, place: str, roots: Sequence[str] = ROOTS) -> dict[str, str]:
+    """Where ``value`` speaks of what is not among the ``roots``, those of a run, or of too much."""
     spoken = [(where, found[1].strip()) for text, where in texts(value, place) for found in _TEMPLATE.finditer(text)]
     if len(spoken) > MOST_SPOKEN_OF:
         return {place: f"speaks of {len(spoken)} things: {MOST_SPOKEN_OF} at most"}
     return {
-        where: f"speaks of {path[:100]!r}: there is {', '.join(ROOTS)}"
+        where: f"speaks of {path[:100]!r}: there is {', '.join(roots)}"
         for where, path in spoken
-        if path.partition(".")[0] not in ROOTS
+        if path.partition(".")[0] not in roots
     }
+
+
+def bare(field: str) -> str:
+    """``{{a.b}}`` as ``a.b``."""
+    return field.strip().removeprefix("{{").removesuffix("}}").strip()
 
 
 def scope_of(run: AgentWorkflowExecution, at: datetime | None = None) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
-from comms.agents import messages
+from comms.agents import approvals, messages
 from comms.agents.states import tell
 from comms.errors import Invalid
 from comms.reasons import A_TIME
 from comms.workflows import asking, values
 from comms.workflows.acting import Action, Done, Failed, Here, Place, Waits
-from models.base import new_id, noun_of, now
+from models.base import noun_of
 from models.orchestration import (
     AgentMessage,
     AgentMessageView,
@@ -122,9 +122,11 @@ async def check_choice(place: Place) -> dict[str, str]:
     if not place.step.inputs.get("all") and not place.step.inputs.get("any"):
         errors[place.place] = "must say what has to hold, in all or any"
     for name in ("all", "any"):
-        sent = place.step.inputs.get(name)
+        sent = place.step.inputs.get(name, [])
         try:
-            asking.read(sent if isinstance(sent, list) else [], f"{place.place}.{name}", field_refusal)
+            if not isinstance(sent, list):
+                raise Invalid({f"{place.place}.{name}": "must be a list of conditions"})
+            asking.read(sent, f"{place.place}.{name}", field_refusal)
         except Invalid as error:
             errors |= error.errors
     return errors
@@ -132,19 +134,14 @@ async def check_choice(place: Place) -> dict[str, str]:
 
 def field_refusal(field: str) -> str | None:
     """Why nothing of a run is called so; None when something is."""
-    if bare(field).partition(".")[0] in values.ROOTS:
+    if values.bare(field).partition(".")[0] in values.ROOTS:
         return None
     return f"must begin with {', '.join(values.ROOTS)}, such as trigger.data.status"
 
 
 def answer_of(asked: asking.Asked, scope: dict[str, Any]) -> asking.Answer:
     """Whether a condition holds of a run."""
-    return asking.answer(asked, values.found_at(bare(asked.field), scope))
-
-
-def bare(field: str) -> str:
-    """``{{a.b}}`` as ``a.b``."""
-    return field.strip().removeprefix("{{").removesuffix("}}").strip()
+    return asking.answer(asked, values.bare(asked.field), scope)
 
 
 async def ask_agent(here: Here) -> Waits:
@@ -171,27 +168,28 @@ async def ask_agent(here: Here) -> Waits:
     return Waits("agent_task", {"messageId": str(row.id)}, row.id, _timeout(here))
 
 
-async def ask_person(here: Here) -> Waits:
-    """A pending action in the agent's name; approved, the run goes on."""
+async def ask_person(here: Here) -> Waits | Done:
+    """A pending action in the agent's name, as any that an agent asks for: by policy it may pass alone.
+
+    Approved, the run goes on.
+    """
     seen: Ask = here.seen
-    expires_at = None if seen.expires_in_seconds is None else here.at + timedelta(seconds=seen.expires_in_seconds)
-    origin = {"workflowId": str(here.run.workflow_id), "executionId": str(here.run.id), "stepId": here.step.id}
-    row = AgentPendingAction(
-        workspace_id=here.run.workspace_id,
-        id=new_id(),
-        agent_id=here.step.agent_id,
-        action_type=APPROVAL,
-        risk_level=seen.risk_level,
-        title=seen.title,
-        description=seen.description,
-        details={**seen.details, "workflow": origin},
-        requested_at=here.at,
-        expires_at=expires_at,
-    )
-    here.db.add(row)
-    await here.db.flush()
-    view = msgspec.convert(row, AgentPendingActionView, from_attributes=True)
-    events.record(here.db, f"{noun_of(AgentPendingAction)}.created", row, view)
+    run = here.run
+    origin = {"workflowId": str(run.workflow_id), "executionId": str(run.id), "stepId": here.step.id}
+    values_: dict[str, Any] = {
+        "agent_id": here.step.agent_id,
+        "action_type": APPROVAL,
+        "risk_level": seen.risk_level,
+        "title": seen.title,
+        "description": seen.description,
+        "details": {**seen.details, "workflow": origin},
+    }
+    if seen.expires_in_seconds is not None:
+        values_["expires_at"] = here.at + timedelta(seconds=seen.expires_in_seconds)
+    row = await approvals.ask_in_name(here.db, run.workspace_id, values_, run.on_behalf_of)
+    await tell(here.db, "created", row, AgentPendingActionView)
+    if row.status == "approved":
+        return await _approved(here, row)
     return Waits("approval", {"actionId": str(row.id)}, row.id, _timeout(here))
 
 
@@ -201,7 +199,7 @@ async def withdraw(db: AsyncSession, workspace_id: uuid.UUID, action_id: uuid.UU
         AgentPendingAction, (workspace_id, action_id), with_for_update={"key_share": True}, populate_existing=True
     )
     if row is not None and row.status == "pending":
-        row.status, row.expires_at = "expired", now()
+        await approvals.withdraw(db, row)
         await tell(db, "expired", row, AgentPendingActionView)
 
 
@@ -215,6 +213,8 @@ async def answer(here: Here, row: AgentWorkflowStepRun) -> Done | None:
         case _:
             found = await _decision(here)
     if found is None and row.due_at is not None and row.due_at <= here.at:
+        if here.run.waiting_for == "approval" and here.run.waiting_id is not None:
+            await withdraw(here.db, here.run.workspace_id, here.run.waiting_id)
         raise Failed("late", f"nobody answered within {here.step.timeout_seconds} s")
     return found
 
@@ -251,9 +251,12 @@ async def _decision(here: Here) -> Done | None:
         raise Failed("expired", "nobody decided in time")
     if action.status == "rejected":
         raise Failed("rejected", "it was rejected" + (f": {action.reason}" if action.reason else ""))
+    return await _approved(here, action)
+
+
+async def _approved(here: Here, action: AgentPendingAction) -> Done:
     if action.performed_at is None:  # it is done by going on
-        action.performed_by, action.performed_at, action.succeeded = "comms", here.at, True
-        action.result = {"executionId": str(here.run.id)}
+        await approvals.performed(here.db, action, {"executionId": str(here.run.id)})
         await tell(here.db, "performed", action, AgentPendingActionView)
     details = action.details if action.edited_details is None else action.edited_details
     by = None if action.reviewed_by is None else str(action.reviewed_by)
@@ -283,7 +286,7 @@ def _instant(text: str) -> datetime | None:
 
 ACTIONS = {
     "wait": Action(Wait, wait, check_wait),
-    "condition": Action(Choice, choose, check_choice),
-    "approval": Action(Ask, ask_person, takes_agent=True),
-    "agent_task": Action(Task, ask_agent, takes_agent=True),
+    "condition": Action(Choice, choose, check_choice, fills_itself=True),
+    "approval": Action(Ask, ask_person, takes_agent=True, right="agents"),
+    "agent_task": Action(Task, ask_agent, takes_agent=True, right="agents"),
 }

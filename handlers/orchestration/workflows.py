@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Router, get, post, put
-from litestar.params import JSONBody, QueryParameter
+from litestar import Router, delete, get, post, put
+from litestar.params import FromPath, JSONBody, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import audience, permissions
@@ -15,7 +15,8 @@ from comms.agents import workflows as stories
 from comms.credentials import Identity
 from comms.errors import Forbidden
 from comms.workflows import explaining, requesting, settling
-from handlers.given import Asker, Db, Request, RowId
+from comms.workflows import hosts as hosts_
+from handlers.given import Asker, Db, Here, Request, RowId
 from handlers.guards import administrator, reads, writes
 from handlers.listing import Page
 from handlers.resource import READ, crud, listed
@@ -38,6 +39,20 @@ class AgentWorkflowStatusChange(msgspec.Struct, rename="camel", forbid_unknown_f
     status: WorkflowStatus
 
 
+class NewSecretHeader(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
+    """What a header says that proves to a host who calls."""
+
+    value: Annotated[
+        str,
+        msgspec.Meta(
+            min_length=8,
+            max_length=hosts_.LONGEST_HEADER,
+            description="What the header says, whole: with `Bearer `, where it has that.",
+            examples=["Bearer 7f3d8b1c9f2c"],
+        ),
+    ]
+
+
 class NewAgentWorkflowExecution(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
     """What a run is about: what set it off, and what its steps share."""
 
@@ -58,12 +73,17 @@ class AgentWorkflowRequest(msgspec.Struct, rename="camel", forbid_unknown_fields
 
 async def create_workflow(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentWorkflow:
     """A draft whose steps and trigger are sound."""
-    return await stories.create(db, identity.workspace_id, values, _heard_by(identity))
+    return await stories.create(db, identity, values, _heard_by(identity))
 
 
 async def change_workflow(db: AsyncSession, identity: Identity, row: AgentWorkflow, values: dict[str, Any]) -> None:
     """Changed, and its steps and trigger still sound."""
-    await stories.change(db, row, values, _heard_by(identity))
+    await stories.change(db, identity, row, values, _heard_by(identity))
+
+
+async def change_host(db: AsyncSession, identity: Identity, row: AgentWorkflowHost, values: dict[str, Any]) -> None:
+    """Changed; one that is sent secrets stays the host it is."""
+    hosts_.change(row, values)
 
 
 def _heard_by(identity: Identity) -> Callable[[str], bool]:
@@ -113,6 +133,7 @@ hosts = crud(
     filters=("host",),
     who_reads=reads("agents"),
     who_writes=administrator,
+    change=change_host,
 )
 
 
@@ -120,10 +141,14 @@ hosts = crud(
 async def set_status(
     db: Db, identity: Asker, row_id: RowId, data: JSONBody[AgentWorkflowStatusChange]
 ) -> AgentWorkflowView:
-    """Activate, pause or archive a workflow, or take it out of the archive as a draft."""
+    """Activate, pause or archive a workflow, or take it out of the archive as a draft.
+
+    Whoever activates it stands behind it: it does what they may. While it is paused its runs are held, and go on with
+    it; those of a workflow that is archived end as failed.
+    """
     row = await workflows.find(db, identity, row_id, to_change=True)
     before = workflows.shown(row)
-    await stories.set_status(db, row, data.status)
+    await stories.set_status(db, identity, row, data.status, _heard_by(identity))
     view: AgentWorkflowView = await workflows.settle(db, identity, row, before)
     return view
 
@@ -255,6 +280,31 @@ async def cancel(db: Db, identity: Asker, row_id: RowId) -> AgentWorkflowExecuti
     return view
 
 
+@put("/{row_id:uuid}/secret-headers/{name:str}", operation_id="put_secret_header", guards=[administrator])
+async def put_secret(
+    db: Db, service: Here, identity: Asker, row_id: RowId, name: FromPath[str], data: JSONBody[NewSecretHeader]
+) -> AgentWorkflowHostView:
+    """Every call of a workflow to this host carries this header.
+
+    It is kept encrypted and shown as its last four characters: no workflow, run or event holds it, and no other host is
+    sent it.
+    """
+    row = await hosts.find(db, identity, row_id, to_change=True)
+    before = hosts.shown(row)
+    hosts_.keep_secret(row, service.vault, name, data.value)
+    view: AgentWorkflowHostView = await hosts.settle(db, identity, row, before)
+    return view
+
+
+@delete("/{row_id:uuid}/secret-headers/{name:str}", operation_id="delete_secret_header", guards=[administrator])
+async def remove_secret(db: Db, identity: Asker, row_id: RowId, name: FromPath[str]) -> None:
+    """No call carries this header any more."""
+    row = await hosts.find(db, identity, row_id, to_change=True)
+    before = hosts.shown(row)
+    hosts_.forget_secret(row, name)
+    await hosts.settle(db, identity, row, before)
+
+
 async def _moved(
     db: AsyncSession, identity: Identity, row_id: Any, move: Callable[[AgentWorkflowExecution], bool], what: str
 ) -> AgentWorkflowExecutionView:
@@ -269,5 +319,5 @@ routes = [
     executions.router(pause, resume, cancel),
     Router("/agent-workflow-executions", route_handlers=[of_execution]),
     step_runs.router(),
-    hosts.router(),
+    hosts.router(put_secret, remove_secret),
 ]

@@ -25,7 +25,7 @@ from models.types import Host
 WorkflowTrigger = Literal["manual", "event", "schedule", "agent_request"]
 WorkflowStatus = Literal["draft", "active", "paused", "archived"]
 WorkflowExecutionStatus = Literal["running", "completed", "failed", "paused", "cancelled"]
-WaitingFor = Literal["time", "retry", "http", "agent_task", "approval"]
+WaitingFor = Literal["time", "retry", "http", "turn", "agent_task", "approval", "workflow"]
 StepRunStatus = Literal["running", "waiting", "completed", "failed", "skipped"]
 
 
@@ -35,6 +35,7 @@ class AgentWorkflow(TenantRow, Base):
     __tablename__ = "agent_workflows"
     __table_args__ = tenant_table(
         refers("team_id", "agent_teams", on_delete="SET NULL"),
+        refers_to_member("on_behalf_of"),
         one_of("trigger_type", WorkflowTrigger),
         one_of("status", WorkflowStatus),
         CheckConstraint("status <> 'active' OR steps <> '[]'", name="steps_of_active"),
@@ -73,6 +74,7 @@ class AgentWorkflow(TenantRow, Base):
     stopped_reason: Mapped[str | None]
     # What the log said before it became active is not for it.
     from_seq: Mapped[int | None] = mapped_column(BigInteger)
+    on_behalf_of: Mapped[uuid.UUID | None]
 
 
 class AgentWorkflowView(View, kw_only=True):
@@ -106,6 +108,14 @@ class AgentWorkflowView(View, kw_only=True):
             msgspec.Meta(description="Why comms has paused it by itself; null when it has not.", examples=[None]),
         ]
     ] = None
+    on_behalf_of: ReadOnly[
+        Annotated[
+            uuid.UUID | None,
+            msgspec.Meta(
+                description="Who last changed its steps or trigger, or made it active: it may do what they may."
+            ),
+        ]
+    ] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
 
@@ -117,6 +127,7 @@ class AgentWorkflowExecution(TenantRow, Base):
     __table_args__ = tenant_table(
         refers("workflow_id", "agent_workflows"),
         refers_to_member("triggered_by"),
+        refers_to_member("on_behalf_of"),
         one_of("status", WorkflowExecutionStatus),
         one_of("trigger_type", WorkflowTrigger),
         CheckConstraint(
@@ -131,6 +142,11 @@ class AgentWorkflowExecution(TenantRow, Base):
         # An event sets a workflow off once.
         UniqueConstraint("workspace_id", "workflow_id", "trigger_seq"),
         Index("ix_agent_workflow_executions_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        # Whose turn to call somebody is next, and which are old enough to go.
+        Index("ix_agent_workflow_executions_turn", "due_at", postgresql_where=text("waiting_for = 'turn'")),
+        Index(
+            "ix_agent_workflow_executions_completed", "completed_at", postgresql_where=text("completed_at IS NOT NULL")
+        ),
         Index(
             "ix_agent_workflow_executions_waiting",
             "workspace_id",
@@ -174,6 +190,8 @@ class AgentWorkflowExecution(TenantRow, Base):
     about_id: Mapped[uuid.UUID | None]
     # The workflows whose doing led to this run, the first one first.
     lineage: Mapped[list[Any]] = mapped_column(default=list, server_default=text("'[]'"))
+    # Who stood behind the workflow when the run began: its steps are theirs.
+    on_behalf_of: Mapped[uuid.UUID | None]
 
 
 class AgentWorkflowExecutionView(View, kw_only=True):
@@ -198,7 +216,11 @@ class AgentWorkflowExecutionView(View, kw_only=True):
     waiting_for: ReadOnly[
         Annotated[
             WaitingFor | None,
-            msgspec.Meta(description="What it waits for before it goes on; null while it does not.", examples=[None]),
+            msgspec.Meta(
+                description="What it waits for before it goes on; null while it does not. `turn` is until fewer calls"
+                " of the workspace are under way, `workflow` until its workflow is active again.",
+                examples=[None],
+            ),
         ]
     ] = None
     waiting_id: ReadOnly[
@@ -216,6 +238,14 @@ class AgentWorkflowExecutionView(View, kw_only=True):
             msgspec.Meta(description="The workflows whose doing led to this run, the first one first.", examples=[[]]),
         ]
     ] = []
+    on_behalf_of: ReadOnly[
+        Annotated[
+            uuid.UUID | None,
+            msgspec.Meta(
+                description="The member who stood behind the workflow when this run began: it may do what they may."
+            ),
+        ]
+    ] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
 
@@ -307,6 +337,13 @@ class AgentWorkflowHost(TenantRow, Base):
 
     host: Mapped[str] = mapped_column(Host)
     description: Mapped[str | None]
+    secret_headers: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
+
+
+class SecretHeaderView(msgspec.Struct, rename="camel"):
+    """A header that is sent to a host: that it is there, and its last four characters."""
+
+    last_four: str
 
 
 class AgentWorkflowHostView(View, kw_only=True):
@@ -321,6 +358,15 @@ class AgentWorkflowHostView(View, kw_only=True):
         ),
     ]
     description: str | None = None
+    secret_headers: ReadOnly[
+        Annotated[
+            dict[str, SecretHeaderView],
+            msgspec.Meta(
+                description="Headers that every call there carries, kept sealed, by their names.",
+                examples=[{"authorization": {"lastFour": "9f2c"}}],
+            ),
+        ]
+    ] = {}
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]
 

@@ -4,6 +4,8 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -11,9 +13,10 @@ import pytest
 
 from comms.outside import Outside
 from comms.service import Service
-from comms.workflows import engine
+from comms.workflows import calling, engine
 from comms.workflows.acting import Calls, Done, Failed
 from comms.workflows.calling import Calling
+from models.base import now
 from tests.conftest import Client
 from tests.make import agents as make
 from tests.make import workflows as flow
@@ -178,3 +181,126 @@ async def test_a_host_that_is_no_longer_allowed_is_not_called(
     await asyncio.gather(*(flow.answer_bells(service, caller) for _ in range(2)))
     assert "not among the workspace's" in (await flow.read(owner, run))["error"]["message"]
     assert shop.asked == []
+
+
+async def test_a_host_that_answers_drop_by_drop_takes_no_longer_than_the_step_may(owner: Client) -> None:
+    async def drips(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        with suppress(OSError):
+            for _ in range(100):
+                await send({"type": "http.response.body", "body": b".", "more_body": True})
+                await asyncio.sleep(0.02)
+
+    async with serving(drips) as address:
+        host = f"localhost:{httpx.URL(address).port}"
+        caller = Calling(Outside(lookup=lambda host, port: ["127.0.0.1"]), [host])
+        call = Calls(owner.workspace_id, "GET", f"http://{host}/", {}, None, 0.1)
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Failed, match=r"not done within 0\.1 s") as failed:
+            await caller.make(call)
+        assert asyncio.get_running_loop().time() - began < 1
+    assert (failed.value.code, failed.value.may_pass) == ("unclear", True)
+
+
+async def test_slow_hosts_of_one_workspace_leave_room_for_others_and_the_rest_wait_in_line(
+    owner: Client, stranger: Client, service: Service, shop: Shop, caller: Calling
+) -> None:
+    """Calls beyond a workspace's share hold nothing: they go on, the first one first, as others end."""
+    slow = [await begun(owner, shop) for _ in range(calling.MOST_OF_ONE + 2)]
+    quick = await begun(stranger, shop)
+    answered = asyncio.Event()
+    make_call = caller.make
+
+    async def dawdles(call: Calls) -> Done:
+        if call.workspace_id == owner.workspace_id:
+            await answered.wait()
+        return await make_call(call)
+
+    caller.make = dawdles  # type: ignore[method-assign]
+    rung = await flow.bells(service)
+    going = {key: asyncio.create_task(engine.advance(service.database, caller, *key)) for key in rung}
+    async with asyncio.timeout(10):
+        while len(held := {key for key, task in going.items() if not task.done()}) > calling.MOST_OF_ONE:
+            await asyncio.wait([going[key] for key in held], return_when=asyncio.FIRST_COMPLETED)
+    assert {workspace_id for workspace_id, _ in held} == {owner.workspace_id}
+    assert (await flow.history(stranger, quick))["order"]["status"] == "completed"
+    for run in [run for run in slow if (owner.workspace_id, uuid.UUID(run["id"])) not in held]:
+        waiting = await flow.read(owner, run)
+        assert (waiting["waitingFor"], await flow.history(owner, run)) == ("turn", {})
+    assert {workspace_id for workspace_id, _ in await flow.bells(service)} == {stranger.workspace_id}
+    answered.set()
+    await asyncio.wait(going.values(), timeout=10)
+    await flow.answer_bells(service, caller)
+    assert {(await flow.read(owner, run))["status"] for run in slow} == {"completed"}
+    assert len({headers["idempotency-key"] for _, _, headers, _ in shop.asked}) == len(slow) + 1 == len(shop.asked)
+
+
+@pytest.mark.parametrize(("answer", "tries"), [(200, 1), (503, 2)])
+async def test_a_run_that_is_paused_during_a_call_keeps_the_answer_and_goes_on_when_resumed(
+    answer: int, tries: int, owner: Client, service: Service, shop: Shop, caller: Calling
+) -> None:
+    run = await begun(owner, shop)
+    shop.answers = [(answer, {}, b"{}")]
+    path = f"{make.API}/agent-workflow-executions/{run['id']}"
+    make_call = caller.make
+
+    async def meanwhile(call: Calls) -> Done:
+        if not shop.asked:
+            await owner.post(f"{path}/pause")
+        return await make_call(call)
+
+    caller.make = meanwhile  # type: ignore[method-assign]
+    await flow.answer_bells(service, caller)
+    assert (await flow.read(owner, run))["status"] == "paused"
+    await flow.go_on(service, caller)
+    assert len(shop.asked) == 1
+    await owner.post(f"{path}/resumption")
+    await flow.due_now(service, run)
+    await flow.go_on(service, caller)
+    assert ((await flow.read(owner, run))["status"], len(shop.asked)) == ("completed", tries)
+
+
+@pytest.mark.parametrize(
+    ("said", "least", "most"),
+    [("120", 119, 120), ("in_a_minute", 58, 60), ("999999", 3_599, 3_600), ("soon", 4, 5), ("a_while_ago", 4, 5)],
+)
+async def test_whoever_asks_to_be_asked_later_is(
+    said: str, least: float, most: float, owner: Client, service: Service, shop: Shop, caller: Calling
+) -> None:
+    dates = {"in_a_minute": 60, "a_while_ago": -60}
+    said = format_datetime(now() + timedelta(seconds=dates[said]), usegmt=True) if said in dates else said
+    run = await begun(owner, shop)
+    shop.answers = [(503, {"retry-after": said}, b"")]
+    before = now()
+    await flow.answer_bells(service, caller)
+    row = (await flow.history(owner, run))["order"]
+    later = (datetime.fromisoformat(row["dueAt"]) - before).total_seconds()
+    assert least <= later <= most + 5
+
+
+async def test_a_secret_header_belongs_to_its_host_and_is_nowhere_to_be_seen(
+    owner: Client, member: Client, service: Service, shop: Shop, admin: Any
+) -> None:
+    secret = "Bearer 7f3d8b1c9f2c"
+    host = await make.made(owner, "/agent-workflow-hosts", {"host": shop.host})
+    path = f"{make.API}/agent-workflow-hosts/{host['id']}"
+    answer = await owner.put(f"{path}/secret-headers/Authorization", json={"value": secret})
+    assert (answer.status_code, answer.json()["secretHeaders"]) == (200, {"authorization": {"lastFour": "9f2c"}})
+    for name, value, wrong in (("host", secret, 400), ("x y", secret, 400), ("x-key", "short", 400)):
+        assert (await owner.put(f"{path}/secret-headers/{name}", json={"value": value})).status_code == wrong
+    assert (await member.put(f"{path}/secret-headers/x-key", json={"value": secret})).status_code == 403
+    assert (await owner.patch(path, json={"host": "elsewhere.example"})).status_code == 409
+    shop.answers = [(200, {}, f'{{"you": "{secret}"}}'.encode())]
+    caller = Calling(Outside(lookup=lambda host, port: ["127.0.0.1"]), [shop.host], service.vault)
+    run = await begun(owner, shop)
+    await flow.answer_bells(service, caller)
+    [(_, _, headers, _)] = shop.asked
+    assert headers["authorization"] == secret
+    assert (await flow.read(owner, run))["stepResults"]["order"]["body"] == {"you": "***"}
+    for table in ("agent_workflow_hosts", "agent_workflow_executions", "agent_workflow_step_runs", "events"):
+        assert await admin.fetchval(f"SELECT count(*) FROM {table} t WHERE t::text LIKE '%7f3d8b1c%'") == 0
+    assert (await owner.delete(f"{path}/secret-headers/authorization")).status_code == 204
+    assert (await owner.delete(f"{path}/secret-headers/authorization")).status_code == 404
+    run = await begun(owner, shop)
+    await flow.answer_bells(service, caller)
+    assert "authorization" not in shop.asked[1][2]

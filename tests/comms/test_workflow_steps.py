@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from comms.agents import workflow_runs
 from comms.directory import Connection
 from comms.service import Service
-from comms.workflows import engine, settling
+from comms.workflows import engine
 from tests.conftest import Client
 from tests.make import agents as make
 from tests.make import workflows as flow
@@ -276,10 +277,10 @@ async def test_a_run_that_would_fill_the_database_fails_at_a_limit(
     run = await flow.run_of(owner, await flow.active(owner, steps), **long)
     await flow.answer_bells(service)
     assert "is longer than 65536 characters" in (await flow.read(owner, run))["error"]["message"]
-    monkeypatch.setattr(settling, "MOST_IN_ALL", 3_000)
+    monkeypatch.setattr(workflow_runs, "MOST_IN_ALL", 3_000)
     steps = [does(f"s{n}", "create_contact", inputs={"values": {"firstName": "x" * 500}}) for n in range(9)]
     run = await flow.run_of(owner, await flow.active(owner, steps))
     await flow.answer_bells(service)
     over = await flow.read(owner, run)
     assert (over["status"], over["error"]["code"]) == ("failed", "large")
-    assert "more than 3000 bytes are not kept" in over["error"]["message"]
+    assert "holds more than 3000 bytes" in over["error"]["message"]
