@@ -22,10 +22,14 @@ TOWN = "agents"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """So many agents, each with so many connections, share so many conversations; each is asked for by two of them."""
+    """So many agents, each with so many connections, share so many conversations; each is asked for by two of them.
 
-    agents: int = 4
-    connections: int = 4
+    They are so many that no token comes near its pace (``comms.limits.BY_AGENT``, 50 a second): it is not what is
+    measured.
+    """
+
+    agents: int = 16
+    connections: int = 1
     conversations: int = CONTACTS
 
 

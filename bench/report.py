@@ -114,7 +114,7 @@ def rendered(results: Results) -> str:
         )
     if (worked := results.agents) is not None:
         parts.append(
-            f"**The agent API**, {worked.plan.agents} agents on {worked.plan.connections} connections each:"
+            f"**The agent API**, {worked.plan.agents} agents, {worked.plan.connections} connection each:"
             f" {worked.claims:,.0f} claims a second (p99 {_ms(worked.claims_p99)}), each conversation asked for by two"
             f" of them and won by one, and {worked.replies:,.0f} fenced replies a second"
             f" (p99 {_ms(worked.replies_p99)}), each kept once. Stolen meanwhile: {worked.stolen:.1%}."

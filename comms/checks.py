@@ -1,6 +1,7 @@
 """Whether a provider knows us by the credentials of a connection: asked over HTTP, outside of any transaction."""
 
 import asyncio
+import uuid
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -9,7 +10,7 @@ import httpx
 import msgspec
 
 from comms.authorities import trusted
-from comms.mail.smtp import greet
+from comms.mail.smtp import Servers
 from comms.providers import Credentials
 from comms.providers.outgoing import Busy, Refused
 from comms.providers.sendgrid import SendGridCredentials
@@ -35,10 +36,15 @@ class _Question(msgspec.Struct, frozen=True):
     basic: tuple[str, str] | None = None
 
 
-async def ask(settings: ProviderSettings, provider: str, credentials: Credentials) -> Checked:
-    """The provider's answer to these credentials within 5 s; nothing it says beyond yes or no is passed on."""
+async def ask(
+    settings: ProviderSettings, servers: Servers, provider: str, credentials: Credentials, whose: uuid.UUID
+) -> Checked:
+    """The provider's answer to these credentials within 5 s; nothing it says beyond yes or no is passed on.
+
+    ``whose`` is the workspace that has named it, ``servers`` reaches its mail server, if that is what it is.
+    """
     if isinstance(credentials, SmtpCredentials):
-        return await _greeted(settings, credentials)
+        return await _greeted(servers, credentials, whose)
     question = _question(settings, credentials)
     if isinstance(question, Checked):
         return question
@@ -52,10 +58,10 @@ async def ask(settings: ProviderSettings, provider: str, credentials: Credential
     return _understood(provider, response)
 
 
-async def _greeted(settings: ProviderSettings, credentials: SmtpCredentials) -> Checked:
+async def _greeted(servers: Servers, credentials: SmtpCredentials, whose: uuid.UUID) -> Checked:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            await greet(credentials, hosts=settings.smtp_hosts)
+            await servers.greet(credentials, whose)
     except (Refused, Busy) as error:
         return Checked(False, error.words)
     except TimeoutError:

@@ -101,13 +101,19 @@ class NotNow(Conflict):
 
 
 async def enter(db: AsyncSession, conversation: Conversation, state: State) -> None:
-    """The conversation is in that state, and no longer put off; raises ``NotNow``."""
+    """The conversation is in that state, no longer put off, and no agent's any more; raises ``NotNow``.
+
+    What an agent writes that has not seen this is refused, and what it has scheduled never leaves.
+    """
     if conversation.status == state.status:
         return
     if conversation.status not in state.follows:
         raise NotNow(conversation.status)
     conversation.status, conversation.snoozed_until = state.status, None
-    await ownership.withdraw(db, conversation, why=f"the conversation was {state.entered.replace('_', ' ')}")
+    why = f"the conversation was {state.entered.replace('_', ' ')}"
+    await ownership.withdraw(db, conversation, why=why)
+    if conversation.agent_id is not None:
+        await ownership.release(db, conversation, why=why)
     await _tell(db, state.entered, conversation)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import delete, or_, select
+from sqlalchemy import bindparam, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import permissions, sessions
@@ -104,6 +104,35 @@ class AgentResting(Forbidden):
         super().__init__(f"This token's agent is {status}: it works once it is active (PUT /api/v1/agents/…/status).")
 
 
+_WHOSE = (
+    select(
+        AccessToken.workspace_id,
+        AccessToken.user_id,
+        AccessToken.id,
+        AccessToken.scopes,
+        AccessToken.expires_at,
+        AccessToken.agent_id,
+        AccessToken.last_used_at,
+        WorkspaceMember.role,
+        WorkspaceMember.permissions,
+        Agent.status,
+    )
+    .join(
+        WorkspaceMember,
+        (WorkspaceMember.workspace_id == AccessToken.workspace_id) & (WorkspaceMember.user_id == AccessToken.user_id),
+    )
+    .join(Workspace, Workspace.id == AccessToken.workspace_id)
+    .outerjoin(Agent, (Agent.workspace_id == AccessToken.workspace_id) & (Agent.id == AccessToken.agent_id))
+    .where(
+        AccessToken.token_hash == bindparam("token_hash"),
+        AccessToken.revoked_at.is_(None),
+        or_(AccessToken.expires_at.is_(None), AccessToken.expires_at > bindparam("at")),
+        WorkspaceMember.is_active,
+        Workspace.is_active,
+    )
+)
+
+
 async def identify(database: Database, token: str, clerk: Clerk | None = None) -> Identity:
     """Whose credential this is; ``Unauthenticated`` unless it, the member and the workspace are all active.
 
@@ -116,37 +145,19 @@ async def identify(database: Database, token: str, clerk: Clerk | None = None) -
             raise Unauthenticated
         return await clerk.identify(database, token)
     at = now()
-    query = (
-        select(AccessToken, WorkspaceMember.role, WorkspaceMember.permissions, Agent.status)
-        .join(
-            WorkspaceMember,
-            (WorkspaceMember.workspace_id == AccessToken.workspace_id)
-            & (WorkspaceMember.user_id == AccessToken.user_id),
-        )
-        .join(Workspace, Workspace.id == AccessToken.workspace_id)
-        .outerjoin(Agent, (Agent.workspace_id == AccessToken.workspace_id) & (Agent.id == AccessToken.agent_id))
-        .where(
-            AccessToken.token_hash == hash_of(token),
-            AccessToken.revoked_at.is_(None),
-            or_(AccessToken.expires_at.is_(None), AccessToken.expires_at > at),
-            WorkspaceMember.is_active,
-            Workspace.is_active,
-        )
-    )
-    async with database.everywhere() as db:
-        found = (await db.execute(query)).one_or_none()
-        if found is None:
-            raise Unauthenticated
-        row, role, granted, status = found
-        if row.agent_id is not None and status != "active":
-            raise AgentResting(status)
-        if row.last_used_at is None or row.last_used_at < at - _TOUCH_EVERY:
-            await mark_used(db, row, at)
+    row = await database.look_up(_WHOSE, {"token_hash": hash_of(token), "at": at})
+    if row is None:
+        raise Unauthenticated
+    if row.agent_id is not None and row.status != "active":
+        raise AgentResting(row.status)
+    if row.last_used_at is None or row.last_used_at < at - _TOUCH_EVERY:
+        async with database.everywhere() as db:
+            await mark_used(db, AccessToken, row.workspace_id, row.id, at)
     return Identity(
         row.workspace_id,
         row.user_id,
-        role,
-        granted,
+        row.role,
+        row.permissions,
         tuple(row.scopes),
         row.id,
         row.expires_at,

@@ -10,14 +10,14 @@ import hashlib
 import hmac
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
-from sqlalchemy import event, exc, text
+from sqlalchemy import Row, Select, event, exc, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.util import await_
 
@@ -37,12 +37,14 @@ _NAME_WORKSPACE = text(
     f"SELECT set_config('{WORKSPACE_SETTING}', :workspace, true),"
     " set_config('plan_cache_mode', 'force_custom_plan', true)"
 )
-# Whoever waits on the telephone asks for rows by their keys. Planning that anew each time was a third of the database's
-# work; a plan that is kept must not be one for tables that are still empty (comms/groups.py).
-_NAME_WORKSPACE_URGENTLY = text(
+# Who asks for rows by their keys alone, as whoever waits on the telephone does, and an agent at work, needs no plan for
+# the values at hand. Planning that anew each time was a third to a half of the database's work; a plan that is kept
+# must not be one for tables that are still empty (comms/groups.py).
+_NAME_WORKSPACE_BY_KEYS = text(
     f"SELECT set_config('{WORKSPACE_SETTING}', :workspace, true),"
     " set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),"
-    " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
+    " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
+    " set_config('jit', 'off', true)"
 )
 
 
@@ -162,12 +164,14 @@ class Database:
             WEB: self._engine(urls.web, pool_size),
             WORKER: self._engine(urls.worker, max(2, pool_size // 2), always_asks=True),
         }
+        # A pooler finds the server of a statement that was prepared in the same transaction alone.
+        self._looks = self._engine(urls.worker, max(2, pool_size // 2), begins=pgbouncer)
         self._sessions = {
             role: async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
             for role, engine in self._engines.items()
         }
 
-    def _engine(self, url: Secret, pool_size: int, *, always_asks: bool = False) -> AsyncEngine:
+    def _engine(self, url: Secret, pool_size: int, *, always_asks: bool = False, begins: bool = True) -> AsyncEngine:
         async def connect() -> Any:
             return await self.connect(url)
 
@@ -177,6 +181,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=5,
+            isolation_level=None if begins else "AUTOCOMMIT",
             # A pooler's next transaction may run on a server that has never heard of our statements.
             connect_args={"prepared_statement_cache_size": 0, "prepared_statement_name_func": _no_name}
             if self.pgbouncer
@@ -199,12 +204,16 @@ class Database:
 
     @asynccontextmanager
     async def workspace(
-        self, workspace_id: uuid.UUID, actor: Actor | None = None, *, is_urgent: bool = False
+        self, workspace_id: uuid.UUID, actor: Actor | None = None, *, is_urgent: bool = False, by_keys: bool = False
     ) -> AsyncIterator[AsyncSession]:
-        """One unit of work in one workspace, done by ``actor``; urgent ones are found by their words later."""
+        """One unit of work in one workspace, done by ``actor``.
+
+        ``by_keys`` is one that asks for rows by their keys alone; an urgent one does too, and what it writes is found
+        by its words later.
+        """
         async with self._unit_of_work(WEB, actor, is_indexed=not is_urgent) as session:
             session.info["workspace_id"] = workspace_id
-            named = _NAME_WORKSPACE_URGENTLY if is_urgent else _NAME_WORKSPACE
+            named = _NAME_WORKSPACE_BY_KEYS if is_urgent or by_keys else _NAME_WORKSPACE
             await session.execute(named, {"workspace": str(workspace_id)})
             yield session
 
@@ -213,6 +222,15 @@ class Database:
         """One unit of work across workspaces, for what belongs to none or to all."""
         async with self._unit_of_work(WORKER, actor) as session:
             yield session
+
+    async def look_up(self, query: Select[Any], values: Mapping[str, Any]) -> Row[Any] | None:
+        """The one row that ``query`` finds across workspaces, if it finds one; a single round trip.
+
+        For what every request asks. The query is made once, with its ``values`` named by ``bindparam``.
+        """
+        async with self._looks.connect() as connection:
+            row: Row[Any] | None = (await connection.execute(query, values)).one_or_none()
+            return row
 
     @asynccontextmanager
     async def _unit_of_work(
@@ -241,5 +259,5 @@ class Database:
 
     async def close(self) -> None:
         """All connections of the two roles are closed."""
-        for engine in self._engines.values():
+        for engine in (*self._engines.values(), self._looks):
             await engine.dispose()

@@ -35,7 +35,7 @@ from comms.notifications.pushing import IS_DUE as PUSH_IS_DUE
 from comms.notifications.pushing import Pushing
 from comms.notifications.stopping import Stopping
 from comms.outbox import SEND, lines
-from comms.ownership import deadlines, moving, watching
+from comms.ownership import deadlines, leaving, moving, watching
 from comms.search import following as search_following
 from comms.settings import Settings
 from comms.vault import Vault
@@ -162,6 +162,7 @@ def of(
             progress.RING: about(partial(queueing.ring, database), "callId"),
             progress.TEXT_BACK: about(partial(texts.text_back, database), "callId"),
             hearing.ANSWER: answer_consent,
+            leaving.LET_GO: partial(leaving.let_go, database),
             SEND: send,
             workflow_runs.STEP: about(partial(engine.advance, database, calling), "executionId"),
         },

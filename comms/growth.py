@@ -18,7 +18,11 @@ MOST_SECONDS = 60.0
 _THAT_HAVE_GROWN = """
 pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind = 'r'
-AND pg_relation_size(c.oid) / current_setting('block_size')::int > 2 * c.relpages + 4
+AND (
+    pg_relation_size(c.oid) / current_setting('block_size')::int > 2 * c.relpages + 4
+    -- Or it was looked at while it was nearly empty, as an outbox mostly is, and fills the room that it has.
+    OR pg_stat_get_live_tuples(c.oid) > 2 * greatest(c.reltuples, 0) + 500
+)
 """
 IS_DUE = f"EXISTS (SELECT FROM {_THAT_HAVE_GROWN})"
 """When there is something to do, as PostgreSQL says it."""

@@ -9,8 +9,7 @@ import msgspec
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.access import Session
-from models.core import AccessToken, Role, TokenScope
+from models.core import Role, TokenScope
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -48,11 +47,12 @@ def hash_of(plain: str) -> bytes:
     return hashlib.sha256(plain.encode("utf-8", "replace")).digest()
 
 
-async def mark_used(db: AsyncSession, credential: AccessToken | Session, at: datetime, **values: Any) -> None:
+async def mark_used(
+    db: AsyncSession, table: Any, workspace_id: uuid.UUID, row_id: uuid.UUID, at: datetime, **values: Any
+) -> None:
     """The credential is marked as used, unless a request at this moment has just done so: nobody waits for a mark."""
-    table: Any = type(credential)
-    here = table.workspace_id == credential.workspace_id
-    free = select(table.id).where(here, table.id == credential.id).with_for_update(skip_locked=True)
+    here = table.workspace_id == workspace_id
+    free = select(table.id).where(here, table.id == row_id).with_for_update(skip_locked=True)
     await db.execute(
         update(table)
         .where(here, table.id.in_(free))

@@ -135,7 +135,7 @@ async def mail(database: Database, vault: Vault, settings: Settings, payload: Ma
         f"You are invited to join {name} as its {row.role}.\n\nOpen this link within a week:\n"
         f"{link(settings, plain)}\n\nIf you do not know what this is about, do nothing.\n",
     )
-    await smtp.hand_over(smtp.operators(settings.smtp), letter, settings.smtp.sender, row.email, hosts=None)
+    await smtp.post(settings.smtp, letter, row.email)
     # Died right here, the letter comes twice, with the same link.
     async with database.workspace(workspace_id) as db:
         mailed = await db.scalar(

@@ -1,7 +1,11 @@
-"""How often somebody may try: counted in the database, so that it holds for all processes together."""
+"""How often somebody may try: counted in the database, so that it holds for all processes together.
+
+Or, where what is asked for costs little more than to count it there, in each process by itself.
+"""
 
 import hashlib
 import ipaddress
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from math import ceil
@@ -17,11 +21,13 @@ class Allowance(msgspec.Struct, frozen=True):
     """``burst`` attempts at once, and a further one every ``seconds``."""
 
     burst: int
-    seconds: int
+    seconds: float
 
 
 BY_EMAIL = Allowance(10, 60)
 BY_ADDRESS = Allowance(50, 6)
+BY_AGENT = Allowance(100, 0.02)
+"""Of the requests of one agent's token, in each process: a runtime that runs away leaves room for everybody else."""
 
 # The generic cell rate algorithm: one instant per key says all. An attempt that is refused does not move it.
 _TRY = text(
@@ -72,6 +78,29 @@ async def forgive(database: Database, *, email: str) -> None:
     """Whoever has just proved the password may mistype it again."""
     async with database.everywhere() as db:
         await db.execute(_FORGIVE, {"key": _key("email", email.strip().lower())})
+
+
+class Pace:
+    """How often each comes to this process; told apart by what they come with."""
+
+    MOST = 10_000
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._until: dict[bytes, float] = {}
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._until
+
+    def count(self, key: bytes) -> None:
+        """They have come once more; raises ``TooMany``, and what is refused does not count."""
+        at, each = time.monotonic(), self._allowance.seconds
+        until = max(self._until.get(key, at), at) + each
+        if (ahead := until - at - self._allowance.burst * each) > 0:
+            raise TooMany(max(1, ceil(ahead)))
+        if len(self._until) >= self.MOST:
+            self._until = {one: then for one, then in self._until.items() if then > at}
+        self._until[key] = until
 
 
 def _key(kind: str, value: str) -> str:

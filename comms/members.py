@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import events, sessions
 from comms.errors import Conflict, Forbidden
 from comms.identity import Identity, Member
-from comms.permissions import Standing, refuse_more_than_own, standing_of
+from comms.ownership import ByMember, leaving
+from comms.permissions import WRITERS, Standing, refuse_more_than_own, standing_of
 from models.base import now
 from models.core import AccessToken, AccessTokenView, Workspace, WorkspaceMember
 
@@ -52,7 +53,10 @@ async def expect_not_above(db: AsyncSession, identity: Identity, user_id: uuid.U
 
 
 async def change(db: AsyncSession, own: Standing, member: WorkspaceMember, values: dict[str, Any]) -> None:
-    """The member has this role, these permissions and this phone. ``own`` is what ``in_turn`` has returned."""
+    """The member has this role, these permissions and this phone. ``own`` is what ``in_turn`` has returned.
+
+    Who may only read from now on has no conversation any more.
+    """
     before = standing_of(member)
     after = Standing(values.get("role", before.role), values.get("permissions", before.permissions))
     refuse_more_than_own(own, before, after)
@@ -60,16 +64,19 @@ async def change(db: AsyncSession, own: Standing, member: WorkspaceMember, value
         await _refuse_without_owner(db, member)
     member.role, member.permissions = after.role, dict(after.permissions)
     member.phone = values.get("phone", member.phone)
+    if before.role in WRITERS and after.role not in WRITERS:
+        await leaving.leave(db, member.workspace_id, ByMember(member.user_id))
 
 
 async def deactivate(db: AsyncSession, own: Standing, member: WorkspaceMember) -> bool:
-    """The member can do nothing here any more: no token, no session, no socket. Whether that is news."""
+    """The member can do nothing here any more: no token, no session, no socket, no conversation. Whether it is news."""
     if not member.is_active:
         return False
     refuse_more_than_own(own, standing_of(member), standing_of(member))
     if member.role == "owner":
         await _refuse_without_owner(db, member)
     member.is_active = False
+    await leaving.leave(db, member.workspace_id, ByMember(member.user_id))
     await sessions.end_all(db, member)
     await _revoke_tokens(db, member)
     return True

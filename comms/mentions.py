@@ -2,16 +2,18 @@
 
 import re
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.errors import Invalid
+from comms.permissions import WRITERS
 from models.core import WorkspaceMember
 
 MOST_MENTIONS = 50
 NOT_ACTIVE = "is no active member of this workspace"
+ONLY_READS = "may only read here: give it to somebody who may answer"
 
 _MENTION = re.compile(r"@\[([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\]")
 
@@ -28,6 +30,29 @@ async def active_of(db: AsyncSession, workspace_id: uuid.UUID, user_ids: Collect
         WorkspaceMember.workspace_id == workspace_id, WorkspaceMember.user_id.in_(user_ids), WorkspaceMember.is_active
     )
     return frozenset(await db.scalars(members.order_by(WorkspaceMember.id).with_for_update(read=True)))
+
+
+async def expect_answerer(db: AsyncSession, workspace_id: uuid.UUID, user_id: uuid.UUID, field: str = "userId") -> None:
+    """The user may answer contacts, and so have a conversation, until the commit; raises ``Invalid`` with ``field``."""
+    hindered = await no_answerers_of(db, workspace_id, [user_id])
+    if user_id in hindered:
+        raise Invalid({field: hindered[user_id]})
+
+
+async def no_answerers_of(
+    db: AsyncSession, workspace_id: uuid.UUID, user_ids: Collection[uuid.UUID]
+) -> Mapping[uuid.UUID, str]:
+    """Those of these users who can have no conversation until the commit, each with the reason."""
+    members = select(WorkspaceMember.user_id, WorkspaceMember.role).where(
+        WorkspaceMember.workspace_id == workspace_id, WorkspaceMember.user_id.in_(user_ids), WorkspaceMember.is_active
+    )
+    locked = await db.execute(members.order_by(WorkspaceMember.id).with_for_update(read=True))
+    roles = {row.user_id: row.role for row in locked}
+    return {
+        user_id: ONLY_READS if user_id in roles else NOT_ACTIVE
+        for user_id in user_ids
+        if roles.get(user_id) not in WRITERS
+    }
 
 
 async def mentioned(

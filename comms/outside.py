@@ -125,9 +125,14 @@ class Outside:
 
         ``whose`` is the workspace that has named it.
         """
-        host = host_of(url)
+        return await self.addresses_at(host_of(url), origin_of(url)[2], may_be_private=may_be_private, whose=whose)
+
+    async def addresses_at(
+        self, host: str, port: int | None, *, may_be_private: bool = False, whose: uuid.UUID | None = None
+    ) -> Sequence[str]:
+        """The same of a host by its name, for what is no URL."""
         try:
-            found = await self._names.addresses_of(host, origin_of(url)[2], whose)
+            found = await self._names.addresses_of(host, port, whose)
         except names.NotFound as error:
             raise Delayed(f"{host} was not found") from error
         except names.Crowded as error:

@@ -98,11 +98,20 @@ async def make_owners(db: AsyncSession, owners: Sequence[tuple[Conversation, uui
 
 async def release_owner(db: AsyncSession, conversation: Conversation, *, but: uuid.UUID | None = None) -> None:
     """Nobody is the conversation's owner, except ``but``."""
+    await release_owners(db, [conversation], but=but)
+
+
+async def release_owners(
+    db: AsyncSession, conversations: Sequence[Conversation], *, but: uuid.UUID | None = None
+) -> None:
+    """The same of many conversations of one workspace."""
+    if not conversations:
+        return
     released = await db.scalars(
         update(ConversationParticipant)
         .where(
-            ConversationParticipant.workspace_id == conversation.workspace_id,
-            ConversationParticipant.conversation_id == conversation.id,
+            ConversationParticipant.workspace_id == conversations[0].workspace_id,
+            ConversationParticipant.conversation_id.in_([conversation.id for conversation in conversations]),
             ConversationParticipant.role == "owner",
             ConversationParticipant.user_id.is_distinct_from(but),
         )

@@ -8,7 +8,7 @@ import asyncpg
 import structlog
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
-from comms import arrivals, delivery, duties, jobs, metrics, migrations, outbox
+from comms import arrivals, delivery, duties, jobs, limits, metrics, migrations, outbox
 from comms.calls.dialling import Dialler
 from comms.calls.taking import Calls
 from comms.chat.desk import Desk
@@ -24,6 +24,7 @@ from comms.hub import Hub
 from comms.mail import events as mail_events
 from comms.mail import passage
 from comms.mail.intake import Intake
+from comms.mail.smtp import Servers
 from comms.mail.story import Story
 from comms.mail.tokens import Tokens
 from comms.media import Media
@@ -102,7 +103,9 @@ class Service:
             transports.all_of(settings, self.media.read),
             Packing(self.database, self.publishing, settings.server.public_url),
         )
+        self.mail_servers = Servers(settings.providers.smtp_hosts)
         self.passwords = Passwords()
+        self.agents_pace = limits.Pace(limits.BY_AGENT)
         self.clerk = None if settings.clerk is None else Clerk(settings.clerk)
         self.hub = Hub(self.database)
         self.hub.on_delivered = metrics.COMMIT_TO_SOCKET.observe

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events, limits
@@ -151,31 +151,41 @@ async def begin(db: AsyncSession, member: WorkspaceMember, workspace: Workspace,
     return SignedIn(row, plain, workspace)
 
 
+_WHOSE = (
+    select(
+        Session.workspace_id,
+        Session.user_id,
+        Session.id,
+        Session.created_at,
+        Session.last_used_at,
+        WorkspaceMember.role,
+        WorkspaceMember.permissions,
+    )
+    .join(
+        WorkspaceMember,
+        (WorkspaceMember.workspace_id == Session.workspace_id) & (WorkspaceMember.user_id == Session.user_id),
+    )
+    .join(Workspace, Workspace.id == Session.workspace_id)
+    .where(
+        Session.token_hash == bindparam("token_hash"),
+        Session.expires_at > bindparam("at"),
+        WorkspaceMember.is_active,
+        Workspace.is_active,
+    )
+)
+
+
 async def identify(database: Database, token: str) -> Identity:
     """Whose session this is; ``Unauthenticated`` unless it, the member and the workspace are all active."""
     at = now()
-    query = (
-        select(Session, WorkspaceMember.role, WorkspaceMember.permissions)
-        .join(
-            WorkspaceMember,
-            (WorkspaceMember.workspace_id == Session.workspace_id) & (WorkspaceMember.user_id == Session.user_id),
-        )
-        .join(Workspace, Workspace.id == Session.workspace_id)
-        .where(
-            Session.token_hash == hash_of(token),
-            Session.expires_at > at,
-            WorkspaceMember.is_active,
-            Workspace.is_active,
-        )
-    )
-    async with database.everywhere() as db:
-        found = (await db.execute(query)).one_or_none()
-        if found is None:
-            raise Unauthenticated
-        row, role, permissions = found
-        if row.last_used_at < at - _TOUCH_EVERY:
-            await mark_used(db, row, at, expires_at=min(at + IDLE_LIFE, row.created_at + LONGEST_LIFE))
-    return Identity(row.workspace_id, row.user_id, role, permissions, session_id=row.id)
+    row = await database.look_up(_WHOSE, {"token_hash": hash_of(token), "at": at})
+    if row is None:
+        raise Unauthenticated
+    if row.last_used_at < at - _TOUCH_EVERY:
+        expires_at = min(at + IDLE_LIFE, row.created_at + LONGEST_LIFE)
+        async with database.everywhere() as db:
+            await mark_used(db, Session, row.workspace_id, row.id, at, expires_at=expires_at)
+    return Identity(row.workspace_id, row.user_id, row.role, row.permissions, session_id=row.id)
 
 
 async def end_all(db: AsyncSession, member: Member, *, but: uuid.UUID | None = None) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import phonenumbers
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms import reading
 from comms.consent import hours
 from comms.errors import Invalid
 from comms.ownership import settings as owning
@@ -73,9 +75,11 @@ def settle(row: Workspace, sent: Mapping[str, Any]) -> None:
 
     ``Invalid`` names every one that is unknown or wrong.
     """
-    errors = {}
+    errors: dict[str, str] = {}
     for name, value in sent.items():
-        if name not in _LAWS:
+        if name in _SHAPES:
+            errors |= _wrong_in(_SHAPES[name], value, f"settings.{name}")
+        elif name not in _LAWS:
             errors[f"settings.{name}"] = "is not a setting: keep what is yours under settings.custom"
         elif value is not None and (reason := _LAWS[name](value)):
             errors[f"settings.{name}"] = reason
@@ -83,6 +87,15 @@ def settle(row: Workspace, sent: Mapping[str, Any]) -> None:
         raise Invalid(errors)
     merged = {**row.settings, **sent}
     row.settings = {name: value for name, value in merged.items() if value is not None}
+
+
+def _wrong_in(shape: type[msgspec.Struct], value: Any, place: str) -> dict[str, str]:
+    try:
+        if value is not None:
+            reading.read(shape, value, place)
+    except Invalid as error:
+        return error.errors
+    return {}
 
 
 def _seconds(value: Any) -> str | None:
@@ -151,8 +164,7 @@ _LAWS: Mapping[str, Callable[[Any], str | None]] = {
     "locale": _locale,
     "quietHours": hours.mistake,
     "keywordAnswers": _answers,
-    "handoffs": owning.wrong_handoffs,
-    "watchdog": owning.wrong_watchdog,
     "custom": _object,
 }
-"""Every setting, with what says why a value is refused."""
+_SHAPES: Mapping[str, type[msgspec.Struct]] = {"handoffs": owning.HandoffSettings, "watchdog": owning.WatchdogSettings}
+"""Every setting is in one of these: with what says why a value is refused, or with its shape."""

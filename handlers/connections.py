@@ -178,7 +178,9 @@ async def check(service: Here, identity: Asker, row_id: RowId) -> CheckView:
     async with service.database.workspace(identity.workspace_id, actor) as db:
         asked = await keys.find(db, identity, row_id)
         credentials = connections.opened(asked, service.vault)
-    found = await checks.ask(service.settings.providers, asked.provider, credentials)
+    found = await checks.ask(
+        service.settings.providers, service.mail_servers, asked.provider, credentials, identity.workspace_id
+    )
     async with service.database.workspace(identity.workspace_id, actor) as db:
         db.info["public_url"] = service.settings.server.public_url
         row = await keys.find(db, identity, row_id, to_change=True)

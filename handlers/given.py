@@ -89,11 +89,14 @@ def identity(request: LitestarRequest[Any, Any, Any]) -> Identity:
 async def db(service: Here, identity: Asker, request: LitestarRequest[Any, Any, Any]) -> AsyncIterator[AsyncSession]:
     """The asker's unit of work: committed when the handler has returned and before its response is sent.
 
-    It changes only the version that ``If-Match`` names, and only once for an ``Idempotency-Key``.
+    It changes only the version that ``If-Match`` names, and only once for an ``Idempotency-Key``. A route that asks for
+    rows by their keys alone says so beside it (``by_keys``).
     """
     actor = Actor("user", identity.user_id) if identity.agent_id is None else Actor("agent", identity.agent_id)
     async with (
-        service.database.workspace(identity.workspace_id, actor) as session,
+        service.database.workspace(
+            identity.workspace_id, actor, by_keys=request.route_handler.opt.get("by_keys", False)
+        ) as session,
         once(session, request, identity, service.vault),
     ):
         session.info["public_url"] = service.settings.server.public_url

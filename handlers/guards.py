@@ -8,6 +8,7 @@ from litestar.handlers import BaseRouteHandler
 from comms import credentials, permissions
 from comms.credentials import Identity
 from comms.errors import Forbidden, Unauthenticated
+from comms.identity import hash_of
 from comms.permissions import ADMINISTRATORS, EVERYBODY, WRITERS
 from models.core import Area, Level, Role, TokenScope
 
@@ -29,8 +30,14 @@ async def bearer(connection: Connection) -> Identity | None:
     scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         return None
-    service = connection.app.state.service
-    return await credentials.identify(service.database, token.strip(), service.clerk)
+    service, token = connection.app.state.service, token.strip()
+    key, pace = hash_of(token), service.agents_pace
+    if key in pace:  # an agent's that has been here: it is refused before anything is looked up for it
+        pace.count(key)
+    identity = await credentials.identify(service.database, token, service.clerk)
+    if identity.agent_id is not None and key not in pace:
+        pace.count(key)
+    return identity
 
 
 async def person_at(connection: Connection) -> Identity | None:
@@ -42,6 +49,7 @@ async def person_at(connection: Connection) -> Identity | None:
 
 
 NOT_A_MEMBER = "This token is an agent's: it opens what lies below /api/v1/agent, and nothing else."
+VIEWERS_AGENT = "Who made this token is a viewer by now, and an agent may no more than they: make it another one."
 NO_AGENT = "This is for agents: it takes a token made with an agentId (POST /api/v1/access-tokens)."
 
 
@@ -73,6 +81,8 @@ class Right:
             raise Forbidden(NOT_A_MEMBER)
         if self.is_agents and not is_agent:
             raise Forbidden(NO_AGENT)
+        if self.is_agents and not self.admits(connection.user):
+            raise Forbidden(VIEWERS_AGENT)
         if not self.admits(connection.user):
             raise Forbidden(f"A workspace's {connection.user.role} may not do this: it takes {self}.")
         self._check_scope(connection.user)
@@ -87,7 +97,7 @@ class Right:
     def admits(self, identity: Identity) -> bool:
         """Whether the member may, or the agent, whatever their token's scopes are."""
         if self.is_agents or identity.agent_id is not None:
-            return self.is_agents and identity.agent_id is not None
+            return self.is_agents and identity.agent_id is not None and identity.role in self.roles
         if self.area is None:
             return identity.role in self.roles
         return permissions.allows(identity.role, identity.permissions, self.area, self.level)
@@ -164,5 +174,5 @@ def writes(area: Area) -> Right:
 
 agent_reads = Right("read", is_agents=True)
 """The agent whose token it is looks at what is its own."""
-agent_acts = Right("write", is_agents=True)
-"""The agent whose token it is does something."""
+agent_acts = Right("write", roles=WRITERS, is_agents=True)
+"""The agent whose token it is does something, on behalf of a member who could."""

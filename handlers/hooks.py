@@ -217,6 +217,14 @@ async def replay(db: Db, identity: Asker, row_id: RowId) -> WebhookDeliveryView:
     return view
 
 
+@delete("/{row_id:uuid}/replay", operation_id="delete_webhook_delivery_replay", guards=[administrator])
+async def call_off(db: Db, identity: Asker, row_id: RowId) -> None:
+    """The event is not told once more, if it still waits for that: what waits is `failed`, and says why."""
+    row = await deliveries.find(db, identity, row_id)
+    await rows.find(db, identity, row.endpoint_id, to_change=True)
+    await replaying.call_off_one(db, row)
+
+
 @post("/", operation_id="create_webhook_replay", guards=[administrator])
 async def replay_all(db: Db, identity: Asker, data: JSONBody[NewReplay]) -> WebhookReplayView:
     """Everything of a stretch of time that the endpoint wants to hear now is told once more, in order.
@@ -228,14 +236,23 @@ async def replay_all(db: Db, identity: Asker, data: JSONBody[NewReplay]) -> Webh
     return view
 
 
+@delete("/{row_id:uuid}", operation_id="delete_webhook_replay", guards=[administrator])
+async def call_all_off(db: Db, identity: Asker, row_id: RowId) -> None:
+    """Nothing more of it is told once more: what waits is `failed`, and says why; what was delivered stays so."""
+    row = await replays.find(db, identity, row_id)
+    await rows.find(db, identity, row.endpoint_id, to_change=True)
+    await replaying.call_off(db, await replays.find(db, identity, row_id, to_change=True))
+    await replays.remove(db, identity, row_id)
+
+
 routes = Router(
     "/",
     tags=["hooks"],
     route_handlers=[
         rows.router(create, change, remove, resume),
         secrets.router(add_secret, remove_secret),
-        deliveries.router(request, replay),
+        deliveries.router(request, replay, call_off),
         attempts.router(),
-        replays.router(replay_all),
+        replays.router(replay_all, call_all_off),
     ],
 )

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_a
 
 import msgspec
 from litestar.params import QueryParameter
-from sqlalchemy import ColumnElement, Table, and_, any_, false, literal, or_, select, text, tuple_, union_all
+from sqlalchemy import ColumnElement, Table, and_, any_, literal, or_, select, text, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
@@ -115,31 +116,46 @@ class Listing:
         return parameters
 
     async def page(
-        self, db: AsyncSession, request: Request, asked: Mapping[str, Any], *conditions: ColumnElement[bool]
+        self,
+        db: AsyncSession,
+        request: Request,
+        asked: Mapping[str, Any],
+        *conditions: ColumnElement[bool],
+        within: search.Within | None = None,
     ) -> Page[Any]:
-        """The rows after the cursor that are as ``asked`` and meet the ``conditions``; raises ``Invalid``."""
+        """The rows after the cursor that are as ``asked`` and meet the ``conditions``; raises ``Invalid``.
+
+        ``within`` says of the messages of a conversation which it is; the ``conditions`` must, too.
+        """
         wanted = self._checked(request, asked)
         sort = wanted.pop("sort")
         limit, cursor = wanted.pop("limit"), wanted.pop("cursor", None)
         bound_to = msgspec.json.encode([request.scope["path"], sort, sorted(wanted.items())])
         descending, name = sort.startswith("-"), self.sorts[sort.lstrip("-")]
         key, tie = _column(self.table, name), _column(self.table, "id")
-        order = (key.desc(), tie.desc()) if descending else (key.asc(), tie.asc())
-        met = [*conditions, *self._conditions(wanted), *await self._found(db, wanted.get("q"))]
+        seen = None if cursor is None else self._position(cursor, name, bound_to)
+        behind = [] if seen is None else _after(key, tie, descending, *seen)
+        met = [*conditions, *self._conditions(wanted)]
         if "workspace_id" in self.table.__table__.c:
             # Row security says so too, but not in a way the planner could count rows by.
             met.append(_column(self.table, "workspace_id") == request.user.workspace_id)
-        query = select(self.table).options(*self.options)
-        if cursor is None:
-            query = query.where(*met)
+
+        async def first(more: Sequence[ColumnElement[bool]], place: ColumnElement[Any] | None = None) -> Sequence[Any]:
+            in_order = (key.desc(), tie.desc()) if descending else (key.asc(), tie.asc())
+            order = in_order if place is None else (place,)
+            query = (
+                select(self.table).options(*self.options).where(*_within(behind, tie, [*met, *more], order, limit + 1))
+            )
+            return (await db.scalars(query.order_by(*order).limit(limit + 1))).all()
+
+        q = wanted.get("q")
+        if q and search.finds(self.table):
+            edge = wanted.get("createdBefore" if descending else "createdAfter")
+            start = seen or (edge and (edge, uuid.UUID(int=0)))
+            by_creation = search.ByCreation(descending, start) if name == "created_at" else None
+            rows = await search.first_rows(db, q, self.table, limit, by_creation, first, within=within)
         else:
-            behind = _after(key, tie, descending, *self._position(cursor, name, bound_to))
-            if len(behind) == 1:
-                query = query.where(*met, *behind)
-            else:
-                stretches = [select(tie).where(*met, each).order_by(*order).limit(limit + 1) for each in behind]
-                query = query.where(tie.in_(union_all(*(stretch.subquery().select() for stretch in stretches))))
-        rows = (await db.scalars(query.order_by(*order).limit(limit + 1))).all()
+            rows = await first(self._has_parts(q) if q else [])
         items = [msgspec.convert(row, self.view, from_attributes=True) for row in rows[:limit]]
         if len(rows) <= limit:
             return Page(items)
@@ -196,15 +212,10 @@ class Listing:
                 conditions.append(created >= value if name == "createdAfter" else created < value)
         return conditions
 
-    async def _found(self, db: AsyncSession, q: str | None) -> list[ColumnElement[bool]]:
-        """What the words of ``q`` ask of a row."""
-        if not q:
-            return []
-        if not search.finds(self.table):
-            words = q.split()[:_MOST_WORDS] or [q]
-            return [or_(*(column.icontains(word, autoescape=True) for column in self.search)) for word in words]
-        question = search.read(q)
-        return [false()] if question is None else await search.meant(db, question, self.table)
+    def _has_parts(self, q: str) -> list[ColumnElement[bool]]:
+        """The conditions that a row has all words of ``q``, or parts of words, somewhere."""
+        words = q.split()[:_MOST_WORDS] or [q]
+        return [or_(*(column.icontains(word, autoescape=True) for column in self.search)) for word in words]
 
     def _position(self, cursor: str, name: str, bound_to: bytes) -> tuple[Any, Any]:
         """The sort value and id of the last row seen."""
@@ -219,6 +230,20 @@ def refuse_unknown(request: Request, known: Mapping[str, Any]) -> None:
     errors |= {name: "is given more than once" for name in sent if len(sent.getall(name)) > 1 and name in known}
     if errors:
         raise Invalid(errors)
+
+
+def _within(
+    behind: Sequence[ColumnElement[bool]],
+    tie: InstrumentedAttribute[Any],
+    met: Sequence[ColumnElement[bool]],
+    order: Sequence[ColumnElement[Any]],
+    most: int,
+) -> Sequence[ColumnElement[bool]]:
+    """The conditions ``met`` by rows of any of the stretches ``behind``."""
+    if len(behind) < 2:
+        return [*met, *behind]
+    first = [select(tie).where(*met, stretch).order_by(*order).limit(most).subquery() for stretch in behind]
+    return [tie.in_(union_all(*(stretch.select() for stretch in first)))]
 
 
 def _after(

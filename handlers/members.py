@@ -108,7 +108,10 @@ async def change(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Workspac
 
 @post("/{row_id:uuid}/deactivation", operation_id="deactivate_workspace_member", guards=[writes("members")])
 async def deactivate(db: Db, identity: Asker, row_id: RowId) -> WorkspaceMemberView:
-    """The member is out: their tokens, sessions and sockets end, what they did stays theirs."""
+    """The member is out: their tokens, sessions and sockets end, what they did stays theirs.
+
+    Their conversations wait for somebody else, as they do when a member may only read from now on.
+    """
     own = await stories.in_turn(db, identity)
     row = await members.find(db, identity, row_id, to_change=True)
     return await _deactivated(db, identity, own, row)

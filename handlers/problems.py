@@ -128,7 +128,7 @@ def problem_of(error: BaseException, method: str = "GET") -> tuple[Problem, dict
         case Unauthenticated():
             return Problem(401, detail=error.detail), {"WWW-Authenticate": 'Bearer realm="comms"'}
         case NotYours():
-            return Problem(409, detail=error.detail, owner=error.owner), {}
+            return Problem(409, detail=error.detail, owner=error.owner, conflicting_id=error.conflicting_id), {}
         case Conflict():
             named = [FieldError(name, "is taken") for name in error.fields]
             named += [FieldError(name, reason) for name, reason in error.named]

@@ -63,7 +63,7 @@ class WebhookEndpointView(View, kw_only=True):
     """An address of yours that is told what happens, signed, and in order."""
 
     id: ReadOnly[uuid.UUID]
-    name: str
+    name: Annotated[str, msgspec.Meta(examples=["CRM sync"])]
     url: Annotated[
         str,
         msgspec.Meta(
@@ -147,6 +147,7 @@ class WebhookDelivery(TenantRow, Base):
     __tablename__ = "webhook_deliveries"
     __table_args__ = part_of_tenant(
         refers("endpoint_id", "webhook_endpoints", on_delete="CASCADE"),
+        refers("replay_id", "webhook_replays", on_delete="SET NULL"),
         one_of("state", DeliveryState),
         CheckConstraint("(state = 'waiting') = (settled_at IS NULL)", name="settled_with_time"),
         # The law of once: however often the log is read, an event is one delivery, but for those asked for again.
@@ -176,6 +177,12 @@ class WebhookDelivery(TenantRow, Base):
             postgresql_where=text("state <> 'delivered'"),
         ),
         Index("ix_webhook_deliveries_old", "created_at", postgresql_using="brin"),
+        Index(
+            "ix_webhook_deliveries_replay",
+            "workspace_id",
+            "replay_id",
+            postgresql_where=text("replay_id IS NOT NULL"),
+        ),
     )
 
     endpoint_id: Mapped[uuid.UUID]
@@ -185,6 +192,7 @@ class WebhookDelivery(TenantRow, Base):
     place: Mapped[int] = mapped_column(BigInteger)
     state: Mapped[str] = mapped_column(default="waiting", server_default="waiting")
     is_replay: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    replay_id: Mapped[uuid.UUID | None]
     attempts: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     last_status: Mapped[int | None]
     last_error: Mapped[str | None]
@@ -206,6 +214,9 @@ class WebhookDeliveryView(View, kw_only=True):
     ]
     state: ReadOnly[DeliveryState]
     is_replay: ReadOnly[Annotated[bool, msgspec.Meta(description="Whether somebody asked for it again.")]] = False
+    replay_id: ReadOnly[
+        Annotated[uuid.UUID | None, msgspec.Meta(description="The stretch of time with which it was asked for again.")]
+    ] = None
     attempts: ReadOnly[Annotated[int, msgspec.Meta(description="How often it was tried.", examples=[1])]] = 0
     last_status: ReadOnly[
         Annotated[int | None, msgspec.Meta(description="The HTTP status of the last answer.", examples=[200])]

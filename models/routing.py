@@ -95,7 +95,7 @@ class RoutingRuleView(View, kw_only=True):
     """
 
     id: ReadOnly[uuid.UUID]
-    name: str
+    name: Annotated[str, msgspec.Meta(examples=["Billing"])]
     position: Annotated[int, msgspec.Meta(description="Rules are asked in this order.", examples=[10])] = 0
     is_active: Annotated[
         bool,

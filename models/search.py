@@ -33,6 +33,8 @@ class SearchDocument(Base):
             # What waits here is read by every search; whoever fills it up clears it, and that is the worker.
             postgresql_with={"gin_pending_list_limit": 256},
         ),
+        # Between which times the rows of a bucket lie: whoever asks for the first of them leaves out all others.
+        Index("ix_search_documents_bucket", "workspace_id", "kind", "bucket", "at"),
         Index(
             "ix_search_documents_conversation",
             "workspace_id",

@@ -3,14 +3,14 @@
 import asyncio
 import gc
 import logging
+import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import asyncpg
 import httpx
@@ -18,29 +18,34 @@ import pytest
 import structlog
 import uvloop
 
-from comms import migrations
-from comms.database import Database, Urls, as_role
+from comms import events
+from comms.database import Database, Urls
 from comms.directory import Connection
 from comms.embedded import Embedded
+from comms.events import Fact
+from comms.happenings import doubt
 from comms.service import Service
 from comms.settings import (
     DatabaseSettings,
     MediaSettings,
-    Secret,
     SecuritySettings,
     ServerSettings,
     Settings,
 )
-from models.tenancy import WEB, WORKER
+from tests.grounds import Ground, ground_on, make_template
 from tests.make import communications as make
 from tests.make import people
 
 # Tests may lose what a power cut would lose; the journeys that kill processes keep the real settings.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "max_wal_size": "64MB",
+}
+MEMORY, ROOM = Path("/dev/shm"), 2 << 30
 PUBLIC_URL = "https://hooks.example.com"
-TEMPLATE = "comms_template"
-# Most of what is imported and collected stays: to look through it as often as usual is a tenth of all the work.
-gc.set_threshold(100_000, 20, 20)
 # A line for every request would be formatted twice, and read by nobody.
 for name in ("httpx", "httpcore"):
     logging.getLogger(name).setLevel(logging.WARNING)
@@ -66,14 +71,38 @@ async def _types(connection: Any, oids: Any, seconds: Any) -> Any:
 
 
 asyncpg.Connection._introspect_types = _types
+_arguments = events.arguments
+INVENTED = {"anything.new", "deal.won", "deal_note.created"}
+"""What happens in tests alone."""
+
+
+def _of_known_kinds(facts: Sequence[Fact]) -> tuple[list[Any], ...]:
+    """What is told has its line in ``comms/happenings.py``, or nobody could wait for it."""
+    for fact in facts:
+        assert fact.event in INVENTED or (fact.event[-1] != "." and doubt(fact.event) is None), fact.event
+    return _arguments(facts)
+
+
+events.arguments = _of_known_kinds
 LONGEST = ("test_any_request.py", "test_adding_a_field.py")
+
+
+def short_folder() -> Path:
+    """A new folder that PostgreSQL's user may enter, unlike pytest's own; in memory where there is room.
+
+    A database has a thousand files: to make one on a disk takes a third of a second of computing, five times as much.
+    What a killed process has written is there after it all the same.
+    """
+    is_roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM
+    path = Path(tempfile.mkdtemp(prefix="comms-", dir=MEMORY if is_roomy else None))
+    path.chmod(0o755)
+    return path
 
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
-    """A short folder that PostgreSQL's user may enter, unlike pytest's own."""
-    path = Path(tempfile.mkdtemp(prefix="comms-"))
-    path.chmod(0o755)
+    """Where the session's server and its files are."""
+    path = short_folder()
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
@@ -82,109 +111,21 @@ def folder() -> Iterator[Path]:
 def postgres(folder: Path) -> Iterator[Embedded]:
     """The session's server, with the template database at the newest schema."""
     with Embedded(folder / "db", options=FAST) as server:
-        asyncio.run(_make_template(server))
+        asyncio.run(make_template(server))
         yield server
-
-
-async def _make_template(server: Embedded) -> None:
-    connection = await asyncpg.connect(server.dsn("postgres", "postgres"))
-    await connection.execute(f"CREATE DATABASE {TEMPLATE}")
-    await connection.close()
-    await migrations.upgrade(urls_of(server, TEMPLATE))
-
-
-def urls_of(server: Embedded, name: str) -> Urls:
-    """The three addresses of one database of a server."""
-    owner = Secret(server.dsn("postgres", name))
-    return Urls(owner=owner, web=as_role(owner, WEB), worker=as_role(owner, WORKER))
-
-
-class Ground:
-    """A database that tests have one after the other: a clone costs half a second, and so does a new service."""
-
-    def __init__(self, server: Embedded, name: str, *, is_shared: bool) -> None:
-        self.urls = urls_of(server, name)
-        self.is_shared = is_shared
-        named = Secret(f"{self.urls.owner.plain}&application_name={quote(STAYS)}")
-        self.staying = Urls(owner=named, web=as_role(named, WEB), worker=as_role(named, WORKER))
-        self._database: Database | None = None
-        self._desk: Any = None
-        self._broom: Any = None
-        self._find_rows = ""
-
-    async def desk(self) -> Any:
-        """The one connection of the superuser, as if it were new."""
-        self._desk = await self._open(self._desk)
-        await self._desk.reset()
-        return self._desk
-
-    async def hand(self) -> Any:
-        """The same connection as it is: for fixtures, which ask nothing else of it."""
-        self._desk = await self._open(self._desk)
-        return self._desk
-
-    def database(self) -> Database:
-        """The one that stays: to connect and to word every statement anew takes a test longer than what it asks."""
-        if self._database is None:
-            self._database = Database(self.staying, pool_size=4)
-        self._database.on_told = lambda told: None
-        return self._database
-
-    async def empty(self, *, is_served: bool) -> None:
-        """No table has a row, and nobody is at work: whoever a test has left behind is sent away.
-
-        Where the program was at work, every update has said what it has changed.
-        """
-        if self._desk is not None and not self._desk.is_closed():
-            await self._desk.reset()
-        # A connection of its own: whoever changes the role of a session makes PostgreSQL forget every plan of it.
-        self._broom = await self._open(self._broom, session_replication_role="replica")
-        async with asyncio.timeout(30):  # or the service that stays has left a transaction open
-            while await self._broom.fetchval(OTHERS, STAYS):  # noqa: ASYNC110  # nobody tells when they have gone
-                await asyncio.sleep(0.005)
-        if not self._find_rows:
-            tables = [row["name"] for row in await self._broom.fetch(TABLES)]
-            # The names are the catalogue's own.
-            self._find_rows = " UNION ALL ".join(f"SELECT '{n}' AS name WHERE EXISTS (SELECT FROM {n})" for n in tables)
-        written = await self._broom.fetch(self._find_rows)
-        untold = [row["event"] for row in await self._broom.fetch(UNTOLD)] if is_served else []
-        if written:
-            await self._broom.execute(";".join(f"DELETE FROM {row['name']}" for row in written))
-        assert not untold, f"these events do not say what has changed: {untold}"
-
-    async def close(self) -> None:
-        if self._database is not None:
-            await self._database.close()
-        for connection in (self._desk, self._broom):
-            if connection is not None:
-                await connection.close()
-
-    async def _open(self, connection: Any, **settings: str) -> Any:
-        if connection is None or connection.is_closed():
-            settings["application_name"] = STAYS
-            connection = await asyncpg.connect(self.urls.owner.plain, server_settings=settings)
-        return connection
-
-
-@asynccontextmanager
-async def _ground(postgres: Embedded, *, is_shared: bool = True) -> AsyncIterator[Ground]:
-    async with clone(postgres) as name:
-        ground = Ground(postgres, name, is_shared=is_shared)
-        yield ground
-        await ground.close()
 
 
 @pytest.fixture(scope="session")
 async def served_ground(postgres: Embedded) -> AsyncIterator[Ground]:
     """The database of the tests that ask a running process."""
-    async with _ground(postgres) as ground:
+    async with ground_on(postgres) as ground:
         yield ground
 
 
 @pytest.fixture(scope="session")
 async def other_ground(postgres: Embedded) -> AsyncIterator[Ground]:
     """The database of the other tests, which may end any connection to it."""
-    async with _ground(postgres) as ground:
+    async with ground_on(postgres) as ground:
         yield ground
 
 
@@ -194,7 +135,7 @@ async def ground(
 ) -> AsyncIterator[Ground]:
     """A migrated database without a row; of its own, if the test is marked ``alters_the_schema``."""
     if request.node.get_closest_marker("alters_the_schema"):
-        async with _ground(postgres, is_shared=False) as ground:
+        async with ground_on(postgres, is_shared=False) as ground:
             yield ground
         return
     is_served = "service" in request.fixturenames
@@ -207,34 +148,6 @@ async def ground(
 def urls(ground: Ground) -> Urls:
     """The addresses of the test's database."""
     return ground.urls
-
-
-@asynccontextmanager
-async def clone(postgres: Embedded) -> AsyncIterator[str]:
-    """The name of a database like the template, for as long as this lasts."""
-    name = f"test_{uuid.uuid4().hex}"
-    admin = await asyncpg.connect(postgres.dsn("postgres", "postgres"))
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield name
-    await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    await admin.close()
-
-
-# The service that all tests share stays, and so do we; how many others there still were, or were at work for it.
-STAYS = "stays"
-OTHERS = """
-SELECT count(CASE WHEN application_name <> $1 THEN pg_terminate_backend(pid) ELSE true END) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-AND (application_name <> $1 OR state <> 'idle')
-"""
-# What a test has invented is no row's, and has no id.
-UNTOLD = """
-SELECT DISTINCT event FROM events WHERE event LIKE '%.updated' AND changes IS NULL AND data->>'id' IS NOT NULL
-"""
-TABLES = """
-SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
-WHERE schemaname IN ('public', 'jobs') AND tablename <> 'alembic_version'
-"""
 
 
 @pytest.fixture

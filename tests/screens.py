@@ -23,7 +23,7 @@ from sqlalchemy import select
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from comms import credentials, workspaces
+from comms import credentials, limits, workspaces
 from comms.database import Database
 from comms.events import WRITE, Fact, arguments, encode
 from comms.hub import Hub
@@ -47,6 +47,7 @@ def application(database: Database, hub: Hub) -> Any:
     service: Any = Service.__new__(Service)
     service.settings = SimpleNamespace(server=SimpleNamespace(public_url="https://hooks.example.com"))
     service.database, service.hub, service.clerk, service.vault = database, hub, None, None
+    service.agents_pace = limits.Pace(limits.BY_AGENT)
     return Litestar(
         [live, Router(ROOT, guards=[authenticated], response_class=Answer, route_handlers=[events.routes])],
         dependencies=DEPENDENCIES,

@@ -13,7 +13,7 @@ import asyncpg
 
 from comms import migrations
 from comms.embedded import Embedded
-from tests.conftest import TEMPLATE
+from tests.grounds import TEMPLATE
 
 ROOT = Path(__file__).parents[1]
 ASK = Path(__file__).with_name("preferred_channel.py")

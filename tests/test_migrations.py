@@ -24,7 +24,7 @@ from handlers.app import create_app
 from models import Base
 from models.migrations import versions
 from models.tenancy import WEB, WORKER
-from tests.conftest import urls_of
+from tests.grounds import urls_of
 from tests.handlers.descriptions import api
 
 pytestmark = pytest.mark.alters_the_schema

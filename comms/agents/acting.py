@@ -12,14 +12,15 @@ from comms import conversations, mentions
 from comms.agents import kinds, reach
 from comms.calls import outbound
 from comms.credentials import Identity
-from comms.errors import Forbidden, Invalid, Refused
+from comms.errors import Conflict, Forbidden, Invalid, Missing, Refused
 from comms.outbox import Intent, put
-from comms.ownership import handing
-from comms.ownership.holding import ByAgent, ByMember, expect_fence, holding_of
+from comms.ownership import handing, targets
+from comms.ownership.holding import ByAgent, ByMember, Holding, expect_fence, holding_in, holding_of
 from comms.permissions import WRITERS
 from models.base import now
 from models.communications import Conversation
 from models.orchestration import AgentPendingAction
+from models.types import Phone
 
 
 class Records(Protocol):
@@ -36,84 +37,118 @@ class Records(Protocol):
         """The row is made, or the one of that id is changed, and told of; returns its id."""
 
 
-async def expect_possible(
-    db: AsyncSession, by: Identity, action_type: str, details: Any, records: Records
-) -> tuple[uuid.UUID | None, int | None]:
-    """The conversation an action is about and the fence it has; ``Invalid`` names what in it could never be done."""
-    [outcome] = await all_possible(db, by, [(action_type, details)], records)
+Asked = tuple[uuid.UUID, str, Any]
+"""An action that is asked for: the agent's, its type and its details."""
+About = tuple[uuid.UUID | None, Holding | None]
+"""The conversation an action is about, and who has it."""
+
+
+async def expect_possible(db: AsyncSession, by: Identity, asked: Asked, records: Records) -> About:
+    """What an action is about; ``Invalid`` names what in it could never be done, or is out of the agent's reach."""
+    [outcome] = await all_possible(db, by, [asked], records)
     if isinstance(outcome, Refused):
         raise outcome
     return outcome
 
 
 async def all_possible(
-    db: AsyncSession, by: Identity, many: Sequence[tuple[str, Any]], records: Records
-) -> list[tuple[uuid.UUID | None, int | None] | Refused]:
-    """The same of many actions, each a type and its details; in the place of one what refuses it.
+    db: AsyncSession, by: Identity, many: Sequence[Asked], records: Records
+) -> list[About | Refused]:
+    """The same of many actions; in the place of one what refuses it.
 
-    A few statements, however many they are: more only for handing on, and for records, each of which is rehearsed.
+    A few statements, however many they are: more only for handing on, for calls, and for records, each of which is
+    rehearsed.
     """
     outcome: list[Any] = [None] * len(many)
     said: dict[int, kinds.Details | None] = {}
-    for place, (action_type, details) in enumerate(many):
+    for place, (_, action_type, details) in enumerate(many):
         try:
             said[place] = kinds.read(action_type, details)
         except Invalid as error:
             outcome[place] = error
-    known = await _known(db, by, [details for details in said.values() if details is not None])
+    known = await _known(db, by, [(many[place][0], one) for place, one in said.items() if one is not None])
     for place, details in said.items():
         try:
-            outcome[place] = await _possible(db, by, details, known, records)
+            outcome[place] = await _possible(db, by, many[place][0], details, known, records)
         except Refused as error:
             outcome[place] = error
     return outcome
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """What actions are about: the fences of conversations, and which members are active until the commit."""
+    """What actions are about: who has which conversations and sees them, and why which members can have none."""
 
-    fences: Mapping[uuid.UUID, int]
-    active: Collection[uuid.UUID]
+    holdings: Mapping[uuid.UUID, Holding]
+    seen: Collection[tuple[uuid.UUID, uuid.UUID]]
+    hindered: Mapping[uuid.UUID, str]
 
 
-async def _known(db: AsyncSession, by: Identity, many: Sequence[kinds.Details]) -> _Known:
-    asked = {said.conversation for said in many if said.conversation is not None}
-    members = {said.user_id for said in many if isinstance(said, kinds.AssignConversation)}
+async def _known(db: AsyncSession, by: Identity, many: Sequence[tuple[uuid.UUID, kinds.Details]]) -> _Known:
+    pairs = {(agent_id, said.conversation) for agent_id, said in many if said.conversation is not None}
+    members = {said.user_id for _, said in many if isinstance(said, kinds.AssignConversation)}
     here = Conversation.workspace_id == by.workspace_id
-    fences = select(Conversation.id, Conversation.fence).where(here, Conversation.id.in_(asked))
+    asked = {conversation_id for _, conversation_id in pairs}
+    table = Conversation
+    query = select(table.id, table.assigned_to, table.agent_id, table.lease_expires_at, table.fence)
+    rows = (await db.execute(query.where(here, table.id.in_(asked)))).mappings() if asked else ()
     return _Known(
-        fences=dict((await db.execute(fences)).all()) if asked else {},
-        active=await mentions.active_of(db, by.workspace_id, members) if members else (),
+        holdings={row["id"]: holding_in(dict(row)) for row in rows},
+        seen=await reach.seen(db, by.workspace_id, pairs),
+        hindered=await mentions.no_answerers_of(db, by.workspace_id, members) if members else {},
     )
 
 
 async def _possible(
-    db: AsyncSession, by: Identity, said: kinds.Details | None, known: _Known, records: Records
-) -> tuple[uuid.UUID | None, int | None]:
-    conversation_id = None if said is None else said.conversation
-    if conversation_id is not None and conversation_id not in known.fences:
-        raise Invalid({"details.conversationId": "refers to nothing in this workspace"})
+    db: AsyncSession, by: Identity, agent_id: uuid.UUID, said: kinds.Details | None, known: _Known, records: Records
+) -> About:
+    if said is None:
+        return None, None
+    conversation_id = said.conversation
+    if conversation_id is not None and (agent_id, conversation_id) not in known.seen:
+        raise Invalid({"details.conversationId": "refers to no conversation of this workspace that the agent sees"})
     match said:
         case kinds.SendMessage() if not said.content.strip() and not said.attachment_ids:
             raise Invalid({"details.content": "must not be empty when no file is sent"})
-        case kinds.AssignConversation() if said.user_id not in known.active:
-            raise Invalid({"details.userId": mentions.NOT_ACTIVE})
+        case kinds.AssignConversation() if said.user_id in known.hindered:
+            raise Invalid({"details.userId": known.hindered[said.user_id]})
         case kinds.HandOffConversation():
             await _expect_target(db, by, said)
         case kinds.UpdateRecord():
             await records.rehearse(db, by, said.resource, said.id, said.values)
         case kinds.CreateRecord():
             await records.rehearse(db, by, said.resource, None, said.values)
-    return conversation_id, None if conversation_id is None else known.fences[conversation_id]
+    if await _is_strangers(db, by.workspace_id, agent_id, said):
+        raise Invalid({_WHERE[type(said)]: "concerns a contact none of whose conversations the agent sees"})
+    return conversation_id, None if conversation_id is None else known.holdings[conversation_id]
+
+
+_WHERE: Mapping[type[kinds.Details], str] = {
+    kinds.CreateRecord: "details.values",
+    kinds.UpdateRecord: "details.id",
+    kinds.PlaceCall: "details.to",
+}
+
+
+async def _is_strangers(db: AsyncSession, workspace_id: uuid.UUID, agent_id: uuid.UUID, said: kinds.Details) -> bool:
+    """Whether it concerns a contact who is out of the agent's reach."""
+    phone = _phone(said) if isinstance(said, kinds.PlaceCall) else None
+    return await reach.is_strangers(db, workspace_id, agent_id, said.rows, phone)
+
+
+def _phone(said: kinds.PlaceCall) -> str:
+    try:
+        return str(Phone().normalise(said.to))
+    except ValueError as error:
+        raise Invalid({"details.to": str(error)}) from None
 
 
 async def _expect_target(db: AsyncSession, by: Identity, said: kinds.HandOffConversation) -> None:
     conversation = await db.get_one(Conversation, (by.workspace_id, said.conversation_id))
-    targets = [("target", said.target), *((f"steps[{n}].target", step.target) for n, step in enumerate(said.steps))]
-    for path, target in targets:
+    named = [("target", said.target), *((f"steps[{n}].target", step.target) for n, step in enumerate(said.steps))]
+    for path, target in named:
         if target is not None:
             is_first = path == "target"
-            await handing.expect_target(db, conversation, target, f"details.{path}", is_first=is_first)
+            await targets.expect_target(db, conversation, target, f"details.{path}", is_first=is_first)
 
 
 async def perform(db: AsyncSession, action: AgentPendingAction, by: Identity, records: Records) -> None:
@@ -126,36 +161,64 @@ async def perform(db: AsyncSession, action: AgentPendingAction, by: Identity, re
         return
     if by.role not in WRITERS:
         raise Forbidden(f"A workspace's {by.role} may not do what this action does, and so cannot approve it.")
-    action.result = await _done(db, action, said, by, records)
+    try:
+        conversation = None if said.conversation is None else await _unmoved(db, action, said.conversation)
+        if await _is_strangers(db, action.workspace_id, action.agent_id, said):
+            raise OutOfReach
+        action.result = await _done(db, action, said, by, records, conversation)
+    except Missing as error:
+        raise Conflict(f"what this action is about is gone: {error.detail} It can only be rejected.") from None
     action.performed_by, action.performed_at, action.succeeded = "comms", now(), True
 
 
+class OutOfReach(Conflict):
+    """What this action is about is out of its agent's reach by now (its policy's reach)."""
+
+
+async def expect_unmoved(db: AsyncSession, action: AgentPendingAction) -> None:
+    """Nobody else has got the conversation that the action is about; raises ``Stale`` and ``OutOfReach``."""
+    if action.conversation_id is not None:
+        await _unmoved(db, action, action.conversation_id)
+
+
+async def _unmoved(db: AsyncSession, action: AgentPendingAction, conversation_id: uuid.UUID) -> Conversation:
+    """The conversation, held; raises ``Stale``, and ``OutOfReach`` when the agent does not see it any more."""
+    conversation = await reach.held(db, action.workspace_id, conversation_id)
+    expect_fence(holding_of(conversation), fence=action.fence, agent_id=None, is_agents=False, at=now())
+    if not await reach.seen(db, action.workspace_id, [(action.agent_id, conversation.id)]):
+        raise OutOfReach
+    return conversation
+
+
 async def _done(
-    db: AsyncSession, action: AgentPendingAction, said: kinds.Details, by: Identity, records: Records
+    db: AsyncSession,
+    action: AgentPendingAction,
+    said: kinds.Details,
+    by: Identity,
+    records: Records,
+    conversation: Conversation | None,
 ) -> dict[str, Any]:
     match said:
-        case kinds.SendMessage():
-            message = await put(db, await _intent(db, action, said, by))
-            return {"messageId": str(message.id)}
         case kinds.UpdateRecord():
             return {"id": str(await records.write(db, by, said.resource, said.id, said.values))}
         case kinds.CreateRecord():
             return {"id": str(await records.write(db, by, said.resource, None, said.values))}
+        case kinds.PlaceCall():
+            call = await outbound.place(db, by, _phone(said), phone_number_id=said.phone_number_id, record=said.record)
+            return {"callId": str(call.id)}
+    assert conversation is not None
+    match said:
+        case kinds.SendMessage():
+            message = await put(db, _intent(action, said, by, conversation))
+            return {"messageId": str(message.id)}
         case kinds.AssignConversation():
-            conversation = await reach.held(db, action.workspace_id, said.conversation_id)
-            expect_fence(holding_of(conversation), fence=action.fence, agent_id=None, is_agents=False, at=now())
             await conversations.assign(db, conversation, said.user_id)
             return {"conversationId": str(conversation.id)}
         case kinds.HandOffConversation():
-            conversation = await reach.held(db, action.workspace_id, said.conversation_id)
-            expect_fence(holding_of(conversation), fence=action.fence, agent_id=None, is_agents=False, at=now())
             # In the agent's name where nobody had to say so: then it must have the conversation.
             owner = ByMember(by.user_id) if by.agent_id is None else ByAgent(by.agent_id)
             handoff = await handing.hand_on(db, conversation, _handing(said), owner, fence=action.fence)
             return {"handoffId": str(handoff.id)}
-        case kinds.PlaceCall():
-            call = await outbound.place(db, by, said.to, phone_number_id=said.phone_number_id, record=said.record)
-            return {"callId": str(call.id)}
     raise AssertionError(said)
 
 
@@ -169,14 +232,14 @@ def _handing(said: kinds.HandOffConversation) -> handing.Handing:
     )
 
 
-async def _intent(db: AsyncSession, action: AgentPendingAction, said: kinds.SendMessage, by: Identity) -> Intent:
+def _intent(action: AgentPendingAction, said: kinds.SendMessage, by: Identity, conversation: Conversation) -> Intent:
     """Said by the agent, where it has the conversation or nobody had to let it; else by the person who lets it.
 
     So an agent that asks before it speaks keeps its conversation, and a draft is always its sender's own word.
     """
-    holding = holding_of(await reach.held(db, action.workspace_id, said.conversation_id))
     is_draft = isinstance(said, kinds.DraftMessage)
-    is_agents = by.agent_id is not None or (holding.is_with(action.agent_id, now()) and not is_draft)
+    is_with = holding_of(conversation).is_with(action.agent_id, now())
+    is_agents = by.agent_id is not None or (is_with and not is_draft)
     return Intent(
         workspace_id=action.workspace_id,
         conversation_id=said.conversation_id,

@@ -14,10 +14,11 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events, permissions
-from comms.agents import acting, policies
+from comms.agents import acting, kinds, policies
 from comms.agents.acting import Records
 from comms.credentials import Identity
 from comms.errors import Conflict, Forbidden, Invalid, Refused
+from comms.ownership.holding import Holding, Stale
 from models.agents import Agent
 from models.base import new_id, now
 from models.core import WorkspaceMember
@@ -58,10 +59,12 @@ async def ask_all(
 ) -> list[AgentPendingAction | Refused]:
     """The same of many actions; in the place of one what refuses it."""
     at = now()
-    asked = [(values["action_type"], values.get("details", {})) for values in many]
+    asked = [(values["agent_id"], values["action_type"], values.get("details", {})) for values in many]
     possible = await acting.all_possible(db, asker, asked, records)
     decided = await policies.policies_of(db, asker.workspace_id, {values["agent_id"] for values in many})
+    by_agent = asker.agent_id is not None
     outcome: list[AgentPendingAction | Refused] = []
+    alone: list[AgentPendingAction] = []
     for values, about in zip(many, possible, strict=True):
         if values.get("expires_at") is not None and values["expires_at"] <= at:
             outcome.append(Invalid({"expiresAt": "must lie in the future"}))
@@ -70,48 +73,60 @@ async def ask_all(
         elif fence is not None and about[0] is None:
             outcome.append(Invalid({"fence": "is for actions in a conversation"}))
         else:
-            conversation_id, current = about
-            by_default = at + timedelta(seconds=decided[values["agent_id"]].answer_within_seconds)
+            conversation_id, holding = about
+            policy = decided[values["agent_id"]]
+            passes = by_agent and policy.passes(values["action_type"], values["risk_level"])
+            if holding is not None and (wrong := _late(holding, fence, passes=passes)) is not None:
+                outcome.append(wrong)
+                continue
+            by_default = at + timedelta(seconds=policy.answer_within_seconds)
             row = AgentPendingAction(
                 workspace_id=asker.workspace_id,
                 id=new_id(),
                 requested_at=at,
                 asked_by=asker.user_id,
                 conversation_id=conversation_id,
-                fence=current if fence is None else fence,
+                fence=None if holding is None else holding.fence,
                 **{**values, "expires_at": values.get("expires_at") or by_default},
             )
             outcome.append(row)
+            alone += [row] if passes else []
     rows = [row for row in outcome if isinstance(row, AgentPendingAction)]
     db.add_all(rows)
-    by_agent = asker.agent_id is not None
     by: ActionTrigger = "agent" if by_agent else "user"
     await note_all(db, asker.workspace_id, [_said(row, "asked", by, asker) for row in rows])
-    for row in rows:
-        risk = msgspec.convert(row.risk_level, RiskLevel)
-        if by_agent and decided[row.agent_id].passes(row.action_type, risk):
-            row.status, row.passed_alone, row.reviewed_at = "approved", True, at
-            await _perform(db, row, asker, records, "agent")
+    for row in alone:
+        row.status, row.passed_alone, row.reviewed_at = "approved", True, at
+        await _perform(db, row, asker, records, "agent")
     return outcome
 
 
 async def ask_in_name(
-    db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any], user_id: uuid.UUID | None
+    db: AsyncSession, workspace_id: uuid.UUID, agent_id: uuid.UUID, values: Mapping[str, Any], user_id: uuid.UUID | None
 ) -> AgentPendingAction:
-    """The same in the agent's name, of what is the asker's own to do once it is approved; for the member, if any."""
+    """A workflow asks in the agent's name whether it may go on; for the member behind it, if there is one.
+
+    Approved, nothing is done but that it goes on, with the rights of that member: whatever the ``values`` say, it is
+    about no conversation, so that neither the agent's reach nor a fence is asked. An agent that is not active passes
+    nothing alone.
+    """
     at = now()
-    policy = await policies.policy_of(db, workspace_id, values["agent_id"])
+    policy = await policies.policy_of(db, workspace_id, agent_id)
     row = AgentPendingAction(
         workspace_id=workspace_id,
         id=new_id(),
         requested_at=at,
         asked_by=user_id,
         **{"expires_at": at + timedelta(seconds=policy.answer_within_seconds), **values},
+        agent_id=agent_id,
+        action_type=kinds.GOING_ON,
     )
     db.add(row)
     await _log(db, row, "asked", "agent", None)
     if policy.passes(row.action_type, msgspec.convert(row.risk_level, RiskLevel)):
-        row.status, row.passed_alone, row.reviewed_at = "approved", True, at
+        query = select(Agent.status).where(Agent.workspace_id == workspace_id, Agent.id == agent_id)
+        if await db.scalar(query.with_for_update(read=True)) == "active":
+            row.status, row.passed_alone, row.reviewed_at = "approved", True, at
     return row
 
 
@@ -125,6 +140,13 @@ async def withdraw(db: AsyncSession, row: AgentPendingAction) -> None:
     """What nobody has decided is not asked any more; the caller holds the row."""
     row.status, row.expires_at = "expired", now()
     await _log(db, row, "expired", "agent", None)
+
+
+def _late(holding: Holding, fence: int | None, *, passes: bool) -> Stale | None:
+    """Why it is too late for what was written under that fence; what no person looks at has to say one."""
+    if fence is None:
+        return Stale("an agent says the fence under which it acts alone", holding) if passes else None
+    return None if fence == holding.fence else Stale(f"this was written under fence {fence}", holding)
 
 
 async def approve(
@@ -142,7 +164,8 @@ async def approve(
         await _expect_second_pair_of_eyes(db, row, approver)
     _decide(row, "approved", approver)
     if details is not None and details != row.details:
-        about, _ = await acting.expect_possible(db, approver, row.action_type, details, records)
+        await acting.expect_unmoved(db, row)
+        about, _ = await acting.expect_possible(db, approver, (row.agent_id, row.action_type, details), records)
         if about != row.conversation_id:
             raise Invalid({"details.conversationId": "must stay: the action is about another conversation"})
         row.edited_details = dict(details)
@@ -255,7 +278,10 @@ async def _expect_second_pair_of_eyes(db: AsyncSession, row: AgentPendingAction,
         )
         .distinct()
     )
+    is_ours = row.action_type in kinds.KNOWN  # then a viewer could not approve it, whatever else they may
     for role, level in others:
+        if is_ours and role not in permissions.WRITERS:
+            continue
         if permissions.allows(role, {} if level is None else {"agents": level}, "agents", "write"):
             whose = "This agent is yours" if owner == approver.user_id else "You have posted this action"
             raise Forbidden(f"{whose}: another member who may write agents has to approve what it does.")

@@ -25,6 +25,11 @@ class Details(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
         """The conversation that it is about, if it is about one."""
         return getattr(self, "conversation_id", None)
 
+    @property
+    def rows(self) -> list[uuid.UUID]:
+        """The rows of the CRM that it is about, or that its values lead to."""
+        return []
+
 
 class SendMessage(Details, frozen=True, kw_only=True):
     """Something is said to a contact."""
@@ -44,11 +49,19 @@ class CreateRecord(Details, frozen=True, kw_only=True):
     resource: Record
     values: dict[str, Any]
 
+    @property
+    def rows(self) -> list[uuid.UUID]:
+        return [id_ for name, value in self.values.items() if name.endswith("Id") and (id_ := _id(value)) is not None]
+
 
 class UpdateRecord(CreateRecord, frozen=True, kw_only=True):
     """A row of the CRM is changed."""
 
     id: uuid.UUID
+
+    @property
+    def rows(self) -> list[uuid.UUID]:
+        return [self.id, *super().rows]
 
 
 class AssignConversation(Details, frozen=True, kw_only=True):
@@ -87,6 +100,15 @@ KNOWN: Mapping[str, type[Details]] = {
     "place_call": PlaceCall,
 }
 """What comms does itself, by action type."""
+GOING_ON = "workflow_approval"
+"""What a step of a workflow asks: approved, the workflow goes on, and nothing else is done."""
+
+
+def _id(value: Any) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(value)
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def read(action_type: str, details: Any) -> Details | None:

@@ -22,6 +22,7 @@ async def request(
     agent_id: uuid.UUID,
     given: Mapping[str, Any],
     triggered_by: uuid.UUID | None = None,
+    run_id: uuid.UUID | None = None,
 ) -> AgentExecution:
     """A run of the agent is pending. A draft may be tried; an agent that is paused or archived does not run."""
     agent = await db.scalar(
@@ -33,7 +34,11 @@ async def request(
     if agent.status not in ("draft", "active"):
         raise Conflict(f"this agent is {agent.status} and does not run: make it active first")
     row = AgentExecution(
-        workspace_id=workspace_id, id=new_id(), agent_id=agent_id, triggered_by=triggered_by, input=dict(given)
+        workspace_id=workspace_id,
+        id=run_id or new_id(),
+        agent_id=agent_id,
+        triggered_by=triggered_by,
+        input=dict(given),
     )
     db.add(row)
     await db.flush()

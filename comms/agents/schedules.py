@@ -1,17 +1,16 @@
 """When agents run by themselves: by the clock, or when their webhook is called."""
 
-import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from comms.agents.clock import next_run
 from comms.errors import Conflict, Invalid
+from comms.hooks import signing
 from comms.vault import Sealed, Vault
 from models.agents import AgentSchedule
 from models.base import now
 
-PREFIX = "whsec_"
 _IV, _TAG = 12, 16
 
 
@@ -35,9 +34,9 @@ def renew_secret(row: AgentSchedule, vault: Vault, public_url: str) -> str:
     """The webhook is called with a new secret, which is returned here and never again; the one before is void."""
     if row.trigger_type != "webhook":
         raise Conflict(f"this schedule's triggerType is {row.trigger_type}: only webhook has a secret")
-    plain = PREFIX + secrets.token_urlsafe(32)
+    plain = signing.new_secret()
     sealed = vault.seal(plain.encode(), row.workspace_id, row.id)
-    row.webhook_url = f"{public_url}/webhooks/agents/{row.id}"
+    row.webhook_url = f"{public_url}/webhooks/agents/{row.workspace_id}/{row.id}"
     row.webhook_secret = sealed.iv + sealed.auth_tag + sealed.encrypted_key
     row.webhook_secret_key_id = sealed.key_id
     row.webhook_secret_last_four = plain[-4:]

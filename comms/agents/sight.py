@@ -9,7 +9,8 @@ coalesce((
 """How much an agent ``a`` sees, by the policy that is in force for it."""
 
 WAITS = """
-c.status = 'active' AND (c.waiting_since IS NOT NULL OR c.lease_expires_at <= now())
+c.status = 'active' AND (c.snoozed_until IS NULL OR c.snoozed_until <= now())
+    AND (c.waiting_since IS NOT NULL OR c.lease_expires_at <= now())
     AND CASE WHEN h.id IS NULL THEN w.reach <> 'handed' ELSE h.target_agent_id = a.id END"""
 """Whether a conversation ``c``, with its open handoff ``h`` if it has one, waits for an agent ``a`` that sees ``w``."""
 

@@ -14,11 +14,11 @@ from comms.agents import approvals, reach
 from comms.agents.acting import Records
 from comms.agents.reach import held
 from comms.credentials import Identity
-from comms.errors import Conflict, Invalid
+from comms.errors import Invalid
 from comms.outbox import Intent, put
-from comms.ownership import ByAgent, settling
+from comms.ownership import ByAgent, deadlines, settling
 from comms.ownership.handing import Handing, hand_on
-from comms.ownership.holding import holding_of
+from comms.ownership.holding import NotYours, holding_of
 from models.base import now
 from models.communications import (
     Conversation,
@@ -60,7 +60,7 @@ async def release(db: AsyncSession, agent: Identity, conversation_id: uuid.UUID,
     conversation = await held(db, agent.workspace_id, conversation_id)
     holding = holding_of(conversation)
     if holding.agent_id != agent.agent_id or holding.fence != fence:
-        raise ownership.Stale("this agent does not have the conversation", holding)
+        raise ownership.Stale(f"this agent does not have the conversation under fence {fence}", holding)
     await ownership.release(db, conversation, why=why)
 
 
@@ -71,6 +71,22 @@ async def hand_off(
     assert agent.agent_id is not None
     conversation = await held(db, agent.workspace_id, conversation_id)
     return settling.view_of(await hand_on(db, conversation, wanted, ByAgent(agent.agent_id), fence=fence))
+
+
+async def refuse(
+    db: AsyncSession, agent: Identity, conversation_id: uuid.UUID, handoff_id: uuid.UUID, why: str | None
+) -> ConversationHandoffView:
+    """The agent does not take what it was asked to: the next is asked at once, or it waits for anybody.
+
+    Raises ``Over`` when it is too late, and ``Missing`` for what this agent was never asked to take.
+    """
+    assert agent.agent_id is not None
+    conversation = await held(db, agent.workspace_id, conversation_id)
+    handoff = await settling.held(db, conversation, handoff_id)
+    if str(agent.agent_id) not in [one.get("agentId") for one in handoff.asked]:
+        raise settling.HandoffMissing(handoff_id)
+    await deadlines.reject(db, conversation, handoff, ByAgent(agent.agent_id), why=why)
+    return settling.view_of(handoff)
 
 
 async def reply(
@@ -89,8 +105,8 @@ async def reply(
     """
     assert agent.agent_id is not None
     if answers is not None:
-        await held(db, agent.workspace_id, conversation_id)  # two who answer the same wait for each other here
-        await _expect_unanswered(db, agent.workspace_id, conversation_id, answers)
+        conversation = await held(db, agent.workspace_id, conversation_id)  # who answers the same waits for us here
+        await _expect_unanswered(db, conversation, answers)
     return await put(
         db,
         Intent(
@@ -106,12 +122,10 @@ async def reply(
     )
 
 
-async def _expect_unanswered(
-    db: AsyncSession, workspace_id: uuid.UUID, conversation_id: uuid.UUID, message_id: uuid.UUID
-) -> None:
+async def _expect_unanswered(db: AsyncSession, conversation: Conversation, message_id: uuid.UUID) -> None:
     here = (
-        ConversationMessage.workspace_id == workspace_id,
-        ConversationMessage.conversation_id == conversation_id,
+        ConversationMessage.workspace_id == conversation.workspace_id,
+        ConversationMessage.conversation_id == conversation.id,
     )
     at = await db.scalar(
         select(ConversationMessage.created_at).where(
@@ -131,7 +145,7 @@ async def _expect_unanswered(
         .limit(1)
     )
     if answer is not None:
-        raise Conflict("this message is answered already", conflicting_id=answer)
+        raise NotYours("this message is answered already", holding_of(conversation), conflicting_id=answer)
 
 
 async def note(

@@ -80,7 +80,16 @@ def noted(rows: str) -> str:
         body, 'processed', id, at, at
     FROM {rows}
     ORDER BY workspace_id, connection_id, identity
-    {receipts.ONCE}"""
+    {receipts.ONCE} RETURNING kept.id"""
+
+
+def after(*parts: str) -> str:
+    """SQL for a condition that is true once these parts of the statement are done.
+
+    Whatever nobody asks for is done at the very end, while the counters are held, and everybody else who has something
+    to tell in these workspaces waits.
+    """
+    return " AND ".join(f"(SELECT count(*) FROM {part}) >= 0" for part in parts)
 
 
 def is_plain(passage: Passage) -> bool:

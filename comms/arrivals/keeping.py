@@ -28,6 +28,7 @@ moved AS (
         FROM kept GROUP BY workspace_id, conversation_id
     ) AS k
     WHERE c.workspace_id = k.workspace_id AND c.id = k.conversation_id
+    RETURNING c.id
 )"""
 """From ``kept`` to ``moved``: a conversation counts what was kept, reopens or wakes for it, replies by the newest's
 number."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from comms.arrivals.at_once import columns, cut, incoming, is_plain, noted
+from comms.arrivals.at_once import after, columns, cut, incoming, is_plain, noted
 from comms.arrivals.facts import shown
 from comms.arrivals.keeping import COUNTED, messages_of
 from comms.arrivals.passage import Arrival, Passage, Received
@@ -40,7 +40,7 @@ kept AS (
 ),
 {COUNTED},
 noted AS ({noted("held WHERE (id IN (SELECT id FROM kept)) IS TRUE")}),
-due AS (SELECT workspace_id, count(*) AS facts FROM kept GROUP BY workspace_id),
+due AS (SELECT workspace_id, count(*) AS facts FROM kept WHERE {after("moved", "noted")} GROUP BY workspace_id),
 {NUMBERS},
 told AS (
     INSERT INTO events

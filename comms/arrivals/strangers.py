@@ -11,7 +11,7 @@ from uuid import uuid4
 import msgspec
 
 from comms import senders, threads
-from comms.arrivals.at_once import columns, cut, incoming, is_plain, noted
+from comms.arrivals.at_once import after, columns, cut, incoming, is_plain, noted
 from comms.arrivals.facts import contact_created, conversation_created, message_received
 from comms.arrivals.keeping import messages_of
 from comms.arrivals.passage import Arrival, Passage, Received
@@ -58,15 +58,19 @@ met AS MATERIALIZED (SELECT * FROM new WHERE (contact_id IN (SELECT contact_id F
 made AS (
     INSERT INTO contacts (workspace_id, id, phone, first_name, source, created_at, updated_at)
     SELECT workspace_id, contact_id, phone, name, source, at, at FROM met
+    RETURNING id
 ),
 opened AS (
     INSERT INTO conversations (workspace_id, id, contact_id, channel, status, phone_number_id, message_count,
         last_message_at, waiting_since, created_at, updated_at)
     SELECT workspace_id, conversation_id, contact_id, channel, 'active', number_id, 1, at, at, at, at FROM met
+    RETURNING id
 ),
 kept AS ({messages_of("met")} RETURNING workspace_id, id),
 noted AS ({noted("met")}),
-due AS (SELECT workspace_id, 3 * count(*) AS facts FROM kept GROUP BY workspace_id),
+due AS (
+    SELECT workspace_id, 3 * count(*) AS facts FROM kept WHERE {after("made", "opened", "noted")} GROUP BY workspace_id
+),
 {NUMBERS},
 told AS (
     INSERT INTO events

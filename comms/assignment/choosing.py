@@ -137,7 +137,7 @@ def nobody_is_free(hindrances: Iterable[Verdict]) -> str:
     """Why nobody can be given it, in words and numbers that do not change with every look."""
     counted = Counter(hindrances)
     if not counted:
-        return "nobody is in the team"
+        return "nobody in the team may answer"
     said = ", ".join(f"{counted[verdict]} {_PLAIN[verdict]}" for verdict in _ORDER if counted[verdict])
     return f"nobody is free: {said}"
 

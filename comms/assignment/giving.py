@@ -18,7 +18,7 @@ from comms.assignment.choosing import Choice, Person, Wanted, choose, hindrance,
 from comms.assignment.queueing import handed_over, leave, waits, zone_of
 from comms.assignment.rules import is_open_at
 from models.base import new_id, now
-from models.communications import Conversation, ConversationHandoff
+from models.communications import Conversation, ConversationHandoff, Team
 from models.routing import (
     DEFAULT_CAPACITY,
     RoutingDecision,
@@ -44,11 +44,12 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """A queue with somebody waiting, the rule it is of, and who serves it."""
+    """A queue with somebody waiting, the rule it is of, who serves it, and whether their team is in use."""
 
     queue: RoutingQueue
     rule: RoutingRule | None
     people: Sequence[Person]
+    is_in_use: bool
 
     def is_for(self, talk: Conversation, handoff: ConversationHandoff | None) -> bool:
         """Whether it is here that a conversation waits, with that handoff open or none."""
@@ -95,7 +96,7 @@ async def give_next(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ON
         choice.person.is_given(conversation.channel, at)
         given.append((place, conversation, _decision(serving, place, choice.person, choice)))
         turns[choice.person.user_id] = at
-    given = await _with_active(db, workspace_id, given)
+    given = await _who_may_answer(db, workspace_id, given)
     await _give(db, given)
     await _keep(db, workspace_id, [decision for _, _, decision in given], turns)
     await leave(db, [place for place, _, _ in given])
@@ -141,7 +142,8 @@ async def _served(db: AsyncSession, workspace_id: uuid.UUID) -> list[Serving]:
     )
     rows = (
         await db.execute(
-            select(RoutingQueue, RoutingRule)
+            select(RoutingQueue, RoutingRule, Team.is_active)
+            .outerjoin(Team, (Team.workspace_id == RoutingQueue.workspace_id) & (Team.id == RoutingQueue.team_id))
             .outerjoin(
                 RoutingRule,
                 (RoutingRule.workspace_id == RoutingQueue.workspace_id) & (RoutingRule.id == RoutingQueue.rule_id),
@@ -153,7 +155,7 @@ async def _served(db: AsyncSession, workspace_id: uuid.UUID) -> list[Serving]:
     ).all()
     if not rows:
         return []
-    teams = {queue.team_id for queue, _ in rows}
+    teams = {queue.team_id for queue, _, _ in rows}
     members: dict[uuid.UUID | None, list[Person]] = {}
     everybody: dict[uuid.UUID, Person] = {}
     named = [team for team in teams if team]
@@ -166,7 +168,9 @@ async def _served(db: AsyncSession, workspace_id: uuid.UUID) -> list[Serving]:
     loads = await db.execute(_LOADS, {"here": workspace_id, "users": list(everybody)})
     for user_id, channel, count in loads:
         everybody[user_id].has(channel, count)
-    return [Serving(queue, rule, members.get(queue.team_id, [])) for queue, rule in rows]
+    return [
+        Serving(queue, rule, members.get(queue.team_id, []), is_in_use is not False) for queue, rule, is_in_use in rows
+    ]
 
 
 def _person(row: Any) -> Person:
@@ -264,10 +268,10 @@ async def _known(
     return found
 
 
-async def _with_active(db: AsyncSession, workspace_id: uuid.UUID, given: Sequence[Given]) -> list[Given]:
-    """What is for somebody who stays a member until the commit."""
-    active = await mentions.active_of(db, workspace_id, {decision.user_id for _, _, decision in given})
-    return [one for one in given if one[2].user_id in active]
+async def _who_may_answer(db: AsyncSession, workspace_id: uuid.UUID, given: Sequence[Given]) -> list[Given]:
+    """What is for somebody who may answer, and stays so until the commit."""
+    hindered = await mentions.no_answerers_of(db, workspace_id, {decision.user_id for _, _, decision in given})
+    return [one for one in given if one[2].user_id not in hindered]
 
 
 async def _keep(
@@ -297,6 +301,8 @@ async def _note_hold_ups(
         queue = one.queue
         if queue.id in given:
             said = None
+        elif not one.is_in_use:
+            said = "its team is not in use any more"
         elif queue.id not in open_now:
             said = "its hours are over"
         elif not one.free():
@@ -339,14 +345,16 @@ _LOADS = text(
     "SELECT assigned_to, channel, count(*) FROM conversations WHERE workspace_id = :here AND status = 'active'"
     " AND assigned_to = ANY(CAST(:users AS uuid[])) GROUP BY assigned_to, channel"
 )
+# A queue as a range of one, and in its order, so that no index but the queues' own will do: with an equality those of a
+# young queue were looked for among all who wait while the statistics knew of one queue (347 pages for 21 of 10,000; 5).
 _FIRST = text(
     """
     SELECT p.* FROM unnest(CAST(:queues AS uuid[]), CAST(:sizes AS int[]), CAST(:alone AS uuid[]))
         AS q (id, size, alone)
     CROSS JOIN LATERAL (
-        SELECT * FROM routing_places WHERE workspace_id = :here AND queue_id = q.id AND NOT is_stale
+        SELECT * FROM routing_places WHERE workspace_id = :here AND queue_id BETWEEN q.id AND q.id AND NOT is_stale
             AND (q.alone IS NULL OR let_go_by IS DISTINCT FROM q.alone)
-        ORDER BY waiting_since, id LIMIT q.size
+        ORDER BY queue_id, waiting_since, id LIMIT q.size
     ) p
     ORDER BY p.waiting_since, p.id LIMIT :most
     """

@@ -2,17 +2,25 @@
 
 import gc
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
-def imported(name: str) -> Any:
-    """What ``module:attribute`` names.
-
-    Nobody looks for garbage meanwhile: modules are made to stay, and the looking took a fifth of every start.
-    """
-    module, _, attribute = name.partition(":")
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Nobody looks for garbage meanwhile: what is made here stays, and the looking took a fifth of every start."""
+    was_on = gc.isenabled()
     gc.disable()
     try:
-        return getattr(importlib.import_module(module), attribute)
+        yield
     finally:
-        gc.enable()
+        if was_on:
+            gc.enable()
+
+
+def imported(name: str) -> Any:
+    """What ``module:attribute`` names."""
+    module, _, attribute = name.partition(":")
+    with undisturbed():
+        return getattr(importlib.import_module(module), attribute)

@@ -18,7 +18,7 @@ import uvicorn
 import uvloop
 
 from comms import demo, logs, migrations, sockets
-from comms.cli.imports import imported
+from comms.cli.imports import imported, undisturbed
 from comms.database import Database, Urls, as_role, urls_of
 from comms.demo import outside, workspace
 from comms.embedded import Embedded
@@ -84,8 +84,10 @@ async def _work(service: Service) -> int:
 def _serve(service: Service, listener: socket.socket, introduction: str) -> int:
     settings = service.settings
     logs.configure(settings.log_level)
+    with undisturbed():
+        application = imported(_APPLICATION)(service)
     config = uvicorn.Config(
-        imported(_APPLICATION)(service),
+        application,
         loop="uvloop",
         http="httptools",
         lifespan="on",

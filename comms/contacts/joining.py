@@ -1,15 +1,20 @@
-"""Of two contacts that become one, the conversations: one active one for each channel, holding all that was said."""
+"""Of two contacts that become one, the conversations: one active one for each channel, holding all that was said.
+
+Whose it is then, ``comms/ownership/uniting.py`` says.
+"""
 
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.contacts.references import Pair
+from comms.ownership import uniting
 from models.communications import Conversation
 
 _RIVALS = text(
@@ -28,6 +33,10 @@ _MOVE_MESSAGES = text(
         SELECT id FROM conversation_messages WHERE workspace_id = :workspace AND conversation_id = :from_id
             AND (CAST(:ids AS uuid[]) IS NULL OR id = ANY(CAST(:ids AS uuid[])))
         ORDER BY id FOR NO KEY UPDATE
+    ),
+    found AS (  -- else their words would be gone with the conversation they were in
+        UPDATE search_documents d SET conversation_id = :into_id FROM held
+        WHERE d.workspace_id = :workspace AND d.subject_id = held.id
     )
     UPDATE conversation_messages m SET conversation_id = :into_id, updated_at = :at FROM held
     WHERE m.workspace_id = :workspace AND m.id = held.id RETURNING m.id
@@ -114,7 +123,11 @@ async def join(db: AsyncSession, pair: Pair) -> list[dict[str, Any]]:
         await db.execute(_MOVE_LINE, {name: keys[name] for name in ("workspace", "from_id")})
         await db.execute(_TAKE_OVER, keys)
         await db.execute(_EMPTY, {name: keys[name] for name in ("workspace", "from_id", "at")})
-        joined.append({"from": before, "into": into, "messages": messages})
+        gone, kept = await _held(db, pair, before), await _held(db, pair, into)
+        assert gone is not None, "its row is locked"
+        assert kept is not None, "its row is locked"
+        united = await uniting.unite(db, gone, kept)
+        joined.append({"from": before, "into": into, "messages": messages, "united": msgspec.to_builtins(united)})
     return joined
 
 
@@ -122,9 +135,9 @@ async def part(db: AsyncSession, pair: Pair, joined: Iterable[dict[str, Any]]) -
     """The messages that had moved are in their own conversations again, which are active if they may be."""
     for entry in joined:
         before, into = entry["from"], entry["into"]
-        there = await db.scalar(select(Conversation.id).where(Conversation.id == uuid.UUID(before["id"])))
-        if there is None:
-            continue
+        back = await _held(db, pair, before)
+        if back is None:
+            continue  # deleted since
         keys = {"workspace": pair.workspace_id, "from_id": before["id"], "at": pair.at}
         moved = await db.execute(
             _MOVE_MESSAGES,
@@ -137,6 +150,15 @@ async def part(db: AsyncSession, pair: Pair, joined: Iterable[dict[str, Any]]) -
         times = {"from_at": _time(before), "into_at": _time(into)}
         await db.execute(_RETURN, keys | times | {"into_id": into["id"], "count": count})
         await db.execute(_REFILL, keys | {"from_at": times["from_at"], "count": count})
+        if "united" in entry:
+            united = msgspec.convert(entry["united"], uniting.United)
+            await db.refresh(back)
+            await uniting.part(db, back, await _held(db, pair, into), united, was=before, into=into)
+
+
+async def _held(db: AsyncSession, pair: Pair, row: dict[str, Any]) -> Conversation | None:
+    """That conversation as it is by now, if it is there still; ``hold`` has locked its row."""
+    return await db.get(Conversation, (pair.workspace_id, uuid.UUID(row["id"])), populate_existing=True)
 
 
 def _time(row: dict[str, Any]) -> datetime | None:

@@ -26,11 +26,11 @@ SILENT = f"It has taken nothing for {DAYS} days."
 LEFT = "Whoever switched it on is no longer an active member of the workspace."
 
 
-async def end(database: Database, workspace_id: uuid.UUID, endpoint_id: uuid.UUID, reason: str) -> None:
-    """The endpoint is off, and it is told why."""
+async def end(database: Database, workspace_id: uuid.UUID, endpoint_id: uuid.UUID, url: str, reason: str) -> None:
+    """The endpoint is off, and it is told why; unless it is at another address by now."""
     async with database.everywhere() as db:
         row = await db.get(WebhookEndpoint, (workspace_id, endpoint_id), with_for_update={"key_share": True})
-        if row is not None and row.is_active:
+        if row is not None and row.is_active and row.url == url:
             _end(db, row, reason)
 
 

@@ -65,7 +65,13 @@ async def listening(db: AsyncSession, workspace_id: uuid.UUID, endpoint_id: uuid
 
 
 async def put_in_line(
-    db: AsyncSession, workspace_id: uuid.UUID, placed: int, due: Sequence[Due], *, is_replay: bool = False
+    db: AsyncSession,
+    workspace_id: uuid.UUID,
+    placed: int,
+    due: Sequence[Due],
+    *,
+    is_replay: bool = False,
+    replay_id: uuid.UUID | None = None,
 ) -> None:
     """Each of these waits behind what waits already; the caller holds the workspace's progress, and ``placed`` of it.
 
@@ -87,6 +93,7 @@ async def put_in_line(
             "events": [row.event for _, row in due],
             "placed": placed,
             "is_replay": is_replay,
+            "replay_id": replay_id,
         },
     )
 
@@ -131,9 +138,10 @@ _LINES = text(
 _DELIVERIES = text(
     """
     INSERT INTO webhook_deliveries
-        (workspace_id, id, endpoint_id, seq, event, line_id, place, is_replay, created_at, updated_at)
+        (workspace_id, id, endpoint_id, seq, event, line_id, place, is_replay, replay_id, created_at,
+            updated_at)
     SELECT CAST(:here AS uuid), d.id, d.endpoint_id, d.seq, d.event, d.line_id, CAST(:placed AS bigint) + d.place,
-        CAST(:is_replay AS boolean), now(), now()
+        CAST(:is_replay AS boolean), CAST(:replay_id AS uuid), now(), now()
     FROM unnest(CAST(:ids AS uuid[]), CAST(:endpoints AS uuid[]), CAST(:seqs AS bigint[]), CAST(:events AS text[]),
         CAST(:lines AS uuid[])) WITH ORDINALITY AS d (id, endpoint_id, seq, event, line_id, place)
     ON CONFLICT DO NOTHING

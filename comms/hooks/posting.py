@@ -42,15 +42,16 @@ log = structlog.get_logger(__name__)
 class Pace(msgspec.Struct, frozen=True):
     """How much at once, and how long things take; in seconds.
 
-    A ``lease`` is longer than ``spend``, within which deliveries of one line are begun, and one request more. A line
-    that could not be delivered because of us is taken again after a ``rest``.
+    Deliveries of a lease are begun within ``spend``, for what was read with it may change: the address, the secrets,
+    what whoever is behind it may hear. The ``lease`` is longer, by more than one request. A line that could not be
+    delivered because of us is taken again after a ``rest``.
     """
 
     at_once: int = 192
     at_an_endpoint: int = 8
     of_a_line: int = 8
     lease: float = 90.0
-    spend: float = 45.0
+    spend: float = 1.0
     total: float = TOTAL_SECONDS
     poll: float = 1.0
     rest: float = 0.5
@@ -215,7 +216,7 @@ class Posting:
         began = time.monotonic()
         secrets = self._secrets(lease)
         for due in lease.due:
-            if time.monotonic() - began > self._pace.spend:
+            if tries and time.monotonic() - began > self._pace.spend:
                 break
             try:
                 answer = await self._try(lease, due, secrets)
@@ -237,7 +238,7 @@ class Posting:
         try:
             await self._results.add(Result(lease=lease, tries=tuple(tries), rest=rest))
             if tries and tries[-1].answer.is_gone:
-                await endings.end(self._database, lease.workspace_id, lease.endpoint_id, endings.GONE)
+                await endings.end(self._database, lease.workspace_id, lease.endpoint_id, lease.url, endings.GONE)
         except Unavailable:
             # The lease runs out, and it is told once more.
             log.warning("webhooks.not_kept", endpoint_id=str(lease.endpoint_id))

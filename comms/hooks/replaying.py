@@ -1,6 +1,7 @@
 """What has happened is told again: one delivery, or everything of a stretch of time that an endpoint wants to hear.
 
 It joins the end of its lines, so what is told again comes after what is waiting, each conversation's in its order.
+What was called off before it was told is failed, and says so; the lines go on without it.
 """
 
 import uuid
@@ -15,6 +16,8 @@ from comms.hooks import following
 from comms.identity import Identity
 from models.base import new_id, now
 from models.hooks import WebhookDelivery, WebhookEndpoint, WebhookReplay
+
+CALLED_OFF = "telling it again was called off"
 
 
 async def replay(db: AsyncSession, row: WebhookDelivery) -> WebhookDelivery:
@@ -74,6 +77,20 @@ async def ask(
     return row
 
 
+async def call_off(db: AsyncSession, row: WebhookReplay) -> None:
+    """Nothing more of this stretch of time is told again; the caller holds the endpoint and the row."""
+    about = {"here": row.workspace_id, "endpoint": row.endpoint_id, "replay": row.id, "line": None, "seq": None}
+    await db.execute(_HOLD_LINES, about)
+    await db.execute(_CALL_OFF, about)
+
+
+async def call_off_one(db: AsyncSession, row: WebhookDelivery) -> None:
+    """The event of this delivery is not told again, if it still waits for that; the caller holds the endpoint."""
+    about = {"here": row.workspace_id, "endpoint": row.endpoint_id, "replay": None, "line": row.line_id, "seq": row.seq}
+    await db.execute(_HOLD_LINES, about)
+    await db.execute(_CALL_OFF, about)
+
+
 async def running(db: AsyncSession) -> Sequence[uuid.UUID]:
     """Workspaces where something is to be told again to somebody who listens."""
     return (await db.scalars(_RUNNING)).all()
@@ -104,7 +121,7 @@ async def go_on(db: AsyncSession, workspace_id: uuid.UUID, most: int = following
         for ear in ears
         if not one.is_for_some and ear.hears(one.event, one.subject_type)
     ]
-    await following.put_in_line(db, workspace_id, progress.placed, due, is_replay=True)
+    await following.put_in_line(db, workspace_id, progress.placed, due, is_replay=True, replay_id=row.id)
     await db.execute(_PLACED, {"here": workspace_id, "placed": progress.placed + len(due)})
     row.count += len(due)
     if rows:
@@ -153,4 +170,33 @@ _BOUNDS = text(
 _TOLD = text(
     f"SELECT {_COLUMNS} FROM events WHERE workspace_id = :here AND seq > :after AND seq <= :last"
     " AND at >= :from AND at < :until ORDER BY seq LIMIT :most"
+)
+_CALLED_OFF = """
+    d.workspace_id = :here AND d.endpoint_id = :endpoint AND d.is_replay AND d.state = 'waiting' AND (
+        d.replay_id = CAST(:replay AS uuid) OR (d.line_id = CAST(:line AS uuid) AND d.seq = CAST(:seq AS bigint)))
+"""
+_HOLD_LINES = text(
+    f"""
+    SELECT FROM webhook_lines l WHERE l.workspace_id = :here AND l.endpoint_id = :endpoint
+        AND l.line_id IN (SELECT d.line_id FROM webhook_deliveries d WHERE {_CALLED_OFF})
+    ORDER BY l.line_id FOR NO KEY UPDATE
+    """
+)
+# A line that was put off for the sake of what is first in it goes on at once when that is called off.
+_CALL_OFF = text(
+    f"""
+    WITH over AS (
+        UPDATE webhook_deliveries d SET state = 'failed', last_error = '{CALLED_OFF}', settled_at = now(),
+            updated_at = now()
+        WHERE {_CALLED_OFF} RETURNING d.line_id, d.place
+    ),
+    first AS (SELECT line_id, min(place) AS place FROM over GROUP BY line_id)
+    UPDATE webhook_lines l SET attempts = 0, next_attempt_at = now() FROM first
+    WHERE l.workspace_id = :here AND l.endpoint_id = :endpoint AND l.line_id = first.line_id AND NOT l.is_taken
+        AND NOT EXISTS (
+            SELECT FROM webhook_deliveries d
+            WHERE d.workspace_id = :here AND d.endpoint_id = :endpoint AND d.line_id = l.line_id
+                AND d.state = 'waiting' AND d.place < first.place
+        )
+    """
 )

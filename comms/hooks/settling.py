@@ -1,10 +1,11 @@
 """What came of deliveries is kept, in groups, one transaction each: the tries, and when each line may be taken again.
 
-A line that was lost to somebody else stays theirs; what was delivered is delivered all the same.
+A line that was lost to somebody else stays theirs; what was delivered is delivered all the same. What the endpoint has
+said at another address than it has now counts for nothing else.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -55,6 +56,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         last = self.tries[-1].answer if self.tries else None
         return None if last is None or last.error is None or last.is_final else self.tries[-1]
 
+    def still_waits(self, kept: Collection[uuid.UUID]) -> bool:
+        """Whether what has failed, if something has, is among those: else it was called off meanwhile."""
+        return self.failure is None or self.failure.delivery_id in kept
+
     @property
     def attempts(self) -> int:
         """How often what comes first now had failed before."""
@@ -72,17 +77,19 @@ async def settle(db: Any, results: Sequence[Result]) -> tuple[list[bool], Told]:
     down = await _note_endpoints(db, results)
     lines = [result.line for result in results]
     held = {
-        (row["workspace_id"], row["endpoint_id"], row["line_id"]): row["taken"]
+        (row["workspace_id"], row["endpoint_id"], row["line_id"]): (row["taken"], row["url"])
         for row in await db.fetch(_HOLD, *_columns(sorted(set(lines)), 3))
     }
-    ours = [held.get(result.line) == result.lease.taken for result in results]
+    ours = [result.line in held and held[result.line][0] == result.lease.taken for result in results]
+    there = [result.line in held and held[result.line][1] == result.lease.url for result in results]
     tried = [
-        (result.lease.workspace_id, one, result.is_given_up and is_ours and one is result.failure)
-        for result, is_ours in zip(results, ours, strict=True)
+        (result.lease.workspace_id, one, result.is_given_up and is_ours and is_there and one is result.failure)
+        for result, is_ours, is_there in zip(results, ours, there, strict=True)
         for one in result.tries
     ]
+    kept: set[uuid.UUID] = set()
     if tried:
-        await db.execute(
+        rows = await db.fetch(
             _DELIVERIES,
             *_columns(
                 [
@@ -98,8 +105,13 @@ async def settle(db: Any, results: Sequence[Result]) -> tuple[list[bool], Told]:
                 5,
             ),
         )
+        kept = {row["id"] for row in rows}
         await db.execute(_ATTEMPTS, *_columns([_attempt(workspace_id, one) for workspace_id, one, _ in tried], 9))
-    free = [(*result.line, *_again(result, down)) for result, is_ours in zip(results, ours, strict=True) if is_ours]
+    free = [
+        (*result.line, *(_again(result, down) if is_there and result.still_waits(kept) else (0.0, 0)))
+        for result, is_ours, is_there in zip(results, ours, there, strict=True)
+        if is_ours
+    ]
     if free:
         await db.execute(_EMPTY, *_columns(free, 5)[:3])
         await db.execute(_FREE, *_columns(free, 5))
@@ -113,20 +125,21 @@ async def spoil(db: Any, result: Result, error: Exception) -> tuple[list[bool], 
 
 async def _note_endpoints(db: Any, results: Sequence[Result]) -> set[Key]:
     """Endpoints that have answered are well, others are worse than before; those that are down."""
-    found: dict[Key, tuple[bool, int, str | None, float]] = {}
+    found: dict[tuple[uuid.UUID, uuid.UUID, str], tuple[bool, int, str | None, float]] = {}
     for result in results:
         if all(one.answer.is_final for one in result.tries):  # it was not asked
             continue
-        is_well, failed, error, wait = found.get(result.endpoint, (False, 0, None, 0.0))
+        asked = (*result.endpoint, result.lease.url)
+        is_well, failed, error, wait = found.get(asked, (False, 0, None, 0.0))
         is_well = is_well or any(one.answer.error is None for one in result.tries)
         if result.failure is not None:
             answer = result.failure.answer
             failed, error, wait = failed + 1, answer.error, max(wait, answer.wait)
-        found[result.endpoint] = (is_well, failed, error, wait)
+        found[asked] = (is_well, failed, error, wait)
     if not found:
         return set()
     rows = [(*key, *said) for key, said in sorted(found.items(), key=lambda item: item[0])]
-    down = await db.fetch(_ENDPOINTS, *_columns(rows, 6))
+    down = await db.fetch(_ENDPOINTS, *_columns(rows, 7))
     return {(row["workspace_id"], row["id"]) for row in down if row["failures"] >= DOWN_AFTER}
 
 
@@ -169,14 +182,14 @@ def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
 # Endpoints first, then lines, each in the order of their ids: so does whoever switches one off and on.
 _ENDPOINTS = f"""
 WITH said AS (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bool[], $4::int[], $5::text[], $6::float8[])
-        AS said (workspace_id, id, is_well, failed, error, wait)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bool[], $5::int[], $6::text[], $7::float8[])
+        AS said (workspace_id, id, url, is_well, failed, error, wait)
 ),
 held AS MATERIALIZED (
     SELECT e.workspace_id, e.id, said.is_well, said.error, said.wait, e.failures + said.failed AS failures,
         least({PAUSE_SECONDS[1]}, greatest({PAUSE_SECONDS[0]}, extract(epoch FROM now() - e.failing_since) / 4))
             AS pause
-    FROM said JOIN webhook_endpoints e ON e.workspace_id = said.workspace_id AND e.id = said.id
+    FROM said JOIN webhook_endpoints e ON (e.workspace_id, e.id, e.url) = (said.workspace_id, said.id, said.url)
     WHERE NOT said.is_well OR e.failures > 0 OR e.paused_until IS NOT NULL
     ORDER BY e.workspace_id, e.id FOR NO KEY UPDATE OF e
 )
@@ -191,16 +204,19 @@ FROM held WHERE e.workspace_id = held.workspace_id AND e.id = held.id
 RETURNING e.workspace_id, e.id, e.failures
 """
 _HOLD = """
-SELECT l.workspace_id, l.endpoint_id, l.line_id, l.taken
+SELECT l.workspace_id, l.endpoint_id, l.line_id, l.taken, e.url
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS t (workspace_id, endpoint_id, line_id)
 JOIN webhook_lines l ON l.workspace_id = t.workspace_id AND l.endpoint_id = t.endpoint_id AND l.line_id = t.line_id
+JOIN webhook_endpoints e ON e.workspace_id = l.workspace_id AND e.id = l.endpoint_id
 ORDER BY l.workspace_id, l.endpoint_id, l.line_id FOR NO KEY UPDATE OF l
 """
 _DELIVERIES = """
 UPDATE webhook_deliveries d SET state = r.state, attempts = d.attempts + 1, last_status = r.status,
     last_error = r.error, settled_at = CASE WHEN r.state <> 'waiting' THEN now() END, updated_at = now()
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int[], $5::text[]) AS r (workspace_id, id, state, status, error)
-WHERE d.workspace_id = r.workspace_id AND d.id = r.id AND d.state = 'waiting'
+WHERE d.workspace_id = r.workspace_id AND d.id = r.id
+    AND (d.state = 'waiting' OR (d.state = 'failed' AND r.state = 'delivered'))
+RETURNING d.id
 """
 _ATTEMPTS = """
 INSERT INTO webhook_attempts (workspace_id, id, delivery_id, url, status, headers, body, error, milliseconds,

@@ -15,7 +15,7 @@ from comms.consent.unsubscribing import Subscription, Unsubscribing
 from comms.directory import Connection
 from comms.mail.hearing import SUBJECT
 from comms.mail.leaving import MOST_BYTES
-from comms.mail.smtp import hand_over
+from comms.mail.smtp import Servers
 from comms.mail.tokens import Tokens
 from comms.outbox.rest import Rest
 from comms.providers import mail_send, smtp
@@ -137,13 +137,15 @@ class BySmtp(_Carrier):
 
     def __init__(self, hosts: Collection[str], tokens: Tokens, read: Read, unsubscribing: Unsubscribing) -> None:
         super().__init__(tokens, read, unsubscribing)
-        self._hosts = hosts
+        self._servers = Servers(hosts)
 
     async def send(self, outgoing: Outgoing, connection: Connection) -> Accepted:
         """The mail server has the mail; raises ``Refused``, ``Busy`` or ``Unclear``."""
         headers = self._headers(outgoing)
         message = smtp.composed(outgoing, headers, await self._files(outgoing))
-        await hand_over(connection.credentials, message, outgoing.sender, outgoing.recipient, hosts=self._hosts)
+        await self._servers.hand_over(
+            connection.credentials, message, outgoing.sender, outgoing.recipient, connection.workspace_id
+        )
         return Accepted(headers.message_id, "sent")
 
     async def find(self, outgoing: Outgoing, connection: Connection) -> Sequence[Listed]:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import uuid
 from collections.abc import Collection
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
@@ -14,7 +15,9 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from comms.outside import is_public
+from comms import outside
+from comms.names import Lookup, look_up
+from comms.outside import Outside
 from comms.providers.outgoing import Busy, Refused, Unclear
 from comms.providers.smtp import SmtpCredentials
 from comms.settings import SmtpSettings
@@ -57,92 +60,109 @@ def operators(settings: SmtpSettings) -> SmtpCredentials:
     )
 
 
-async def hand_over(
-    server: SmtpCredentials, message: EmailMessage, sender: str, recipient: str, *, hosts: Collection[str] | None
-) -> None:
-    """The server has the mail.
+async def post(settings: SmtpSettings, message: EmailMessage, recipient: str) -> None:
+    """The operator's own server has the letter; raises what ``Servers.hand_over`` does."""
+    await Servers(None).hand_over(operators(settings), message, settings.sender, recipient)
 
-    ``hosts`` are those ``host:port`` that may be in a private network, None when it does not matter. Raises
-    ``Refused``, ``Busy`` while nothing was sent, and ``Unclear`` when the server may have it.
+
+class Servers:
+    """Mail servers that others have named.
+
+    ``hosts`` are those ``host:port`` that may be in a private network, None when it does not matter.
     """
-    client = await _connected(server, hosts)
-    try:
+
+    def __init__(self, hosts: Collection[str] | None, *, lookup: Lookup = look_up) -> None:
+        self._hosts = hosts
+        self._outside = Outside(lookup=lookup)
+
+    async def hand_over(
+        self,
+        server: SmtpCredentials,
+        message: EmailMessage,
+        sender: str,
+        recipient: str,
+        whose: uuid.UUID | None = None,
+    ) -> None:
+        """The server, which the workspace ``whose`` has named, has the mail.
+
+        Raises ``Refused``, ``Busy`` while nothing was sent, and ``Unclear`` when the server may have it.
+        """
+        client = await self._connected(server, whose)
         try:
-            await client.mail(sender)
-            await client.rcpt(recipient)
-        except aiosmtplib.SMTPRecipientRefused as error:
-            raise _nobody_there(error) or _said_no(error) from error
-        except aiosmtplib.SMTPResponseException as error:
-            raise _said_no(error) from error
-        except (aiosmtplib.SMTPException, OSError) as error:
-            raise Busy(f"{server.host} broke off before it had the mail ({type(error).__name__})") from error
-        try:
-            await client.data(message.as_bytes())
-        except aiosmtplib.SMTPResponseException as error:
-            raise _said_no(error) from error
-        except (aiosmtplib.SMTPException, OSError) as error:
-            raise Unclear(f"{server.host} broke off while it took the mail ({type(error).__name__})") from error
+            try:
+                await client.mail(sender)
+                await client.rcpt(recipient)
+            except aiosmtplib.SMTPRecipientRefused as error:
+                raise _nobody_there(error) or _said_no(error) from error
+            except aiosmtplib.SMTPResponseException as error:
+                raise _said_no(error) from error
+            except (aiosmtplib.SMTPException, OSError) as error:
+                raise Busy(f"{server.host} broke off before it had the mail ({type(error).__name__})") from error
+            try:
+                await client.data(message.as_bytes())
+            except aiosmtplib.SMTPResponseException as error:
+                raise _said_no(error) from error
+            except (aiosmtplib.SMTPException, OSError) as error:
+                raise Unclear(f"{server.host} broke off while it took the mail ({type(error).__name__})") from error
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+                await client.quit()
+        finally:
+            client.close()
+
+    async def greet(self, server: SmtpCredentials, whose: uuid.UUID | None = None) -> None:
+        """The server knows us by these credentials; raises ``Refused`` or ``Busy``."""
+        client = await self._connected(server, whose)
         with contextlib.suppress(aiosmtplib.SMTPException, OSError):
             await client.quit()
-    finally:
         client.close()
 
-
-async def greet(server: SmtpCredentials, *, hosts: Collection[str] | None) -> None:
-    """The server knows us by these credentials; raises ``Refused`` or ``Busy``."""
-    client = await _connected(server, hosts)
-    with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-        await client.quit()
-    client.close()
-
-
-async def _connected(server: SmtpCredentials, hosts: Collection[str] | None) -> aiosmtplib.SMTP:
-    sock = await _socket(server, hosts)
-    # The socket is connected already, to an address that was looked at; the name is what its certificate has to prove.
-    client = aiosmtplib.SMTP(
-        hostname=server.host,
-        port=None,
-        sock=sock,
-        username=server.username,
-        password=server.password,
-        use_tls=server.security == "tls",
-        start_tls={"tls": False, "none": False, "starttls": True, "offered": None}[server.security],
-        timeout=TIMEOUT_SECONDS,
-    )
-    try:
-        await client.connect()
-    except aiosmtplib.SMTPAuthenticationError as error:
-        client.close()
-        raise Refused(
-            str(error.code), f"{server.host} does not accept these credentials.", of_connection=True
-        ) from error
-    except (aiosmtplib.SMTPException, OSError) as error:
-        client.close()
-        sock.close()
-        raise Busy(f"{server.host} does not let us in ({type(error).__name__})") from error
-    return client
-
-
-async def _socket(server: SmtpCredentials, hosts: Collection[str] | None) -> socket.socket:
-    """A connection to one of the addresses behind the server's name."""
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise Busy(f"{server.host} was not found") from error
-    may_be_private = hosts is None or f"{server.host.lower()}:{server.port}" in hosts
-    if not may_be_private and not all(is_public(str(sockaddr[0])) for *_, sockaddr in found):
-        raise Refused(None, f"{server.host} lies in a private network.", of_connection=True)
-    for family, kind, protocol, _, sockaddr in found:
-        sock = socket.socket(family, kind, protocol)
-        sock.setblocking(False)
+    async def _connected(self, server: SmtpCredentials, whose: uuid.UUID | None) -> aiosmtplib.SMTP:
+        sock = await self._socket(server, whose)
+        # The socket is connected already, to an address that was looked at; the name is what its certificate proves.
+        client = aiosmtplib.SMTP(
+            hostname=server.host,
+            port=None,
+            sock=sock,
+            username=server.username,
+            password=server.password,
+            use_tls=server.security == "tls",
+            start_tls={"tls": False, "none": False, "starttls": True, "offered": None}[server.security],
+            timeout=TIMEOUT_SECONDS,
+        )
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                await loop.sock_connect(sock, sockaddr)
-            return sock
-        except OSError:  # a TimeoutError is one
+            await client.connect()
+        except aiosmtplib.SMTPAuthenticationError as error:
+            client.close()
+            raise Refused(
+                str(error.code), f"{server.host} does not accept these credentials.", of_connection=True
+            ) from error
+        except (aiosmtplib.SMTPException, OSError) as error:
+            client.close()
             sock.close()
-    raise Busy(f"{server.host} cannot be reached")
+            raise Busy(f"{server.host} does not let us in ({type(error).__name__})") from error
+        return client
+
+    async def _socket(self, server: SmtpCredentials, whose: uuid.UUID | None) -> socket.socket:
+        """A connection to one of the addresses behind the server's name."""
+        may_be_private = self._hosts is None or f"{server.host.lower()}:{server.port}" in self._hosts
+        try:
+            found = await self._outside.addresses_at(
+                server.host, server.port, may_be_private=may_be_private, whose=whose
+            )
+        except outside.Refused as error:
+            raise Refused(None, f"{error}.", of_connection=True) from error
+        except outside.Delayed as error:
+            raise Busy(str(error)) from error
+        for address in found:
+            sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            try:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    await asyncio.get_running_loop().sock_connect(sock, (address, server.port))
+                return sock
+            except OSError:  # a TimeoutError is one
+                sock.close()
+        raise Busy(f"{server.host} cannot be reached")
 
 
 def _nobody_there(error: aiosmtplib.SMTPResponseException) -> Refused | None:

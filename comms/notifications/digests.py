@@ -125,7 +125,7 @@ async def _send(database: Database, settings: SmtpSettings, stopping: Stopping, 
     letter["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     outcome: Mapping[str, Any] = {"state": "sent", "error": None}
     try:
-        await smtp.hand_over(smtp.operators(settings), letter, settings.sender, digest.address, hosts=None)
+        await smtp.post(settings, letter, digest.address)
     except Busy as error:
         outcome = {"state": "failed", "error": str(error)[:300], "again": now() + AGAIN}
     except Refused as error:

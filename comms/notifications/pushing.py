@@ -20,7 +20,7 @@ from comms.database import Database
 from comms.notifications import subscriptions, vapid
 from comms.notifications.preferences import plan_of
 from comms.notifications.seeing import still_seen
-from comms.outside import Delayed, Outside, Refused, host_of, is_listed
+from comms.outside import Crowded, Delayed, Outside, Refused, host_of, is_listed
 from comms.providers import web_push
 from comms.providers.web_push import Device, Urgency
 from comms.settings import PushSettings
@@ -37,9 +37,11 @@ TIMEOUT = httpx.Timeout(10, connect=5)
 TTL_SECONDS = 12 * 3600
 BACK_OFF_SECONDS = (5, 30, 120, 600, 3600)  # between six tries
 LONGEST_WAIT_SECONDS = 3600.0
+REST_SECONDS = 5.0
+"""What could not be asked because of us is left alone for so long, and that was no try."""
 URGENT = frozenset({"mention", "handoff", "approval", "missed_call"})
 
-Outcome = Literal["sent", "gone", "later", "never"]
+Outcome = Literal["sent", "gone", "crowded", "later", "never"]
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -101,6 +103,8 @@ class Pushing:
                 response = await self._post(lease.workspace_id, url, push)
         except Refused:
             return "gone", 0
+        except Crowded:
+            return "crowded", REST_SECONDS
         except (Delayed, TimeoutError, httpx.TransportError) as error:
             log.warning("push.not_reached", host=host_of(url), error=type(error).__name__)
             return "later", 0
@@ -200,6 +204,9 @@ async def _settle(db: AsyncSession, lease: Lease, outcome: Outcome, seconds: flo
         if row is not None and row.endpoint == lease.device.endpoint:
             await subscriptions.forget(db, row)
         return
+    if outcome == "crowded":
+        await db.execute(_REST, here | {"wait": seconds})
+        return
     if outcome == "later" and lease.attempt <= len(BACK_OFF_SECONDS):
         wait = max(seconds, BACK_OFF_SECONDS[lease.attempt - 1])
         await db.execute(_LATER, here | {"wait": wait})
@@ -238,6 +245,7 @@ _DROP = text("DELETE FROM push_messages WHERE id = ANY(CAST(:ids AS uuid[]))")
 _PUT_OFF = text("UPDATE push_messages SET due_at = :until, attempts = 0 WHERE workspace_id = :here AND id = :id")
 _MINE = "WHERE workspace_id = :here AND id = :id AND attempts = :attempt"
 _LATER = text(f"UPDATE push_messages SET due_at = now() + make_interval(secs => :wait) {_MINE}")
+_REST = text(f"UPDATE push_messages SET attempts = attempts - 1, due_at = now() + make_interval(secs => :wait) {_MINE}")
 _DONE = text(f"DELETE FROM push_messages {_MINE}")
 _SENT = text(
     """

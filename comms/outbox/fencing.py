@@ -14,29 +14,39 @@ from models.communications import ConversationMessage, ConversationMessageView
 
 CALLED_BACK = "the conversation is no longer this agent's"
 
-# What has left, or is just leaving, stays. Of messages that came here with a merged contact the fence is another's.
-_CALL_BACK = """
+STALE = """
+o.fence IS NOT NULL AND NOT EXISTS (
+    SELECT FROM conversation_messages m
+    JOIN agents a ON a.workspace_id = m.workspace_id AND a.id = m.sender_agent_id AND a.status = 'active'
+    JOIN conversations c ON c.workspace_id = o.workspace_id AND c.id = o.conversation_id
+    WHERE m.workspace_id = o.workspace_id AND m.id = o.id AND (
+        c.fence = o.fence AND c.agent_id = a.id
+        OR c.fence = o.fence + 1 AND c.assigned_to IS NULL AND c.agent_id IS NULL AND o.state <> 'scheduled'
+    )
+)"""
+"""SQL for what waits to leave, ``o``, and may not any more: the one law of what an agent has said.
+
+It leaves while the agent, which works, has the conversation under that fence; or has just let go of it and nobody has
+had it since: who says "a colleague will be with you" and hands it on is heard.
+"""
+
+# What has left, or is just leaving, stays: whoever puts it back into its line finds that it is stale.
+_CALL_BACK = f"""
 WITH taken AS (
-    DELETE FROM outgoing_messages o
-    USING unnest($1::uuid[], $2::uuid[]) AS w (workspace_id, id), conversations c, conversation_messages m
-    WHERE o.workspace_id = w.workspace_id AND o.conversation_id = w.id AND o.fence IS NOT NULL
-        AND (o.state = 'scheduled' OR $3 AND o.state = 'queued')
-        AND c.workspace_id = w.workspace_id AND c.id = w.id AND m.workspace_id = o.workspace_id AND m.id = o.id
-        AND (c.fence <> o.fence OR c.agent_id IS DISTINCT FROM m.sender_agent_id)
+    DELETE FROM outgoing_messages o USING unnest($1::uuid[], $2::uuid[]) AS w (workspace_id, id)
+    WHERE o.workspace_id = w.workspace_id AND o.conversation_id = w.id AND o.state IN ('scheduled', 'queued')
+        AND {STALE}
     RETURNING o.workspace_id, o.id
 )
-UPDATE conversation_messages m SET status = 'canceled', error_message = $4, updated_at = now() FROM taken
+UPDATE conversation_messages m SET status = 'canceled', error_message = $3, updated_at = now() FROM taken
 WHERE m.workspace_id = taken.workspace_id AND m.id = taken.id
 RETURNING m.id
 """
 
 
-async def call_back(db: AsyncSession, lines: Sequence[tuple[Any, Any]], *, is_all: bool = False) -> bool:
-    """What agents have scheduled in these lines, which are held, and no longer may say is canceled; whether any was.
-
-    With ``is_all`` what waits to leave right now too. The lines may lack a head then.
-    """
-    rows = await fetch(db, _CALL_BACK, [line[0] for line in lines], [line[1] for line in lines], is_all, CALLED_BACK)
+async def call_back(db: AsyncSession, lines: Sequence[tuple[Any, Any]]) -> bool:
+    """What is stale in these lines, which are held, is canceled; whether any was: then a line may lack its head."""
+    rows = await fetch(db, _CALL_BACK, [line[0] for line in lines], [line[1] for line in lines], CALLED_BACK)
     if not rows:
         return False
     query = (

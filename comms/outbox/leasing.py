@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from comms.outbox.fencing import STALE
 from comms.outbox.intents import Route
 from models.communications.conversations import ConversationChannel
 
@@ -51,8 +52,9 @@ class Attached(msgspec.Struct, frozen=True):
 
 class Lease(msgspec.Struct, frozen=True):
     """A message that is ours to send. ``attempt`` tells this lease from others; ``until`` is when it runs out, by the
-    loop's clock. ``is_unclear`` says that somebody may have sent it already; ``number_status`` is how its number stands
-    now, None when it leaves by no number of ours.
+    loop's clock. ``is_unclear`` says that somebody may have sent it already, ``is_stale`` that it must not leave, since
+    its conversation is no longer its agent's; ``number_status`` is how its number stands now, None when it leaves by no
+    number of ours.
     """
 
     workspace_id: uuid.UUID
@@ -63,6 +65,7 @@ class Lease(msgspec.Struct, frozen=True):
     line_at: datetime
     until: float
     is_unclear: bool
+    is_stale: bool
     is_reply: bool
     channel: ConversationChannel
     contact_id: uuid.UUID | None
@@ -138,10 +141,10 @@ taken AS (
             SELECT coalesce(slots.slot_at <= now() + interval '20 milliseconds', true) AS is_now
         ) pace
     WHERE o.workspace_id = due.workspace_id AND o.id = due.id
-    RETURNING o.*, is_now
+    RETURNING o.*, is_now, is_now AND o.state = 'sending' AND {STALE} AS is_stale
 )
 SELECT t.workspace_id, t.id, t.conversation_id, t.attempts AS attempt, t.attempted_at, t.line_at,
-    t.state = 'unclear' AS is_unclear, t.is_reply, t.segments, t.details::text AS details,
+    t.state = 'unclear' AS is_unclear, t.is_stale, t.is_reply, t.segments, t.details::text AS details,
     t.provider, t.connection_id, t.phone_number_id AS number_id,
     n.status AS number_status, c.channel, c.contact_id, c.subject,
     m.sender_type, m.content, m.from_address, m.to_address,
@@ -222,6 +225,7 @@ def _lease(row: Mapping[str, Any], until: float) -> Lease:
         line_at=row["line_at"],
         until=until,
         is_unclear=row["is_unclear"],
+        is_stale=row["is_stale"],
         is_reply=row["is_reply"],
         channel=details.get("by", row["channel"]),
         contact_id=row["contact_id"],

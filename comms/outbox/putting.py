@@ -36,7 +36,7 @@ class Coming(msgspec.Struct, frozen=True):
 async def put(db: AsyncSession, intent: Intent) -> ConversationMessageView:
     """The message is kept and leaves after the commit, or at ``scheduled_at``; told as ``message.queued``.
 
-    A member who answers where an agent has the conversation takes it over. Raises ``Stale`` when it has changed hands
+    A member who answers where no member has the conversation takes it over. Raises ``Stale`` when it has changed hands
     since the intent's fence, and ``Unsendable``, ``Invalid`` and ``ConversationMissing``, before anything is kept.
     """
     (view,), facts = await put_all(db, [intent], db.info.get("actor", Actor()))
@@ -80,22 +80,15 @@ async def put_all(
     return outcomes, facts + [_fact(one, actor or Actor()) for one in coming]
 
 
-_HANDED_ON = "SELECT conversation_id FROM conversation_handoffs WHERE conversation_id = ANY($1) AND status = 'open'"
-
-
 async def _take_over(db: Any, coming: Sequence[Coming]) -> None:
-    """A member who says something where an agent has the conversation, or where it is handed on, has it from now on."""
-    said = [one for one in coming if one.intent.sender_type == "user" and one.place.holding.assigned_to is None]
-    nobodys = [one.intent.conversation_id for one in said if one.place.holding.agent_id is None]
-    handed_on = {row["conversation_id"] for row in await fetch(db, _HANDED_ON, nobodys)} if nobodys else set()
-    for one in said:
-        intent, user_id = one.intent, one.intent.sender_user_id
-        is_taken = one.place.holding.agent_id is not None or intent.conversation_id in handed_on
-        if user_id is None or not is_taken:
+    """A member who says something has the conversation from now on, unless a member has it: nobody talks over them."""
+    for one in coming:
+        intent, holding = one.intent, one.place.holding
+        if intent.sender_type != "user" or intent.sender_user_id is None or holding.assigned_to is not None:
             continue
         identity = (intent.workspace_id, intent.conversation_id)
         conversation = await db.get(Conversation, identity, populate_existing=True)
-        await ownership.take_over(db, conversation, user_id, why="a member answered", tells=False)
+        await ownership.take_over(db, conversation, intent.sender_user_id, why="a member answered", tells=False)
 
 
 async def _keep_chats(db: Any, coming: Sequence[Coming], at: datetime) -> list[Fact]:

@@ -31,7 +31,7 @@ from comms.database import Database
 from comms.directory import Connection, Directory, DirectoryUnknown
 from comms.groups import SESSION, Groups, Unavailable
 from comms.jobs import JobFailed
-from comms.outbox import leasing, settling
+from comms.outbox import fencing, leasing, settling
 from comms.outbox.addressing import SENT_HERE
 from comms.outbox.fairness import shares
 from comms.outbox.leasing import Lease
@@ -294,6 +294,8 @@ def _expect_number(lease: Lease) -> None:
 
 def _held_back(lease: Lease, decision: Decision) -> Result | None:
     """What comes of a message that must not leave, or not now; None when it may, or may have left already."""
+    if lease.is_stale:
+        return Result(lease=lease, outcome="canceled", words=fencing.CALLED_BACK)
     if decision.allowed or lease.is_unclear:
         return None
     note = {"consent": decision.explained(now())}

@@ -21,8 +21,10 @@ from models.communications.consent import EVERYWHERE, ConsentSource
 
 NAME = "sends"
 
-Outcome = Literal["sent", "failed", "later", "unclear", "again", "elsewhere"]
-"""``sent`` and ``failed`` end it; ``later``, ``elsewhere`` and ``again`` send it (again); ``unclear`` looks first."""
+Outcome = Literal["sent", "failed", "canceled", "later", "unclear", "again", "elsewhere"]
+"""``sent``, ``failed`` and ``canceled`` end it; ``later``, ``elsewhere`` and ``again`` send it (again); ``unclear``
+looks first."""
+ENDS = ("sent", "failed", "canceled")
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +59,8 @@ _TOLD_BEFORE = (
     f"mine.outcome = 'sent' AND mine.code IS NULL AND {delivery.rank('m.status')} >= {delivery.RANK['undelivered']}"
 )
 
+_ENDED = f"mine.outcome IN {ENDS}"
+
 _SETTLE = f"""
 WITH r AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[],
@@ -66,7 +70,7 @@ WITH r AS (
             provider, connection_id, number_id, from_address, note, until)
 ),
 mine AS MATERIALIZED (
-    SELECT r.*, o.conversation_id, CASE WHEN r.outcome NOT IN ('sent', 'failed') THEN m END AS before FROM r
+    SELECT r.*, o.conversation_id, CASE WHEN r.outcome NOT IN {ENDS} THEN m END AS before FROM r
     JOIN outgoing_messages o ON o.workspace_id = r.workspace_id AND o.id = r.id AND o.attempts = r.attempt
         AND o.state IN ('sending', 'unclear')
     JOIN conversation_messages m ON m.workspace_id = r.workspace_id AND m.id = r.id
@@ -75,7 +79,7 @@ mine AS MATERIALIZED (
 ),
 gone AS (
     DELETE FROM outgoing_messages o USING mine
-    WHERE o.workspace_id = mine.workspace_id AND o.id = mine.id AND mine.outcome IN ('sent', 'failed')
+    WHERE o.workspace_id = mine.workspace_id AND o.id = mine.id AND {_ENDED}
 ),
 waits AS (
     UPDATE outgoing_messages o SET
@@ -93,11 +97,11 @@ waits AS (
         details = CASE mine.outcome WHEN 'elsewhere' THEN o.details || '{{"fellOver": true}}' ELSE o.details END,
         updated_at = now()
     FROM mine
-    WHERE o.workspace_id = mine.workspace_id AND o.id = mine.id AND mine.outcome NOT IN ('sent', 'failed')
+    WHERE o.workspace_id = mine.workspace_id AND o.id = mine.id AND NOT {_ENDED}
 ),
 moved AS (
     UPDATE conversation_messages m SET
-        status = CASE WHEN mine.outcome = 'failed' THEN 'failed'
+        status = CASE WHEN mine.outcome IN ('failed', 'canceled') THEN mine.outcome
             WHEN mine.outcome = 'sent' AND {delivery.rank("mine.status")} > {delivery.rank("m.status")} THEN mine.status
             ELSE m.status END,
         provider_message_id = coalesce(mine.provider_message_id, m.provider_message_id),
@@ -114,7 +118,7 @@ moved AS (
         updated_at = now()
     FROM mine
     WHERE m.workspace_id = mine.workspace_id AND m.id = mine.id
-        AND (mine.outcome IN ('sent', 'failed', 'elsewhere') OR mine.note <> '{{}}')
+        AND ({_ENDED} OR mine.outcome = 'elsewhere' OR mine.note <> '{{}}')
     RETURNING m AS message, mine.outcome, EXISTS (
         SELECT FROM message_attachments a WHERE a.workspace_id = m.workspace_id AND a.message_id = m.id
     ) AS has_attachments
@@ -131,7 +135,7 @@ async def settle(db: Any, results: Sequence[Result]) -> tuple[list[Settled], Tol
     ended = [
         (lease.workspace_id, lease.conversation_id)
         for result, lease in zip(results, leases, strict=True)
-        if result.outcome in ("sent", "failed") or result.until is not None
+        if result.outcome in ENDS or result.until is not None
     ]
     if ended:
         await lines.hold(db, ended)
@@ -214,7 +218,9 @@ def _reached(result: Result) -> str | None:
 
 
 def _told(outcome: Outcome, status: str) -> str:
-    if outcome not in ("sent", "failed"):  # it waits for the morning, or leaves by another number
+    if outcome == "canceled":
+        return "message.canceled"
+    if outcome not in ENDS:  # it waits for the morning, or leaves by another number
         return "message.updated"
     return "message.failed" if status in ("failed", "undelivered", "canceled") else "message.sent"
 

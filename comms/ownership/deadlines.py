@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import structlog
@@ -12,8 +13,9 @@ from comms import events
 from comms.database import Database
 from comms.errors import Forbidden, Invalid
 from comms.ownership import settling, telling
-from comms.ownership.handing import ask, expect_open, expect_target
+from comms.ownership.handing import ask, expect_open
 from comms.ownership.holding import ByAgent, ByMember
+from comms.ownership.targets import expect_target, tidy
 from models.base import new_id, now
 from models.communications import Conversation, ConversationHandoff
 from models.communications.handoffs import Callback, Step, Target
@@ -82,9 +84,14 @@ async def reject(
 ) -> None:
     """Who was asked does not take it: the next is asked at once, and without a next one it waits in the queue."""
     expect_open(conversation, handoff)
-    if not may_for_others and not await settling.was_asked(db, handoff, by):
+    was_asked = await settling.was_asked(db, handoff, by)
+    if not may_for_others and not was_asked:
         raise Forbidden("This conversation was handed to somebody else: only they, or an administrator, may refuse it.")
     handoff.settled_because = why
+    refused = [_asked_now(handoff)]
+    if was_asked and isinstance(by, ByMember):  # perhaps as one of a team
+        refused.append(Target(user_id=by.id))
+    handoff.refused = [*handoff.refused, *(msgspec.to_builtins(one) for one in refused)]
     await _go_on(db, conversation, handoff, is_refused=True)
 
 
@@ -97,10 +104,30 @@ async def _can_be_asked(db: AsyncSession, conversation: Conversation, target: Ta
     return True
 
 
+def _asked_now(handoff: ConversationHandoff) -> Target:
+    return Target(
+        user_id=handoff.target_user_id,
+        agent_id=handoff.target_agent_id,
+        team_id=handoff.target_team_id,
+        needed_skills=handoff.needed_skills,
+    )
+
+
+def _has_refused(handoff: ConversationHandoff, target: Target) -> bool:
+    """Whether they have refused this handoff, whoever was asked since."""
+    return any(_whom(target) == _whom(msgspec.convert(one, Target)) for one in handoff.refused)
+
+
+def _whom(target: Target) -> tuple[Any, ...]:
+    if target.user_id or target.agent_id:
+        return target.user_id, target.agent_id
+    return target.team_id, frozenset(tidy(target.needed_skills))
+
+
 async def _go_on(
     db: AsyncSession, conversation: Conversation, handoff: ConversationHandoff, *, is_refused: bool
 ) -> None:
-    """The next step is taken; whoever has refused is not asked again, so that steps without a target are passed."""
+    """The next step is taken; whoever has refused is not asked again, nor given more time by steps without a target."""
     words = []
     is_asked = False
     while handoff.steps_taken < len(handoff.steps) and not is_asked:
@@ -109,7 +136,11 @@ async def _go_on(
         if step.callback is not None:
             await _owe(db, conversation, handoff, step.callback)
         words += [] if step.tell_contact is None else [step.tell_contact]
-        has_target = step.target is not None and await _can_be_asked(db, conversation, step.target)
+        has_target = (
+            step.target is not None
+            and not _has_refused(handoff, step.target)
+            and await _can_be_asked(db, conversation, step.target)
+        )
         if has_target and step.target is not None:
             ask(handoff, step.target)
         is_asked = has_target or (step.target is None and not is_refused)

@@ -2,27 +2,22 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import mentions
 from comms.errors import Conflict, Forbidden, Invalid
-from comms.ownership import moving, settling, telling
+from comms.ownership import circles, moving, settling, targets, telling
 from comms.ownership.holding import ByAgent, ByMember, NotYours, expect_fence, holding_of
-from models.agents import Agent
 from models.base import new_id, now
 from models.business import Customer, Project
-from models.communications import Conversation, ConversationHandoff, ConversationMessage, Team
+from models.communications import Conversation, ConversationHandoff
 from models.communications.handoffs import Packet, Step, Target
 from models.crm import Contact, CrmInteraction, Deal, Prospect
 from models.finance import Invoice
-
-MOST_BETWEEN_AGENTS = 10
-"""So often may agents hand a conversation to agents while its contact says nothing; then a person has to take it."""
 
 LINKED: Mapping[str, Any] = {
     "contacts": Contact,
@@ -44,10 +39,6 @@ class Handing(msgspec.Struct, frozen=True, kw_only=True):
     packet: Packet = msgspec.field(default_factory=Packet)
     within_seconds: int | None = None
     steps: Sequence[Step] = ()
-
-
-class NothingNew(Conflict):
-    """An agent cannot hand a conversation back to where it came from without something new: say what is."""
 
 
 class Over(NotYours):
@@ -73,13 +64,14 @@ async def hand_on(
     if conversation.status != "active":
         raise Conflict(f"this conversation is {conversation.status}: reopen it to hand it on")
     _expect_steps(handing.steps)
-    await expect_target(db, conversation, handing.target, "target")
+    await targets.expect_target(db, conversation, handing.target, "target")
     for place, step in enumerate(handing.steps):
         if step.target is not None:
-            await expect_target(db, conversation, step.target, f"steps[{place}].target", is_first=False)
+            await targets.expect_target(db, conversation, step.target, f"steps[{place}].target", is_first=False)
     await _expect_rows(db, conversation.workspace_id, handing.packet)
     if is_agents:
-        await _expect_news(db, conversation, handing)
+        steps = [step.target for step in handing.steps if step.target is not None]
+        await circles.expect_news(db, conversation, handing.packet, [handing.target, *steps])
     await settling.withdraw(db, conversation, why="handed on again")
     await moving.let_go(db, conversation, "handed_on", f"handed on: {handing.reason}")
     settled = await telling.settled(db, conversation)
@@ -93,6 +85,7 @@ async def hand_on(
         from_agent_id=agent_id,
         reason=handing.reason,
         packet=msgspec.to_builtins(handing.packet),
+        asked=[],
         steps=[msgspec.to_builtins(step) for step in handing.steps],
         within_seconds=seconds,
         deadline_at=now() + timedelta(seconds=seconds),
@@ -110,7 +103,39 @@ def ask(handoff: ConversationHandoff, target: Target) -> None:
     handoff.target_user_id = target.user_id
     handoff.target_agent_id = target.agent_id
     handoff.target_team_id = target.team_id
-    handoff.needed_skills = list(dict.fromkeys(target.needed_skills))
+    handoff.needed_skills = targets.tidy(target.needed_skills)
+    handoff.asked = [*handoff.asked, msgspec.to_builtins(target)]
+
+
+async def give_to_agent(db: AsyncSession, conversation: Conversation, agent_id: uuid.UUID, by: ByMember) -> None:
+    """The agent has the conversation at once, until its lease is over; raises ``Invalid`` for one that cannot.
+
+    It is a handoff that is accepted as it is made: so it is known where the conversation came from.
+    """
+    if conversation.status != "active":
+        raise Conflict(f"this conversation is {conversation.status}: reopen it to hand it on")
+    await targets.expect_target(db, conversation, Target(agent_id=agent_id), "", is_first=False)
+    if holding_of(conversation).is_with(agent_id, now()):
+        return
+    owner, why = ByAgent(agent_id), "given to the agent by hand"
+    await settling.withdraw(db, conversation, why=why)
+    handoff = ConversationHandoff(
+        workspace_id=conversation.workspace_id,
+        id=new_id(),
+        conversation_id=conversation.id,
+        fence=conversation.fence + 1,  # as it is once it is given
+        from_user_id=by.id,
+        reason=why,
+        packet={},
+        asked=[],
+        steps=[],
+        within_seconds=int(owner.seconds),
+        deadline_at=now() + timedelta(seconds=owner.seconds),
+    )
+    ask(handoff, Target(agent_id=agent_id))
+    db.add(handoff)
+    await settling.record(db, "created", handoff)
+    await moving.give(db, conversation, owner, why=why, tells=False)
 
 
 async def accept(
@@ -136,34 +161,6 @@ def _expect_steps(steps: Sequence[Step]) -> None:
         raise Invalid({f"steps[{place}]": reason for place in empty})
 
 
-async def expect_target(
-    db: AsyncSession, conversation: Conversation, target: Target, path: str, *, is_first: bool = True
-) -> None:
-    """They can be asked; raises ``Invalid`` with the path of who cannot."""
-    named = [one for one in (target.user_id, target.agent_id, target.team_id) if one is not None]
-    if len(named) > 1 or not (named or target.needed_skills):
-        raise Invalid({path: "must name one of userId, agentId and teamId, or neededSkills alone"})
-    workspace_id = conversation.workspace_id
-    if target.user_id is not None:
-        await mentions.expect_active(db, workspace_id, target.user_id, _at(path, "userId"))
-        if is_first and target.user_id == conversation.assigned_to:
-            raise Invalid({_at(path, "userId"): "has the conversation already"})
-    if target.agent_id is not None:
-        status = await db.scalar(
-            select(Agent.status).where(Agent.workspace_id == workspace_id, Agent.id == target.agent_id)
-        )
-        if status != "active":
-            words = "is no agent of this workspace" if status is None else f"is {status}: activate it first"
-            raise Invalid({_at(path, "agentId"): words})
-        if is_first and target.agent_id == conversation.agent_id:
-            raise Invalid({_at(path, "agentId"): "has the conversation already"})
-    if target.team_id is not None:
-        query = select(Team.is_active).where(Team.workspace_id == workspace_id, Team.id == target.team_id)
-        if not (is_active := await db.scalar(query)):
-            words = "is no team of this workspace" if is_active is None else "is not in use any more"
-            raise Invalid({_at(path, "teamId"): words})
-
-
 async def _expect_rows(db: AsyncSession, workspace_id: uuid.UUID, packet: Packet) -> None:
     """What the packet leads to is there; raises ``Invalid`` with the path of what is not."""
     wrong = {}
@@ -174,58 +171,6 @@ async def _expect_rows(db: AsyncSession, workspace_id: uuid.UUID, packet: Packet
         there = set(await db.scalars(query))
         for place, link in enumerate(packet.links):
             if link.resource == resource and link.id not in there:
-                wrong[f"packet.links[{place}]"] = f"there is no such row of {resource} in this workspace"
+                wrong[f"packet.links[{place}].id"] = f"names no row of {resource} in this workspace"
     if wrong:
         raise Invalid(wrong)
-
-
-def _at(path: str, field: str) -> str:
-    return f"{path}.{field}" if path else field
-
-
-async def _expect_news(db: AsyncSession, conversation: Conversation, handing: Handing) -> None:
-    """Going round in circles ends: since the contact last said something, back only with something new."""
-    earlier = await _since_the_contact(db, conversation)
-    if handing.target.agent_id is not None:
-        between = [row for row in earlier if row.from_agent_id is not None and row.target_agent_id is not None]
-        if len(between) >= MOST_BETWEEN_AGENTS:
-            raise NothingNew(
-                f"agents have handed this on {len(between)} times since its contact said something: ask a person"
-            )
-    for row in earlier:
-        if await _came_from(db, row, handing.target) and not _is_news(handing.packet, row.packet):
-            raise NothingNew
-
-
-async def _since_the_contact(db: AsyncSession, conversation: Conversation) -> Sequence[ConversationHandoff]:
-    said_at = await db.scalar(
-        select(func.max(ConversationMessage.created_at)).where(
-            ConversationMessage.workspace_id == conversation.workspace_id,
-            ConversationMessage.conversation_id == conversation.id,
-            ConversationMessage.direction == "inbound",
-        )
-    )
-    query = select(ConversationHandoff).where(
-        ConversationHandoff.workspace_id == conversation.workspace_id,
-        ConversationHandoff.conversation_id == conversation.id,
-        ConversationHandoff.created_at > (said_at or datetime.min.replace(tzinfo=now().tzinfo)),
-    )
-    return (await db.scalars(query.order_by(ConversationHandoff.created_at).limit(200))).all()
-
-
-async def _came_from(db: AsyncSession, handoff: ConversationHandoff, target: Target) -> bool:
-    if handoff.from_agent_id is not None:
-        return handoff.from_agent_id == target.agent_id
-    if handoff.from_user_id is None:
-        return False
-    if target.team_id is not None:
-        return await settling.is_in(db, handoff.workspace_id, target.team_id, handoff.from_user_id)
-    return handoff.from_user_id == target.user_id
-
-
-def _is_news(packet: Packet, before: dict[str, Any]) -> bool:
-    """Whether there is a fact, a try, a question or a row in the packet that was not in the one before."""
-    then = msgspec.convert(before, Packet)
-    facts = any(then.facts.get(name) != value for name, value in packet.facts.items())
-    lists = ((packet.tried, then.tried), (packet.open_questions, then.open_questions), (packet.links, then.links))
-    return facts or any(one not in known for found, known in lists for one in found)

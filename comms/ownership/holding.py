@@ -78,9 +78,9 @@ def holding_in(row: Mapping[str, Any]) -> Holding:
 class NotYours(Conflict):
     """The conversation is somebody else's; ``owner`` is whose, and under which fence."""
 
-    def __init__(self, words: str, holding: Holding) -> None:
+    def __init__(self, words: str, holding: Holding, *, conflicting_id: uuid.UUID | None = None) -> None:
         self.owner = holding.owner
-        super().__init__(f"{words}: {_described(holding)}")
+        super().__init__(f"{words}: {_described(holding)}", conflicting_id=conflicting_id)
 
 
 class Owned(NotYours):

@@ -1,7 +1,7 @@
 """A conversation changes hands: claimed, given, taken over, let go, or lost with its lease."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import events, mentions, participants
 from comms.database import Database
 from comms.outbox import fencing, lines
-from comms.ownership import settling
-from comms.ownership.holding import ByAgent, ByMember, Owned, Owner, Stale, holding_of
+from comms.ownership import settling, targets
+from comms.ownership.holding import ByAgent, ByMember, NotYours, Owned, Owner, Stale, holding_of
 from models.base import now
 from models.communications import Conversation, ConversationView
 
@@ -25,8 +25,8 @@ IS_DUE = "EXISTS (SELECT FROM conversations WHERE agent_id IS NOT NULL AND lease
 async def claim(db: AsyncSession, conversation: Conversation, agent_id: uuid.UUID, seconds: float) -> None:
     """The agent has the conversation for so many seconds; raises ``Owned`` when somebody else has it.
 
-    It may when nobody has it or the lease is over of who has, and it was not handed on to others. Its own it renews,
-    under the same fence.
+    It may when nobody has it or the lease is over of who has, it was not handed on to others, and it is neither closed
+    nor put off (``NotYours``). Its own it renews, under the same fence.
     """
     at, holding = now(), holding_of(conversation)
     if holding.agent_id == agent_id:
@@ -35,11 +35,14 @@ async def claim(db: AsyncSession, conversation: Conversation, agent_id: uuid.UUI
         return
     if holding.assigned_to is not None or holding.is_leased(at):
         raise Owned("this conversation cannot be claimed", holding)
+    if conversation.status != "active" or (conversation.snoozed_until is not None and conversation.snoozed_until > at):
+        state = "snoozed" if conversation.status == "active" else conversation.status
+        raise NotYours(f"this conversation is {state}, and cannot be claimed", holding)
     handoff = await settling.open_of(db, conversation)
     if handoff is not None and handoff.target_agent_id != agent_id:
         raise Owned("this conversation was handed on, and not to this agent", holding)
     why = "claimed by the agent" if holding.agent_id is None else "claimed by the agent: another's lease was over"
-    await _move(db, conversation, ByAgent(agent_id, seconds), "claimed", why)
+    await _move(db, conversation, ByAgent(agent_id, seconds), "claimed", why, settles=handoff is not None)
 
 
 async def renew(db: AsyncSession, conversation: Conversation, agent_id: uuid.UUID, fence: int, seconds: float) -> None:
@@ -56,17 +59,20 @@ async def release(db: AsyncSession, conversation: Conversation, *, why: str) -> 
     await give(db, conversation, None, why=why)
 
 
-async def give(db: AsyncSession, conversation: Conversation, owner: Owner, *, why: str) -> None:
-    """The conversation is the owner's, or nobody's; raises ``Invalid`` for who is no active member."""
+async def give(db: AsyncSession, conversation: Conversation, owner: Owner, *, why: str, tells: bool = True) -> None:
+    """The conversation is the owner's, or nobody's; raises ``Invalid`` for who may not answer in it.
+
+    Where it was handed on, the contact is told that somebody has it now, unless not even that is to be said.
+    """
     holding = holding_of(conversation)
     if isinstance(owner, ByMember):
         if holding.assigned_to == owner.id:
             return
-        await mentions.expect_active(db, conversation.workspace_id, owner.id)
-        await _move(db, conversation, owner, "assigned", why)
+        await mentions.expect_answerer(db, conversation.workspace_id, owner.id)
+        await _move(db, conversation, owner, "assigned", why, tells=tells)
     elif isinstance(owner, ByAgent):
         if not holding.is_with(owner.id, now()):
-            await _move(db, conversation, owner, "claimed", why)
+            await _move(db, conversation, owner, "claimed", why, tells=tells)
     else:
         await let_go(db, conversation, "unassigned" if holding.assigned_to else "released", why)
 
@@ -80,7 +86,7 @@ async def take_over(
     """
     if conversation.assigned_to == user_id:
         return
-    await mentions.expect_active(db, conversation.workspace_id, user_id)
+    await mentions.expect_answerer(db, conversation.workspace_id, user_id)
     await _move(db, conversation, ByMember(user_id), "taken_over", why, tells=tells)
 
 
@@ -100,6 +106,7 @@ async def give_waiting(db: AsyncSession, given: Sequence[tuple[Conversation, uui
     await db.flush()
     for conversation, _, _ in given:
         events.record(db, "conversation.assigned", conversation, _view(conversation))
+    await call_back(db, [conversation for conversation, _, _ in given])
     await participants.make_owners(db, [(conversation, user_id) for conversation, user_id, _ in given])
 
 
@@ -116,41 +123,62 @@ async def expire_leases(database: Database) -> int:
                 .with_for_update(key_share=True, skip_locked=True)
             )
             rows = (await db.scalars(over)).all()
-            await _let_go(db, rows)
+            why = {row.id: f"the lease of agent {row.agent_id} ran out" for row in rows}
+            await let_go_all(db, rows, "lease_expired", why)
         expired += len(rows)
         if len(rows) < MOST_EXPIRED:
             return expired
 
 
-async def _let_go(db: AsyncSession, rows: Sequence[Conversation]) -> None:
+async def let_go_all(db: AsyncSession, rows: Sequence[Conversation], what: str, why: Mapping[uuid.UUID, str]) -> None:
+    """These conversations, which somebody has, are nobody's: ``let_go`` for many, in a few statements."""
+    of_members = [row for row in rows if row.assigned_to is not None]
     for row in rows:
-        _set(row, None, f"the lease of agent {row.agent_id} ran out")
+        _set(row, None, why[row.id])
     await db.flush()
-    await _call_back(db, rows)
     for row in rows:
-        events.record(db, "conversation.lease_expired", row, _view(row))
+        events.record(db, f"conversation.{what}", row, _view(row))
+    await call_back(db, rows)
+    await participants.release_owners(db, of_members)
 
 
 async def _move(
-    db: AsyncSession, conversation: Conversation, owner: Owner, what: str, why: str, *, tells: bool = True
+    db: AsyncSession,
+    conversation: Conversation,
+    owner: Owner,
+    what: str,
+    why: str,
+    *,
+    tells: bool = True,
+    settles: bool = True,
 ) -> None:
+    if isinstance(owner, ByAgent):
+        await _expect_at_work(db, conversation, owner.id)
     had_member, had_agent = conversation.assigned_to is not None, conversation.agent_id is not None
     _set(conversation, owner, why)
     await db.flush()
     events.record(db, f"conversation.{what}", conversation, _view(conversation))
-    if had_agent:
-        await _call_back(db, [conversation], is_all=isinstance(owner, ByMember))
+    if had_agent or (owner is not None and not had_member):
+        await call_back(db, [conversation])
     if isinstance(owner, ByMember):
         await participants.make_owner(db, conversation, owner.id)
     elif had_member:
         await participants.release_owner(db, conversation)
-    if owner is not None:
+    if owner is not None and settles:
         await settling.settle(db, conversation, owner, tells=tells)
 
 
-async def _call_back(db: AsyncSession, rows: Sequence[Conversation], *, is_all: bool = False) -> None:
+async def _expect_at_work(db: AsyncSession, conversation: Conversation, agent_id: uuid.UUID) -> None:
+    """The agent is active until the commit: whoever pauses it waits for that, and then lets go of this one too."""
+    status = await targets.status_of(db, conversation.workspace_id, agent_id)
+    if status != "active":
+        raise NotYours(f"this agent is {status}, and can have no conversation", holding_of(conversation))
+
+
+async def call_back(db: AsyncSession, rows: Sequence[Conversation]) -> None:
+    """What agents have said in these, which may not leave any more, does not wait to."""
     held = [(row.workspace_id, row.id) for row in rows]
-    if await fencing.call_back(db, held, is_all=is_all):
+    if await fencing.call_back(db, held):
         await lines.promote(db, held)
 
 

@@ -1,11 +1,10 @@
 """What a workspace has settled about its conversations: what contacts are told, and when silence is noticed."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 
-from comms.reasons import reason_of
 from models.communications.handoffs import Seconds, Words
 
 DEFAULT_WITHIN_SECONDS = 300
@@ -40,9 +39,6 @@ class WatchdogSettings(msgspec.Struct, rename="camel", forbid_unknown_fields=Tru
     releases: bool = False
 
 
-Settings = TypeVar("Settings", HandoffSettings, WatchdogSettings)
-
-
 def handoffs_of(settings: Mapping[str, Any]) -> HandoffSettings:
     """What the workspace's settings say of handoffs."""
     return msgspec.convert(settings.get("handoffs") or {}, HandoffSettings)
@@ -51,22 +47,3 @@ def handoffs_of(settings: Mapping[str, Any]) -> HandoffSettings:
 def watchdog_of(settings: Mapping[str, Any]) -> WatchdogSettings:
     """What they say of silence."""
     return msgspec.convert(settings.get("watchdog") or {}, WatchdogSettings)
-
-
-def wrong_handoffs(value: Any) -> str | None:
-    """What is wrong with a workspace's ``handoffs``, and where."""
-    return _wrong(value, HandoffSettings)
-
-
-def wrong_watchdog(value: Any) -> str | None:
-    """The same of its ``watchdog``."""
-    return _wrong(value, WatchdogSettings)
-
-
-def _wrong(value: Any, kind: type[Any]) -> str | None:
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        path, reason = reason_of(str(error), kind)
-        return f"{path}: {reason}" if path else reason
-    return None

@@ -8,10 +8,32 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
+from comms.errors import Missing
 from comms.ownership import telling
 from comms.ownership.holding import ByAgent, ByMember
 from models.base import now
 from models.communications import Conversation, ConversationHandoff, ConversationHandoffView, TeamMember
+from models.routing import RoutingProfile
+
+
+class HandoffMissing(Missing):
+    """There is no such handoff of the conversation."""
+
+    def __init__(self, handoff_id: uuid.UUID) -> None:
+        super().__init__(f"There is no handoff {handoff_id} of this conversation.")
+
+
+async def held(db: AsyncSession, conversation: Conversation, handoff_id: uuid.UUID) -> ConversationHandoff:
+    """One of the conversation's handoffs, over or not, locked; raises ``HandoffMissing``."""
+    query = select(ConversationHandoff).where(
+        ConversationHandoff.workspace_id == conversation.workspace_id,
+        ConversationHandoff.id == handoff_id,
+        ConversationHandoff.conversation_id == conversation.id,
+    )
+    found: ConversationHandoff | None = await db.scalar(query.with_for_update(key_share=True))
+    if found is None:
+        raise HandoffMissing(handoff_id)
+    return found
 
 
 async def open_of(db: AsyncSession, conversation: Conversation) -> ConversationHandoff | None:
@@ -46,12 +68,15 @@ async def settle(
 
 
 async def was_asked(db: AsyncSession, handoff: ConversationHandoff, owner: ByMember | ByAgent) -> bool:
-    """Whether it is them, or their team, whom the handoff is for; skills alone ask everybody."""
+    """Whether it is them whom the handoff is for: by name, or as one of the team who has the skills, or of all."""
     if isinstance(owner, ByAgent):
         return handoff.target_agent_id == owner.id
-    if handoff.target_team_id is not None:
-        return await is_in(db, handoff.workspace_id, handoff.target_team_id, owner.id)
-    return handoff.target_user_id == owner.id or (handoff.target_user_id is None and handoff.target_agent_id is None)
+    if handoff.target_user_id is not None or handoff.target_agent_id is not None:
+        return handoff.target_user_id == owner.id
+    team_id = handoff.target_team_id
+    if team_id is not None and not await is_in(db, handoff.workspace_id, team_id, owner.id):
+        return False
+    return not handoff.needed_skills or await _can(db, handoff, owner.id)
 
 
 async def is_in(db: AsyncSession, workspace_id: uuid.UUID, team_id: uuid.UUID, user_id: uuid.UUID) -> bool:
@@ -60,6 +85,14 @@ async def is_in(db: AsyncSession, workspace_id: uuid.UUID, team_id: uuid.UUID, u
         TeamMember.workspace_id == workspace_id, TeamMember.team_id == team_id, TeamMember.user_id == user_id
     )
     return await db.scalar(query) is not None
+
+
+async def _can(db: AsyncSession, handoff: ConversationHandoff, user_id: uuid.UUID) -> bool:
+    """Whether the member has all the skills that are asked for."""
+    query = select(RoutingProfile.skills).where(
+        RoutingProfile.workspace_id == handoff.workspace_id, RoutingProfile.user_id == user_id
+    )
+    return set(handoff.needed_skills) <= set(await db.scalar(query) or ())
 
 
 async def withdraw(db: AsyncSession, conversation: Conversation, *, why: str) -> None:

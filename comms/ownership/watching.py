@@ -1,11 +1,11 @@
 """Conversations in which neither side answers are noticed, once for each silence, as the workspace has settled."""
 
 import uuid
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
+import structlog
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,24 +17,29 @@ from models.base import now
 from models.communications import Conversation, ConversationView
 from models.core import Workspace
 
+log = structlog.get_logger(__name__)
+
 MOST = 200
 LOOKBACK = timedelta(days=2)
 """A silence that began so long before it was to be noticed was noticed then, or is older than the watch itself."""
 
-# By the inbox's index: no more is looked at than what fell silent within the look-back. Snoozed ones are meant to wait.
+# By the inbox's index: no more is looked at than where something was said around then. What we say by ourselves is no
+# answer, and may have been said since. Snoozed ones are meant to wait.
 _SILENT = text(
     """
-    SELECT c.id, said.direction FROM conversations c CROSS JOIN LATERAL (
-        SELECT m.direction FROM conversation_messages m
+    SELECT c.id, c.last_message_at, c.silence_told_at FROM conversations c CROSS JOIN LATERAL (
+        SELECT m.direction, m.created_at FROM conversation_messages m
         WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND NOT m.is_internal
-            AND m.status NOT IN ('scheduled', 'canceled')
+            AND (m.direction = 'inbound' OR m.sender_type IN ('user', 'agent'))
+            AND m.status NOT IN ('scheduled', 'canceled', 'failed')
         ORDER BY m.created_at DESC, m.id DESC LIMIT 1
     ) said
     WHERE c.workspace_id = :workspace AND c.status = 'active' AND c.snoozed_until IS NULL
-        AND c.last_message_at > :since AND c.last_message_at <= :until
-        AND (c.silence_told_at IS NULL OR c.silence_told_at < c.last_message_at)
+        AND c.last_message_at > :since AND c.last_message_at <= :latest
+        AND said.created_at > :since AND said.created_at <= :until
+        AND (c.silence_told_at IS NULL OR c.silence_told_at < said.created_at)
         AND said.direction = :direction
-    ORDER BY c.last_message_at LIMIT :most
+    ORDER BY said.created_at DESC LIMIT :most
     """
 )
 
@@ -45,8 +50,14 @@ async def watch(database: Database) -> int:
         watched = select(Workspace.id, Workspace.settings).where(
             Workspace.is_active, Workspace.settings.has_key("watchdog")
         )
-        settled = [(row.id, watchdog_of(row.settings)) for row in await db.execute(watched)]
-    return sum([await _watch(database, workspace_id, settings) for workspace_id, settings in settled])
+        found = [tuple(row) for row in await db.execute(watched)]
+    told = 0
+    for workspace_id, settings in found:
+        try:
+            told += await _watch(database, workspace_id, watchdog_of(settings))
+        except Exception as error:  # one workspace's silence is no reason to leave the others alone
+            log.error("watchdog.failed", workspace=str(workspace_id), error=type(error).__name__)
+    return told
 
 
 async def _watch(database: Database, workspace_id: uuid.UUID, settings: WatchdogSettings) -> int:
@@ -57,24 +68,36 @@ async def _watch(database: Database, workspace_id: uuid.UUID, settings: Watchdog
     ):
         if seconds is None:
             continue
+        until = now() - timedelta(seconds=seconds)
+        asked = {"direction": direction, "until": until, "since": until - LOOKBACK, "latest": until + LOOKBACK}
         async with database.workspace(workspace_id) as db:
-            found = await _silent(db, workspace_id, direction, now() - timedelta(seconds=seconds))
-            for row in found:
-                await _tell(db, row, what, settings, seconds)
-        told += len(found)
+            found = await db.execute(_SILENT, {"workspace": workspace_id, "most": MOST, **asked})
+            silent = found.all()
+        for seen in silent:
+            try:
+                async with database.workspace(workspace_id) as db:
+                    told += await _notice(db, seen, what, settings, seconds)
+            except Exception as error:  # it is tried again with the next look, and harms no other
+                log.error("watchdog.not_told", conversation=str(seen.id), error=type(error).__name__)
     return told
 
 
-async def _silent(db: AsyncSession, workspace_id: uuid.UUID, direction: str, until: datetime) -> Sequence[Conversation]:
-    asked: Mapping[str, Any] = {"direction": direction, "until": until, "since": until - LOOKBACK, "most": MOST}
-    ids = [row.id for row in await db.execute(_SILENT, {"workspace": workspace_id, **asked})]
+async def _notice(db: AsyncSession, seen: Any, what: str, settings: WatchdogSettings, seconds: int) -> bool:
+    """It is told of the conversation, if nothing was said in it, or told of it, since it was looked at."""
     query = (
         select(Conversation)
-        .where(Conversation.id.in_(ids), Conversation.last_message_at <= until, Conversation.status == "active")
-        .order_by(Conversation.id)
+        .where(
+            Conversation.id == seen.id,
+            Conversation.last_message_at == seen.last_message_at,
+            Conversation.silence_told_at.is_not_distinct_from(seen.silence_told_at),
+            Conversation.status == "active",
+        )
         .with_for_update(key_share=True, skip_locked=True)
     )
-    return (await db.scalars(query)).all() if ids else []
+    conversation: Conversation | None = await db.scalar(query)
+    if conversation is not None:
+        await _tell(db, conversation, what, settings, seconds)
+    return conversation is not None
 
 
 async def _tell(

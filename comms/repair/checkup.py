@@ -17,6 +17,7 @@ import msgspec
 from comms import checks
 from comms.authorities import trusted
 from comms.directory import Connection
+from comms.mail.smtp import Servers
 from comms.providers import twilio, wiring
 from comms.providers.outgoing import Answer, NotSent, Refused
 from comms.providers.rest import Account, instant_of
@@ -73,6 +74,7 @@ class Checkup:
         self._public_url = public_url
         self._fix = fix
         self._providers = Providers(settings)
+        self._servers = Servers(settings.smtp_hosts)
 
     async def close(self) -> None:
         """No provider is asked any more."""
@@ -83,7 +85,9 @@ class Checkup:
     ) -> AsyncIterator[Finding]:
         """What there is to say of a connection and the numbers that leave by it; ``domains`` are those of our mail."""
         name = f"connection {connection.id} to {connection.provider}"
-        checked = await checks.ask(self._settings, connection.provider, connection.credentials)
+        checked = await checks.ask(
+            self._settings, self._servers, connection.provider, connection.credentials, connection.workspace_id
+        )
         yield Finding(checked.ok, f"{name}: {checked.detail}")
         if isinstance(connection.credentials, SendGridCredentials) and not proves_inbound(connection.credentials):
             yield Finding(

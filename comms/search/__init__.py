@@ -1,22 +1,25 @@
 """Search by words: what is kept of each row, what is asked, what is found, and what of it is shown."""
 
-from comms.search.finding import Found, Place, Texts, find, meant, texts_of
+from comms.search.finding import Found, Place, Texts, find, texts_of
 from comms.search.highlights import highlight
 from comms.search.kinds import KINDS, Kind, finds
+from comms.search.lists import ByCreation, Within, first_rows
 from comms.search.question import Question, Term, read
 
 __all__ = [
     "KINDS",
+    "ByCreation",
     "Found",
     "Kind",
     "Place",
     "Question",
     "Term",
     "Texts",
+    "Within",
     "find",
     "finds",
+    "first_rows",
     "highlight",
-    "meant",
     "read",
     "texts_of",
 ]

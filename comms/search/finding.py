@@ -6,18 +6,13 @@ from datetime import datetime, timedelta
 from functools import cache
 
 import msgspec
-from sqlalchemy import ColumnElement, TextClause, and_, false, func, or_, text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
-from comms.search.kinds import KINDS, PARTS, Kind, kind_of
+from comms.search.kinds import KINDS
 from comms.search.question import Question
-from models.base import Base
-from models.tenancy import WORKSPACE_SETTING
 
 BUDGET = timedelta(milliseconds=15)
-FEW = 5_000
-"""Up to so many rows are looked up by their ids, then filtered and sorted; of more, each row of a list is asked."""
 
 
 class Place(msgspec.Struct, array_like=True, frozen=True):
@@ -99,45 +94,6 @@ async def texts_of(db: AsyncSession, found: Sequence[Found]) -> dict[uuid.UUID, 
     }
 
 
-async def meant(db: AsyncSession, question: Question, table: type[Base]) -> list[ColumnElement[bool]]:
-    """The conditions that a row of ``table`` is meant: one of few, or else asked row by row."""
-    if table not in PARTS:
-        kind = kind_of(table)
-        assert kind is not None, "only what the index finds"
-        return [await _documented(db, question, kind, table.__tablename__, "id")]
-    part = PARTS[table]
-    theirs = await _documented(db, question, part.kind, table.__tablename__, part.column)
-    return [theirs, *([] if part.text is None else _has_all(getattr(table, part.text), question))]
-
-
-async def _documented(db: AsyncSession, question: Question, kind: Kind, table: str, column: str) -> ColumnElement[bool]:
-    """The condition that the document which a column of ``table`` names has all that is asked."""
-    asked_of = {"kind": kind.name, "wanted": question.wanted(), "filtered": question.filtered(), "most": FEW + 1}
-    found: list[uuid.UUID] = (await db.execute(_AMONG, asked_of)).scalar_one()
-    if len(found) <= FEW:
-        # As a query of its own: were the planner shown the ids, it would take them to lie evenly in whatever order is
-        # asked for, and walk through a million rows to meet those that lie at its end.
-        among = text(f"{table}.{column} = ANY((SELECT CAST(:found AS uuid[]))::uuid[])")
-        return among.bindparams(found=found)  # type: ignore[return-value]  # a condition is text too
-    asked = text(
-        f"(SELECT d.words @@ {_IN_BUCKET} FROM search_documents d"
-        f" WHERE d.workspace_id = {table}.workspace_id AND d.subject_id = {table}.{column}) IS TRUE"
-    )
-    return asked.bindparams(asked=question.whole(), kind=kind.name)  # type: ignore[return-value]  # likewise
-
-
-def _has_all(column: InstrumentedAttribute[str], question: Question) -> list[ColumnElement[bool]]:
-    """The conditions that all parts stand in the column itself."""
-    digits = func.regexp_replace(column, r"\D", "", "g")
-    return [
-        or_(
-            and_(*(column.icontains(term.word, autoescape=True) for term in part.terms)),
-            false() if part.number is None else digits.contains(part.number.word, autoescape=True),
-        )
-        for part in question.parts
-    ]
-
-
 @cache
 def _texts(kinds: tuple[str, ...]) -> TextClause:
     """The texts of rows of these kinds. Of no others: asked for no ids, PostgreSQL may read an index for them all."""
@@ -152,13 +108,6 @@ def _texts(kinds: tuple[str, ...]) -> TextClause:
     )
 
 
-# What is asked of each bucket, made once for all rows.
-_IN_BUCKET = f"""(
-    SELECT array_agg(CAST(replace(:asked, chr(1), search_tag(here, :kind, b)) AS tsquery) ORDER BY b)
-    FROM CAST(current_setting('{WORKSPACE_SETTING}') AS uuid) AS here,
-        generate_series(0, (SELECT coalesce(max(bucket), 0) + 1 FROM search_progress)) AS b
-)[d.bucket + 1]"""
 _FOUND = text(
     "SELECT * FROM search_found(CAST(:kinds AS text[]), :wanted, :filtered, :bucket, :at, :id, :most, :budget, :asker)"
 )
-_AMONG = text("SELECT search_among(:kind, :wanted, :filtered, :most)")

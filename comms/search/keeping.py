@@ -26,8 +26,7 @@ async def index(
     """
     asked = sorted(set(ids))
     rows = (await db.execute(_ROWS[kind], {"here": workspace_id, "ids": asked})).all()
-    if bucket is None:
-        bucket = await db.scalar(_BUCKET, {"here": workspace_id}) or 0
+    filling = rows[0].filling if bucket is None and rows else bucket or 0
     marks: dict[int, str] = {}
     documents: list[tuple[Any, ...]] = []
     bare = []
@@ -37,7 +36,7 @@ async def index(
         if not words:
             bare.append(row.id)
             continue
-        place = bucket if row.bucket is None else row.bucket
+        place = filling if row.bucket is None else row.bucket
         mark = marks.get(place) or marks.setdefault(place, tag(workspace_id, kind, place))
         new += row.bucket is None
         documents.append((row.id, place, row.at, row.conversation_id, row.channel_id, document(words, mark)))
@@ -55,6 +54,9 @@ async def take_in(db: AsyncSession) -> None:
     changed: dict[tuple[uuid.UUID, str], set[uuid.UUID]] = {}
     for fact in db.info.get("facts", ()):
         if fact.subject_type in KINDS:
+            fields = KINDS[fact.subject_type].fields
+            if fields and fact.changes is not None and fields.isdisjoint(msgspec.json.decode(fact.changes)):
+                continue
             changed.setdefault((fact.workspace_id, fact.subject_type), set()).add(fact.subject_id)
         elif fact.subject_type in ABOUT:
             kind, field = ABOUT[fact.subject_type]
@@ -69,7 +71,7 @@ async def take_in(db: AsyncSession) -> None:
 _ROWS = {
     kind.name: text(
         f"SELECT i.id, t.created_at AS at, {kind.conversation} AS conversation_id, {kind.channel} AS channel_id,"
-        f" d.bucket,"
+        f" d.bucket, coalesce((SELECT p.bucket FROM search_progress p WHERE p.workspace_id = :here), 0) AS filling,"
         f" ARRAY[{', '.join(kind.texts.values())}]::text[] AS texts"
         f" FROM unnest(CAST(:ids AS uuid[])) AS i (id)"
         f" LEFT JOIN {kind.rows} t ON t.workspace_id = :here AND t.id = i.id"
@@ -77,7 +79,6 @@ _ROWS = {
     )
     for kind in KINDS.values()
 }
-_BUCKET = text("SELECT bucket FROM search_progress WHERE workspace_id = :here")
 _FORGET = text("DELETE FROM search_documents WHERE workspace_id = :here AND subject_id = ANY(CAST(:ids AS uuid[]))")
 _KEEP = """
 INSERT INTO search_documents AS d (workspace_id, kind, subject_id, bucket, at, conversation_id, channel_id, words)

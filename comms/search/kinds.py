@@ -25,12 +25,16 @@ _STRANGER = "t.direction = 'inbound' AND t.sender_contact_id IS NULL"
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A sort of rows: SQL for each text of a row ``t``, and for the conversation or team channel it goes with."""
+    """A sort of rows: SQL for each text of a row ``t``, and for the conversation or team channel it goes with.
+
+    ``fields`` are those of its JSON without which no change changes its words; none where that cannot be said.
+    """
 
     table: type[Base]
     texts: dict[str, str]
     conversation: str = "NULL::uuid"
     channel: str = "NULL::uuid"
+    fields: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -43,7 +47,7 @@ class Kind(msgspec.Struct, frozen=True):
         return str(self.table.__tablename__)
 
 
-def _of(table: type[Base], texts: dict[str, str], **goes_with: str) -> tuple[str, Kind]:
+def _of(table: type[Base], texts: dict[str, str], **goes_with: Any) -> tuple[str, Kind]:
     return noun_of(table), Kind(table, texts, **goes_with)
 
 
@@ -60,7 +64,7 @@ KINDS: dict[str, Kind] = dict(
                 "contactPoints": ADDRESSES,
             },
         ),
-        _of(Conversation, {"subject": "t.subject"}, conversation="t.id"),
+        _of(Conversation, {"subject": "t.subject"}, conversation="t.id", fields=frozenset({"subject"})),
         _of(
             ConversationMessage,
             {

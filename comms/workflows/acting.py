@@ -27,6 +27,15 @@ class Failed(Exception):
         super().__init__(words)
 
 
+class Crowded(Failed):
+    """The step was not tried at all, because of us: it is later, and that is no try of those it has."""
+
+    CODE = "crowded"
+
+    def __init__(self, words: str) -> None:
+        super().__init__(self.CODE, words, may_pass=True)
+
+
 class Done(msgspec.Struct, frozen=True):
     """The step did this; it ``chose`` these steps, if it chooses, or that nothing more is to come."""
 
@@ -76,11 +85,14 @@ class Here(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A step that is being written: ``said`` are those of its inputs that are known already, by their names."""
+    """A step that is being written: ``said`` are those of its inputs that are known already, by their names.
+
+    ``in_conversation`` is whether what sets the workflow off may be something of a conversation.
+    """
 
     db: AsyncSession
     workspace_id: uuid.UUID
-    trigger_type: str
+    in_conversation: bool
     step: Step
     said: Mapping[str, Any]
     place: str

@@ -19,7 +19,7 @@ from comms import outside, reading
 from comms.outside import Outside
 from comms.vault import Unsealable, Vault
 from comms.workflows import hosts
-from comms.workflows.acting import Action, Calls, Done, Failed, Here, Place
+from comms.workflows.acting import Action, Calls, Crowded, Done, Failed, Here, Place
 from models.base import now
 from models.orchestration import AgentWorkflowExecution
 
@@ -126,6 +126,8 @@ class Calling:
                 content, is_whole = await _beginning(response)
         except outside.Refused as error:
             raise Failed("address", f"nothing is ever asked there: {error}") from None
+        except outside.Crowded as error:
+            raise Crowded(str(error)) from None
         except outside.Delayed as error:
             raise Failed("unreachable", str(error), may_pass=True) from None
         except (TimeoutError, httpx.TransportError) as error:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import audience
 from comms.agents.steps import Step
 from comms.errors import Invalid
+from comms.happenings import doubt
 from comms.permissions import Standing
 from comms.workflows import asking, values
 from comms.workflows.acting import Place, read_inputs
@@ -36,11 +37,14 @@ OF_EVENT = (
 )
 """What a condition of a trigger speaks of; anything else is a field of the event's ``data``."""
 
+NOWHERE = ("contact", "contact_point", "customer", "deal", "expense", "invoice", "project", "prospect")
+"""Nouns of what is in no conversation, whatever happens to it."""
+
 MayHear = Callable[[str], bool]
 
 
 async def mistakes_of_steps(
-    db: AsyncSession, workspace_id: uuid.UUID, trigger_type: str, steps: Sequence[Step], standing: Standing
+    db: AsyncSession, workspace_id: uuid.UUID, in_conversation: bool, steps: Sequence[Step], standing: Standing
 ) -> dict[str, str]:
     """What of these steps can never work, and what whoever is to stand behind them may not do."""
     errors: dict[str, str] = {}
@@ -66,7 +70,7 @@ async def mistakes_of_steps(
         except Invalid as error:
             errors |= error.errors
             continue
-        errors |= await action.check(Place(db, workspace_id, trigger_type, step, said, f"{here}.inputs"))
+        errors |= await action.check(Place(db, workspace_id, in_conversation, step, said, f"{here}.inputs"))
     return errors
 
 
@@ -86,8 +90,7 @@ def mistakes_of_trigger(trigger_type: str, config: dict[str, Any], may_hear: May
     view: type[View] | None = None
     sent = config.get("conditions", [])
     if trigger_type == "event":
-        noun = config["eventType"].partition(".")[0]
-        reason, view = _heard(noun, may_hear)
+        reason, view = _heard(config["eventType"], may_hear)
         if reason is not None:
             errors["triggerConfig.eventType"] = reason
     elif sent and trigger_type == "schedule":
@@ -99,6 +102,11 @@ def mistakes_of_trigger(trigger_type: str, config: dict[str, Any], may_hear: May
     except Invalid as error:
         errors |= error.errors
     return errors
+
+
+def may_be_in_conversation(trigger_type: str, config: dict[str, Any]) -> bool:
+    """Whether what sets a workflow off can tell of a conversation."""
+    return trigger_type == "event" and str(config.get("eventType")).partition(".")[0] not in NOWHERE
 
 
 def name_of(field: str) -> str:
@@ -117,15 +125,15 @@ def _refusal(field: str, view: type[View] | None) -> str | None:
     return None if name in known else f"is no field of what the event is about: there is {', '.join(sorted(known))}"
 
 
-def _heard(noun: str, may_hear: MayHear) -> tuple[str | None, type[View] | None]:
+def _heard(kind: str, may_hear: MayHear) -> tuple[str | None, type[View] | None]:
+    noun = kind.partition(".")[0]
     if noun in OWN:
         return "workflows are not set off by what workflows do", None
     if noun in audience.PERSONAL or noun in audience.ADMINISTRATIVE:
         return f"what is told of a {noun} is not for everybody", None
-    tables = {noun_of(mapper.class_): mapper.class_ for mapper in Base.registry.mappers}
-    if noun not in tables:
-        return f"nothing is told of any {noun}: it begins with the noun of a row, such as deal.updated", None
+    if (never := doubt(kind)) is not None:
+        return never, None
     if not may_hear(noun):
         return f"you may not hear of a {noun} yourself", None
-    table = tables[noun]
+    table = next(mapper.class_ for mapper in Base.registry.mappers if noun_of(mapper.class_) == noun)
     return None, getattr(sys.modules[table.__module__], f"{table.__name__}View", None)

@@ -27,7 +27,7 @@ from comms.database import Database, attempt, is_passing
 from comms.errors import Conflict, Invalid, Refused
 from comms.events import Actor
 from comms.workflows import plan, values, waiting
-from comms.workflows.acting import Calls, Done, Failed, Here, Waits
+from comms.workflows.acting import Calls, Crowded, Done, Failed, Here, Waits
 from comms.workflows.actions import ACTIONS, action_of
 from comms.workflows.asking import Asked
 from comms.workflows.calling import Calling, Turn
@@ -231,7 +231,7 @@ async def _go_on(course: Course, row: StepRun) -> tuple[uuid.UUID, int, Calls] |
             return None
         if not _has_turn(course, step):
             return None
-        row.attempt += 1
+        row.attempt += (row.error or {}).get("code") != Crowded.CODE
         row.status, row.due_at = "running", None
         return await _try(course, row, step, position)
     here = Here(course.db, run, step, None, f"steps[{position}].inputs", course.at)

@@ -15,7 +15,7 @@ from comms.agents.runs import milliseconds
 from comms.agents.states import tell
 from comms.agents.steps import Step
 from comms.workflows import plan, waiting
-from comms.workflows.acting import Done, Failed
+from comms.workflows.acting import Crowded, Done, Failed
 from comms.workflows.plan import Outcome
 from comms.workflows.standing import Grounds
 from models.base import new_id, now
@@ -105,9 +105,11 @@ async def fail(course: Course, row: StepRun, step: Step, failure: Failed) -> Non
     is_http = step.action == "http"
     most = step.retries if step.retries is not None else RETRIES_OF_HTTP if is_http else 0
     may_repeat = not (failure.code == "unclear" and row.inputs.get("ifUnclear") == "fail")
-    if failure.may_pass and may_repeat and row.attempt <= most:
+    is_crowded = isinstance(failure, Crowded)
+    if is_crowded or (failure.may_pass and may_repeat and row.attempt <= most):
         row.status = "waiting"
-        row.due_at = course.at + timedelta(seconds=max(min(600, 5 * 2 ** (row.attempt - 1)), failure.after))
+        pause = 5 if is_crowded else min(600, 5 * 2 ** (row.attempt - 1))
+        row.due_at = course.at + timedelta(seconds=max(pause, failure.after))
         run.waiting_for, run.waiting_id = "retry", None
         run.due_at = row.due_at if run.status == "running" else None  # who is paused looks when resumed
         await tell(course.db, "delayed", row, AgentWorkflowStepRunView)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from comms.errors import Invalid, Refused
 from comms.outbox import Intent, beginning, put
+from comms.workflows import values
 from comms.workflows.acting import Action, Done, Here, Place
 from models.communications import Conversation
 from models.communications.conversations import ConversationChannel
@@ -24,7 +25,7 @@ class Message(msgspec.Struct, rename="camel"):
     to: Annotated[str, msgspec.Meta(min_length=1, max_length=320)] | None = None
     channel: ConversationChannel | None = None
     subject: Annotated[str, msgspec.Meta(max_length=500)] | None = None
-    if_owned: Literal["send", "skip"] = "send"
+    if_owned: Literal["send", "skip"] | None = None
 
 
 async def say(here: Here) -> Done:
@@ -32,7 +33,7 @@ async def say(here: Here) -> Done:
     seen: Message = here.seen
     db, workspace_id = here.db, here.run.workspace_id
     conversation_id = await _conversation(here, seen)
-    if seen.if_owned == "skip" and await _is_owned(here, conversation_id):
+    if (seen.if_owned or _unless_said(here)) == "skip" and await _is_owned(here, conversation_id):
         return Done({"conversationId": str(conversation_id), "skipped": "the conversation is somebody's"})
     mail = {} if seen.subject is None else {"mail": {"subject": seen.subject}}
     view = await put(
@@ -55,7 +56,7 @@ async def check(place: Place) -> dict[str, str]:
     inputs, said = place.step.inputs, place.said
     if "conversationId" in inputs and "to" in inputs:
         return {f"{place.place}.to": "goes without conversationId"}
-    if "conversationId" not in inputs and "to" not in inputs and place.trigger_type != "event":
+    if "conversationId" not in inputs and "to" not in inputs and not place.in_conversation:
         return {f"{place.place}.to": "is required, or conversationId, unless an event of a conversation sets it off"}
     if isinstance(said.get("conversationId"), str):
         there = await place.db.scalar(
@@ -87,6 +88,16 @@ async def _conversation(here: Here, seen: Message) -> uuid.UUID:
     if seen.channel is not None:
         return await beginning.beside(db, workspace_id, conversation_id, seen.channel)
     return conversation_id
+
+
+def _unless_said(here: Here) -> Literal["send", "skip"]:
+    """What an agent has answered, or asked for, is not said over whoever has the conversation by then."""
+    of_agents = {step["id"] for step in here.run.steps if step.get("agentId") and step["action"] != "approval"}
+    said = [text for text, _ in values.texts(here.step.inputs, "")]
+    if any(id_ in of_agents for text in said for id_ in values.steps_of(text)):
+        return "skip"
+    is_asked_for = here.run.trigger_type == "agent_request"
+    return "skip" if is_asked_for and any("trigger" in values.roots_of(text) for text in said) else "send"
 
 
 async def _is_owned(here: Here, conversation_id: uuid.UUID) -> bool:

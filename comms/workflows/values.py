@@ -44,6 +44,11 @@ def steps_of(text: str) -> Iterator[str]:
             yield rest.partition(".")[0]
 
 
+def roots_of(text: str) -> set[str]:
+    """What a text speaks of: the trigger, steps, the context …"""
+    return {found[1].strip().partition(".")[0] for found in _TEMPLATE.finditer(text)}
+
+
 def is_open(value: Any) -> bool:
     """Whether it is known only when the step runs what this is."""
     return any(_TEMPLATE.search(text) for text, _ in texts(value, ""))

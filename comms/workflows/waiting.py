@@ -26,8 +26,6 @@ from models.orchestration import (
 )
 
 LONGEST = timedelta(days=366)
-APPROVAL = "workflow_approval"
-"""The ``actionType`` of what a step asks a person: approved, it is the workflow that goes on."""
 
 Amount = Annotated[float, msgspec.Meta(ge=0, le=LONGEST.total_seconds())]
 Names = str | list[str] | None
@@ -169,16 +167,15 @@ async def ask_agent(here: Here) -> Waits:
 
 
 async def ask_person(here: Here) -> Waits | Done:
-    """A pending action in the agent's name, as any that an agent asks for: by policy it may pass alone.
+    """A pending action in the agent's name: by its policy it may pass alone.
 
     Approved, the run goes on.
     """
     seen: Ask = here.seen
-    run = here.run
+    run, agent_id = here.run, here.step.agent_id
+    assert agent_id is not None
     origin = {"workflowId": str(run.workflow_id), "executionId": str(run.id), "stepId": here.step.id}
     values_: dict[str, Any] = {
-        "agent_id": here.step.agent_id,
-        "action_type": APPROVAL,
         "risk_level": seen.risk_level,
         "title": seen.title,
         "description": seen.description,
@@ -186,7 +183,7 @@ async def ask_person(here: Here) -> Waits | Done:
     }
     if seen.expires_in_seconds is not None:
         values_["expires_at"] = here.at + timedelta(seconds=seen.expires_in_seconds)
-    row = await approvals.ask_in_name(here.db, run.workspace_id, values_, run.on_behalf_of)
+    row = await approvals.ask_in_name(here.db, run.workspace_id, agent_id, values_, run.on_behalf_of)
     await tell(here.db, "created", row, AgentPendingActionView)
     if row.status == "approved":
         return await _approved(here, row)

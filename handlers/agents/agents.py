@@ -1,13 +1,13 @@
 """The workspace's agents."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, delete, post, put
 from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.agents import roster, runs, states
+from comms.agents import roster, runs
 from comms.credentials import Identity
 from handlers.agents.runs import executions
 from handlers.given import Asker, Db, Request, RowId
@@ -20,7 +20,7 @@ from models.agents import Agent, AgentExecution, AgentExecutionView, AgentStatus
 class AgentStatusChange(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """The status an agent is to have."""
 
-    status: AgentStatus
+    status: Annotated[AgentStatus, msgspec.Meta(examples=["active"])]
 
 
 class NewAgentExecution(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
@@ -53,16 +53,20 @@ agents = crud(
 async def remove(db: Db, identity: Asker, row_id: RowId) -> None:
     """The agent is gone. One that has run, spoken or acted stays for the record, and one a workflow needs stays too:
     archive it instead."""
-    await roster.refuse_needed(db, await agents.find(db, identity, row_id))
+    await roster.retire(db, await agents.find(db, identity, row_id))
     await agents.remove(db, identity, row_id)
 
 
 @put("/{row_id:uuid}/status", operation_id="set_agent_status", guards=[writes("agents")])
 async def set_status(db: Db, identity: Asker, row_id: RowId, data: JSONBody[AgentStatusChange]) -> AgentView:
-    """Activate, pause or archive an agent, or take it out of the archive as a draft."""
+    """Activate, pause or archive an agent, or take it out of the archive as a draft.
+
+    Paused or archived it has no conversation any more: they wait for somebody else, and what it has said that has not
+    left yet never leaves.
+    """
     row = await agents.find(db, identity, row_id, to_change=True)
     before = agents.shown(row)
-    states.move(row, data.status, states.AGENT, "agent")
+    await roster.enter(db, row, data.status)
     view: AgentView = await agents.settle(db, identity, row, before)
     return view
 

@@ -50,8 +50,11 @@ schedules = crud(
 
 @post("/{row_id:uuid}/webhook-secret", operation_id="renew_agent_schedule_webhook_secret", guards=[writes("agents")])
 async def renew_secret(db: Db, identity: Asker, service: Here, row_id: RowId) -> WebhookSecret:
-    """Make the secret of a webhook, or a new one: the one before is void at once. It is in this answer and nowhere
-    else."""
+    """Make the secret of a webhook, or a new one, which is in this answer alone: the one before is void at once.
+
+    A JSON object posted to `webhookUrl`, signed as Standard Webhooks has it, is the input of a run of the agent. The
+    same `webhook-id` again is the same run.
+    """
     row = await schedules.find(db, identity, row_id, to_change=True)
     before = schedules.shown(row)
     plain = stories.renew_secret(row, service.vault, service.settings.server.public_url)

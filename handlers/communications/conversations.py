@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, func, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import conversations as stories
-from comms import participants
+from comms import participants, search
 from comms.credentials import Identity
 from comms.errors import Invalid, Missing
 from handlers import shapes
@@ -52,7 +52,12 @@ class Inbox(Listing):
         return super()._conditions({name: value for name, value in wanted.items() if name not in self.QUESTIONS})
 
     async def page(
-        self, db: AsyncSession, request: Request, asked: Mapping[str, Any], *conditions: ColumnElement[bool]
+        self,
+        db: AsyncSession,
+        request: Request,
+        asked: Mapping[str, Any],
+        *conditions: ColumnElement[bool],
+        within: search.Within | None = None,
     ) -> Page[Any]:
         unread, snoozed = asked.get("by_unread"), asked.get("by_snoozed")
         if unread is False:
@@ -61,7 +66,7 @@ class Inbox(Listing):
         more = [participants.has_unread(request.user)] if unread else []
         if snoozed is not None:
             more.append(is_snoozed if snoozed else or_(Conversation.snoozed_until.is_(None), not_(is_snoozed)))
-        return await super().page(db, request, asked, *conditions, *more)
+        return await super().page(db, request, asked, *conditions, *more, within=within)
 
 
 async def create_conversation(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> Conversation:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import ownership
 from comms.credentials import Identity
 from comms.errors import Missing
-from comms.ownership import ByAgent, ByMember, deadlines, handing, settling
+from comms.ownership import ByMember, deadlines, handing, settling
 from comms.permissions import ADMINISTRATORS
 from handlers.communications.conversations import held, shown
 from handlers.given import Asker, Db, Request, RowId
@@ -55,14 +55,14 @@ async def give_back(
 ) -> ConversationView:
     """The conversation is given back: it waits for whoever is free, or is with that agent at once.
 
-    An agent that does not renew its lease within those two minutes loses it, and the conversation waits.
+    An agent that does not renew its lease within those two minutes loses it, and the conversation waits. Giving it to
+    an agent is a handoff that is accepted already: the agent does not hand it back without something new.
     """
     row = await held(db, identity, row_id)
     if agent_id is None:
         await ownership.release(db, row, why="given back")
     else:
-        await handing.expect_target(db, row, Target(agent_id=agent_id), "", is_first=False)
-        await ownership.give(db, row, ByAgent(agent_id), why="given to the agent by hand")
+        await handing.give_to_agent(db, row, agent_id, ByMember(identity.user_id))
     return shown(row)
 
 
@@ -132,13 +132,7 @@ async def _handoff(
 ) -> tuple[Conversation, ConversationHandoff]:
     """The conversation and its handoff, both held."""
     conversation = await held(db, identity, conversation_id)
-    query = select(ConversationHandoff).where(
-        ConversationHandoff.id == handoff_id, ConversationHandoff.conversation_id == conversation_id
-    )
-    handoff = await db.scalar(query.with_for_update(key_share=True))
-    if handoff is None:
-        raise Missing(f"There is no handoff {handoff_id} of this conversation.")
-    return conversation, handoff
+    return conversation, await settling.held(db, conversation, handoff_id)
 
 
 @post(
@@ -208,7 +202,7 @@ async def withdraw(
 async def of_conversation(
     request: Request, db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID], asked: Any
 ) -> Page[ConversationHandoffView]:
-    """How a conversation was handed on, from the first time to the last."""
+    """How a conversation was handed on: the last time first, unless `sort` says otherwise."""
     if await db.scalar(select(Conversation.id).where(Conversation.id == conversation_id)) is None:
         raise Missing(f"There is no conversation {conversation_id} in this workspace.")
     return await handoffs.listing.page(db, request, asked, ConversationHandoff.conversation_id == conversation_id)

@@ -130,7 +130,7 @@ async def send_here(
     by events. Messages of one conversation leave one after the other. What cannot be sent, or must not be since the
     recipient has opted out, is 422 before anything is kept.
 
-    Where an agent has the conversation it is yours from now on. With `fence` it is refused if the conversation has
+    Where no member has the conversation it is yours from now on. With `fence` it is refused if the conversation has
     changed hands meanwhile.
 
     With `provider` and `providerMessageId` it has been sent by another system, and is only recorded.

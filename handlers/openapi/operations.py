@@ -257,6 +257,8 @@ def _refusals(
         yield 401
         if not all(isinstance(right, Right) and right.is_everybodys for right in rights):
             yield 403
+    if any(isinstance(right, Right) and right.is_agents for right in rights):
+        yield 429
     if methods - {"GET", "HEAD"}:
         yield 409
     if "If-Match" in understood:

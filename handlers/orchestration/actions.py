@@ -26,13 +26,22 @@ from models.orchestration import (
 class Approval(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
     """Leave to act: with ``details``, as they are given here instead of as the agent asked."""
 
-    details: dict[str, Any] | None = None
+    details: Annotated[
+        dict[str, Any] | None,
+        msgspec.Meta(
+            description="All of them, as they are to be done; null as they were asked for.",
+            examples=[{"conversationId": "0198c0de-5000-7b44-96c0-086bed0401d7", "content": "We could do 5 % less."}],
+        ),
+    ] = None
 
 
 class ActionRejection(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):
     """A refusal, and why."""
 
-    reason: Annotated[str, msgspec.Meta(max_length=10_000)] | None = None
+    reason: Annotated[
+        Annotated[str, msgspec.Meta(max_length=10_000)] | None,
+        msgspec.Meta(description="Why not.", examples=["We give no discounts."]),
+    ] = None
 
 
 CANNOT = {422: "It cannot be sent: `errors` says why. The action still waits."}

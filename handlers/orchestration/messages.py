@@ -1,6 +1,6 @@
 """What agents tell each other."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import put
@@ -19,7 +19,7 @@ from models.orchestration import AgentMessage, AgentMessageStatus, AgentMessageV
 class AgentMessageStatusChange(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """How far a message has come."""
 
-    status: AgentMessageStatus
+    status: Annotated[AgentMessageStatus, msgspec.Meta(examples=["read"])]
 
 
 async def create_message(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentMessage:

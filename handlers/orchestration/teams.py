@@ -57,7 +57,13 @@ class AgentTeamMemberChange(msgspec.Struct, rename="camel", forbid_unknown_field
 class MemberOrder(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """All members of a team, in the order in which they are asked."""
 
-    member_ids: Annotated[list[uuid.UUID], msgspec.Meta(max_length=10_000)]
+    member_ids: Annotated[
+        list[uuid.UUID],
+        msgspec.Meta(
+            max_length=10_000,
+            examples=[["0198c0de-5000-7b44-96c0-086bed0401d7", "0198c0de-5000-7b44-96c0-086bed0401d8"]],
+        ),
+    ]
 
 
 async def create_team(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> AgentTeam:

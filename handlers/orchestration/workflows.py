@@ -36,7 +36,7 @@ from models.orchestration import (
 class AgentWorkflowStatusChange(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """The status a workflow is to have."""
 
-    status: WorkflowStatus
+    status: Annotated[WorkflowStatus, msgspec.Meta(examples=["active"])]
 
 
 class NewSecretHeader(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True):

@@ -1,6 +1,7 @@
 """Where providers post: plain ASGI, one read of the body, one answer after the commit.
 
     /webhooks/{provider}/{connection}/{kind}
+    /webhooks/agents/{workspace}/{schedule}
 
 404 unknown, 405 wrong method, 408 too slow, 413 too large, 403 forged, 400 unreadable, 503 when it cannot be kept now;
 else 2xx.
@@ -21,7 +22,7 @@ from comms.directory import Connection, DirectoryUnknown
 from comms.groups import Unavailable
 from comms.providers.base import Forged, Request, Unreadable
 from comms.service import Service
-from handlers.webhooks import messages, sendgrid, voice
+from handlers.webhooks import agents, messages, sendgrid, voice
 from handlers.webhooks.answers import Answer, refused
 
 log = structlog.get_logger(__name__)
@@ -64,6 +65,7 @@ class Route:
 
 
 _MESSAGE_BYTES = 1024 * 1024
+_CALL_BYTES = 256 * 1024
 _MESSAGE_SECONDS = 15.0  # no provider waits for longer
 _MAIL_SECONDS = 120.0
 _MAIL_BYTES = 35 * 1024 * 1024  # SendGrid sends up to 30 MB, and a 4xx would lose the mail
@@ -102,6 +104,8 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
         if len(parts) != 5:
             return refused(404)
         _, _, provider, connection_id, kind = parts
+        if provider == "agents":
+            return await _called(connection_id, kind, scope, receive)
         route = ROUTES.get((provider, kind))
         if route is None:
             return refused(404)
@@ -114,6 +118,23 @@ def routes(service: Service) -> Callable[[Scope, Receive, Send], Awaitable[None]
         metrics.WEBHOOKS.labels(provider, kind, verdict).inc()
         route.seconds.observe(perf_counter() - began)
         return answer
+
+    async def _called(workspace: str, schedule: str, scope: Scope, receive: Receive) -> Answer:
+        if scope["method"] != "POST":
+            return refused(405, allow="POST")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        content = _Content(receive, headers.get("content-length", ""), _CALL_BYTES, _MESSAGE_SECONDS)
+        try:
+            return await agents.take(service, workspace, schedule, headers, await content.whole())
+        except ClientGone:
+            return refused(400)
+        except TooLarge:
+            return refused(413)
+        except TooSlow:
+            return refused(408)
+        except Exception as error:
+            log.exception("webhook.failed", provider="agents", error=type(error).__name__)
+            return refused(503)
 
     async def _taken(
         provider: str, connection_id: str, route: Route, scope: Scope, receive: Receive, url: str

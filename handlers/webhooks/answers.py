@@ -39,6 +39,7 @@ _DETAILS = {
     404: "There is no such webhook address.",
     405: "This address does not take that method.",
     408: "The body has not come in time. Send it again.",
+    409: "The schedule is switched off, or its agent does not run.",
     413: "The request is larger than this address takes.",
     503: "It cannot be kept right now. Try again.",
 }

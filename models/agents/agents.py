@@ -2,8 +2,9 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -66,7 +67,7 @@ class AgentView(View, kw_only=True):
     """An agent; ``config`` holds its ``aiProvider``, ``model``, ``systemPrompt`` and ``tools``."""
 
     id: ReadOnly[uuid.UUID]
-    name: str
+    name: Annotated[str, msgspec.Meta(examples=["Front desk"])]
     description: str | None = None
     type: AgentType = "custom"
     status: ReadOnly[AgentStatus] = "draft"

@@ -64,7 +64,7 @@ class AgentScheduleView(View, kw_only=True):
 
     id: ReadOnly[uuid.UUID]
     agent_id: uuid.UUID
-    trigger_type: ScheduleTrigger = "manual"
+    trigger_type: Annotated[ScheduleTrigger, msgspec.Meta(examples=["scheduled"])] = "manual"
     cron: str | None = None
     timezone: str = "UTC"
     webhook_url: ReadOnly[str | None] = None

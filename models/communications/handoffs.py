@@ -121,6 +121,8 @@ class ConversationHandoff(TenantRow, Base):
         CheckConstraint("(status = 'open') = (settled_at IS NULL)", name="settled_at_of_settled"),
         CheckConstraint("steps_taken >= 0", name="steps_taken_range"),
         CheckConstraint("jsonb_typeof(steps) = 'array'", name="steps_list"),
+        CheckConstraint("jsonb_typeof(asked) = 'array'", name="asked_list"),
+        CheckConstraint("jsonb_typeof(refused) = 'array'", name="refused_list"),
         CheckConstraint(f"cardinality(needed_skills) <= {MOST_SKILLS}", name="needed_skills_range"),
         Index(
             "uq_conversation_handoffs_open",
@@ -145,6 +147,8 @@ class ConversationHandoff(TenantRow, Base):
     target_agent_id: Mapped[uuid.UUID | None]
     target_team_id: Mapped[uuid.UUID | None]
     needed_skills: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    asked: Mapped[list[Any]] = mapped_column(default=list, server_default=text("'[]'"))
+    refused: Mapped[list[Any]] = mapped_column(default=list, server_default=text("'[]'"))
     deadline_at: Mapped[datetime]
     within_seconds: Mapped[int] = mapped_column(default=300, server_default=text("300"))
     steps: Mapped[list[Any]] = mapped_column(default=list, server_default=text("'[]'"))
@@ -179,6 +183,25 @@ class ConversationHandoffView(View, kw_only=True):
     target_agent_id: ReadOnly[Annotated[uuid.UUID | None, msgspec.Meta(description="The agent that is asked.")]] = None
     target_team_id: ReadOnly[Annotated[uuid.UUID | None, msgspec.Meta(description="The team that is asked.")]] = None
     needed_skills: ReadOnly[Skills] = []
+    asked: ReadOnly[
+        Annotated[
+            list[Target],
+            msgspec.Meta(
+                description="Everybody who was asked so far, the first of them first.",
+                examples=[[{"neededSkills": ["billing"]}]],
+            ),
+        ]
+    ] = []
+    refused: ReadOnly[
+        Annotated[
+            list[Target],
+            msgspec.Meta(
+                description="Who has refused it, and is not asked again by its steps: whom it asked, and which member"
+                " said so.",
+                examples=[[{"teamId": "0198c0de-5000-7fb0-9a6f-6d2c3f1e8b11"}]],
+            ),
+        ]
+    ] = []
     deadline_at: ReadOnly[
         Annotated[datetime, msgspec.Meta(description="Until when it may be taken; then the next of `steps` follows.")]
     ]

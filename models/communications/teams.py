@@ -2,7 +2,9 @@
 
 import uuid
 from datetime import datetime
+from typing import Annotated
 
+import msgspec
 from sqlalchemy import Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -24,7 +26,7 @@ class TeamView(View, kw_only=True):
     """A team of members."""
 
     id: ReadOnly[uuid.UUID]
-    name: str
+    name: Annotated[str, msgspec.Meta(examples=["Billing"])]
     description: str | None = None
     is_active: bool = True
     created_at: ReadOnly[datetime]

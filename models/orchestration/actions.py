@@ -95,11 +95,17 @@ class AgentPendingActionView(View, kw_only=True):
     id: ReadOnly[uuid.UUID]
     agent_id: uuid.UUID
     team_id: uuid.UUID | None = None
-    action_type: str
+    action_type: Annotated[str, msgspec.Meta(examples=["create_record"])]
     risk_level: RiskLevel = "medium"
-    title: str
+    title: Annotated[str, msgspec.Meta(examples=["Keep who has called"])]
     description: str | None = None
-    details: dict[str, Any] = {}
+    details: Annotated[
+        dict[str, Any],
+        msgspec.Meta(
+            description="What is to be done, by its `actionType`.",
+            examples=[{"resource": "contacts", "values": {"firstName": "Ada"}}],
+        ),
+    ] = {}
     edited_details: ReadOnly[dict[str, Any] | None] = None
     status: ReadOnly[ActionStatus] = "pending"
     requested_at: ReadOnly[datetime]

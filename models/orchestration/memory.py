@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from sqlalchemy import CheckConstraint, Computed, Index, text
@@ -67,7 +67,7 @@ class AgentSharedMemoryView(View, kw_only=True):
     memory_tier: MemoryTier = "short_term"
     category: MemoryCategory = "context"
     key: str
-    value: Any
+    value: Annotated[Any, msgspec.Meta(examples=[{"monday": "9-17"}])]
     meta: dict[str, Any] = msgspec.field(name="metadata", default_factory=dict)
     importance: int = 50
     expires_at: datetime | None = None

@@ -15,13 +15,17 @@ AgentMessageStatus = Literal["pending", "delivered", "read", "processed"]
 
 
 class AgentMessage(TenantRow, Base):
-    """A message to an agent or a team. A thread is named by its first message."""
+    """A message to an agent or a team. A thread is named by its first message.
+
+    What is said to a team is taken by the first of its agents that acknowledges it.
+    """
 
     __tablename__ = "agent_messages"
     __table_args__ = tenant_table(
         refers("from_agent_id", "agents"),
         refers("to_agent_id", "agents"),
         refers("team_id", "agent_teams"),
+        refers("taken_by_agent_id", "agents"),
         refers("parent_message_id", "agent_messages"),
         one_of("message_type", AgentMessageType),
         one_of("status", AgentMessageStatus),
@@ -42,6 +46,7 @@ class AgentMessage(TenantRow, Base):
     parent_message_id: Mapped[uuid.UUID | None]
     thread_id: Mapped[uuid.UUID]
     status: Mapped[str] = mapped_column(default="pending", server_default="pending")
+    taken_by_agent_id: Mapped[uuid.UUID | None]
 
 
 class AgentMessageView(View, kw_only=True):
@@ -59,5 +64,9 @@ class AgentMessageView(View, kw_only=True):
     parent_message_id: uuid.UUID | None = None
     thread_id: ReadOnly[uuid.UUID]
     status: ReadOnly[AgentMessageStatus] = "pending"
+    taken_by_agent_id: Annotated[
+        ReadOnly[uuid.UUID | None],
+        msgspec.Meta(description="The agent that has acknowledged it: what is said to a team is one agent's then."),
+    ] = None
     created_at: ReadOnly[datetime]
     updated_at: ReadOnly[datetime]

@@ -2,8 +2,9 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -58,7 +59,7 @@ class AgentTeamView(View, kw_only=True):
     """
 
     id: ReadOnly[uuid.UUID]
-    name: str
+    name: Annotated[str, msgspec.Meta(examples=["Support"])]
     department: Department = "general"
     description: str | None = None
     coordinator_agent_id: uuid.UUID | None = None

@@ -91,12 +91,19 @@ class AgentWorkflowView(View, kw_only=True):
 
     id: ReadOnly[uuid.UUID]
     team_id: uuid.UUID | None = None
-    name: str
+    name: Annotated[str, msgspec.Meta(examples=["Big deals"])]
     description: str | None = None
     category: str | None = None
-    trigger_type: WorkflowTrigger = "manual"
-    trigger_config: dict[str, Any] = {}
-    steps: list[Any] = []
+    trigger_type: Annotated[WorkflowTrigger, msgspec.Meta(examples=["event"])] = "manual"
+    trigger_config: Annotated[dict[str, Any], msgspec.Meta(examples=[{"eventType": "deal.stage_changed"}])] = {}
+    steps: Annotated[
+        list[Any],
+        msgspec.Meta(
+            examples=[
+                [{"id": "note", "action": "tag_contact", "inputs": {"id": "{{trigger.data.contactId}}", "tag": "deal"}}]
+            ]
+        ),
+    ] = []
     status: ReadOnly[WorkflowStatus] = "draft"
     total_executions: ReadOnly[int] = 0
     successful_executions: ReadOnly[int] = 0

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +17,7 @@ import asyncpg
 import pytest
 
 from comms.embedded import DataDirectoryUnusable, Embedded, StartFailed, locks, programs
+from tests.conftest import short_folder
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"shared_buffers": "16MB"}
@@ -42,8 +42,7 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about running as ro
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A short folder that everybody may enter, unlike ``tmp_path``, which is root's alone."""
-    folder = Path(tempfile.mkdtemp(prefix="comms-", dir="/tmp"))
-    folder.chmod(0o755)
+    folder = short_folder()
     yield folder
     for data_dir in folder.iterdir():
         kill_all(data_dir)
@@ -59,8 +58,7 @@ def data_dir(place: Path) -> Path:
 @pytest.fixture(scope="module")
 def made() -> Iterator[Path]:
     """The files of a database that was started once, and is never started again."""
-    folder = Path(tempfile.mkdtemp(prefix="comms-", dir="/tmp"))
-    folder.chmod(0o755)
+    folder = short_folder()
     with Embedded(folder / "data", options=SMALL):
         pass
     yield folder / "data" / "postgres"

@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from comms.events import WRITE, Fact, arguments, encode
 from comms.notifications.following import AT_ONCE, catch_up, keep_up
@@ -13,6 +12,7 @@ from models.base import new_id, now
 from models.communications import Conversation
 from tests.conftest import Client
 from tests.make import communications as make
+from tests.make.killing import killed_at
 from tests.make.notices import API, notices, told, unread
 
 
@@ -31,36 +31,12 @@ async def noted(owner: Client, talk: Conversation, times: int) -> None:
         assert answer.status_code == 201
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
-async def killed_at(service: Service, workspace_id: Any, step: int) -> bool:
-    """Whoever reads the log dies before the so-many-eth statement; False if it had done by then."""
-    count = 0
-
-    def note(*_: Any) -> None:
-        nonlocal count
-        count += 1
-        if count == step:
-            raise Killed
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        await keep_up(service.database, [workspace_id])
-    except Killed:
-        return True
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-    return False
-
-
 async def test_killed_between_any_two_steps_it_loses_nothing_and_doubles_nothing(
     service: Service, owner: Client, member: Client, talk: Conversation
 ) -> None:
     await noted(owner, talk, 10)
     step = 1
-    while await killed_at(service, owner.workspace_id, step):
+    while await killed_at(step, keep_up(service.database, [owner.workspace_id])):
         assert await notices(member) == []
         step += 1
     assert step > 10, "there were steps to die at"

@@ -33,6 +33,23 @@ async def test_what_has_doubled_is_analyzed_once(database: Database, admin: Any)
     assert await growth.keep_up(database) == []
 
 
+async def test_what_was_looked_at_while_it_was_empty_is_analyzed_when_it_fills_again(
+    database: Database, admin: Any
+) -> None:
+    await admin.execute(FILL.format(many=1000))
+    await growth.keep_up(database)
+    await admin.execute("DELETE FROM contact_points")
+    await admin.execute("VACUUM (ANALYZE, TRUNCATE off) contact_points")
+    assert "contact_points" not in await growth.keep_up(database)
+    await admin.execute(
+        "INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, created_at, updated_at)"
+        " SELECT workspace_id, gen_random_uuid(), id, 'email', id || '@example.com', now(), now() FROM contacts"
+    )
+    await admin.execute("SELECT pg_stat_force_next_flush()")
+    assert "contact_points" in await growth.keep_up(database)
+    assert await growth.keep_up(database) == []
+
+
 @pytest.fixture
 async def lane(database: Database) -> AsyncIterator[Any]:
     """A connection as groups of webhooks use it."""

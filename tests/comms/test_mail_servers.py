@@ -1,8 +1,9 @@
 """Mail by a workspace's own mail server: what it is given, and what its answers mean."""
 
 import asyncio
+import threading
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -13,13 +14,14 @@ import msgspec
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope
 
-from comms import checks
+from comms import checks, names
 from comms.directory import Connection
-from comms.mail.smtp import hand_over
+from comms.mail.smtp import Servers
 from comms.providers.outgoing import Busy, Refused, Unclear
 from comms.providers.smtp import SmtpCredentials
 from comms.service import Service
 from comms.settings import ProviderSettings, Settings
+from models.base import new_id
 from tests.handlers.webhooks import post
 from tests.make import communications as make
 from tests.make.mail import mail, post_office
@@ -81,7 +83,7 @@ async def give(letterbox: Letterbox, hosts: Any = "own") -> None:
     message = EmailMessage()
     message.set_content("Hello")
     known = letterbox.hosts if hosts == "own" else hosts
-    await hand_over(letterbox.credentials, message, "us@acme.example", "jane@example.com", hosts=known)
+    await Servers(known).hand_over(letterbox.credentials, message, "us@acme.example", "jane@example.com")
 
 
 async def test_what_a_server_answers_is_refused_busy_or_unclear(letterbox: Letterbox) -> None:
@@ -126,16 +128,38 @@ async def test_a_server_that_knows_no_such_mailbox_is_told_from_one_that_does_no
 async def test_a_server_in_our_own_network_is_only_used_where_the_operator_says_so(letterbox: Letterbox) -> None:
     with pytest.raises(Refused, match="private network"):
         await give(letterbox, hosts=())
-    settings = ProviderSettings(smtp_hosts=letterbox.hosts)
-    assert (await checks.ask(settings, "smtp", letterbox.credentials)).ok
-    asked = await checks.ask(ProviderSettings(), "smtp", letterbox.credentials)
+    here = Servers(letterbox.hosts), "smtp", letterbox.credentials, new_id()
+    assert (await checks.ask(ProviderSettings(), *here)).ok
+    asked = await checks.ask(ProviderSettings(), Servers(()), *here[1:])
     assert (asked.ok, asked.detail) == (False, "127.0.0.1 lies in a private network.")
 
 
 async def test_nobody_there_is_busy_and_nothing_was_sent() -> None:
     nobody = SmtpCredentials("127.0.0.1", 1, security="none")
     with pytest.raises(Busy, match="cannot be reached"):
-        await hand_over(nobody, EmailMessage(), "a@acme.example", "b@example.com", hosts=None)
+        await Servers(None).hand_over(nobody, EmailMessage(), "a@acme.example", "b@example.com")
+
+
+async def test_the_name_of_a_server_is_looked_up_and_looked_at_like_any_that_others_have_named() -> None:
+    go, mine, theirs = threading.Event(), new_id(), new_id()
+
+    def lookup(host: str, port: int | None) -> Sequence[str]:
+        if host.startswith("black"):
+            go.wait(5)
+        return ["8.8.8.8", "127.0.0.1"]
+
+    servers = Servers((), lookup=lookup)
+    waiting = [
+        asyncio.ensure_future(servers.greet(SmtpCredentials(f"black{number}.example"), mine))
+        for number in range(names.MOST_EACH)
+    ]
+    await asyncio.sleep(0)
+    with pytest.raises(Busy, match="looked up"):
+        await servers.greet(SmtpCredentials("mail.example"), mine)
+    with pytest.raises(Refused, match="private network"):
+        await servers.greet(SmtpCredentials("mail.example"), theirs)
+    go.set()
+    assert all(isinstance(one, Refused) for one in await asyncio.gather(*waiting, return_exceptions=True))
 
 
 async def test_an_answer_by_smtp_has_its_thread_its_files_and_both_texts(

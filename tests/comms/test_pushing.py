@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from comms import names
 from comms.notifications import pushing, subscriptions, vapid
 from comms.notifications.keeping import Notice, keep
 from comms.notifications.pushing import Pushing
@@ -166,6 +167,24 @@ async def test_a_push_service_that_is_busy_is_asked_again_later(
     await admin.execute("UPDATE push_messages SET due_at = now()")
     assert await pusher.push_due() == 1
     assert len(outside.pushed) == 2
+
+
+async def test_a_look_up_whose_turn_has_not_come_uses_up_no_try(
+    service: Service, member: Client, outside: PushService, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await subscribed(service, member, outside)
+    await told(service, member)
+    await admin.execute("UPDATE push_subscriptions SET endpoint = replace(endpoint, '127.0.0.1', 'localhost')")
+    hosts = (outside.host.replace("127.0.0.1", "localhost"),)
+    pusher = Pushing(service.database, service.vault, PushSettings("mailto:us@acme.example", hosts))
+    with monkeypatch.context() as crowded:
+        crowded.setattr(names, "MOST_EACH", 0)
+        for _ in range(len(pushing.BACK_OFF_SECONDS) + 2):
+            await admin.execute("UPDATE push_messages SET due_at = now()")
+            assert await pusher.push_due() == 0
+    assert await admin.fetchval("SELECT attempts FROM push_messages") == 0
+    await admin.execute("UPDATE push_messages SET due_at = now()")
+    assert await pusher.push_due() == 1
 
 
 async def test_what_is_refused_for_good_or_too_often_is_given_up(

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from comms import growth
 from comms.directory import Connection
 from comms.outbox import Intent, put_all
 from comms.service import Service
@@ -247,6 +248,7 @@ async def test_two_workers_keep_order_double_nothing_and_lose_nothing(world: Out
                     for talk in talks
                 ],
             )
+    await growth.keep_up(world.service.database)  # as the worker does every second
     async with world.sending(HURRY, HURRY):
         await until(admin, NONE_WAITS, within=40)
     taken: dict[str, list[int]] = {}

@@ -6,7 +6,7 @@ from email.policy import default
 from pathlib import Path
 from typing import Any, cast
 
-from comms.mail.smtp import hand_over
+from comms.mail.smtp import Servers
 from comms.providers.base import Channel
 from comms.providers.mail_send import Enclosed, Headers, send
 from comms.providers.outgoing import Outgoing
@@ -69,7 +69,7 @@ async def test_the_sink_takes_everything_says_so_and_keeps_it(tmp_path: Path) ->
         credentials = SmtpCredentials("127.0.0.1", server_address[1], security="none")
         for recipient in ("jane@example.com", "../../etc/passwd@example.com"):
             mail = composed(OUTGOING, HEADERS, [FILE])
-            await hand_over(credentials, mail, "support@acme.example", recipient, hosts=None)
+            await Servers(None).hand_over(credentials, mail, "support@acme.example", recipient)
     assert [one[:3] for one in said] == [
         ("support@acme.example", "jane@example.com", "Grüße"),
         ("support@acme.example", "../../etc/passwd@example.com", "Grüße"),

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from comms.directory import Connection
 from comms.service import Service
 from comms.workflows import asking, engine
 from tests.conftest import Client
 from tests.make import agents as make
+from tests.make import ownership
 from tests.make import workflows as flow
 from tests.make.agents import API
 
@@ -29,7 +31,7 @@ def test_times_are_instants_and_values_may_speak_of_what_is_there(operator: Any,
 
 
 async def test_an_approval_goes_by_the_agents_policy_and_is_in_the_audit_log(owner: Client, service: Service) -> None:
-    ada = await make.agent(owner)
+    ada = await make.agent(owner, status="active")
     asks = {"id": "ask", "action": "approval", "agentId": ada["id"], "inputs": {"title": "May we?", "riskLevel": "low"}}
     workflow = await flow.active(owner, [asks])
     waits = await flow.run_of(owner, workflow)
@@ -42,6 +44,35 @@ async def test_an_approval_goes_by_the_agents_policy_and_is_in_the_audit_log(own
     assert (await flow.read(owner, passes))["status"] == "completed"
     items = (await owner.get(f"{API}/agent-action-audit-log")).json()["items"]
     assert sorted(item["actionDetails"]["stage"] for item in items) == ["asked", "asked", "performed"]
+
+
+async def test_an_approval_does_nothing_but_let_the_run_go_on_and_an_agent_at_rest_passes_none_alone(
+    owner: Client, admin_member: Client, service: Service, line: Connection, admin: Any
+) -> None:
+    ada, talk = await make.agent(owner, status="active"), await ownership.talk(service, owner.workspace_id)
+    await make.made(owner, "/agent-policies", {"agentId": ada["id"], "passAlone": ["*"], "reach": "handed"})
+    await make.moved(owner, f"/agents/{ada['id']}", "paused")
+    details = {
+        "conversationId": str(talk.id),
+        "userId": str(owner.user_id),
+        "content": "x",
+    }
+    inputs = {"title": "May we?", "riskLevel": "low", "details": details}
+    asks = {"id": "ask", "action": "approval", "agentId": ada["id"], "inputs": inputs}
+    run = await flow.run_of(owner, await flow.active(owner, [asks]))
+    await flow.answer_bells(service)
+    waiting = await flow.read(owner, run)
+    assert (waiting["status"], waiting["waitingFor"]) == ("running", "approval")
+    address = f"{API}/agent-pending-actions/{waiting['waitingId']}"
+    shown = (await owner.get(address)).json()
+    assert (shown["actionType"], shown["conversationId"], shown["fence"]) == ("workflow_approval", None, None)
+    before = (await owner.get(f"{API}/conversations/{talk.id}")).json()
+    approved = await admin_member.post(f"{address}/approval", json={"details": details | {"content": "y"}})
+    assert approved.status_code == 201, approved.text
+    await flow.go_on(service)
+    assert (await flow.read(owner, run))["status"] == "completed"
+    assert (await owner.get(f"{API}/conversations/{talk.id}")).json() == before
+    assert await admin.fetchval("SELECT count(*) FROM conversation_messages WHERE direction = 'outbound'") == 0
 
 
 @pytest.mark.usefixtures("line")

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from comms import names
 from comms.outside import Outside
 from comms.service import Service
 from comms.workflows import calling, engine
@@ -101,6 +102,23 @@ async def test_what_passes_is_tried_again_under_the_same_key_and_what_does_not_i
     redirected = await begun(owner, shop)
     await flow.answer_bells(service, caller)
     assert "redirects are not followed" in (await flow.read(owner, redirected))["error"]["message"]
+
+
+async def test_a_look_up_whose_turn_has_not_come_uses_up_no_try(
+    owner: Client, service: Service, shop: Shop, caller: Calling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await begun(owner, shop, retries=0, inputs={"ifUnclear": "fail"})
+    with monkeypatch.context() as crowded:
+        crowded.setattr(names, "MOST_EACH", 0)
+        await flow.answer_bells(service, caller)
+        await flow.due_now(service, run)
+        await flow.go_on(service, caller)
+    waits = (await flow.history(owner, run))["order"]
+    assert (waits["status"], waits["attempt"], waits["error"]["code"]) == ("waiting", 1, "crowded")
+    await flow.due_now(service, run)
+    await flow.go_on(service, caller)
+    over = (await flow.history(owner, run))["order"]
+    assert (over["status"], over["attempt"], len(shop.asked)) == ("completed", 1, 1)
 
 
 async def test_a_caller_who_is_killed_has_perhaps_been_heard(
@@ -203,7 +221,12 @@ async def test_a_host_that_answers_drop_by_drop_takes_no_longer_than_the_step_ma
 
 
 async def test_slow_hosts_of_one_workspace_leave_room_for_others_and_the_rest_wait_in_line(
-    owner: Client, stranger: Client, service: Service, shop: Shop, caller: Calling
+    owner: Client,
+    stranger: Client,
+    service: Service,
+    shop: Shop,
+    caller: Calling,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Calls beyond a workspace's share hold nothing: they go on, the first one first, as others end."""
     slow = [await begun(owner, shop) for _ in range(calling.MOST_OF_ONE + 2)]
@@ -216,7 +239,7 @@ async def test_slow_hosts_of_one_workspace_leave_room_for_others_and_the_rest_wa
             await answered.wait()
         return await make_call(call)
 
-    caller.make = dawdles  # type: ignore[method-assign]
+    monkeypatch.setattr(caller, "make", dawdles)
     rung = await flow.bells(service)
     going = {key: asyncio.create_task(engine.advance(service.database, caller, *key)) for key in rung}
     async with asyncio.timeout(10):
@@ -237,7 +260,13 @@ async def test_slow_hosts_of_one_workspace_leave_room_for_others_and_the_rest_wa
 
 @pytest.mark.parametrize(("answer", "tries"), [(200, 1), (503, 2)])
 async def test_a_run_that_is_paused_during_a_call_keeps_the_answer_and_goes_on_when_resumed(
-    answer: int, tries: int, owner: Client, service: Service, shop: Shop, caller: Calling
+    answer: int,
+    tries: int,
+    owner: Client,
+    service: Service,
+    shop: Shop,
+    caller: Calling,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = await begun(owner, shop)
     shop.answers = [(answer, {}, b"{}")]
@@ -249,7 +278,7 @@ async def test_a_run_that_is_paused_during_a_call_keeps_the_answer_and_goes_on_w
             await owner.post(f"{path}/pause")
         return await make_call(call)
 
-    caller.make = meanwhile  # type: ignore[method-assign]
+    monkeypatch.setattr(caller, "make", meanwhile)
     await flow.answer_bells(service, caller)
     assert (await flow.read(owner, run))["status"] == "paused"
     await flow.go_on(service, caller)

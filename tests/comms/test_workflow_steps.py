@@ -133,6 +133,29 @@ async def test_a_conversation_that_is_somebodys_is_left_alone_where_the_step_say
     assert seen["send"]["output"]["messageId"]
 
 
+async def test_what_an_agent_has_answered_is_not_said_over_whoever_took_the_conversation_meanwhile(
+    owner: Client, service: Service
+) -> None:
+    ada = await make.agent(owner)
+    there = {"conversationId": "{{trigger.id}}", "content": "{{steps.look.text}}"}
+    steps = [
+        make.step(ada, "look"),
+        does("first", "message", inputs=there),
+        does("asked", "message", inputs={**there, "ifOwned": "send"}),
+    ]
+    where = (await owner.post(f"{API}/messages", json={"to": PHONE, "content": "Hello"})).json()["conversationId"]
+    run = await flow.run_of(owner, await flow.active(owner, steps), triggerData={"id": where})
+    await flow.answer_bells(service)
+    task = (await flow.read(owner, run))["waitingId"]
+    await owner.put(f"{API}/conversations/{where}/ownership")
+    result = {"fromAgentId": ada["id"], "messageType": "result", "content": {"data": {"text": "I think so."}}}
+    await make.made(owner, "/agent-messages", {**result, "parentMessageId": task})
+    await flow.go_on(service)
+    seen = await flow.history(owner, run)
+    assert seen["first"]["output"]["skipped"]
+    assert seen["asked"]["output"]["messageId"]
+
+
 async def test_however_often_and_at_once_it_is_rung_a_step_is_done_once(
     owner: Client, service: Service, admin: Any
 ) -> None:

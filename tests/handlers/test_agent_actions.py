@@ -11,7 +11,7 @@ from comms.directory import Connection
 from tests.conftest import Client
 from tests.make import agents as make
 from tests.make.agents import API, errors, told
-from tests.make.runtimes import AGENT, Runtime, asked, runtime, said
+from tests.make.runtimes import AGENT, Runtime, approval, asked, proposed, runtime, said, stages
 
 
 @pytest.fixture
@@ -24,25 +24,6 @@ async def ada(app: Any, owner: Client) -> AsyncIterator[Runtime]:
 async def talk(anonymous: httpx.AsyncClient, line: Connection, owner: Client) -> str:
     """A conversation that a contact has begun, and that nobody has."""
     return await asked(anonymous, line, owner)
-
-
-async def proposed(client: Runtime, kind: str, details: dict[str, Any], **more: Any) -> dict[str, Any]:
-    body = {"actionType": kind, "title": "May I?", "details": details} | more
-    answer = await client.post(f"{AGENT}/actions", json=body)
-    assert answer.status_code == 201, answer.text
-    action: dict[str, Any] = answer.json()
-    return action
-
-
-def approval(action: dict[str, Any]) -> str:
-    return f"{API}/agent-pending-actions/{action['id']}/approval"
-
-
-async def stages(client: Client, action: dict[str, Any]) -> list[str]:
-    """What the audit log says has become of an action, in order."""
-    page = await client.get(f"{API}/agent-action-audit-log", params={"sort": "createdAt", "limit": 200})
-    found = [item["actionDetails"] for item in page.json()["items"]]
-    return [details["stage"] for details in found if details["actionId"] == action["id"]]
 
 
 async def test_an_approved_message_is_sent_once_as_it_was_edited(

@@ -70,6 +70,16 @@ async def test_whose_agent_it_is_does_not_approve_unless_alone(owner: Client, vi
     assert (await owner.post(path(second))).status_code == 201
 
 
+async def test_a_viewer_who_could_not_approve_it_is_nobody_to_wait_for(
+    owner: Client, viewer: Client, admin: Any
+) -> None:
+    action = await asked(owner, actionType="create_record", details={"resource": "contacts", "values": {}})
+    query = "UPDATE workspace_members SET permissions = $1 WHERE user_id = $2"
+    await admin.execute(query, '{"agents": "write"}', viewer.user_id)
+    assert (await viewer.post(path(action))).status_code == 403
+    assert (await owner.post(path(action))).status_code == 201
+
+
 async def test_whose_agent_it_is_may_stop_it(owner: Client, member: Client) -> None:
     action = await asked(member)
     assert (await member.post(path(action))).status_code == 403
@@ -119,6 +129,32 @@ async def test_the_sweep_expires_what_nobody_decided_in_time(
     assert await told(owner, late["id"]) == ["agent_pending_action.created", "agent_pending_action.expired"]
     assert len(await told(owner, open_ended["id"])) == 1
     assert "expired already" in (await member.post(path(late))).json()["detail"]
+
+
+async def test_what_is_approved_as_it_expires_is_one_of_both(
+    owner: Client, member: Client, admin: Any, service: Service
+) -> None:
+    agent = await make.agent(owner)
+    body = {"agentId": agent["id"], "actionType": "create_record", "title": "x"}
+    for number in range(6):
+        values = {"firstName": f"No. {number}"}
+        details = {"details": {"resource": "contacts", "values": values}}
+        action = await make.made(owner, "/agent-pending-actions", body | details)
+        due = now() + timedelta(milliseconds=3 * number)
+        await admin.execute("UPDATE agent_pending_actions SET expires_at = $1 WHERE id = $2", due, action["id"])
+        swept, answer = await asyncio.gather(
+            until_done(service.database, approvals.expire_overdue), member.post(path(action))
+        )
+        swept += await until_done(service.database, approvals.expire_overdue)
+        shown = (await owner.get(f"{API}/agent-pending-actions/{action['id']}")).json()
+        is_done = answer.status_code == 201
+        assert (shown["status"] == "approved", shown["succeeded"] is True) == (is_done, is_done)
+        found = (await owner.get(f"{API}/contacts", params={"q": f"No. {number}"})).json()["items"]
+        assert len(found) == is_done
+        events = await told(owner, action["id"])
+        assert events[1:] in (["agent_pending_action.approved"], ["agent_pending_action.expired"], [])
+        assert (events[1:] == ["agent_pending_action.approved"]) == is_done
+        assert is_done or answer.status_code == 409
 
 
 async def test_only_who_may_write_agents_decides(owner: Client, viewer: Client, stranger: Client) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from tests.conftest import Client
 from tests.make import agents as make
 from tests.make.agents import API, errors, told
+from tests.make.runtimes import AGENT, runtime
 
 
 async def members(client: Client, team: dict[str, Any]) -> list[tuple[str, str, int]]:
@@ -161,6 +162,16 @@ async def test_an_answer_is_in_the_thread_of_what_it_answers(owner: Client) -> N
     assert [item["id"] for item in thread.json()["items"]] == [first["id"], second["id"], third["id"]]
 
 
+async def test_what_an_agent_answers_to_a_member_or_a_workflow_waits_for_no_agent(app: Any, owner: Client) -> None:
+    async with runtime(app, owner) as ada:
+        task = await make.made(owner, "/agent-messages", {"toAgentId": str(ada.agent_id)})
+        result = {"messageType": "result", "parentMessageId": task["id"]}
+        said = await ada.post(f"{AGENT}/messages", json=result)
+        assert said.json()["status"] == "processed", said.text
+        waiting = (await ada.get(f"{AGENT}/messages", params={"status": "pending"})).json()["items"]
+        assert [one["id"] for one in waiting] == [task["id"]]
+
+
 async def test_a_message_without_an_addressee_or_sense_is_refused_by_name(owner: Client, stranger: Client) -> None:
     ada = await make.agent(owner)
     theirs = await make.made(stranger, "/agent-messages", {"toAgentId": (await make.agent(stranger))["id"]})
@@ -186,3 +197,24 @@ async def test_a_message_goes_forward_only(owner: Client, viewer: Client) -> Non
     assert (await viewer.put(f"{API}{path}/status", json={"status": "processed"})).status_code == 403
     assert (await make.moved(owner, path, "processed"))["status"] == "processed"
     assert await told(owner, row["id"]) == ["agent_message.created", *["agent_message.updated"] * 3]
+
+
+async def test_what_is_said_to_a_team_is_taken_by_the_first_that_acknowledges_it(app: Any, owner: Client) -> None:
+    team = await make.team(owner)
+    async with runtime(app, owner) as ada, runtime(app, owner, "Bob") as bob:
+        for client in (ada, bob):
+            await make.member(owner, team, {"id": str(client.agent_id)})
+        row = await make.made(owner, "/agent-messages", {"teamId": team["id"], "content": {"body": "Who calls?"}})
+        address = f"{AGENT}/messages/{row['id']}/acknowledgement"
+        answers = await asyncio.gather(*[client.post(address, json={}) for client in (ada, bob)])
+        assert sorted(answer.status_code for answer in answers) == [201, 409]
+        won, lost = (ada, bob) if answers[0].status_code == 201 else (bob, ada)
+        again = await won.post(address, json={"status": "delivered"})
+        assert (again.status_code, again.json()["takenByAgentId"]) == (201, str(won.agent_id))
+        for status in ("delivered", "read", "processed"):
+            answer = await lost.post(address, json={"status": status})
+            assert (answer.status_code, str(won.agent_id) in answer.json()["detail"]) == (409, True)
+        assert (await won.post(address, json={"status": "processed"})).status_code == 201
+        shown = (await lost.get(f"{AGENT}/messages")).json()["items"]
+        assert [(one["status"], one["takenByAgentId"]) for one in shown] == [("processed", str(won.agent_id))]
+    assert await told(owner, row["id"]) == ["agent_message.created", *["agent_message.updated"] * 2]

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from comms.limits import Allowance, Pace
+from comms.service import Service
 from handlers.guards import Right
 from tests.conftest import Client
 from tests.handlers.test_who_may import GUARDED, ask
@@ -15,7 +17,10 @@ from tests.make.agents import API, errors
 from tests.make.runtimes import AGENT, runtime, token_of
 
 
-async def test_an_agents_token_opens_the_agent_api_and_no_other_route(app: Any, owner: Client) -> None:
+async def test_an_agents_token_opens_the_agent_api_and_no_other_route(
+    app: Any, owner: Client, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "agents_pace", Pace(Allowance(len(GUARDED) + 1, 1)))
     async with runtime(app, owner) as ada:
         me = (await ada.get(AGENT)).json()
         assert (me["agent"]["id"], me["workspaceId"]) == (str(ada.agent_id), str(owner.workspace_id))
@@ -106,3 +111,30 @@ async def test_an_agents_token_is_no_proof_of_who_made_it(app: Any, owner: Clien
         answer = await ada.post(f"{API}/invitations/nonsense/acceptance", json={})
         assert answer.status_code in (400, 403, 404)
         assert (await ada.get(f"{API}/me")).status_code == 403
+
+
+async def test_a_runtime_that_runs_away_is_told_to_wait_and_nobody_else_is(
+    app: Any, owner: Client, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "agents_pace", Pace(Allowance(3, 60)))
+    async with runtime(app, owner) as ada, runtime(app, owner, "Bob") as bob:
+        assert [(await ada.get(AGENT)).status_code for _ in range(4)] == [200, 200, 200, 429]
+        refused = await ada.post(f"{AGENT}/conversations/{uuid.uuid4()}/claim", json={})
+        assert (refused.status_code, refused.headers["content-type"]) == (429, "application/problem+json")
+        assert 0 < int(refused.headers["retry-after"]) <= 60
+        assert (await bob.get(AGENT)).status_code == 200
+        for _ in range(5):
+            assert (await owner.get(f"{API}/me")).status_code == 200
+
+
+async def test_an_agent_whose_token_a_viewer_has_made_by_now_looks_and_does_nothing(
+    app: Any, owner: Client, member: Client, admin: Any
+) -> None:
+    agent = await make.agent(owner, status="active")
+    async with runtime(app, member, agent=agent) as ada:
+        query = "UPDATE workspace_members SET role = 'viewer', permissions = $1 WHERE user_id = $2"
+        await admin.execute(query, '{"agents": "write"}', member.user_id)
+        assert (await ada.get(AGENT)).status_code == 200
+        for noun in ("executions", f"conversations/{uuid.uuid4()}/claim", "actions"):
+            answer = await ada.post(f"{AGENT}/{noun}", json={"actionType": "x", "title": "x"})
+            assert (answer.status_code, "viewer" in answer.json()["detail"]) == (403, True), noun

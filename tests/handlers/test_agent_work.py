@@ -10,6 +10,7 @@ import pytest
 
 from comms.directory import Connection
 from tests.conftest import Client
+from tests.handlers.test_resources import counted
 from tests.handlers.webhooks import CUSTOMER, post, text
 from tests.make import agents as make
 from tests.make.agents import API, errors
@@ -38,6 +39,20 @@ async def claimed(client: Runtime, talk: str, **body: Any) -> int:
     assert answer.json()["agentId"] == str(client.agent_id)
     fence: int = answer.json()["fence"]
     return fence
+
+
+async def test_a_claim_and_a_fenced_reply_take_few_statements(ada: Runtime, talk: str) -> None:
+    """Whose token it is, the workspace, the conversation, what is done with it, the index of words, and the log."""
+    await ada.get(f"{AGENT}/")  # that the token is used is noted once a minute
+    with counted() as statements:
+        fence = await claimed(ada, talk)
+        assert statements() == 9  # one of them holds the status of the agent
+        body = {"fence": fence, "content": "Yes, 3pm is free."}
+        assert (await ada.post(at(talk, "replies"), json=body)).status_code == 201
+        assert statements() == 9 + 9
+        keyed = {"Idempotency-Key": "answer-1"}
+        assert (await ada.post(at(talk, "replies"), json=body, headers=keyed)).status_code == 201
+        assert statements() == 9 + 9 + 11
 
 
 async def test_what_waits_is_claimed_answered_once_and_let_go(ada: Runtime, owner: Client, talk: str) -> None:
@@ -71,6 +86,7 @@ async def test_a_message_is_answered_once_whatever_the_agent_has_forgotten(
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
     refused = next(answer for answer in answers if answer.status_code == 409)
     assert refused.json()["conflictingId"] == (await said(owner, talk))[1]["id"]
+    assert refused.json()["owner"]["agentId"] == str(ada.agent_id)
     assert set(errors(await ada.post(at(talk, "replies"), json=body | {"answers": str(uuid.uuid4())}))) == {"answers"}
 
 

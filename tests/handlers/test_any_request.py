@@ -34,7 +34,7 @@ from handlers.app import create_app
 from handlers.resource import RESOURCES, Resource
 from handlers.shapes import msgspec_camel
 from models.core import User, Workspace, WorkspaceMember
-from tests.conftest import TEMPLATE, urls_of
+from tests.grounds import TEMPLATE, urls_of
 from tests.handlers.descriptions import api, described, document
 from tests.make import rows
 

@@ -9,10 +9,12 @@ import pytest
 
 from comms import checks
 from comms.directory import Connection
+from comms.mail.smtp import Servers
 from comms.providers.signalwire import SignalWireCredentials
 from comms.service import Service
 from comms.settings import ProviderSettings, Settings
 from comms.simulators.accounts import AccountServer
+from models.base import new_id
 from tests.conftest import Client
 from tests.handlers.webhooks import post, text
 from tests.make.communications import TWILIO
@@ -159,7 +161,7 @@ async def test_an_account_that_is_closed_or_may_not_send_is_no_good(owner: Clien
 @pytest.mark.parametrize("space", ["169.254.169.254", "evil.example/", "acme.signalwire.com.evil.example", "a@b", ""])
 async def test_a_space_elsewhere_gets_no_token(space: str) -> None:
     credentials = SignalWireCredentials(project_id="p", signing_key="k", api_token="t", space_url=space)
-    found = await checks.ask(ProviderSettings(), "signalwire", credentials)
+    found = await checks.ask(ProviderSettings(), Servers(()), "signalwire", credentials, new_id())
     assert found.ok is False
     assert "spaceUrl" in found.detail
 

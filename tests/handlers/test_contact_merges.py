@@ -171,6 +171,21 @@ async def test_two_active_conversations_of_a_channel_become_one_that_counts_righ
     assert found[talks[janet, "email"]]["status"] == "active"
 
 
+async def test_what_moved_is_found_by_its_words_after_the_conversation_it_was_in_is_deleted(owner: Client) -> None:
+    jane, janet = await two(owner)
+    talks = []
+    for row_id in (jane, janet):
+        talk = (await owner.post(f"{API}/conversations", json={"channel": "sms", "contactId": row_id})).json()["id"]
+        talks.append(talk)
+        said = {"conversationId": talk, "direction": "outbound", "content": "needle"}
+        assert (await owner.post(f"{API}/conversation-messages", json=said)).status_code == 201
+    await merged(owner, jane, janet)
+    assert (await owner.delete(f"{API}/conversations/{talks[1]}")).status_code == 204
+    for path in ("/search", "/conversation-messages", f"/conversations/{talks[0]}/messages"):
+        found = (await owner.get(f"{API}{path}", params={"q": "needle"})).json()["items"]
+        assert len(found) == 2, path
+
+
 async def test_what_was_said_since_the_merge_stays_where_it_was_said(owner: Client) -> None:
     jane, janet = await two(owner)
     talks = []

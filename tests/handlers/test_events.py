@@ -1,6 +1,7 @@
 """The activity feed: what became true, found by what it is about, by whom, and when."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from comms.service import Service
 from models.base import new_id, now
 from models.crm import Contact, ContactView
 from tests.conftest import Client
+from tests.make.racing import done_or_waiting
 from tests.make.sending import until
 
 API = "/api/v1"
@@ -254,3 +256,27 @@ async def test_a_change_of_state_that_has_a_name_says_what_it_has_changed(owner:
     revoked = (await owner.get(f"{API}/access-tokens/{token['id']}")).json()
     [told] = await feed(owner, event="access_token.revoked")
     assert told["changes"] == {"revokedAt": {"before": None, "after": revoked["revokedAt"]}}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_is_told_later_is_committed_later_so_that_no_reader_passes_over_anything(
+    service: Service, owner: Client, admin: Any, fails: bool
+) -> None:
+    async def numbers() -> list[int]:
+        rows = await admin.fetch("SELECT seq FROM events WHERE workspace_id = $1 ORDER BY seq", owner.workspace_id)
+        return [row["seq"] for row in rows]
+
+    await happen(service, owner, "deal.created")
+    [*_, last] = before = await numbers()
+    with suppress(LookupError):
+        async with service.database.alone() as db:
+            seen = Fact(owner.workspace_id, "deal.updated", "deal", new_id(), b"{}", now())
+            assert await tell(db, [seen]) == [(owner.workspace_id, last + 1)]
+            later = asyncio.create_task(happen(service, owner, "deal.deleted"))
+            await done_or_waiting(admin, later)
+            assert not later.done()
+            assert await numbers() == before
+            if fails:
+                raise LookupError
+    await later
+    assert await numbers() == [*before, last + 1, *([] if fails else [last + 2])]

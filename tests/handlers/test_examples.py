@@ -31,6 +31,8 @@ WHATEVER_IS_THERE = (
     "is taken",
     "is not a column of this file",
     "is required once the rule is active",
+    "are not all had by anybody here: billing",
+    "must name each of the team's 0 members once",
 )
 """What may be wrong with an example because of the rows that are there, and not because of what it says."""
 
@@ -40,6 +42,15 @@ async def test_no_example_is_refused_for_what_it_says(
 ) -> None:
     async with runtime(app, owner) as agent:
         assert await refused(service, owner, member, agent) == []
+
+
+def test_what_is_shown_of_a_step_forward_is_one_that_can_be_taken() -> None:
+    bodies = {each.name: each.said["requestBody"]["content"][JSON]["example"] for each in with_examples()}
+    assert "error" not in bodies["end_own_agent_execution"]  # it is refused of a run that did not fail
+    assert bodies["set_agent_message_status"] == {"status": "read"}  # nothing becomes pending or a draft
+    assert bodies["set_agent_status"] == bodies["set_agent_workflow_status"] == {"status": "active"}
+    assert set(bodies["approve_agent_pending_action"]["details"]) == {"conversationId", "content"}
+    assert "discount" in bodies["reject_agent_pending_action"]["reason"]
 
 
 async def refused(service: Service, owner: Client, member: Client, agent: Client) -> list[str]:

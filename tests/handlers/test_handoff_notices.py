@@ -11,6 +11,7 @@ from comms.service import Service
 from models.communications import Conversation
 from tests.conftest import Client
 from tests.make import ownership as make
+from tests.make.handoffs import can
 from tests.make.notices import notices, told
 
 API = "/api/v1"
@@ -56,6 +57,7 @@ async def test_who_is_asked_is_told_until_the_next_is_asked_or_somebody_has_it(
 async def test_who_handed_it_on_is_told_that_nobody_takes_it(
     service: Service, owner: Client, member: Client, talk: Conversation, admin: Any
 ) -> None:
+    await can(owner, owner, "billing")
     await hand(member, talk, {"neededSkills": ["billing"]})
     await admin.execute("UPDATE conversation_handoffs SET deadline_at = now()")
     await deadlines.pass_deadlines(service.database)
@@ -70,7 +72,8 @@ async def test_the_owner_is_told_of_silence_and_where_there_is_none_the_administ
     settled = {"watchdog": {"unansweredSeconds": 60}}
     await owner.patch(f"{API}/workspaces/{talk.workspace_id}", json={"settings": settled})
     await make.say(service, talk)
-    await admin.execute("UPDATE conversation_messages SET direction = 'inbound'")
+    earlier = "created_at = created_at - interval '2 minutes'"
+    await admin.execute(f"UPDATE conversation_messages SET direction = 'inbound', {earlier}")
     for client in (owner, member):
         await admin.execute(
             "UPDATE conversations SET last_message_at = now() - interval '2 minutes', silence_told_at = NULL"

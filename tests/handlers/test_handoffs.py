@@ -8,20 +8,22 @@ import pytest
 
 from comms.directory import Connection
 from comms.errors import Conflict
-from comms.ownership import ByAgent, Owned, Stale, claim, deadlines, handing, watching
+from comms.ownership import Owned, Stale, claim, deadlines
 from comms.service import Service
 from models.communications import Conversation
-from models.communications.handoffs import Packet, Target
+from models.communications.handoffs import Target
 from tests.conftest import Client
 from tests.make import ownership as make
+from tests.make.handoffs import agent_hands, can, hand, overdue, seen, told
 
 API = "/api/v1"
-PACKET = {"summary": "Charged twice", "facts": {"order": "A-17"}, "sentiment": "negative", "language": "en"}
 
 
 @pytest.fixture
-async def talk(service: Service, workspace_id: uuid.UUID, line: Connection) -> Conversation:
-    return await make.talk(service, workspace_id)
+async def talk(service: Service, owner: Client, line: Connection) -> Conversation:
+    """In a workspace whose owner knows about billing and law."""
+    await can(owner, owner, "billing", "law")
+    return await make.talk(service, owner.workspace_id)
 
 
 @pytest.fixture
@@ -31,41 +33,12 @@ async def ada(service: Service, workspace_id: uuid.UUID) -> uuid.UUID:
 
 @pytest.fixture
 async def billing(owner: Client, member: Client) -> str:
-    """A team of one: the member."""
+    """A team of one: the member, who knows about billing."""
+    await can(owner, member, "billing")
     team: str = (await owner.post(f"{API}/teams", json={"name": "Billing"})).json()["id"]
     body = {"teamId": team, "userId": str(member.user_id)}
     assert (await owner.post(f"{API}/team-members", json=body)).status_code == 201
     return team
-
-
-async def hand(client: Client, talk: Conversation, target: dict[str, Any], **more: Any) -> dict[str, Any]:
-    body = {"reason": "Asks for a person", "target": target, "packet": PACKET, **more}
-    answer = await client.post(f"{API}/conversations/{talk.id}/handoffs", json=body)
-    assert answer.status_code == 201, answer.text
-    row: dict[str, Any] = answer.json()
-    return row
-
-
-async def agent_hands(
-    service: Service, talk: Conversation, agent_id: uuid.UUID, fence: int, target: Target, **packet: Any
-) -> uuid.UUID:
-    wanted = handing.Handing(reason="Cannot help", target=target, packet=Packet(**packet))
-    async with make.held(service, talk) as (db, row):
-        return (await handing.hand_on(db, row, wanted, ByAgent(agent_id), fence=fence)).id
-
-
-async def seen(client: Client, handoff_id: Any) -> dict[str, Any]:
-    row: dict[str, Any] = (await client.get(f"{API}/conversation-handoffs/{handoff_id}")).json()
-    return row
-
-
-async def told(admin: Any, subject_id: Any) -> list[str]:
-    rows = await admin.fetch("SELECT event FROM events WHERE subject_id = $1 ORDER BY seq", uuid.UUID(str(subject_id)))
-    return [row["event"] for row in rows]
-
-
-async def overdue(admin: Any) -> None:
-    await admin.execute("UPDATE conversation_handoffs SET deadline_at = now() - interval '1 second'")
 
 
 async def test_what_is_handed_on_waits_for_the_team_with_its_packet_until_one_of_it_accepts(
@@ -171,9 +144,11 @@ async def test_who_is_gone_by_the_time_they_are_to_be_asked_is_passed_over_and_h
     service: Service, owner: Client, member: Client, talk: Conversation, billing: str, admin: Any
 ) -> None:
     gone = (await owner.post(f"{API}/teams", json={"name": "For a day"})).json()["id"]
+    body = {"teamId": gone, "userId": str(owner.user_id)}
+    belongs = (await owner.post(f"{API}/team-members", json=body)).json()["id"]
     steps = [{"target": {"teamId": gone}}, {"target": {"teamId": billing}}]
     row = await hand(owner, talk, {"userId": str(member.user_id)}, steps=steps)
-    assert (await owner.delete(f"{API}/teams/{gone}")).status_code == 204
+    assert (await owner.delete(f"{API}/team-members/{belongs}")).status_code == 204
     await overdue(admin)
     assert await deadlines.pass_deadlines(service.database) == 1
     row = await seen(owner, row["id"])
@@ -207,6 +182,38 @@ async def test_who_refuses_is_not_asked_again_and_the_next_is_asked_at_once(
     assert (await member.post(address, json={})).status_code == 403
     last = (await owner.post(address, json={"reason": "Nor am I"})).json()
     assert (last["status"], last["settledBecause"]) == ("rejected", "Nor am I")
+
+
+def whole(target: dict[str, str]) -> dict[str, Any]:
+    """The target as an answer has it."""
+    return {"userId": None, "agentId": None, "teamId": None, "neededSkills": []} | target
+
+
+async def test_two_who_have_refused_are_not_asked_in_turn(
+    owner: Client, member: Client, talk: Conversation, billing: str
+) -> None:
+    team, mine, theirs = {"teamId": billing}, {"userId": str(owner.user_id)}, {"userId": str(member.user_id)}
+    steps = [{"target": one} for one in (mine, team, theirs, mine, team)]
+    row = await hand(owner, talk, team, steps=steps)
+    address = f"{API}/conversations/{talk.id}/handoffs/{row['id']}/rejection"
+    first = (await member.post(address, json={})).json()
+    assert (first["targetUserId"], first["refused"]) == (str(owner.user_id), [whole(team), whole(theirs)])
+    last = (await owner.post(address, json={"reason": "Nor am I"})).json()
+    assert (last["status"], last["stepsTaken"], last["asked"]) == ("rejected", 5, [whole(team), whole(mine)])
+    again = await hand(owner, talk, team)
+    assert (again["status"], again["refused"]) == ("open", []), "what is handed on anew is new"
+
+
+@pytest.mark.parametrize("of_team", [False, True])
+async def test_whoever_has_not_the_skills_that_are_asked_for_neither_accepts_nor_refuses(
+    owner: Client, member: Client, talk: Conversation, billing: str, of_team: bool
+) -> None:
+    await owner.post(f"{API}/team-members", json={"teamId": billing, "userId": str(owner.user_id)})
+    row = await hand(owner, talk, {"neededSkills": ["Law"], **({"teamId": billing} if of_team else {})})
+    address = f"{API}/conversations/{talk.id}/handoffs/{row['id']}"
+    for noun in ("acceptance", "rejection"):
+        assert (await member.post(f"{address}/{noun}", json={})).status_code == 403
+    assert (await owner.post(f"{address}/acceptance")).json()["status"] == "accepted"
 
 
 async def test_an_agent_does_not_hand_back_to_where_it_came_from_without_something_new(
@@ -248,10 +255,14 @@ async def test_who_cannot_be_asked_is_named_with_the_path(
     links = [{"resource": "contacts", "id": str(talk.contact_id)}, {"resource": "deals", "id": nobody}]
     body = {"reason": "x", "target": {"agentId": str(ada)}, "packet": {"links": links}}
     answer = await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)
-    assert [error["field"] for error in answer.json()["errors"]] == ["packet.links[1]"], answer.text
-    for settings in ({"handoffs": {"words": {"taken": 7}}}, {"watchdog": {"silentSeconds": 0}}):
-        answer = await owner.patch(f"{API}/workspaces/{talk.workspace_id}", json={"settings": settings})
-        assert answer.status_code == 400, answer.text
+    assert [error["field"] for error in answer.json()["errors"]] == ["packet.links[1].id"], answer.text
+    settings = {"handoffs": {"words": {"taken": 7, "handedOf": "x"}}, "watchdog": {"silentSeconds": 0}}
+    answer = await owner.patch(f"{API}/workspaces/{talk.workspace_id}", json={"settings": settings})
+    assert {error["field"] for error in answer.json()["errors"]} == {
+        "settings.handoffs.words.taken",
+        "settings.handoffs.words.handedOf",
+        "settings.watchdog.silentSeconds",
+    }, answer.text
     assert (await stranger.put(f"{API}/conversations/{talk.id}/ownership")).status_code == 404
     elsewhere = {"reason": "x", "target": {"neededSkills": ["x"]}}
     assert (await stranger.post(f"{API}/conversations/{talk.id}/handoffs", json=elsewhere)).status_code == 404
@@ -295,25 +306,6 @@ async def test_a_conversation_that_is_closed_asks_nobody_any_more(owner: Client,
     body = {"reason": "x", "target": {"neededSkills": ["x"]}}
     assert (await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)).status_code == 409
     assert len((await owner.get(f"{API}/conversations/{talk.id}/handoffs")).json()["items"]) == 2
-
-
-async def test_silence_is_noticed_once_on_either_side(
-    service: Service, owner: Client, talk: Conversation, admin: Any
-) -> None:
-    settled = {"watchdog": {"unansweredSeconds": 60, "silentSeconds": 60, "releases": True}}
-    await owner.patch(f"{API}/workspaces/{talk.workspace_id}", json={"settings": settled})
-    await owner.put(f"{API}/conversations/{talk.id}/ownership")
-    await make.say(service, talk)
-    assert await watching.watch(service.database) == 0
-    for direction, event in (("outbound", "conversation.fell_silent"), ("inbound", "conversation.unanswered")):
-        await admin.execute("UPDATE conversation_messages SET direction = $1", direction)
-        await admin.execute(
-            "UPDATE conversations SET last_message_at = now() - interval '2 minutes', silence_told_at = NULL"
-        )
-        assert [await watching.watch(service.database) for _ in range(2)] == [1, 0]
-        assert event in await told(admin, talk.id)
-    row = await make.now_of(service, talk)
-    assert (row.assigned_to, row.ownership_reason) == (None, "not answered for 60 seconds")
 
 
 async def test_what_a_member_writes_under_an_old_fence_is_refused_with_whose_it_is(

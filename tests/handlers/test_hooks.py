@@ -48,7 +48,10 @@ async def test_a_secret_is_shown_once_and_nobody_but_administrators_sees_anythin
         ({"url": "http://example.com"}, "url", "must be an https:// address"),
         ({"url": "https://xn--0.example/x"}, "url", "is not an address"),
         ({"url": "https://example.com/" + "x" * 2_000}, "url", None),
-        ({"events": ["message.received", "messages.received"]}, "events[1]", "there is nothing called 'messages'"),
+        ({"events": ["message.received", "messages.received"]}, "events[1]", "do you mean 'message'?"),
+        ({"events": ["message.recieved"]}, "events[0]", "do you mean 'received'?"),
+        ({"events": ["deal.exploded"]}, "events[0]", "a deal is never 'exploded': it is closed, "),
+        ({"events": ["search_document.created"]}, "events[0]", "nothing ever happens to 'search_document'"),
         ({"events": ["message"]}, "events[0]", "must be a kind"),
         ({"events": ["deal.", "deal."]}, "events[1]", "is named twice"),
         ({"events": ["notification.created"]}, "events[0]", "is told to single people alone"),
@@ -216,6 +219,34 @@ async def test_a_stretch_of_time_is_told_again_in_order_and_goes_on_where_it_was
         assert all(said == sorted(said) for said in there.lines().values())
 
 
+async def test_what_is_told_again_can_be_called_off_and_its_line_goes_on(
+    service: Service, owner: Client, stranger: Client, admin: Any
+) -> None:
+    async with sink() as there:
+        mine = await made_and_told(service, owner, there, admin)
+        replay = {
+            seq: f"{API}/webhook-deliveries/{row['id']}/replay"
+            for seq in (2, 5)
+            for row in (await owner.get(f"{API}/webhook-deliveries", params={"seq": seq})).json()["items"]
+        }
+        body = {"endpointId": mine, "fromAt": (now() - timedelta(hours=2)).isoformat(), "untilAt": now().isoformat()}
+        asked = f"{REPLAYS}/{(await owner.post(REPLAYS, json=body)).json()['id']}"
+        async with service.database.everywhere() as db:
+            await replaying.go_on(db, owner.workspace_id, most=3)
+        assert (await owner.post(replay[5])).json()["replayId"] is None
+        await admin.execute("UPDATE webhook_lines SET attempts = 9, next_attempt_at = now() + interval '1 hour'")
+        assert {(await stranger.delete(address)).status_code for address in (asked, replay[2])} == {404}
+        for address, statuses, left in ((replay[2], [204, 204], 3), (asked, [204, 404], 1)):
+            assert [(await owner.delete(address)).status_code for _ in range(2)] == statuses
+            assert await admin.fetchval("SELECT count(*) FROM webhook_deliveries WHERE state = 'waiting'") == left
+        off = await admin.fetch("SELECT last_error FROM webhook_deliveries WHERE state = 'failed'")
+        assert [row["last_error"] for row in off] == [replaying.CALLED_OFF] * 3
+        there.heard.clear()
+        async with posting(service, there):
+            await until(admin, NOTHING_WAITS)
+        assert there.said() == [5], "what was behind it does not wait for its sake"
+
+
 async def test_a_stretch_of_time_is_told_again_once_though_it_is_asked_for_by_many_at_once(owner: Client) -> None:
     mine = (await owner.post(ENDPOINTS, json=BODY)).json()["id"]
     body = {"endpointId": mine, "fromAt": "2026-01-01T00:00:00Z", "untilAt": "2026-01-02T00:00:00Z"}
@@ -245,7 +276,7 @@ async def test_administrators_are_notified_of_an_endpoint_that_was_switched_off(
 ) -> None:
     made = (await owner.post(ENDPOINTS, json=BODY)).json()
     async with asyncio.timeout(5):
-        await endings.end(service.database, owner.workspace_id, made["id"], endings.GONE)
+        await endings.end(service.database, owner.workspace_id, made["id"], made["url"], endings.GONE)
     await told(service)
     for client in (owner, admin_member):
         [notice] = await notices(client)

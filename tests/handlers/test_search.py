@@ -10,9 +10,10 @@ from sqlalchemy import select, text
 from comms import search
 from comms.search import following
 from comms.search.following import keep_up
+from comms.search.lists import FEW
 from comms.service import Service
 from models.base import now
-from models.communications import ConversationMessage
+from models.communications import ConversationMessage, Mail
 from models.search import SearchDocument
 from tests.conftest import Client
 from tests.handlers.test_resources import counted, named
@@ -87,7 +88,7 @@ async def test_a_contact_is_found_by_any_of_its_addresses(owner: Client) -> None
 async def test_an_address_is_found_by_its_own_words_and_not_by_its_contacts_name(
     few: int, owner: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("comms.search.finding.FEW", few)
+    monkeypatch.setattr("comms.search.lists.FEW", few)
     jane = {"firstName": "Jane", "lastName": "Needle", "phone": "+1 415 555 0123", "email": "Doe.J@Work.example"}
     contact = (await owner.post(f"{API}/contacts", json=jane)).json()["id"]
     points = (await owner.get(f"{API}/contact-points", params={"contactId": contact})).json()["items"]
@@ -108,6 +109,9 @@ async def test_words_that_are_changed_or_deleted_are_not_found_any_more(owner: C
     await owner.patch(f"{API}/contacts/{contact}", json={"lastName": "Pin"})
     assert {item["id"] for item in await results(owner, "needle")} == {talk, message}
     assert [item["id"] for item in await results(owner, "pin")] == [contact]
+    await owner.patch(f"{API}/conversations/{talk}", json={"subject": "Thimble"})
+    assert {item["id"] for item in await results(owner, "needle")} == {message}
+    assert [item["id"] for item in await results(owner, "thimble")] == [talk]
     assert (await owner.delete(f"{API}/conversations/{talk}")).status_code == 204
     assert (await owner.delete(f"{API}/contacts/{contact}")).status_code == 204
     assert await results(owner, "needle") == await results(owner, "pin") == []
@@ -196,6 +200,15 @@ _SCANS = """
 SELECT indexrelid::regclass::text, pg_stat_get_xact_numscans(indexrelid)
 FROM pg_index WHERE indrelid = 'search_documents'::regclass
 """
+# Of workspaces that have next to nothing: a page of the one index is full by them, and none of the other.
+_SMALL = """
+WITH few AS (
+    INSERT INTO workspaces (id, name, slug, created_at, updated_at)
+    SELECT id, id, id, now(), now() FROM unnest($1::uuid[]) AS id RETURNING id
+)
+INSERT INTO search_documents (workspace_id, subject_id, kind, bucket, at, words)
+SELECT id, id, 'message', 0, now(), to_tsvector('simple', 'other') FROM few
+"""
 
 
 async def _buckets(service: Service) -> set[int]:
@@ -226,7 +239,7 @@ async def test_a_list_of_words_is_the_same_whether_few_or_many_are_meant(
 ) -> None:
     await _many(service, owner, 30)
     await keep_up(service.database)
-    monkeypatch.setattr("comms.search.finding.FEW", few)
+    monkeypatch.setattr("comms.search.lists.FEW", few)
     path = f"{API}/conversation-messages"
     seen: list[str] = []
     cursor = None
@@ -243,20 +256,30 @@ async def test_a_list_of_words_is_the_same_whether_few_or_many_are_meant(
     assert len(await ids(owner, "/conversation-messages", q="needle number 7")) == 1
 
 
+@pytest.mark.parametrize("others", [0, 150])
 async def test_words_are_looked_up_in_their_own_index_and_no_other_is_read_whole(
-    service: Service, owner: Client
+    others: int, service: Service, owner: Client, admin: Any
 ) -> None:
+    await admin.execute("TRUNCATE search_documents")
+    await admin.execute(_SMALL, [uuid.uuid4() for _ in range(others)])
     await _many(service, owner, 20)
     await keep_up(service.database)
+    await admin.execute("ANALYZE search_documents")
     question = search.read("needle num")
     assert question is not None
+
+    async def none(*_asked: Any) -> list[Any]:
+        return []
+
     async with service.database.workspace(owner.workspace_id) as db:
         before = set((await db.execute(text(_SCANS))).all())
         found, _ = await search.find(db, question, ["message", "contact"], 50, asker=uuid.uuid4())
         assert len(found) == 20
-        await search.meant(db, question, ConversationMessage)
+        order, talk = search.ByCreation(newest=True), search.Within(uuid.uuid4(), FEW + 1)
+        for table, within in ((ConversationMessage, None), (ConversationMessage, talk), (Mail, None)):
+            assert await search.first_rows(db, "needle num", table, 50, order, none, within=within) == []
         scanned = set((await db.execute(text(_SCANS))).all()) - before
-    assert {name for name, _ in scanned} == {"ix_search_documents_words"}
+    assert {name for name, _ in scanned} == {"ix_search_documents_words", "ix_search_documents_bucket"}
 
 
 async def test_a_search_takes_as_many_queries_however_much_is_found(service: Service, owner: Client) -> None:

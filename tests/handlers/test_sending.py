@@ -130,7 +130,7 @@ async def test_a_message_to_a_stranger_makes_a_contact_and_a_conversation(owner:
     assert (contact["phone"], talk["contactId"], talk["channel"]) == ("+14155550123", contact["id"], "sms")
     assert (talk["messageCount"], talk["phoneNumberId"]) == (1, answer.json()["phoneNumberId"])
     assert await told(owner, contact["id"]) == ["contact.created"]
-    assert await told(owner, talk["id"]) == ["conversation.created"]
+    assert await told(owner, talk["id"]) == ["conversation.created", "conversation.taken_over"]
     await owner.post(f"{API}/messages", json={"to": "+14155550123", "content": "again"})
     assert len((await owner.get(f"{API}/contacts")).json()["items"]) == 1
 

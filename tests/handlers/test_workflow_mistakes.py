@@ -82,8 +82,17 @@ async def test_a_trigger_that_can_never_fire_is_refused(owner: Client) -> None:
     def on(event: str, *conditions: Any) -> dict[str, Any]:
         return {"triggerType": "event", "triggerConfig": {"eventType": event, "conditions": list(conditions)}}
 
-    for event in ("unicorn.created", "agent_workflow_execution.completed", "access_token.created"):
+    for event in (
+        "unicorn.created",
+        "deal.exploded",
+        "deal.",
+        "agent_workflow_execution.completed",
+        "access_token.created",
+    ):
         assert set(await refused(owner, [], **on(event))) == {"triggerConfig.eventType"}
+    greets, on_text = [does("message", {"content": "Hi"})], on("message.received")
+    assert set(await refused(owner, greets, **on("contact.created"))) == {"steps[0].inputs.to"}
+    await make.made(owner, "/agent-workflows", {"name": "x", "steps": greets, **on_text})
     asked = {"field": "data.stagge", "operator": "equals", "value": "won"}
     assert set(await refused(owner, [], **on("deal.updated", asked))) == {"triggerConfig.conditions[0].field"}
     asked = {"field": "stage", "operator": "in", "value": "won"}
@@ -129,6 +138,6 @@ async def test_a_workflow_whose_host_is_gone_does_not_become_active(owner: Clien
 async def test_the_workflow_that_the_docs_show_is_taken_and_activated(owner: Client) -> None:
     page = (Path(__file__).parents[2] / "docs" / "workflows.md").read_text()
     ada = await make.agent(owner)
-    shown = page.split("-d '", 1)[1].split("'\n", 1)[0].replace("0198c0de-5000-7365-94a0-98d6fa3af190", ada["id"])
+    shown = page.split("-d '", 1)[1].split("'\n", 1)[0].replace("'$AGENT_ID'", ada["id"])
     row = await make.made(owner, "/agent-workflows", json.loads(shown))
     assert (await make.moved(owner, f"/agent-workflows/{row['id']}", "active"))["status"] == "active"

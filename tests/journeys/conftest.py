@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +21,8 @@ from comms.simulators.exchange import Exchange
 from comms.simulators.server import Server
 from comms.vault import Vault
 from models.communications import WorkspacePhoneNumber
-from tests.conftest import PUBLIC_URL, TEMPLATE, clone, urls_of
+from tests.conftest import PUBLIC_URL, short_folder
+from tests.grounds import TEMPLATE, clone, urls_of
 from tests.journeys import processes
 from tests.journeys.desks import Desk
 from tests.journeys.house import House
@@ -54,8 +54,7 @@ class Pair:
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A folder that PostgreSQL's user may enter; what still runs over its ``data`` is ended."""
-    path = Path(tempfile.mkdtemp(prefix="comms-"))
-    path.chmod(0o755)
+    path = short_folder()
     yield path
     processes.end_postgres(path / "data")
     shutil.rmtree(path)
@@ -140,8 +139,7 @@ async def agent(pair: Pair, desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture(scope="session")
 def house() -> Iterator[House]:
     """``comms up`` over a data folder of its own, with a database that keeps what it has committed."""
-    path = Path(tempfile.mkdtemp(prefix="comms-"))
-    path.chmod(0o755)
+    path = short_folder()
     house = House(path)
     try:
         yield house

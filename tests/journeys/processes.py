@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from comms.cli import main
+from comms.cli import running as running_command
 from comms.embedded import Embedded, locks, programs
 from tests.journeys.waiting import until_now
 
@@ -21,8 +22,9 @@ START_SECONDS = 60
 OURS = ("COMMS_", "DATABASE_", "PUBLIC_URL", "PG")
 
 FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload([__name__, "comms.cli.running", "handlers.app"])
-"""One process has imported everything and forks the others: by itself each start would import for two seconds."""
+APPLICATION = "tests.journeys.application"
+FORKING.set_forkserver_preload([__name__, "comms.cli.running", APPLICATION])
+"""One process has imported everything and forks the others: by itself each start would take five seconds for that."""
 
 
 class Process:
@@ -140,6 +142,7 @@ def _be_comms(words: list[str], output: Path, environment: Mapping[str, str], co
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(environment)
+    running_command._APPLICATION = f"{APPLICATION}:create_app"
     main(words)
 
 

@@ -1,51 +1,13 @@
 """A runtime that is a script works over the agent API; and what a person lets it do is done once, whoever is killed."""
 
 import asyncio
-from typing import Any
 
 import asyncpg
-import httpx
 
 from tests.journeys.offices import CUSTOMER, Office
-from tests.journeys.processes import Process
+from tests.journeys.runtimes import AGENT, API, answered, hired, made, runtime
 from tests.journeys.waiting import until
 from tests.screens import watching
-
-API = "/api/v1"
-AGENT = f"{API}/agent"
-
-
-async def made(client: httpx.AsyncClient, path: str, body: dict[str, Any], **headers: str) -> dict[str, Any]:
-    answer = await client.post(path, json=body, headers=headers)
-    assert answer.status_code == 201, answer.text
-    row: dict[str, Any] = answer.json()
-    return row
-
-
-async def hired(person: httpx.AsyncClient) -> str:
-    """The token of an active agent."""
-    agent = await made(person, f"{API}/agents", {"name": "Ada"})
-    await person.put(f"{API}/agents/{agent['id']}/status", json={"status": "active"})
-    token: str = (await made(person, f"{API}/access-tokens", {"name": "runtime", "agentId": agent["id"]}))["token"]
-    return token
-
-
-def runtime(process: Process, token: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=process.url, headers={"Authorization": f"Bearer {token}"}, timeout=15)
-
-
-async def answered(seen: Any, ada: httpx.AsyncClient) -> str:
-    """The script: whatever is said in a conversation that waits is claimed and answered; its id."""
-    while (event := await seen.next("event"))["event"] != "message.received":
-        pass
-    here = f"{AGENT}/conversations/{event['conversationId']}"
-    context = (await ada.get(f"{here}/context")).json()
-    assert context["channel"]["canSend"]
-    fence = (await made(ada, f"{here}/claim", {"seconds": 60}))["fence"]
-    body = {"fence": fence, "content": f"You said: {context['messages'][-1]['content']}", "answers": event["subjectId"]}
-    for _ in range(2):  # it has not heard the answer, and asks again
-        await made(ada, f"{here}/replies", body, **{"Idempotency-Key": event["subjectId"]})
-    return str(event["conversationId"])
 
 
 async def test_a_scripted_runtime_answers_and_an_edited_approval_is_done_once_in_spite_of_kill_9(
@@ -54,7 +16,7 @@ async def test_a_scripted_runtime_answers_and_an_edited_approval_is_done_once_in
     process = office.begin()
     await asyncio.to_thread(process.await_start)
     async with office.desk.client(process.url) as person:
-        token = await hired(person)
+        _, token = await hired(person)
         async with runtime(process, token) as ada:
             async with watching(process.screen_url, token, judged=False) as seen:
                 request = office.desk.text(CUSTOMER, "Could it be cheaper?")
@@ -62,7 +24,7 @@ async def test_a_scripted_runtime_answers_and_an_edited_approval_is_done_once_in
                 headers = dict(request.headers)
                 taken = await ada.post(path, content=request.body, headers=headers)
                 assert taken.status_code == 200
-                talk = await answered(seen, ada)
+                talk, _ = await answered(seen, ada)
             details = {"conversationId": talk, "content": "10 % off"}
             asked = {"actionType": "send_message", "title": "Offer", "details": details}
             action = await made(ada, f"{AGENT}/actions", asked)

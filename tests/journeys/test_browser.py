@@ -12,7 +12,7 @@ from playwright.async_api import Page, async_playwright, expect
 from comms import credentials, workspaces
 from comms.database import Database
 from comms.embedded import Embedded
-from tests.conftest import urls_of
+from tests.grounds import urls_of
 from tests.journeys.conftest import Pair
 from tests.journeys.desks import Desk
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from comms.identity import Identity
 from comms.service import Service
 from comms.settings import WebhookSettings
 from models.base import now
+from models.hooks import WebhookEndpoint
 from tests.conftest import Client
 from tests.screens import serving
 
@@ -39,7 +40,7 @@ class Heard(msgspec.Struct):
 class Sink:
     """Keeps what it is told. ``answers`` come first, by the path if there are some for it, then 200.
 
-    ``afterwards`` happens once, in the instant after an answer.
+    ``meanwhile`` happens once, before an answer, and ``afterwards`` once, in the instant after one.
     """
 
     def __init__(self) -> None:
@@ -50,6 +51,7 @@ class Sink:
         self.refused: set[str] = set()
         self.silent: set[str] = set()
         self.delay = 0.0
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
         self.afterwards: Callable[[], None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -65,6 +67,9 @@ class Sink:
         if heard.path in self.silent:
             await receive()  # until whoever asked is gone
             return
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
         if self.delay:
             await asyncio.sleep(self.delay)
         status, more, said = self.status, {}, b"thanks"
@@ -121,6 +126,14 @@ async def endpoint(service: Service, client: Client, sink: Sink, path: str = "/e
         values = {"name": "mine", "url": sink.url(path), **values}
         row, _, secret = await endpoints.make(db, service.vault, sink.settings(), identity, values)
     return Endpoint(row.id, secret)
+
+
+async def move(service: Service, client: Client, sink: Sink, endpoint_id: uuid.UUID, path: str) -> None:
+    """The endpoint is elsewhere at the sink, as the owner says."""
+    identity = Identity(client.workspace_id, client.user_id, "owner")
+    async with service.database.workspace(client.workspace_id) as db:
+        row = await db.get_one(WebhookEndpoint, (client.workspace_id, endpoint_id), with_for_update=True)
+        await endpoints.change(db, sink.settings(), identity, row, {"url": sink.url(path)})
 
 
 async def happens(service: Service, workspace_id: uuid.UUID, subjects: Sequence[uuid.UUID], **more: Any) -> None:

@@ -32,8 +32,9 @@ seat AS (
     INSERT INTO workspace_members (workspace_id, id, user_id, role, joined_at, created_at, updated_at)
     SELECT $1, $6, id, $2, $5, $5, $5 FROM person ON CONFLICT (workspace_id, user_id) DO NOTHING
 )
-INSERT INTO access_tokens (workspace_id, id, user_id, name, token_hash, last_four, created_at, updated_at)
-SELECT $1, $7, id, 'token', $8, $9, $5, $5 FROM person RETURNING user_id
+-- It has just been used: to note that would be one more unit of work in every test.
+INSERT INTO access_tokens (workspace_id, id, user_id, name, token_hash, last_four, last_used_at, created_at, updated_at)
+SELECT $1, $7, id, 'token', $8, $9, $5, $5, $5 FROM person RETURNING user_id
 """
 
 

@@ -56,3 +56,24 @@ async def said(client: Client, conversation_id: str) -> list[dict[str, Any]]:
     page = await client.get(f"{API}/conversations/{conversation_id}/messages", params={"sort": "createdAt"})
     items: list[dict[str, Any]] = page.json()["items"]
     return items
+
+
+async def proposed(client: Runtime, kind: str, details: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """What the agent has asked to do."""
+    body = {"actionType": kind, "title": "May I?", "details": details} | more
+    answer = await client.post(f"{AGENT}/actions", json=body)
+    assert answer.status_code == 201, answer.text
+    action: dict[str, Any] = answer.json()
+    return action
+
+
+def approval(action: dict[str, Any]) -> str:
+    """Where an action is approved."""
+    return f"{API}/agent-pending-actions/{action['id']}/approval"
+
+
+async def stages(client: Client, action: dict[str, Any]) -> list[str]:
+    """What the audit log says has become of an action, in order."""
+    page = await client.get(f"{API}/agent-action-audit-log", params={"sort": "createdAt", "limit": 200})
+    found = [item["actionDetails"] for item in page.json()["items"]]
+    return [details["stage"] for details in found if details["actionId"] == action["id"]]

@@ -30,6 +30,8 @@ SPELT: dict[str, Any] = {
     "price": lambda: 0,
     "answer_within_seconds": lambda: 3600,
     "steps": lambda: "[]",
+    "asked": lambda: "[]",
+    "refused": lambda: "[]",
     "failures": lambda: 0,
 }
 """Columns that do not take just anything of their type."""

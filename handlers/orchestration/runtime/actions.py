@@ -21,7 +21,9 @@ from models.orchestration import AgentPendingAction, AgentPendingActionView, Ris
 Fence = Annotated[
     int,
     msgspec.Meta(
-        ge=0, le=2**63 - 1, description="The conversation's fence as the agent knows it: else the current one."
+        ge=0,
+        le=2**63 - 1,
+        description="The conversation's fence as the agent knows it: else the current one; what passes alone says it.",
     ),
 ]
 
@@ -85,7 +87,10 @@ async def one(db: Db, identity: Asker, row_id: RowId) -> AgentPendingActionView:
     "/",
     operation_id="propose_own_agent_action",
     guards=[agent_acts],
-    problems={422: "It passes alone, and cannot be sent: `errors` says why."},
+    problems={
+        409: "The conversation is somebody else's under that fence, or it passes alone and says none: see `owner`.",
+        422: "It passes alone, and cannot be sent: `errors` says why.",
+    },
 )
 async def ask(db: Db, identity: Asker, data: JSONBody[OwnAction]) -> AgentPendingActionView:
     """Ask to do something. It waits for a person, unless its risk is low and the workspace's policy lets it pass.

@@ -83,6 +83,15 @@ class AgentHandoff(msgspec.Struct, rename="camel", forbid_unknown_fields=True, k
     ] = []
 
 
+class AgentRefusal(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Why the agent does not take a conversation."""
+
+    reason: Annotated[
+        Annotated[str, msgspec.Meta(max_length=500)] | None,
+        msgspec.Meta(description="Why not.", examples=["I know nothing of refunds"]),
+    ] = None
+
+
 class ReplyDraft(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """What a person might tell the contact."""
 
@@ -185,6 +194,7 @@ async def context(
     operation_id="claim_agent_conversation",
     guards=[agent_acts],
     problems={409: "Somebody else has it: `owner` is who, and under which fence."},
+    by_keys=True,
 )
 async def claim(db: Db, identity: Asker, conversation_id: ConversationId, data: JSONBody[Claim]) -> ConversationView:
     """The conversation is this agent's for so many seconds; its `fence` goes with everything the agent says then.
@@ -200,6 +210,7 @@ async def claim(db: Db, identity: Asker, conversation_id: ConversationId, data: 
     operation_id="renew_agent_conversation",
     guards=[agent_acts],
     problems=LATE,
+    by_keys=True,
 )
 async def heartbeat(
     db: Db, identity: Asker, conversation_id: ConversationId, data: JSONBody[Heartbeat]
@@ -215,6 +226,7 @@ async def heartbeat(
     operation_id="release_agent_conversation",
     guards=[agent_acts],
     problems=LATE,
+    by_keys=True,
 )
 async def release(
     db: Db,
@@ -229,7 +241,13 @@ async def release(
     await working.release(db, identity, conversation_id, fence, reason)
 
 
-@post("/{conversation_id:uuid}/replies", operation_id="reply_as_agent", guards=[agent_acts], problems=UNSENDABLE)
+@post(
+    "/{conversation_id:uuid}/replies",
+    operation_id="reply_as_agent",
+    guards=[agent_acts],
+    problems=UNSENDABLE,
+    by_keys=True,
+)
 async def reply(
     db: Db, identity: Asker, conversation_id: ConversationId, data: JSONBody[Reply]
 ) -> ConversationMessageView:
@@ -278,6 +296,29 @@ async def hand_off(
     return await working.hand_off(db, identity, conversation_id, data.fence, wanted)
 
 
+@post(
+    "/{conversation_id:uuid}/handoffs/{handoff_id:uuid}/refusal",
+    operation_id="refuse_handoff_as_agent",
+    guards=[agent_acts],
+    problems={
+        403: "Somebody else is asked by now, or the token may not do this.",
+        409: "It is over: `owner` is whose the conversation is now, and under which fence.",
+    },
+)
+async def refuse(
+    db: Db,
+    identity: Asker,
+    conversation_id: ConversationId,
+    handoff_id: FromPath[uuid.UUID],
+    data: JSONBody[AgentRefusal],
+) -> ConversationHandoffView:
+    """Not to take what was handed to this agent: the next who is to be asked is asked at once.
+
+    Where there is none, the handoff is `rejected`, and the conversation waits for anybody.
+    """
+    return await working.refuse(db, identity, conversation_id, handoff_id, data.reason)
+
+
 @post("/{conversation_id:uuid}/drafts", operation_id="draft_as_agent", guards=[agent_acts], problems=LATE)
 async def draft(
     db: Db, identity: Asker, conversation_id: ConversationId, data: JSONBody[ReplyDraft]
@@ -311,6 +352,6 @@ routes: list[Any] = [
     myself,
     Router(
         "/conversations",
-        route_handlers=[of_agent, waiting, context, claim, heartbeat, release, reply, hand_off, draft, note],
+        route_handlers=[of_agent, waiting, context, claim, heartbeat, release, reply, hand_off, refuse, draft, note],
     ),
 ]

@@ -131,7 +131,12 @@ async def step(db: Db, identity: Asker, row_id: RowId, data: JSONBody[OwnStep]) 
     return view
 
 
-@post("/{row_id:uuid}/result", operation_id="end_own_agent_execution", guards=[agent_acts])
+@post(
+    "/{row_id:uuid}/result",
+    operation_id="end_own_agent_execution",
+    guards=[agent_acts],
+    example={"status": "completed", "output": {"answer": "Yes, it is."}, "tokensUsed": 1840, "cost": "0.0021"},
+)
 async def end(db: Db, identity: Asker, row_id: RowId, data: JSONBody[OwnResult]) -> AgentExecutionView:
     """The run is over; said once."""
     await executions.find(db, identity, row_id)

@@ -33,7 +33,7 @@ class OwnMemory(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_o
     ] = "agent"
     team_id: uuid.UUID | None = None
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
-    value: Any
+    value: Annotated[Any, msgspec.Meta(examples=[{"monday": "9-17"}])]
     memory_tier: MemoryTier = "short_term"
     category: MemoryCategory = "context"
     metadata: dict[str, Any] = {}

@@ -9,7 +9,6 @@ from litestar.params import JSONBody
 from sqlalchemy import ColumnElement, and_, or_
 
 from comms.agents import messages as stories
-from comms.agents import states
 from comms.credentials import Identity
 from comms.errors import Forbidden
 from handlers.given import Asker, Db, Request, RowId
@@ -85,14 +84,19 @@ async def say(db: Db, identity: Asker, data: JSONBody[OwnMessage]) -> AgentMessa
     "/{row_id:uuid}/acknowledgement",
     operation_id="acknowledge_own_agent_message",
     guards=[agent_acts],
+    problems={409: "Another agent of the team has taken it, or it has come further already."},
 )
 async def acknowledge(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Acknowledgement]) -> AgentMessageView:
-    """A message has reached this agent, was read, or what it asked for is done. Said again, it stays as it is."""
+    """A message has reached this agent, was read, or what it asked for is done. Said again, it stays as it is.
+
+    What was said to a team is one agent's to do: whoever acknowledges it first has taken it, as `takenByAgentId` says,
+    and the others are answered 409. To tell every one of them, write to each.
+    """
     row = await messages.find(db, identity, row_id, to_change=True)
     if row.from_agent_id == agent_of(identity) and row.to_agent_id != agent_of(identity):
         raise Forbidden("You have sent this message: whoever gets it says how far it has come.")
     before = messages.shown(row)
-    states.move(row, data.status, states.MESSAGE, "message")
+    stories.acknowledge(row, agent_of(identity), data.status)
     view: AgentMessageView = await messages.settle(db, identity, row, before)
     return view
 

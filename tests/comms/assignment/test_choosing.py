@@ -110,7 +110,7 @@ def test_when_nobody_can_it_says_how_many_are_what() -> None:
     people = [person(ANN, 3), person(BEN, 3), person(CAT, is_available=False)]
     choice = choose(people, Wanted("sms"))
     assert (choice.person, choice.reason) == (None, "nobody is free: 2 full, 1 away")
-    assert choose([], Wanted("sms")).reason == "nobody is in the team"
+    assert choose([], Wanted("sms")).reason == "nobody in the team may answer"
 
 
 def test_of_a_very_large_team_the_nearest_are_named_and_the_others_counted() -> None:

@@ -4,11 +4,12 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from sqlalchemy import Engine, event, select
+from sqlalchemy import select
 
 from models.base import now
 from models.communications import Conversation
 from tests.make.agents import API
+from tests.make.killing import killed_at
 from tests.make.routing import Desk
 
 
@@ -72,35 +73,11 @@ async def test_what_somebody_is_just_taking_is_not_taken_from_them(desk: Desk) -
     assert await desk.owner_of(other) == ann
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
-async def killed_at(desk: Desk, step: int) -> bool:
-    """The worker dies before the so-many-eth statement; False if it had done by then."""
-    count = 0
-
-    def note(*_: Any) -> None:
-        nonlocal count
-        count += 1
-        if count == step:
-            raise Killed
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        await desk.routed()
-    except Killed:
-        return True
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-    return False
-
-
 async def test_killed_at_any_step_it_loses_nothing_and_decides_nothing_twice(desk: Desk) -> None:
     people = [await desk.person(name, capacity=1) for name in ("ann", "ben")]
     talks = [await desk.waiting() for _ in range(3)]
     step = 1
-    while await killed_at(desk, step):
+    while await killed_at(step, desk.routed()):
         step += 1
     assert step > 10
     owners = [await desk.owner_of(talk) for talk in talks]

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from comms.assignment.following import keep_up
+from comms.ownership import leaving
 from tests.conftest import Client
 from tests.make.agents import API, agent, made
+from tests.make.racing import done_or_waiting, the_first_held_before
 from tests.make.routing import Desk
 
 
@@ -105,34 +107,46 @@ async def test_what_has_been_handed_to_others_since_it_was_queued_is_not_given_t
 
 
 async def test_two_who_decide_at_once_exceed_nobodys_capacity_and_give_nothing_twice(desk: Desk, admin: Any) -> None:
-    """Two rules for the same people: the first decider has decided and not committed when the second begins."""
+    """Two rules for the same people: the first knows who has room and takes nothing yet when the second looks."""
     people = [await desk.person(name, capacity=0) for name in ("ann", "ben")]
     await desk.rule(name="chats", channels=["live_chat"], mode="round_robin", position=0)
     [everything] = [rule for rule in await desk.listed("routing-rules") if rule["name"] == "All"]
     await desk.owner.patch(f"{API}/routing-rules/{everything['id']}", json={"position": 1})
-    here = [desk.owner.workspace_id]
-    talks = [await desk.waiting(channel=channel) for channel in ("sms", "live_chat") * 8]
+    talks = [await desk.waiting(channel=channel) for channel in ("sms", "live_chat") * 5]
     for _ in range(2):  # what is told of the queues is read too, so that all that is left is to give
         assert await desk.routed() == 0
     await admin.execute("UPDATE routing_profiles SET capacity = 2 WHERE user_id = ANY($1)", people)
-    deciders: list[asyncio.Task[int]] = []
-    async with asyncio.timeout(20), admin.transaction():
-        # The last that a transaction takes is its number in the log: until then it holds what it has decided.
-        await admin.execute("SELECT FROM event_counters WHERE workspace_id = $1 FOR UPDATE", here[0])
-        for number in (1, 2):
-            deciders.append(asyncio.create_task(keep_up(desk.service.database, here)))
-            while await admin.fetchval(WAITING) < number and not deciders[-1].done():  # noqa: ASYNC110
-                await asyncio.sleep(0.005)  # nobody tells that they wait
-    given = await asyncio.gather(*deciders)
+    with the_first_held_before("CROSS JOIN LATERAL") as (has_looked, may_claim):
+        first = asyncio.create_task(desk.routed())
+        async with asyncio.timeout(20):
+            await has_looked.wait()
+            second = await desk.routed()
+            may_claim.set()
+            assert (await first, second) == (4, 0), "the second leaves it to the first"
     owners = [await desk.owner_of(talk) for talk in talks]
-    assert Counter(owners) == {None: 12, **dict.fromkeys(people, 2)}
-    assert owners[4:] == [None] * 12
+    assert Counter(owners) == {None: 6, **dict.fromkeys(people, 2)}
+    assert owners[4:] == [None] * 6
     decided = [one["conversationId"] for one in await desk.listed("routing-decisions")]
     assert sorted(decided) == sorted(talks[:4])
-    assert given == [4, 0], "the second leaves it to the first"
 
 
-WAITING = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+async def test_who_is_deactivated_while_they_are_being_given_a_conversation_has_none_then(
+    desk: Desk, admin: Any
+) -> None:
+    ann = await desk.person("ann")
+    talk = await desk.waiting()
+    [row] = await desk.listed("workspace-members", userId=ann)
+    with the_first_held_before("INSERT INTO routing_turns") as (is_given, may_commit):
+        routing = asyncio.create_task(desk.routed())
+        async with asyncio.timeout(20):
+            await is_given.wait()
+            ending = asyncio.create_task(desk.owner.post(f"{API}/workspace-members/{row['id']}/deactivation"))
+            await done_or_waiting(admin, ending)
+            await leaving.let_go(desk.service.database, {"workspaceId": str(desk.owner.workspace_id), "userId": ann})
+            may_commit.set()
+            assert await routing == 1
+            assert (await ending).is_success
+    assert await desk.owner_of(talk) is None
 
 
 async def test_one_workspace_in_which_nothing_can_be_given_stops_no_other(

@@ -1,0 +1,114 @@
+"""Conversations in which neither side answers are noticed: only people and agents answer for us."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from comms.directory import Connection
+from comms.ownership import watching
+from comms.service import Service
+from models.communications import Conversation
+from tests.conftest import Client
+from tests.make import ownership as make
+
+API = "/api/v1"
+
+
+@pytest.fixture
+async def talk(service: Service, workspace_id: uuid.UUID, line: Connection) -> Conversation:
+    return await make.talk(service, workspace_id)
+
+
+async def settle(client: Client, **settled: Any) -> None:
+    body = {"settings": {"watchdog": {"unansweredSeconds": 3600, "silentSeconds": 3600, **settled}}}
+    answer = await client.patch(f"{API}/workspaces/{client.workspace_id}", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+async def says(service: Service, admin: Any, talk: Conversation, who: str, minutes_ago: int, by: Client) -> None:
+    """Somebody has said something so long ago."""
+    kept = await make.say(service, talk, sender_type="system", to=make.CUSTOMER)
+    inbound = "'inbound'" if who == "contact" else "'outbound'"
+    user = f"'{by.user_id}'::uuid" if who == "user" else "NULL::uuid"
+    await admin.execute(
+        f"UPDATE conversation_messages SET (direction, sender_type, sender_user_id, created_at) ="
+        f" ({inbound}, $2, {user}, now() - make_interval(mins => $3)) WHERE id = $1",
+        kept.id,
+        who,
+        minutes_ago,
+    )
+    await admin.execute(
+        "UPDATE conversations c SET last_message_at = (SELECT max(created_at) FROM conversation_messages m"
+        " WHERE m.conversation_id = c.id)"
+    )
+
+
+async def told(admin: Any, talk: Conversation) -> list[str]:
+    rows = await admin.fetch("SELECT event FROM events WHERE subject_id = $1 ORDER BY seq", talk.id)
+    return [row["event"].removeprefix("conversation.") for row in rows]
+
+
+CONTACT, WE, AUTOMATIC = "contact", "user", "system"
+
+
+@pytest.mark.parametrize(
+    ("said", "noticed"),
+    [
+        ([(CONTACT, 90)], "unanswered"),
+        ([(CONTACT, 90), (AUTOMATIC, 89)], "unanswered"),  # "we have your message"
+        ([(CONTACT, 90), (AUTOMATIC, 5)], "unanswered"),  # a campaign's
+        ([(CONTACT, 90), ("agent", 89)], "fell_silent"),
+        ([(CONTACT, 90), (WE, 80), (AUTOMATIC, 5)], "fell_silent"),
+        ([(AUTOMATIC, 90)], None),  # nobody has asked anything
+        ([(CONTACT, 90), (WE, 30)], None),
+        ([(CONTACT, 90), (CONTACT, 30)], None),
+        ([(CONTACT, 60 * 24 * 30), (AUTOMATIC, 70)], None),  # older than the watch
+    ],
+)
+async def test_silence_is_noticed_once_whatever_we_say_by_ourselves(
+    service: Service, owner: Client, talk: Conversation, admin: Any, said: list[tuple[str, int]], noticed: str | None
+) -> None:
+    await settle(owner)
+    for who, minutes_ago in said:
+        await says(service, admin, talk, who, minutes_ago, owner)
+    looks = [await watching.watch(service.database) for _ in range(2)]
+    assert looks == [0 if noticed is None else 1, 0]
+    assert await told(admin, talk) == ([] if noticed is None else [noticed])
+    if noticed == "unanswered":  # what we say by ourselves is no new silence, what the contact says is one
+        await says(service, admin, talk, AUTOMATIC, 0, owner)
+        assert await watching.watch(service.database) == 0
+
+
+async def test_with_releases_what_is_not_answered_waits_for_somebody_else(
+    service: Service, owner: Client, talk: Conversation, admin: Any
+) -> None:
+    await settle(owner, releases=True)
+    await owner.put(f"{API}/conversations/{talk.id}/ownership")
+    await says(service, admin, talk, CONTACT, 90, owner)
+    assert await watching.watch(service.database) == 1
+    row = await make.now_of(service, talk)
+    assert (row.assigned_to, row.ownership_reason) == (None, "not answered for 3600 seconds")
+
+
+async def test_what_cannot_be_told_stops_nobody_elses_watch(
+    service: Service, owner: Client, stranger: Client, talk: Conversation, admin: Any
+) -> None:
+    await settle(owner)
+    broken = {"watchdog": {"unansweredSeconds": "soon"}}
+    await admin.execute(
+        "UPDATE workspaces SET settings = $2::jsonb WHERE id = $1", stranger.workspace_id, str(broken).replace("'", '"')
+    )
+    bad = await make.talk(service, talk.workspace_id, "+14155550111")
+    for one in (talk, bad):
+        await says(service, admin, one, CONTACT, 90, owner)
+    await admin.execute(
+        f"ALTER TABLE conversations ADD CONSTRAINT broken CHECK (id <> '{bad.id}' OR silence_told_at IS NULL) NOT VALID"
+    )
+    try:
+        assert await watching.watch(service.database) == 1
+        assert (await told(admin, talk), await told(admin, bad)) == (["unanswered"], [])
+    finally:
+        await admin.execute("ALTER TABLE conversations DROP CONSTRAINT broken")
+    assert await watching.watch(service.database) == 1
+    assert await told(admin, bad) == ["unanswered"]
