@@ -82,6 +82,7 @@ async def test_what_is_handed_on_waits_for_the_team_with_its_packet_until_one_of
 async def test_of_two_who_accept_at_once_one_has_it(
     owner: Client, member: Client, talk: Conversation, service: Service
 ) -> None:
+    await can(owner, member, "billing")
     row = await hand(owner, talk, {"neededSkills": ["billing"]})
     address = f"{API}/conversations/{talk.id}/handoffs/{row['id']}/acceptance"
     first, second = await asyncio.gather(owner.post(address), member.post(address))
