@@ -1,7 +1,8 @@
-"""Group commit: what is waiting leaves together, and nobody waits for company.
+"""Group commit: what is waiting leaves together, and nobody waits for company while nothing is under way.
 
-While the lanes are idle an item leaves at once, alone. While they are committing, what arrives gathers and leaves as
-one transaction when a lane is free: a group costs little more than a single item (bench/README.md).
+While the lanes are idle an item leaves at once, alone. While one is committing, what arrives gathers and leaves as one
+transaction, when that lane is free or when there is enough for another: a group costs little more than a single item
+(bench/README.md).
 """
 
 import asyncio
@@ -25,6 +26,8 @@ Outcome = TypeVar("Outcome")
 
 LANES = 2
 MOST = 512  # in one group
+WORTH = 8  # a transaction of its own; fewer wait for the one that is under way
+WORTH_WAITING_SECONDS = 0.02  # if that ends soon
 QUEUE = 20_000  # waiting; more is refused at once
 PATIENCE_SECONDS = 4.0  # SignalWire waits 5 s for an answer
 LATE_SECONDS = 0.1
@@ -104,6 +107,7 @@ class Groups(Generic[Item, Outcome]):
         self._committing = 0
         self._waiting: deque[_Waiting[Item, Outcome]] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
+        self._gathering: deque[asyncio.Future[None]] = deque()
         self._unanswered: deque[_Waiting[Item, Outcome]] = deque()  # in the order of their deadlines
         self._lanes: list[asyncio.Task[None]] = []
         self._clock: asyncio.Task[None] | None = None
@@ -161,11 +165,11 @@ class Groups(Generic[Item, Outcome]):
         self._wake(len(group))
 
     def _wake(self, lanes: int) -> None:
+        if len(self._waiting) >= WORTH or self._stopping:
+            while self._gathering:
+                _rouse(self._gathering.popleft())
         while lanes and self._idle:
-            sleeper = self._idle.popleft()
-            if not sleeper.done():
-                sleeper.set_result(None)
-                lanes -= 1
+            lanes -= _rouse(self._idle.popleft())
 
     async def _lane(self) -> None:
         connection: Any = None
@@ -179,8 +183,11 @@ class Groups(Generic[Item, Outcome]):
                     self._idle.append(sleeper)
                     await sleeper
                     continue
+                if (patience := self._patience()) > 0:
+                    await self._gather(patience)
+                    continue
                 # A fair share: while one lane commits, the other gathers as much, and neither core waits.
-                share = -(-(len(self._waiting) + self._committing) // self._lane_count)
+                share = max(WORTH, -(-(len(self._waiting) + self._committing) // self._lane_count))
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), share, MOST))]
                 if connection is None or connection.is_closed():
                     connection = await self._connected()
@@ -202,6 +209,21 @@ class Groups(Generic[Item, Outcome]):
         finally:
             if connection is not None:
                 connection.terminate()
+
+    def _patience(self) -> float:
+        """For how many seconds those who wait had better wait for what is under way, and leave together afterwards."""
+        if not self._committing or len(self._waiting) >= WORTH or self._stopping:
+            return 0.0
+        waited = asyncio.get_running_loop().time() + PATIENCE_SECONDS - self._waiting[0].deadline
+        return WORTH_WAITING_SECONDS - waited
+
+    async def _gather(self, seconds: float) -> None:
+        """There are more of them, or the time is over."""
+        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gathering.append(sleeper)
+        await asyncio.wait([sleeper], timeout=seconds)
+        if not sleeper.done():
+            self._gathering.remove(sleeper)
 
     async def _connected(self) -> Any:
         try:
@@ -326,3 +348,11 @@ class Groups(Generic[Item, Outcome]):
         for waiting in group:
             if not waiting.outcome.done():
                 waiting.outcome.set_exception(Unavailable())
+
+
+def _rouse(sleeper: "asyncio.Future[None]") -> bool:
+    """Whether that has woken somebody."""
+    if sleeper.done():
+        return False
+    sleeper.set_result(None)
+    return True

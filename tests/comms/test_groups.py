@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from comms import groups
 from comms.database import Database
 from comms.events import Told
 from comms.groups import Groups, Unavailable
+from tests.make.sending import until
 
 pytestmark = pytest.mark.alters_the_schema
 
@@ -45,6 +47,47 @@ async def test_what_gathers_while_the_lanes_are_busy_leaves_together(lanes: Grou
     outcomes = await asyncio.gather(*(lanes.add(item) for item in range(100, 400)))
     assert outcomes == [f"kept {item}" for item in range(100, 400)]
     assert await admin.fetchval("SELECT max(company) FROM items") > 50
+
+
+@asynccontextmanager
+async def _under_way(lanes: Groups[int, str], admin: Any) -> AsyncIterator["asyncio.Future[str]"]:
+    """One lane is committing, and is not done before the block is."""
+    async with admin.transaction():
+        await admin.execute("INSERT INTO items VALUES (1, 0)")
+        held = lanes.add(1)
+        await until(admin, "EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        yield held
+        assert not held.done()
+        await admin.execute("DELETE FROM items WHERE item = 1")
+    assert await held == "kept 1"
+
+
+async def test_few_wait_for_what_is_under_way_and_leave_together(
+    lanes: Groups[int, str], admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "WORTH_WAITING_SECONDS", 60.0)
+    async with _under_way(lanes, admin):
+        few = [lanes.add(item) for item in range(2, 2 + groups.WORTH - 1)]
+        await asyncio.wait(few, timeout=0.1)
+        assert not any(one.done() for one in few)
+    await asyncio.gather(*few)
+    assert await admin.fetchval("SELECT min(company) FROM items WHERE item > 1") == groups.WORTH - 1
+
+
+async def test_enough_of_them_wait_for_nothing(
+    lanes: Groups[int, str], admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "WORTH_WAITING_SECONDS", 60.0)
+    async with _under_way(lanes, admin):
+        few = [lanes.add(item) for item in range(2, 2 + groups.WORTH - 1)]
+        await asyncio.sleep(0.01)
+        await asyncio.gather(*few, lanes.add(99))
+
+
+async def test_few_wait_for_nobody_who_takes_long(lanes: Groups[int, str], admin: Any) -> None:
+    async with _under_way(lanes, admin):
+        await asyncio.gather(lanes.add(2), lanes.add(3))
+    assert await admin.fetchval("SELECT min(company) FROM items WHERE item > 1") == 2
 
 
 async def test_a_poisoned_item_fails_alone(lanes: Groups[int, str], admin: Any) -> None:
