@@ -19,6 +19,7 @@ import asyncpg
 import msgspec
 from sqlalchemy import Row, Select, event, exc, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session
 from sqlalchemy.util import await_
 
 from comms import events
@@ -33,19 +34,15 @@ IDLE_SECONDS = 5.0
 """After so long unused a connection is asked whether it still is one; a network may forget it without a word."""
 # How many rows a workspace has, and which values are rare, is known only for the values at hand: a plan for any value
 # walks through a million rows where one for this value would not.
-_NAME_WORKSPACE = text(
-    f"SELECT set_config('{WORKSPACE_SETTING}', :workspace, true),"
-    " set_config('plan_cache_mode', 'force_custom_plan', true)"
-)
+_PLANNED_EACH_TIME = "SET LOCAL plan_cache_mode = force_custom_plan"
 # Who asks for rows by their keys alone, as whoever waits on the telephone does, and an agent at work, needs no plan for
 # the values at hand. Planning that anew each time was a third to a half of the database's work; a plan that is kept
 # must not be one for tables that are still empty (comms/groups.py).
-_NAME_WORKSPACE_BY_KEYS = text(
-    f"SELECT set_config('{WORKSPACE_SETTING}', :workspace, true),"
-    " set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),"
-    " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
-    " set_config('jit', 'off', true)"
+_PLANNED_ONCE = (
+    "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off;"
+    " SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off"
 )
+_NOTHING = text("SELECT")
 
 
 class Urls(msgspec.Struct, frozen=True):
@@ -153,6 +150,36 @@ def is_passing(error: BaseException) -> bool:
     )  # fmt: skip
 
 
+class _Connection(asyncpg.Connection):
+    """One whose next transaction opens with more than BEGIN: that takes no round trip of its own."""
+
+    opening = ""
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+        if self.opening and query.startswith("BEGIN"):
+            query, self.opening = f"{query} {self.opening}", ""
+        return await super().execute(query, *args, **options)
+
+
+class _Session(Session):
+    """A unit of work, which begins with its first statement."""
+
+
+@event.listens_for(_Session, "after_begin")
+def _open(session: _Session, _transaction: Any, connection: Any) -> None:
+    if not connection.in_nested_transaction():
+        connection.connection.driver_connection.opening = session.info.get("opening", "")
+
+
+async def driver_of(db: AsyncSession) -> Any:
+    """The asyncpg connection of a unit of work, which has begun: for stories that groups run."""
+    connection = (await (await db.connection()).get_raw_connection()).driver_connection
+    assert connection is not None
+    if not connection.is_in_transaction():
+        await db.execute(_NOTHING)
+    return connection
+
+
 class Database:
     """The two roles' connections to one database."""
 
@@ -167,7 +194,7 @@ class Database:
         # A pooler finds the server of a statement that was prepared in the same transaction alone.
         self._looks = self._engine(urls.worker, max(2, pool_size // 2), begins=pgbouncer)
         self._sessions = {
-            role: async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+            role: async_sessionmaker(engine, sync_session_class=_Session, expire_on_commit=False, autoflush=False)
             for role, engine in self._engines.items()
         }
 
@@ -199,7 +226,11 @@ class Database:
         if self.pgbouncer:
             options = {"statement_cache_size": 0}  # it takes no settings, which would be everybody's
         return await asyncpg.connect(
-            (url or self.urls.worker).plain, timeout=5, command_timeout=command_timeout, **options
+            (url or self.urls.worker).plain,
+            connection_class=_Connection,
+            timeout=5,
+            command_timeout=command_timeout,
+            **options,
         )
 
     @asynccontextmanager
@@ -213,8 +244,8 @@ class Database:
         """
         async with self._unit_of_work(WEB, actor, is_indexed=not is_urgent) as session:
             session.info["workspace_id"] = workspace_id
-            named = _NAME_WORKSPACE_BY_KEYS if is_urgent or by_keys else _NAME_WORKSPACE
-            await session.execute(named, {"workspace": str(workspace_id)})
+            planned = _PLANNED_ONCE if is_urgent or by_keys else _PLANNED_EACH_TIME
+            session.info["opening"] = f"SET LOCAL {WORKSPACE_SETTING} = '{workspace_id.hex}'; {planned}"
             yield session
 
     @asynccontextmanager

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import arrivals
 from comms.calls import flow as flows
 from comms.calls import rows
+from comms.database import driver_of
 from comms.directory import Connection
 from comms.providers.base import Channel, InboundMessage, Request
 from comms.providers.voice import Told
@@ -34,7 +35,7 @@ async def begin(db: AsyncSession, connection: Connection, request: Request, told
     at = _began(told, at)
     call_id = new_id()
     arrival = arrivals.Arrival(connection, request, _message(told, str(call_id)), at)
-    passages, facts = await arrivals.enter(await rows.driver_of(db), [arrival])
+    passages, facts = await arrivals.enter(await driver_of(db), [arrival])
     passage = passages[0]
     if passage.number_id is None:
         return None

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
 from comms import events, media
-from comms.calls import rows
+from comms.database import driver_of
 from models.base import new_id, now
 from models.communications import (
     Call,
@@ -163,4 +163,4 @@ async def _attach(db: AsyncSession, call: Call, message: ConversationMessage, so
         declared_type=None,
         at=at,
     )
-    await media.announce(await rows.driver_of(db), [announced])
+    await media.announce(await driver_of(db), [announced])

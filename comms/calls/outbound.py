@@ -17,6 +17,7 @@ from comms.calls.progress import DIAL, END_LEG, Report, end, move
 from comms.calls.twiml import Line, written
 from comms.consent import Question, decide
 from comms.credentials import Identity
+from comms.database import driver_of
 from comms.errors import Conflict, Invalid, Unsendable
 from comms.providers.addresses import read_address
 from comms.providers.base import Channel
@@ -192,7 +193,7 @@ async def _expect_wanted(db: AsyncSession, caller: Identity, to: str, at: dateti
 async def _contact(db: AsyncSession, workspace_id: uuid.UUID, to: str, at: datetime) -> uuid.UUID:
     """Whose number it is; somebody new if it is nobody's yet."""
     stranger = senders.Stranger(workspace_id, read_address(to), None, "outbound_call", at)
-    (met,) = await senders.meet(await rows.driver_of(db), [stranger])
+    (met,) = await senders.meet(await driver_of(db), [stranger])
     if met.is_new:
         rows.add_facts(db, [contact_created(stranger, met.contact_id)])
     return met.contact_id

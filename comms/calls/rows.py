@@ -103,12 +103,6 @@ def keep_state(call: Call, state: State) -> None:
     call.state = msgspec.to_builtins(state)
 
 
-async def driver_of(db: AsyncSession) -> Any:
-    """The asyncpg connection of a unit of work whose transaction has begun, for stories written for groups."""
-    connection = await db.connection()
-    return (await connection.get_raw_connection()).driver_connection
-
-
 def add_facts(db: AsyncSession, facts: list[events.Fact]) -> None:
     """These are told when the transaction commits."""
     db.info.setdefault("facts", []).extend(facts)

@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import receipts
-from comms.calls import accepting, callbacks, dialogue, outbound, rows
+from comms.calls import accepting, callbacks, dialogue, outbound
 from comms.calls.twiml import A_MOMENT, BROKEN, NOTHING, THANKS, Line, unavailable
-from comms.database import Database
+from comms.database import Database, driver_of
 from comms.directory import Connection
 from comms.groups import Unavailable
 from comms.providers import wire
@@ -139,7 +139,7 @@ class Calls:
             if kind in KEPT or heard.retried is not None:
                 state = "processed" if reason is None else "unmapped"
                 receipt = receipts.Receipt(heard, state=state, reason=reason)
-                await receipts.keep(await rows.driver_of(db), [receipt])
+                await receipts.keep(await driver_of(db), [receipt])
         return said
 
     async def _keep_failed(self, heard: receipts.Webhook, failure: Exception) -> bool:

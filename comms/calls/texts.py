@@ -11,7 +11,7 @@ from comms import outbox, threads
 from comms.arrivals.facts import conversation_created
 from comms.calls import flow as flows
 from comms.calls import rows
-from comms.database import Database
+from comms.database import Database, driver_of
 from comms.errors import Invalid, Unsendable
 from models.base import now
 from models.communications import Call, WorkspacePhoneNumber
@@ -77,7 +77,7 @@ async def _put(db: AsyncSession, workspace_id: uuid.UUID, call_id: uuid.UUID) ->
 async def conversation_of(db: Any, call: Call, channel: Any) -> uuid.UUID | None:
     """The conversation with the call's contact on that channel, by the one threading rule; None where it is spam."""
     assert call.phone_number_id is not None
-    driver = await rows.driver_of(db)
+    driver = await driver_of(db)
     at = now()
     found = await driver.fetchrow(_TAKES, call.workspace_id, call.contact_id, channel, at)
     if found is not None:
