@@ -85,6 +85,7 @@ def _of_known_kinds(facts: Sequence[Fact]) -> tuple[list[Any], ...]:
 
 events.arguments = _of_known_kinds
 LONGEST = ("test_any_request.py", "test_adding_a_field.py")
+LONGEST_NAME = 80
 
 
 def short_folder() -> Path:
@@ -297,6 +298,14 @@ def pytest_asyncio_loop_factories() -> dict[str, Any]:
 def pytest_collection_finish() -> None:
     """What has been imported and collected stays: it is left out of collections, which would be a fifth of a second."""
     gc.freeze()
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """What is long is called by how it begins: every worker tells the name of every test, with each of its reports."""
+    if isinstance(val, str | bytes) and len(val) > LONGEST_NAME:
+        begins = val[:LONGEST_NAME].decode("latin-1") if isinstance(val, bytes) else val[:LONGEST_NAME]
+        return f"{begins.encode('unicode_escape').decode()}...{len(val)}"
+    return None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # around xdist, which looks for the marks, and pytest, which sorts too
