@@ -12,9 +12,9 @@ down_revision = "0039"
 branch_labels = None
 depends_on = None
 
-# Of a bucket's rows more than COMMON have the words: the first are met sooner by reading the rows in order than by
-# looking all of those up to sort them. It reads (rows wanted) / (share that has the words), and that share is a tenth.
-COMMON = 2_000
+# If more of a bucket's rows have the words, the first are met sooner by reading the rows in order than by looking up all
+# that have them to sort those: so many are read as are wanted, divided by the share that has the words.
+_COMMON = "sqrt(most * 20000.0)::int"
 # A conversation of so many messages is read; of a longer one as many first, and all if the words are not RARE.
 READ, RARE = 1_000, 150
 
@@ -37,7 +37,7 @@ _MAY_SEE = """(me IS NULL OR d.channel_id IS NULL OR EXISTS (
         ))"""
 
 
-def _in_order(rows: str, behind: str = "") -> str:
+def _in_order(rows: str) -> str:
     """The ids and times of the first of ``rows``, from the newest on or from the oldest: an index knows both orders."""
 
     def from_(newest: bool) -> str:
@@ -54,10 +54,29 @@ def _in_order(rows: str, behind: str = "") -> str:
     END IF;"""
 
 
-# The first rows of a kind in one bucket that have the words, behind an edge: their ids and times. NULL, if ``given_up``
-# is a number and more rows than that have them.
-#
 # ``IS TRUE`` hides the words from the planner: it would look up in their own index what is to be read in order.
+_OF_BUCKET = _in_order(
+    f"""search_documents d
+            WHERE d.workspace_id = here AND d.kind = sort AND d.bucket = place AND {{behind}}
+                AND (d.words @@ asked) IS TRUE AND (beside IS NULL OR d.words @@ beside) IS TRUE
+                AND {_MAY_SEE}"""
+)
+_HAS_ALL = "d.kind = sort AND (d.words @@ whole[d.bucket + 1]) IS TRUE"
+_OF_CONVERSATION = _in_order(
+    f"""search_documents d
+            WHERE d.workspace_id = here AND d.conversation_id = within AND {{behind}} AND {_HAS_ALL}"""
+)
+_NEAREST_OF_CONVERSATION = _in_order(
+    f"""(
+                SELECT * FROM search_documents d
+                WHERE d.workspace_id = here AND d.conversation_id = within AND {{behind}}
+                ORDER BY d.at {{way}}, d.subject_id {{way}} LIMIT {READ}
+            ) d
+            WHERE {_HAS_ALL}"""
+)
+
+# The first rows of a kind in one bucket that have the words, behind an edge: their ids and times; and how many rows of
+# the bucket have the words, about. Of a conversation ``within`` it says nothing true if those are more than RARE.
 BUCKET = f"""
 CREATE FUNCTION search_bucket(
     here uuid, sort text, place int, asked tsquery, beside tsquery, within uuid, newest boolean, edge_at timestamptz,
@@ -68,7 +87,7 @@ LANGUAGE plpgsql STABLE
 AS $$
 #variable_conflict use_variable
 DECLARE
-    bound int := CASE WHEN within IS NULL THEN {COMMON} ELSE {RARE} END;
+    bound int := CASE WHEN within IS NULL THEN {_COMMON} ELSE {RARE} END;
 BEGIN
     WITH has AS MATERIALIZED (SELECT * FROM search_documents d WHERE d.words @@ asked LIMIT bound + 1)
     SELECT (SELECT count(*) FROM has), array_agg(h.subject_id), array_agg(h.at) INTO met, ids, times FROM (
@@ -87,10 +106,7 @@ BEGIN
     IF met <= bound OR within IS NOT NULL THEN
         RETURN;
     END IF;
-    {_in_order(f'''search_documents d
-            WHERE d.workspace_id = here AND d.kind = sort AND d.bucket = place AND {{behind}}
-                AND (d.words @@ asked) IS TRUE AND (beside IS NULL OR d.words @@ beside) IS TRUE
-                AND {_MAY_SEE}''')}
+    {_OF_BUCKET}
 END
 $$
 """
@@ -121,16 +137,12 @@ BEGIN
             SELECT replace(concat_ws(' & ', wanted, filtered), chr(1), search_tag(here, sort, b))::tsquery
             FROM generate_series(0, last + 1) AS b ORDER BY b
         );
-        {_in_order(f'''(
-                SELECT * FROM search_documents d
-                WHERE d.workspace_id = here AND d.conversation_id = within AND {{behind}}
-                ORDER BY d.at {{way}}, d.subject_id {{way}} LIMIT {READ}
-            ) d
-            WHERE d.kind = sort AND (d.words @@ whole[d.bucket + 1]) IS TRUE''')}
+        {_NEAREST_OF_CONVERSATION}
         IF cardinality(ids) >= most THEN
             RETURN ids;
         END IF;
-        PERFORM FROM search_documents d WHERE d.workspace_id = here AND d.conversation_id = within OFFSET {READ} LIMIT 1;
+        PERFORM FROM search_documents d WHERE d.workspace_id = here AND d.conversation_id = within OFFSET {READ}
+            LIMIT 1;
         IF NOT FOUND THEN
             RETURN coalesce(ids, all_ids);
         END IF;
@@ -159,9 +171,7 @@ BEGIN
             within, newest, edge_at, edge_id, most, NULL
         );
         IF within IS NOT NULL AND more.met > {RARE} THEN
-            {_in_order('''search_documents d
-                    WHERE d.workspace_id = here AND d.conversation_id = within AND {behind}
-                        AND d.kind = sort AND (d.words @@ whole[d.bucket + 1]) IS TRUE''')}
+            {_OF_CONVERSATION}
             RETURN coalesce(ids, ARRAY[]::uuid[]);
         END IF;
         all_ids := all_ids || more.ids;
@@ -193,18 +203,31 @@ DECLARE
     edge_id uuid := coalesce(before_id, '00000000-0000-0000-0000-000000000000');
     asked tsquery;
     beside tsquery;
+    bound int := {_COMMON};
     hits record;
     there int;
 BEGIN
+    me := coalesce(me, '00000000-0000-0000-0000-000000000000');
     IF place IS NULL THEN
         SELECT p.bucket INTO place FROM search_progress p WHERE p.workspace_id = here;
         place := coalesce(place, 0);
+    END IF;
+    -- Some kinds have no rows in the latest buckets.
+    place := (
+        SELECT max(b.bucket) FROM unnest(kinds) AS k CROSS JOIN LATERAL (
+            SELECT d.bucket FROM search_documents d
+            WHERE d.workspace_id = here AND d.kind = k AND d.bucket <= place
+            ORDER BY d.bucket DESC, d.at DESC, d.subject_id DESC LIMIT 1
+        ) AS b
+    );
+    IF place < from_bucket THEN
+        edge_at := 'infinity';
     END IF;
     WHILE place >= 0 AND most > 0 LOOP
         SELECT string_agg('(' || replace(wanted, chr(1), search_tag(here, k, place)) || ')', ' | ')::tsquery,
             string_agg('(' || replace(filtered, chr(1), search_tag(here, k, place)) || ')', ' | ')::tsquery
         INTO asked, beside FROM unnest(kinds) AS k;
-        WITH has AS MATERIALIZED (SELECT * FROM search_documents d WHERE d.words @@ asked LIMIT {COMMON + 1})
+        WITH has AS MATERIALIZED (SELECT * FROM search_documents d WHERE d.words @@ asked LIMIT bound + 1)
         SELECT (SELECT count(*) FROM has) AS met, array_agg(h.subject_id) AS ids, array_agg(h.kind) AS sorts,
             array_agg(h.at) AS times
         INTO hits FROM (
@@ -215,7 +238,7 @@ BEGIN
                 AND {_MAY_SEE}
             ORDER BY d.at DESC, d.subject_id DESC LIMIT most
         ) AS h;
-        IF hits.met <= {COMMON} THEN
+        IF hits.met <= bound THEN
             RETURN QUERY SELECT f.id, f.sort, place, f.at FROM unnest(hits.ids, hits.sorts, hits.times) AS f (id, sort, at);
         ELSE
             RETURN QUERY
@@ -240,9 +263,7 @@ BEGIN
 END
 $$
 """
-SIGNATURE = (
-    "search_bucket(uuid, text, int, tsquery, tsquery, uuid, boolean, timestamptz, uuid, int, uuid)"
-)
+SIGNATURE = "search_bucket(uuid, text, int, tsquery, tsquery, uuid, boolean, timestamptz, uuid, int, uuid)"
 # Those of a bucket, and those of a conversation, in the order they are read in.
 IN_ORDER = (
     ("ix_search_documents_bucket", ["workspace_id", "kind", "bucket", "at"], None),
