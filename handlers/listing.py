@@ -121,7 +121,7 @@ class Listing:
         request: Request,
         asked: Mapping[str, Any],
         *conditions: ColumnElement[bool],
-        within: search.Within | None = None,
+        within: uuid.UUID | None = None,
     ) -> Page[Any]:
         """The rows after the cursor that are as ``asked`` and meet the ``conditions``; raises ``Invalid``.
 
@@ -153,7 +153,13 @@ class Listing:
             edge = wanted.get("createdBefore" if descending else "createdAfter")
             start = seen or (edge and (edge, uuid.UUID(int=0)))
             by_creation = search.ByCreation(descending, start) if name == "created_at" else None
-            rows = await search.first_rows(db, q, self.table, limit, by_creation, first, within=within)
+            by = search.conversation_filter(self.table)
+            alone = self.fields[by].encode_name if by else ""
+            within = within or wanted.get(alone)
+            filtered = any(name in self._by and name != alone for name in wanted)
+            rows = await search.first_rows(
+                db, q, self.table, limit, by_creation, first, within=within, filtered=filtered
+            )
         else:
             rows = await first(self._has_parts(q) if q else [])
         items = [msgspec.convert(row, self.view, from_attributes=True) for row in rows[:limit]]

@@ -18,7 +18,7 @@ BUCKET = 20_000
 
 
 class SearchDocument(Base):
-    """The words of one row of another table. Gone with its conversation or channel; else with who deletes it."""
+    """The words of one row of another table. Gone with its conversation, channel or mail; else with who deletes it."""
 
     __tablename__ = "search_documents"
     __table_args__ = (
@@ -26,6 +26,7 @@ class SearchDocument(Base):
         ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], ondelete="CASCADE"),
         refers("conversation_id", "conversations", on_delete="CASCADE"),
         refers("channel_id", "team_channels", on_delete="CASCADE"),
+        refers("mail_id", "mails", on_delete="CASCADE"),
         Index(
             "ix_search_documents_words",
             "words",
@@ -33,12 +34,14 @@ class SearchDocument(Base):
             # What waits here is read by every search; whoever fills it up clears it, and that is the worker.
             postgresql_with={"gin_pending_list_limit": 256},
         ),
-        # Between which times the rows of a bucket lie: whoever asks for the first of them leaves out all others.
-        Index("ix_search_documents_bucket", "workspace_id", "kind", "bucket", "at"),
+        # In the order they are asked for: of a bucket, and of a conversation.
+        Index("ix_search_documents_bucket", "workspace_id", "kind", "bucket", "at", "subject_id"),
         Index(
             "ix_search_documents_conversation",
             "workspace_id",
             "conversation_id",
+            "at",
+            "subject_id",
             postgresql_where=text("conversation_id IS NOT NULL"),
         ),
         Index(
@@ -47,6 +50,7 @@ class SearchDocument(Base):
             "channel_id",
             postgresql_where=text("channel_id IS NOT NULL"),
         ),
+        Index("ix_search_documents_mail", "workspace_id", "mail_id", postgresql_where=text("mail_id IS NOT NULL")),
     )
 
     workspace_id: Mapped[uuid.UUID]
@@ -56,6 +60,7 @@ class SearchDocument(Base):
     at: Mapped[datetime]
     conversation_id: Mapped[uuid.UUID | None]
     channel_id: Mapped[uuid.UUID | None]
+    mail_id: Mapped[uuid.UUID | None]
     words: Mapped[str] = mapped_column(TSVECTOR)
 
 

@@ -2,8 +2,8 @@
 
 from comms.search.finding import Found, Place, Texts, find, texts_of
 from comms.search.highlights import highlight
-from comms.search.kinds import KINDS, Kind, finds
-from comms.search.lists import ByCreation, Within, first_rows
+from comms.search.kinds import KINDS, Kind, conversation_filter, finds
+from comms.search.lists import ByCreation, first_rows
 from comms.search.question import Question, Term, read
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "Question",
     "Term",
     "Texts",
-    "Within",
+    "conversation_filter",
     "find",
     "finds",
     "first_rows",

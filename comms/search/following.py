@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.database import Database
 from comms.readers import Reader
-from comms.search.keeping import index
-from comms.search.kinds import ABOUT, KINDS
+from comms.search.keeping import follow_moves, index
+from comms.search.kinds import ABOUT, KINDS, MOVES
 from models.search import BUCKET
 
 AT_ONCE = 200  # rows: their words are taken apart on the event loop, a millisecond or two
@@ -43,7 +43,7 @@ async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = 500) -
         return True
     told = (
         await db.execute(
-            _TOLD, {"here": workspace_id, "after": progress.seq, "most": most, "about": list({*KINDS, *ABOUT})}
+            _TOLD, {"here": workspace_id, "after": progress.seq, "most": most, "about": list({*KINDS, *ABOUT, MOVES})}
         )
     ).one()
     if told.last is None:
@@ -51,6 +51,8 @@ async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = 500) -
     changed: dict[str, list[uuid.UUID]] = {}
     for kind, subject in zip(told.kinds, told.subjects, strict=True):
         changed.setdefault(kind, []).append(subject)
+    if moves := changed.pop(MOVES, None):
+        await follow_moves(db, workspace_id, moves)
     for kind, ids in sorted(changed.items()):
         await index(db, workspace_id, kind, ids, progress.bucket)
     await db.execute(_ADVANCE, {"here": workspace_id, "seq": told.last, "new": told.new, "full": BUCKET})

@@ -22,7 +22,7 @@ async def index(
     """These rows are found by the words they have now, and those that are gone no longer.
 
     A row stays in the bucket it is in, so that whoever is paging meets it once; a new one comes into ``bucket``.
-    Returns how many are new.
+    So are those rows of another kind that have the same words. Returns how many are new.
     """
     asked = sorted(set(ids))
     rows = (await db.execute(_ROWS[kind], {"here": workspace_id, "ids": asked})).all()
@@ -39,14 +39,27 @@ async def index(
         place = filling if row.bucket is None else row.bucket
         mark = marks.get(place) or marks.setdefault(place, tag(workspace_id, kind, place))
         new += row.bucket is None
-        documents.append((row.id, place, row.at, row.conversation_id, row.channel_id, document(words, mark)))
+        goes_with = (row.conversation_id, row.channel_id, row.mail_id)
+        documents.append((row.id, place, row.at, *goes_with, document(words, mark)))
     if bare:
         await db.execute(_FORGET, {"here": workspace_id, "ids": bare})
     if documents:
         await (await db.connection()).exec_driver_sql(
             _KEEP, (workspace_id, kind, *(list(column) for column in zip(*documents, strict=True)))
         )
+    also = KINDS[kind].also
+    others = [row.also for row in rows if row.also is not None]
+    if also and others:
+        new += await index(db, workspace_id, also[0], others, filling)
     return new
+
+
+async def follow_moves(db: AsyncSession, workspace_id: uuid.UUID, merges: Iterable[uuid.UUID]) -> None:
+    """The words of messages go with the conversations these merges have left them in.
+
+    The merges have seen to it themselves, except of words that somebody else was about to keep in that moment.
+    """
+    await db.execute(_MOVED, {"here": workspace_id, "merges": sorted(set(merges))})
 
 
 async def take_in(db: AsyncSession) -> None:
@@ -71,6 +84,7 @@ async def take_in(db: AsyncSession) -> None:
 _ROWS = {
     kind.name: text(
         f"SELECT i.id, t.created_at AS at, {kind.conversation} AS conversation_id, {kind.channel} AS channel_id,"
+        f" {kind.mail} AS mail_id, {kind.also[1] if kind.also else 'NULL::uuid'} AS also,"
         f" d.bucket, coalesce((SELECT p.bucket FROM search_progress p WHERE p.workspace_id = :here), 0) AS filling,"
         f" ARRAY[{', '.join(kind.texts.values())}]::text[] AS texts"
         f" FROM unnest(CAST(:ids AS uuid[])) AS i (id)"
@@ -80,11 +94,22 @@ _ROWS = {
     for kind in KINDS.values()
 }
 _FORGET = text("DELETE FROM search_documents WHERE workspace_id = :here AND subject_id = ANY(CAST(:ids AS uuid[]))")
+_MOVED = text(
+    """
+    UPDATE search_documents d SET conversation_id = m.conversation_id
+    FROM contact_merges g
+    JOIN conversations c ON c.workspace_id = :here AND c.contact_id IN (g.contact_id, g.merged_contact_id)
+    JOIN conversation_messages m ON m.workspace_id = :here AND m.conversation_id = c.id
+    WHERE g.workspace_id = :here AND g.id = ANY(CAST(:merges AS uuid[]))
+        AND d.workspace_id = :here AND d.subject_id = m.id AND d.conversation_id <> m.conversation_id
+    """
+)
 _KEEP = """
-INSERT INTO search_documents AS d (workspace_id, kind, subject_id, bucket, at, conversation_id, channel_id, words)
-SELECT $1::uuid, $2::text, id, bucket, at, conversation_id, channel_id, words::tsvector
-FROM unnest($3::uuid[], $4::int[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::text[])
-    AS n (id, bucket, at, conversation_id, channel_id, words)
+INSERT INTO search_documents AS d
+    (workspace_id, kind, subject_id, bucket, at, conversation_id, channel_id, mail_id, words)
+SELECT $1::uuid, $2::text, id, bucket, at, conversation_id, channel_id, mail_id, words::tsvector
+FROM unnest($3::uuid[], $4::int[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[])
+    AS n (id, bucket, at, conversation_id, channel_id, mail_id, words)
 ON CONFLICT (workspace_id, subject_id) DO UPDATE SET
     bucket = excluded.bucket, at = excluded.at, conversation_id = excluded.conversation_id, words = excluded.words
 WHERE (d.bucket, d.at, d.conversation_id, d.words)

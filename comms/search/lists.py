@@ -52,13 +52,6 @@ class ByCreation(msgspec.Struct, frozen=True):
     seen: tuple[datetime, uuid.UUID] | None = None
 
 
-class Within(msgspec.Struct, frozen=True):
-    """A conversation whose messages the list holds, and how many they are, about."""
-
-    conversation_id: uuid.UUID
-    length: int
-
-
 async def first_rows(
     db: AsyncSession,
     q: str,
@@ -67,11 +60,13 @@ async def first_rows(
     order: ByCreation | None,
     ask: Ask,
     *,
-    within: Within | None = None,
+    within: uuid.UUID | None = None,
+    filtered: bool = True,
 ) -> Sequence[Any]:
     """What ``ask`` gives of the rows of ``table`` that have the words of ``q``.
 
-    ``order`` is given where the list is in that of creation, ``within`` where it is one conversation's.
+    ``order`` is given where the list is in that of creation, ``within`` where it is of one conversation's messages.
+    ``filtered`` says whether ``ask`` may leave out many of them.
     """
     question = read(q)
     if question is None:
@@ -80,21 +75,21 @@ async def first_rows(
     kind = kind_of(table) if part is None else part.kind
     assert kind is not None, "only what the index finds"
     named: InstrumentedAttribute[uuid.UUID] = getattr(table, "id" if part is None else part.column)
-    besides = [] if part is None or part.text is None else _has_all(getattr(table, part.text), question)
+    besides = [] if part is None else _has_all(getattr(table, part.text), question)
     if part is not None:
         order = None  # a part is not made when what it belongs to is
-    if order is not None and (within is None or within.length > FEW):
-        # Of a conversation only what is its own is found; of all rows, filters may leave out most.
-        most = AHEAD * limit + 1 if within is None else limit + 1
+    if order is not None:
+        # A conversation's are read one by one, no more of them than are shown if nothing leaves out any.
+        most = AHEAD * limit + 1 if within is None or filtered else limit + 1
         found = await _first(db, question, kind, order, within, most)
-        if found is not None and len(found) < most:
-            return await ask([named == any_(_apart(found)), *besides], None)
-        if found is not None:
-            first = func.unnest(_ids(found)).table_valued("id", with_ordinality="place").render_derived()
-            rows = await ask([named == first.c.id], first.c.place)
-            if len(rows) > limit:
-                return rows
-    if within is None:
+        rows = await _in_place(found, named, ask)
+        if len(found) < most or len(rows) > limit:
+            return rows
+    if order is not None and within is not None:
+        found = await _first(db, question, kind, order, within, FEW + 1)
+        if len(found) <= FEW:
+            return await _in_place(found, named, ask)
+    else:
         found = await _all(db, question, kind)
         if len(found) <= FEW:
             return await ask([named == any_(_apart(found)), *besides], None)
@@ -102,13 +97,19 @@ async def first_rows(
 
 
 async def _first(
-    db: AsyncSession, question: Question, kind: Kind, order: ByCreation, within: Within | None, most: int
-) -> Sequence[uuid.UUID] | None:
-    """The ids of the first rows that have the words, or of all; None if each row ``within`` is better asked."""
+    db: AsyncSession, question: Question, kind: Kind, order: ByCreation, within: uuid.UUID | None, most: int
+) -> Sequence[uuid.UUID]:
+    """The ids of the first rows that have the words, or of all."""
     at, seen = order.seen or (None, None)
-    where = {"within": within and within.conversation_id, "newest": order.newest, "at": at, "seen": seen}
-    found: Sequence[uuid.UUID] | None = await db.scalar(_FIRST, _asked(question, kind, most) | where)
+    where = {"within": within, "newest": order.newest, "at": at, "seen": seen}
+    found: Sequence[uuid.UUID] = (await db.execute(_FIRST, _asked(question, kind, most) | where)).scalar_one()
     return found
+
+
+async def _in_place(found: Sequence[uuid.UUID], named: InstrumentedAttribute[uuid.UUID], ask: Ask) -> Sequence[Any]:
+    """Those of the ids found that the list shows: in their order, which is its own."""
+    first = func.unnest(_ids(found)).table_valued("id", with_ordinality="place").render_derived()
+    return await ask([named == first.c.id], first.c.place)
 
 
 async def _all(db: AsyncSession, question: Question, kind: Kind) -> Sequence[uuid.UUID]:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, func, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import conversations as stories
-from comms import participants, search
+from comms import participants
 from comms.credentials import Identity
 from comms.errors import Invalid, Missing
 from handlers import shapes
@@ -57,7 +57,7 @@ class Inbox(Listing):
         request: Request,
         asked: Mapping[str, Any],
         *conditions: ColumnElement[bool],
-        within: search.Within | None = None,
+        within: uuid.UUID | None = None,
     ) -> Page[Any]:
         unread, snoozed = asked.get("by_unread"), asked.get("by_snoozed")
         if unread is False:

@@ -12,7 +12,6 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import messages as stories
-from comms import search
 from comms.credentials import Identity
 from comms.errors import Conflict, Invalid
 from comms.messages import ConversationMissing
@@ -86,12 +85,10 @@ async def of_conversation(
     request: Request, db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID], asked: Any
 ) -> Page[ConversationMessageView]:
     """The messages of one conversation."""
-    length = await db.scalar(select(Conversation.message_count).where(Conversation.id == conversation_id))
-    if length is None:
+    if await db.scalar(select(Conversation.id).where(Conversation.id == conversation_id)) is None:
         raise ConversationMissing
     here = ConversationMessage.conversation_id == conversation_id
-    within = search.Within(conversation_id, length)
-    return await messages.listing.page(db, request, asked, here, within=within)
+    return await messages.listing.page(db, request, asked, here, within=conversation_id)
 
 
 def _nowhere() -> Invalid:

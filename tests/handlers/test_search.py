@@ -10,7 +10,6 @@ from sqlalchemy import select, text
 from comms import search
 from comms.search import following
 from comms.search.following import keep_up
-from comms.search.lists import FEW
 from comms.service import Service
 from models.base import now
 from models.communications import ConversationMessage, Mail
@@ -275,11 +274,15 @@ async def test_words_are_looked_up_in_their_own_index_and_no_other_is_read_whole
         before = set((await db.execute(text(_SCANS))).all())
         found, _ = await search.find(db, question, ["message", "contact"], 50, asker=uuid.uuid4())
         assert len(found) == 20
-        order, talk = search.ByCreation(newest=True), search.Within(uuid.uuid4(), FEW + 1)
+        order, talk = search.ByCreation(newest=True), uuid.uuid4()
         for table, within in ((ConversationMessage, None), (ConversationMessage, talk), (Mail, None)):
             assert await search.first_rows(db, "needle num", table, 50, order, none, within=within) == []
         scanned = set((await db.execute(text(_SCANS))).all()) - before
-    assert {name for name, _ in scanned} == {"ix_search_documents_words", "ix_search_documents_bucket"}
+    assert {name for name, _ in scanned} == {
+        "ix_search_documents_words",
+        "ix_search_documents_bucket",
+        "ix_search_documents_conversation",
+    }
 
 
 async def test_a_search_takes_as_many_queries_however_much_is_found(service: Service, owner: Client) -> None:
