@@ -152,7 +152,7 @@ FIELDS: Mapping[str, tuple[str, Any]] = {
     "durationMs": ("How long it took, in milliseconds.", 1250),
     "avgDurationMs": ("How long it takes on average, in milliseconds.", 1250),
     "tokensUsed": ("How many tokens the model read and wrote.", 1840),
-    "cost": ("What it cost, as a decimal string.", "0.02"),
+    "cost": ("What it cost, as a decimal string, in the currency of its run.", "0.02"),
     "success": ("Whether it went well.", True),
     "enabled": ("Whether it is on.", True),
     "cron": ("When it runs, in cron's five fields.", "0 9 * * 1-5"),

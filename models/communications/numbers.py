@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, tenant_table
-from models.types import OurNumber
+from models.types import Currency, OurNumber, is_currency
 
 NumberProvider = Literal["signalwire", "twilio"]
 NumberStatus = Literal["active", "pending", "suspended", "released"]
@@ -32,6 +32,8 @@ class WorkspacePhoneNumber(TenantRow, Base):
         one_of("status", NumberStatus),
         refers("fallback_number_id", "workspace_phone_numbers", on_delete="SET NULL"),
         CheckConstraint("fallback_number_id <> id", name="fallback_number_id_is_another"),
+        CheckConstraint("monthly_price >= 0", name="monthly_price_range"),
+        is_currency("currency"),
         CheckConstraint("segments_per_second BETWEEN 1 AND 10000", name="segments_per_second_range"),
         Index("ix_workspace_phone_numbers_created", "workspace_id", "created_at", "id"),
     )
@@ -46,6 +48,7 @@ class WorkspacePhoneNumber(TenantRow, Base):
     )
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     monthly_price: Mapped[Decimal | None]
+    currency: Mapped[str] = mapped_column(Currency, default="USD", server_default="USD")
     voice_flow: Mapped[dict[str, Any] | None]
     segments_per_second: Mapped[int | None]
     fallback_number_id: Mapped[uuid.UUID | None]
@@ -66,6 +69,7 @@ class WorkspacePhoneNumberView(View, kw_only=True):
     capabilities: dict[str, Any] = msgspec.field(default_factory=everything)
     status: NumberStatus = "active"
     monthly_price: Decimal | None = None
+    currency: str = "USD"
     voice_flow: (
         Annotated[
             dict[str, Any],

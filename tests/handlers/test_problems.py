@@ -198,8 +198,8 @@ async def test_money_is_never_a_binary_fraction(owner: Client) -> None:
             f"{API}/workspace-phone-numbers", json=body | {"phoneNumber": number, "monthlyPrice": price}
         )
         assert answer.status_code == 201, answer.text
-        assert answer.json()["monthlyPrice"] == f"{float(price):.2f}"
-    for price in ("1.155", "NaN", "Infinity", "1000000000000", True, ""):
+        assert (answer.json()["monthlyPrice"], answer.json()["currency"]) == (f"{float(price):.2f}", "USD")
+    for price in ("1.155", "NaN", "Infinity", "1000000000000", True, "", "-1"):
         answer = await owner.post(f"{API}/workspace-phone-numbers", json=body | {"monthlyPrice": price})
         assert answer.status_code == 400, price
 

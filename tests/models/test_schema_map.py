@@ -71,6 +71,13 @@ def test_a_table_of_the_map_is_offered_by_the_api_with_its_fields(name: str) -> 
     assert wanted <= shown, f"{path} does not show {sorted(wanted - shown)}"
 
 
+async def test_all_money_is_in_some_currency(admin: Any) -> None:
+    money = {(row["table_name"], row["column_name"]) for row in await admin.fetch(_MONEY)}
+    assert ("deals", "value") in money
+    currencies = {row[0] for row in await admin.fetch(_CURRENCIES)} | {"agent_logs"}  # in that of their run
+    assert not {(table, column) for table, column in money if table not in currencies}
+
+
 def _place(column: Column, there: dict[str, Any]) -> str | None:
     """The column's name in the database; digits may stand apart or not."""
     for name in (snake(column.name), re.sub(r"(?<=[a-z])(?=\d)", "_", snake(column.name))):
@@ -106,6 +113,11 @@ def _bounds(check: str, at: str) -> tuple[int, int] | None:
 _COLUMNS = (
     "SELECT column_name, udt_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1"
 )
+_MONEY = """
+SELECT table_name, column_name FROM information_schema.columns
+WHERE table_schema = 'public' AND data_type = 'numeric' AND numeric_precision = 14
+"""
+_CURRENCIES = "SELECT table_name FROM information_schema.columns WHERE column_name = 'currency'"
 _CHECKS = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c' AND conrelid = $1::text::regclass"
 _KEYS = """
 SELECT a.attname AS column, k.confrelid::regclass::text AS target
