@@ -302,6 +302,10 @@ def _own_faults(place: str, step: AnyStep) -> Iterator[tuple[str, str]]:
             for number, digit in enumerate(digits):
                 if digit in digits[:number]:
                     yield f"{place}.choices[{number}].digit", f"is taken: {digit} has a choice before it"
+            for number, choice in enumerate(step.choices):
+                for nth, word in enumerate(choice.words):
+                    if not any(letter.isalnum() for letter in word):
+                        yield f"{place}.choices[{number}].words[{nth}]", "cannot be said: it has no letter and no digit"
         case Ring() | Queue():
             if not step.users and step.channel_id is None and not step.numbers:
                 yield place, "rings nobody: name users, a channelId or numbers"

@@ -79,6 +79,20 @@ def test_a_call_goes_its_way(turns: tuple[Turn, ...], step: str, expected: list[
     assert (decision.state.step, kinds(decision)) == (step, expected)
 
 
+@pytest.mark.parametrize("first", [{"digit": "*"}, {"digit": "#"}, {"digit": "5", "words": ["!!!"]}])
+@pytest.mark.parametrize(
+    ("chose", "step"),
+    [(Chose("1"), "message"), (Chose("7"), "hello"), (Chose(), "hello"), (Chose(speech="Hm."), "hello")],
+)
+def test_what_cannot_be_said_takes_nobody_elses_choice(first: dict[str, Any], chose: Chose, step: str) -> None:
+    others = {"digit": "1", "next": "message"}
+    menu = {"type": "menu", "text": "?", "listens": True, "choices": [{"next": "bye"} | first, others], "next": "bye"}
+    kept = flows.recall(document(hello=menu))  # as it was kept before such words were refused
+    asked = decide(kept, State(), Began(), world())
+    assert decide(kept, asked.state, chose, world()).state.step == step
+    assert decide(kept, asked.state, Chose(first["digit"]), world()).state.step == "bye"
+
+
 def test_at_night_a_message_is_taken_and_the_call_is_known_as_after_hours() -> None:
     decision = after(at=NIGHT)
     assert (decision.state.is_closed, kinds(decision)) == (True, ["Say", "Record", "Hangup"])

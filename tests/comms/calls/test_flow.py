@@ -49,6 +49,10 @@ def test_a_menu_may_lead_back_because_the_caller_is_asked() -> None:
             document(hello=MENU | {"choices": [{"digit": "1", "next": "no"}]}),
             {"voiceFlow.steps.hello.choices[0].next"},
         ),
+        (
+            document(hello=MENU | {"choices": [{"digit": "1", "next": "bye", "words": ["yes", "!!!", " _"]}]}),
+            {"voiceFlow.steps.hello.choices[0].words[1]", "voiceFlow.steps.hello.choices[0].words[2]"},
+        ),
         (document(hello={"type": "ring", "next": "bye"}), {"voiceFlow.steps.hello"}),
         (document(hello=RING | {"numbers": ["555"]}), {"voiceFlow.steps.hello.numbers[0]"}),
         (document(hello=RING | {"seconds": 1}), {"voiceFlow.steps.hello.seconds"}),
