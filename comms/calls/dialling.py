@@ -32,7 +32,7 @@ from models.communications import Call, CallLeg, CallOffer, Recording
 log = structlog.get_logger(__name__)
 
 LATE = timedelta(seconds=60)
-"""After this a line whose fate nobody knows is given up."""
+"""After this a line is given up whose fate nobody knows, or that no provider took: nobody waits for that call now."""
 LOOK_AGAIN_SECONDS = 3.0
 CLOCKS = timedelta(seconds=10)
 """How far a provider's clock may be behind ours."""
@@ -97,7 +97,8 @@ class Dialler:
                 )
                 known = calling.placed(await self._http.ask(asked))
         except Busy as error:
-            await self._again(workspace_id, leg_id, error.retry_after or self._look_again_seconds, was_dialled=False)
+            seconds = min(error.retry_after or self._look_again_seconds, LATE.total_seconds())
+            await self._again(workspace_id, leg_id, seconds, was_dialled=due.tried_at is not None)
         except Unclear:
             await self._again(workspace_id, leg_id, self._look_again_seconds, was_dialled=True)
         except Refused as error:
@@ -158,8 +159,9 @@ class Dialler:
             if call.ended_at is not None or (offer is not None and offer.state != "offered"):
                 await _report(db, call, leg, Report("canceled"))
                 return None
-            if leg.dialled_at is not None and leg.dialled_at < now() - LATE:
-                await _report(db, call, leg, Report("failed", error_code="unclear"))
+            if (leg.dialled_at or leg.created_at) < now() - LATE:
+                code = "unreachable" if leg.dialled_at is None else "unclear"
+                await _report(db, call, leg, Report("failed", error_code=code))
                 return None
             ours = call.to_address if call.direction == "inbound" else call.from_address
             if call.connection_id is None or not leg.to_address or not ours:

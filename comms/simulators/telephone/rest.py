@@ -15,11 +15,15 @@ Fault = Literal["busy", "failing", "lost", "overloaded", "refused"]
 
 
 class CallsApi:
-    """What a ``Switchboard`` answers over HTTP. ``faults`` are what happens to the next creates, one each."""
+    """What a ``Switchboard`` answers over HTTP. ``faults`` are what happens to the next creates, one each.
+
+    Whoever is told that it is busy is told to come back after ``retry_after`` seconds.
+    """
 
     def __init__(self, switchboard: Switchboard) -> None:
         self.switchboard = switchboard
         self.faults: deque[Fault] = deque()
+        self.retry_after = 0
         self.creates = 0
         self.paused: list[tuple[str, str]] = []
 
@@ -52,7 +56,7 @@ class CallsApi:
         fault = self.faults.popleft() if self.faults else None
         if fault == "busy":
             document = {"code": 20429, "message": "Too Many Requests", "status": 429}
-            return Reply(429, document, headers={"retry-after": "0"})
+            return Reply(429, document, headers={"retry-after": str(self.retry_after)})
         if fault == "failing":
             return Reply(500, {"code": 20500, "message": "Internal Server Error", "status": 500})
         if fault == "refused":

@@ -65,7 +65,7 @@ class Wires:
     def tell(self, line: Line, url: str | None = None, **more: str) -> None:
         """The line's progress is told, as often and in whatever order it is told here."""
         url = url or line.callback
-        if url is None:
+        if url is None or self.telling.lost:
             return
         params = self._params(line) | {
             "SequenceNumber": str(line.sequence),
