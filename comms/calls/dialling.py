@@ -116,13 +116,20 @@ class Dialler:
             await self._do(calling.finish(account, provider_call_id))
 
     async def redirect(self, workspace_id: uuid.UUID, leg_id: uuid.UUID, kind: str, query: Mapping[str, str]) -> None:
-        """The line asks at that address of ours what to do, and leaves what it did."""
-        found = await self._named(workspace_id, leg_id)
-        if found is not None:
-            provider_call_id, connection_id, provider = found
+        """The line asks at that address of ours what to do, and leaves what it did; or it stays, if that is refused."""
+        transfer_id = uuid.UUID(query["transfer"])
+        found = await self._named(workspace_id, leg_id, transfer_id if kind == "voice-transfer" else None)
+        if found is None:
+            return
+        provider_call_id, connection_id, provider = found
+        try:
             connection, account = await self._account(connection_id, provider)
             url = f"{self._public_url}/webhooks/{provider}/{connection.id}/{kind}?{urlencode(query)}"
-            await self._do(calling.redirect(account, provider_call_id, url))
+            calling.changed(await self._http.ask(calling.redirect(account, provider_call_id, url)))
+        except Refused as error:
+            log.warning("calls.refused", leg_id=str(leg_id), code=error.code)
+            async with self._database.workspace(workspace_id) as db:
+                await transfers.stay(db, transfer_id)
 
     async def remove_queue(self, connection_id: uuid.UUID, provider: str, queue_id: str) -> None:
         """The queue that one caller has waited in is no more."""
@@ -221,8 +228,12 @@ class Dialler:
             if call is not None and leg is not None:
                 await _report(db, call, leg, Report("failed", error_code=code))
 
-    async def _named(self, workspace_id: uuid.UUID, leg_id: uuid.UUID) -> tuple[str, uuid.UUID, str] | None:
+    async def _named(
+        self, workspace_id: uuid.UUID, leg_id: uuid.UUID, transfer_id: uuid.UUID | None = None
+    ) -> tuple[str, uuid.UUID, str] | None:
         async with self._database.workspace(workspace_id) as db:
+            if transfer_id is not None and await transfers.is_off(db, transfer_id):
+                return None
             leg = await rows.leg_of(db, leg_id)
             call = None if leg is None else await db.get(Call, (workspace_id, leg.call_id))
             if leg is None or call is None or leg.provider_call_id is None or call.connection_id is None:
