@@ -213,5 +213,14 @@ def test_what_people_write_cannot_become_a_verb() -> None:
     assert [element.tag for element in ET.fromstring(said)] == ["Say"]
 
 
+@pytest.mark.parametrize("character", ["\x00", "\x0b", "\x1f", "\ufffe", "\uffff"])
+def test_what_no_document_can_hold_does_not_silence_the_rest(character: str) -> None:
+    menu = v.Gather((v.Say(f"Press{character} 1."),), v.place("voice-step"), hints=(f"b{character}uy",), listens=True)
+    line = msgspec.structs.replace(LINE, voice=f"{character}alice")
+    said = written(line, [v.Say(f"Call from Bob{character}.\n"), menu, v.Join(f"a{character}", v.place("voice-done"))])
+    document = ET.fromstring(said.encode())
+    assert [element.text for element in document.iter("Say")] == ["Call from Bob.\n", "Press 1."]
+
+
 def test_the_last_resort_takes_a_message() -> None:
     assert [element.tag for element in ET.fromstring(unavailable(LINE))] == ["Say", "Record", "Hangup"]
