@@ -263,7 +263,7 @@ def _answer(decision: Decision, flow: Flow, menu: Menu, chose: Chose, world: Wor
 
 def _was_said(words: Sequence[str], speech: str) -> bool:
     spoken = f" {_plain(speech)} "
-    return any(f" {_plain(word)} " in spoken for word in words)
+    return any(word and f" {word} " in spoken for word in map(_plain, words))  # * and # are no words
 
 
 def _plain(text: str) -> str:

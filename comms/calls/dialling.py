@@ -32,7 +32,7 @@ from models.communications import Call, CallLeg, CallOffer, Recording
 log = structlog.get_logger(__name__)
 
 LATE = timedelta(seconds=60)
-"""After this a line whose fate nobody knows is given up."""
+"""After this a line is given up whose fate nobody knows, or that no provider took: nobody waits for that call now."""
 LOOK_AGAIN_SECONDS = 3.0
 CLOCKS = timedelta(seconds=10)
 """How far a provider's clock may be behind ours."""
@@ -97,7 +97,8 @@ class Dialler:
                 )
                 known = calling.placed(await self._http.ask(asked))
         except Busy as error:
-            await self._again(workspace_id, leg_id, error.retry_after or self._look_again_seconds, was_dialled=False)
+            seconds = min(error.retry_after or self._look_again_seconds, LATE.total_seconds())
+            await self._again(workspace_id, leg_id, seconds, was_dialled=due.tried_at is not None)
         except Unclear:
             await self._again(workspace_id, leg_id, self._look_again_seconds, was_dialled=True)
         except Refused as error:
@@ -115,13 +116,20 @@ class Dialler:
             await self._do(calling.finish(account, provider_call_id))
 
     async def redirect(self, workspace_id: uuid.UUID, leg_id: uuid.UUID, kind: str, query: Mapping[str, str]) -> None:
-        """The line asks at that address of ours what to do, and leaves what it did."""
-        found = await self._named(workspace_id, leg_id)
-        if found is not None:
-            provider_call_id, connection_id, provider = found
+        """The line asks at that address of ours what to do, and leaves what it did; or it stays, if that is refused."""
+        transfer_id = uuid.UUID(query["transfer"])
+        found = await self._named(workspace_id, leg_id, transfer_id if kind == "voice-transfer" else None)
+        if found is None:
+            return
+        provider_call_id, connection_id, provider = found
+        try:
             connection, account = await self._account(connection_id, provider)
             url = f"{self._public_url}/webhooks/{provider}/{connection.id}/{kind}?{urlencode(query)}"
-            await self._do(calling.redirect(account, provider_call_id, url))
+            calling.changed(await self._http.ask(calling.redirect(account, provider_call_id, url)))
+        except Refused as error:
+            log.warning("calls.refused", leg_id=str(leg_id), code=error.code)
+            async with self._database.workspace(workspace_id) as db:
+                await transfers.stay(db, transfer_id)
 
     async def remove_queue(self, connection_id: uuid.UUID, provider: str, queue_id: str) -> None:
         """The queue that one caller has waited in is no more."""
@@ -158,8 +166,9 @@ class Dialler:
             if call.ended_at is not None or (offer is not None and offer.state != "offered"):
                 await _report(db, call, leg, Report("canceled"))
                 return None
-            if leg.dialled_at is not None and leg.dialled_at < now() - LATE:
-                await _report(db, call, leg, Report("failed", error_code="unclear"))
+            if (leg.dialled_at or leg.created_at) < now() - LATE:
+                code = "unreachable" if leg.dialled_at is None else "unclear"
+                await _report(db, call, leg, Report("failed", error_code=code))
                 return None
             ours = call.to_address if call.direction == "inbound" else call.from_address
             if call.connection_id is None or not leg.to_address or not ours:
@@ -219,8 +228,12 @@ class Dialler:
             if call is not None and leg is not None:
                 await _report(db, call, leg, Report("failed", error_code=code))
 
-    async def _named(self, workspace_id: uuid.UUID, leg_id: uuid.UUID) -> tuple[str, uuid.UUID, str] | None:
+    async def _named(
+        self, workspace_id: uuid.UUID, leg_id: uuid.UUID, transfer_id: uuid.UUID | None = None
+    ) -> tuple[str, uuid.UUID, str] | None:
         async with self._database.workspace(workspace_id) as db:
+            if transfer_id is not None and await transfers.is_off(db, transfer_id):
+                return None
             leg = await rows.leg_of(db, leg_id)
             call = None if leg is None else await db.get(Call, (workspace_id, leg.call_id))
             if leg is None or call is None or leg.provider_call_id is None or call.connection_id is None:

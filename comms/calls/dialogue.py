@@ -217,9 +217,7 @@ async def _handed_over(
         return None
     if transfer.kind == "warm":
         return await transfers.goes_on(db, call, world, transfer_id=transfer.id)
-    before = rows.view_of(transfer)  # nobody has taken it: it goes on as if nobody had answered
-    transfer.state, transfer.ended_at = "canceled", now()
-    await rows.tell(db, transfer, before, "canceled", call=call)
+    await transfers.call_off(db, call, transfer)  # nobody has taken it: it goes on as if nobody had answered
     return None
 
 

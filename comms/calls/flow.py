@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape
 import msgspec
 from msgspec import Meta
 
+from comms.calls import verbs as v
 from comms.calls.hours import WEEK, Holiday, Span, Weekday
 from comms.errors import Invalid
 from models.types import Phone, TimeZone
@@ -283,6 +284,7 @@ def _faults(flow: Flow) -> Iterator[tuple[str, str]]:
     said = sum(len(escape(getattr(step, "text", None) or "").encode()) for step in flow.steps.values())
     if said > MOST_SAID:
         yield f"{FIELD}.steps", f"say {said:,} bytes: all together must be at most {MOST_SAID:,}"
+    yield from _unspeakable(FIELD, msgspec.to_builtins(flow))
     yield from _endless(flow)
 
 
@@ -302,6 +304,10 @@ def _own_faults(place: str, step: AnyStep) -> Iterator[tuple[str, str]]:
             for number, digit in enumerate(digits):
                 if digit in digits[:number]:
                     yield f"{place}.choices[{number}].digit", f"is taken: {digit} has a choice before it"
+            for number, choice in enumerate(step.choices):
+                for nth, word in enumerate(choice.words):
+                    if not any(letter.isalnum() for letter in word):
+                        yield f"{place}.choices[{number}].words[{nth}]", "cannot be said: it has no letter and no digit"
         case Ring() | Queue():
             if not step.users and step.channel_id is None and not step.numbers:
                 yield place, "rings nobody: name users, a channelId or numbers"
@@ -310,6 +316,18 @@ def _own_faults(place: str, step: AnyStep) -> Iterator[tuple[str, str]]:
                     Phone().normalise(phone)
                 except ValueError as error:
                     yield f"{place}.numbers[{number}]", str(error)
+
+
+def _unspeakable(place: str, part: Any) -> Iterator[tuple[str, str]]:
+    """Whatever is said or played and no document for a provider can hold."""
+    if isinstance(part, dict):
+        for name, inner in part.items():
+            yield from _unspeakable(f"{place}.{name}", inner)
+    elif isinstance(part, list | tuple):
+        for number, inner in enumerate(part):
+            yield from _unspeakable(f"{place}[{number}]", inner)
+    elif isinstance(part, str) and v.UNSPEAKABLE.search(part):
+        yield place, "must be without control characters"
 
 
 def _endless(flow: Flow) -> Iterator[tuple[str, str]]:

@@ -106,17 +106,41 @@ async def _leave_to(db: AsyncSession, call: Call, transfer: CallTransfer) -> Cal
 async def cancel(db: AsyncSession, call: Call) -> CallTransfer:
     """The member has the contact back, and nobody else is rung or consulted any more; raises ``Conflict``."""
     transfer = await open_one(db, call)
-    if transfer is None or transfer.kind == "blind":
+    _, member = await lines(db, call)
+    if transfer is None or (transfer.kind == "blind" and member is None):
         raise Conflict("There is no word with anybody that could be broken off.")
-    await give_back(db, call, transfer)
+    if transfer.kind == "blind":
+        await call_off(db, call, transfer)
+    else:
+        await give_back(db, call, transfer)
     return transfer
+
+
+async def is_off(db: AsyncSession, transfer_id: uuid.UUID) -> bool:
+    """Whether the contact is not to be taken to anybody else any more."""
+    found = await db.get(CallTransfer, (db.info["workspace_id"], transfer_id))
+    return found is None or (found.kind == "blind" and found.state not in OPEN)
+
+
+async def stay(db: AsyncSession, transfer_id: uuid.UUID) -> None:
+    """The provider has refused to take a line elsewhere: the contact, if it was theirs, talks on with the member."""
+    call_id = await db.scalar(select(CallTransfer.call_id).where(CallTransfer.id == transfer_id))
+    call = None if call_id is None else await rows.held(db, call_id)
+    transfer = None if call is None else await open_one(db, call)
+    if call is not None and transfer is not None and transfer.id == transfer_id and transfer.kind == "blind":
+        await call_off(db, call, transfer)
+
+
+async def call_off(db: AsyncSession, call: Call, transfer: CallTransfer) -> None:
+    """The call is not handed over, and that is told."""
+    before = rows.view_of(transfer)
+    transfer.state, transfer.ended_at = "canceled", now()
+    await rows.tell(db, transfer, before, "canceled", call=call)
 
 
 async def give_back(db: AsyncSession, call: Call, transfer: CallTransfer) -> None:
     """The contact and the member meet again; a contact whose member is gone goes on as if nobody had answered."""
-    before = rows.view_of(transfer)
-    transfer.state, transfer.ended_at = "canceled", now()
-    await rows.tell(db, transfer, before, "canceled", call=call)
+    await call_off(db, call, transfer)
     contact, member = await lines(db, call)
     if contact is not None:
         await _redirect(db, contact, "voice-transfer", transfer)

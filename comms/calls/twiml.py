@@ -42,7 +42,7 @@ def written(line: Line, verbs: Sequence[v.Verb]) -> str:
     response = VoiceResponse()
     for verb in verbs:
         _write(response, line, verb)
-    return str(response)
+    return v.UNSPEAKABLE.sub("", str(response))  # one such character in a name, and the whole would be no document
 
 
 def unavailable(line: Line) -> str:

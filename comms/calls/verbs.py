@@ -3,10 +3,14 @@
 ``Place`` is an address of ours that the provider asks next: the last part of its path, and its query.
 """
 
+import re
 from typing import Any
 from uuid import UUID
 
 import msgspec
+
+UNSPEAKABLE = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML document can hold: https://www.w3.org/TR/xml/#charsets"""
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -22,13 +22,16 @@ from comms.simulators.mail_exchange import MailExchange
 from comms.simulators.media import media_server
 from comms.simulators.sent_mail import FOLDER, SentMail
 from comms.simulators.server import Asked, Reply, Route, Server
+from comms.simulators.telephone import CallsApi, Person, Switchboard
 
 STEP_SECONDS = 0.7
 """Between what the demo's carriers report: long enough to be seen on a screen."""
+TELEPHONE_SECOND = 0.3
+"""How long a second lasts on the demo's telephones: calls are seen on a screen, and nobody waits for them."""
 
 
 def simulators(made: Demo, settings: Settings) -> Server:
-    """What answers below ``/simulators``: accounts, texts, numbers and mail, and the media of simulated messages."""
+    """What answers below ``/simulators``: accounts, texts, calls, numbers and mail, and the media of messages."""
     secret = made.connection("twilio").secret
     media = media_server(
         secret["accountSid"],
@@ -40,7 +43,9 @@ def simulators(made: Demo, settings: Settings) -> Server:
     accounts = AccountServer(secrets_of, prefix=SIMULATORS, otherwise=media)
     post = poster(made.base_url)
     exchanges = [exchange(made, provider, post) for provider in ("twilio", "signalwire")]
-    routes = [route for one in exchanges for route in (*one.routes, *attached.routes(one))]
+    phones = [CallsApi(switchboard(made, provider)) for provider in ("twilio", "signalwire")]
+    routes = [route for one in phones for route in one.routes]
+    routes += [route for one in exchanges for route in (*one.routes, *attached.routes(one))]
     routes += services.routes(exchanges[0], {}, {})
     routes += mail_exchange(made, post, SentMail(settings.data_dir / FOLDER)).routes + _mail_settings(made)
     routes.append(Route("GET", "/chat", _chat))
@@ -65,6 +70,29 @@ def exchange(made: Demo, provider: str, post: Callable[[Request], Awaitable[int]
     return made_here
 
 
+def switchboard(made: Demo, provider: str) -> Switchboard:
+    """The demo's telephones at a provider: whoever is rung answers, presses 1 when asked to, and talks for a while."""
+    line = made.connection(provider)
+    credentials: Any = read_credentials(provider, msgspec.json.encode(line.secret))
+    ask = asker(made.base_url)
+
+    async def fetch(request: Request) -> tuple[int, str]:
+        try:
+            answer = await ask(request)
+        except ConnectionError:  # to a provider, nobody there is as good as a failure
+            return 503, ""
+        return answer.status_code, answer.text
+
+    return Switchboard(
+        credentials,
+        fetch,
+        anybody=Person(keys=("1",)),
+        second=TELEPHONE_SECOND,
+        fallback_url=f"{made.public_url}/webhooks/{provider}/{line.id}/voice-fallback",
+        recordings_at=made.base_url + SIMULATORS,
+    )
+
+
 def mail_exchange(made: Demo, post: Callable[[Request], Awaitable[int]], kept: SentMail) -> MailExchange:
     """The demo's account at SendGrid, whose mails reach nobody and are kept to be looked at."""
     line = made.connection("sendgrid")
@@ -83,17 +111,26 @@ def _mail_settings(made: Demo) -> list[Route]:
 
 
 def poster(base_url: str) -> Callable[[Request], Awaitable[int]]:
-    """Posts webhooks to the process at ``base_url``, whatever address the world knows it by."""
+    """Posts webhooks to the process at ``base_url``, and says how they were answered."""
+    ask = asker(base_url)
 
     async def post(request: Request) -> int:
+        return (await ask(request)).status_code
+
+    return post
+
+
+def asker(base_url: str) -> Callable[[Request], Awaitable[httpx.Response]]:
+    """Asks the process at ``base_url``, whatever address the world knows it by."""
+
+    async def ask(request: Request) -> httpx.Response:
         parts = urlsplit(request.url)
         path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         headers = {**request.headers, "host": parts.netloc.rpartition("@")[2]}
         try:
             async with httpx.AsyncClient(timeout=10, trust_env=False, verify=trusted()) as client:
-                answer = await client.request(request.method, base_url + path, content=request.body, headers=headers)
+                return await client.request(request.method, base_url + path, content=request.body, headers=headers)
         except httpx.TransportError as error:
             raise ConnectionError(str(error)) from error
-        return answer.status_code
 
-    return post
+    return ask

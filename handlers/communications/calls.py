@@ -145,7 +145,7 @@ async def complete(db: Db, identity: Asker, call_id: FromPath[uuid.UUID]) -> Cal
 
 @delete("/{call_id:uuid}/transfer", operation_id="cancel_call_transfer", status_code=200, guards=[writer])
 async def cancel(db: Db, identity: Asker, call_id: FromPath[uuid.UUID]) -> CallTransferView:
-    """Take the contact back, and leave whoever was consulted."""
+    """Take the contact back, and leave whoever was consulted. 409 when they are with somebody else already."""
     row = await transfers.cancel(db, await held(db, identity, call_id))
     view: CallTransferView = handed_over.shown(row)
     return view

@@ -30,13 +30,14 @@ def test_the_first_start_makes_a_demo_that_works_and_the_second_uses_it_again(pl
         assert httpx.get(tries[2].split()[1]).status_code == 200
         _pictures_and_reports_arrive(data_dir, first)
         _an_answer_is_delivered(first)
+        _calls_are_made_and_end(first)
     assert process.child.exitcode == 0
     assert processes.processes_over(data_dir) == []
 
     with running("up", "--data-dir", data_dir, folder=place) as process:
         second = _demo_of(data_dir, process)
         assert second == first | {"baseUrl": process.url, "publicUrl": process.url}
-        (conversation,) = _get(second, "conversations")
+        (conversation,) = _get(second, "conversations", channel="sms")
         assert conversation["messageCount"] == 4
         process.ask_to_stop(signal.SIGINT)  # Ctrl-C is as good
         assert process.stopped() == 0
@@ -160,6 +161,21 @@ def _an_answer_is_delivered(made: dict[str, Any]) -> None:
     )
     assert (answer.status_code, answer.json()["status"]) == (201, "queued"), answer.text
     until_now(lambda: _get(made, "conversation-messages", q="Yes, it is!", status="delivered"), within=10)
+
+
+def _calls_are_made_and_end(made: dict[str, Any]) -> None:
+    """The demo's phones are answered: one call goes on until nobody has more to say, another until we hang up."""
+    api, headers = f"{made['baseUrl']}/api/v1", {"Authorization": f"Bearer {made['accessToken']}"}
+    assert httpx.put(f"{api}/me/phone", json={"phone": "+14155550111"}, headers=headers).status_code == 200
+    for line in (line for line in made["connections"] if "phoneNumber" in line):
+        number = {"to": "+14155550199", "phoneNumberId": line["phoneNumberId"]}
+        placed = httpx.post(f"{api}/calls", json=number, headers=headers)
+        assert placed.status_code == 202, placed.text
+        answered = {"direction": "outbound", "outcome": "answered", "phoneNumberId": line["phoneNumberId"]}
+        if line["provider"] == "twilio":
+            until_now(lambda: _get(made, "calls", status="in_progress"), within=15)
+            assert httpx.post(f"{api}/calls/{placed.json()['id']}/hang-up", headers=headers).status_code == 204
+        until_now(lambda query=answered: _get(made, "calls", **query), within=15)
 
 
 def _get(made: dict[str, Any], resource: str, **query: str) -> list[dict[str, Any]]:

@@ -37,14 +37,7 @@ class Network:
         self.line = line
         self.switchboard = switchboard
         self.api = CallsApi(switchboard)
-        providers = ProviderSettings(twilio_url=url, signalwire_url=url)
-        self.dialler = Dialler(
-            service.database,
-            service.directory,
-            msgspec.structs.replace(service.settings, providers=providers),
-            look_again_seconds=0.1,
-            http=Rest(rest.Messages(twilio.account_at), None, timeout=httpx.Timeout(0.5)),
-        )
+        self.dialler = dialler(service, url)
 
     def at(self, kind: str) -> str:
         """Where the provider is told to ask."""
@@ -82,6 +75,18 @@ class Network:
             yield
         finally:
             await worker.stop(2)
+
+
+def dialler(service: Service, url: str) -> Dialler:
+    """Who dials where the providers' APIs are at ``url``, and waits for nobody long."""
+    providers = ProviderSettings(twilio_url=url, signalwire_url=url)
+    return Dialler(
+        service.database,
+        service.directory,
+        msgspec.structs.replace(service.settings, providers=providers),
+        look_again_seconds=0.1,
+        http=Rest(rest.Messages(twilio.account_at), None, timeout=httpx.Timeout(0.5)),
+    )
 
 
 @asynccontextmanager

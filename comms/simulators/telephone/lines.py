@@ -62,10 +62,11 @@ class Line:
 
 
 class Telling(msgspec.Struct):
-    """How progress is told."""
+    """How progress is told; what is ``lost`` never is."""
 
     doubled: bool = False
     shuffled: bool = False
+    lost: bool = False
 
 
 class Over(Exception):

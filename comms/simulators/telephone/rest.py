@@ -15,11 +15,17 @@ Fault = Literal["busy", "failing", "lost", "overloaded", "refused"]
 
 
 class CallsApi:
-    """What a ``Switchboard`` answers over HTTP. ``faults`` are what happens to the next creates, one each."""
+    """What a ``Switchboard`` answers over HTTP.
+
+    ``faults`` are what happens to the next creates, one each; ``change_faults``, to the next that is done to a line.
+    Whoever is told that it is busy is told to come back after ``retry_after`` seconds.
+    """
 
     def __init__(self, switchboard: Switchboard) -> None:
         self.switchboard = switchboard
         self.faults: deque[Fault] = deque()
+        self.change_faults: deque[Literal["busy", "refused"]] = deque()
+        self.retry_after = 0
         self.creates = 0
         self.paused: list[tuple[str, str]] = []
 
@@ -51,8 +57,7 @@ class CallsApi:
         self.creates += 1
         fault = self.faults.popleft() if self.faults else None
         if fault == "busy":
-            document = {"code": 20429, "message": "Too Many Requests", "status": 429}
-            return Reply(429, document, headers={"retry-after": "0"})
+            return self._busy()
         if fault == "failing":
             return Reply(500, {"code": 20500, "message": "Internal Server Error", "status": 500})
         if fault == "refused":
@@ -84,7 +89,10 @@ class CallsApi:
         line = self.switchboard.lines.get(asked.named["sid"])
         if line is None:
             return _missing()
-        if line.is_over:
+        fault = self.change_faults.popleft() if self.change_faults else None
+        if fault == "busy":
+            return self._busy()
+        if line.is_over or fault == "refused":
             return Reply(400, {"code": 21220, "message": "Call is not in-progress. Cannot redirect.", "status": 400})
         if asked.form.get("Status") in ("completed", "canceled"):
             self.switchboard.hang_up(line, "completed" if line.status == "in-progress" else "canceled")
@@ -107,6 +115,10 @@ class CallsApi:
             return Reply(400, {"code": 22000, "message": "The queue is not empty", "status": 400})
         del board.queue_sids[name]
         return Reply(204, {})
+
+    def _busy(self) -> Reply:
+        document = {"code": 20429, "message": "Too Many Requests", "status": 429}
+        return Reply(429, document, headers={"retry-after": str(self.retry_after)})
 
     def _document(self, line: Line) -> dict[str, Any]:
         return {

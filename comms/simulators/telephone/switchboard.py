@@ -9,7 +9,7 @@ from comms.simulators.telephone.verbs import Obedient
 
 
 class Switchboard(Obedient):
-    """One account's lines at a provider. ``people`` are by their phones; whoever is not there does not answer.
+    """One account's lines at a provider. ``people`` are by their phones; whoever is not there is as ``anybody`` is.
 
     ``lines`` are all there were, oldest first. ``fallback_url`` is asked when an answer is no document.
     """
@@ -36,7 +36,7 @@ class Switchboard(Obedient):
 
     def dial(self, sender: str, to: str, url: str, callback: str | None, seconds: float) -> Line:
         """We call somebody, by REST."""
-        line = self._line(sender, to, "outbound-api", self.people.get(to, Person(answers=False)))
+        line = self._line(sender, to, "outbound-api", self.people.get(to, self.anybody))
         line.callback = callback
         self._later(self._dialled(line, url, seconds))
         return line

@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 from xml.etree import ElementTree as ET
 
 from comms.simulators import wire
-from comms.simulators.telephone.lines import Line, Over, Person
+from comms.simulators.telephone.lines import Line, Over
 from comms.simulators.telephone.wires import Wires
 
 
@@ -107,7 +107,7 @@ class Obedient(Wires):
         legs: list[tuple[Line, ET.Element]] = []
         for noun in numbers:
             to = noun.text or ""
-            leg = self._line(line.sender, to, "outbound-dial", self.people.get(to, Person(answers=False)), line.sid)
+            leg = self._line(line.sender, to, "outbound-dial", self.people.get(to, self.anybody), line.sid)
             leg.callback = noun.get("statusCallback")
             legs.append((leg, noun))
         taken: asyncio.Future[Line] = asyncio.get_running_loop().create_future()

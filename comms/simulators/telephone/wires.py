@@ -14,6 +14,8 @@ from comms.providers.twilio import TwilioCredentials
 from comms.simulators import signalwire, twilio, wire
 from comms.simulators.telephone.lines import Fetch, Line, Over, Person, Telling
 
+NOBODY = Person(answers=False)
+
 
 class Wires:
     """One account's lines at a provider, and how it asks and tells us."""
@@ -24,6 +26,7 @@ class Wires:
         fetch: Fetch,
         *,
         people: Mapping[str, Person] | None = None,
+        anybody: Person = NOBODY,
         second: float = 0.01,
         telling: Telling | None = None,
         fallback_url: str | None = None,
@@ -32,6 +35,7 @@ class Wires:
         self.credentials = credentials
         self.is_twilio = isinstance(credentials, TwilioCredentials)
         self.people = dict(people or {})
+        self.anybody = anybody
         self.second = second
         self.telling = telling or Telling()
         self.fallback_url = fallback_url
@@ -65,7 +69,7 @@ class Wires:
     def tell(self, line: Line, url: str | None = None, **more: str) -> None:
         """The line's progress is told, as often and in whatever order it is told here."""
         url = url or line.callback
-        if url is None:
+        if url is None or self.telling.lost:
             return
         params = self._params(line) | {
             "SequenceNumber": str(line.sequence),

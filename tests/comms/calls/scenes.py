@@ -32,6 +32,12 @@ class Scene:
         """The owner's line."""
         return next(line for line in self.net.switchboard.lines.values() if line.to == OWNER)
 
+    @property
+    def is_talk(self) -> bool:
+        """Whether the contact and the owner talk with each other."""
+        talk = self.contact.bridge
+        return talk is not None and talk is self.member.bridge and not talk.done()
+
     async def transfer(self, kind: str, **to: str) -> str:
         """Its id."""
         answer = await self._owner.post(f"/api/v1/calls/{self.call_id}/transfer", json={"kind": kind, **to})

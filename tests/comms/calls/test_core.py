@@ -79,6 +79,20 @@ def test_a_call_goes_its_way(turns: tuple[Turn, ...], step: str, expected: list[
     assert (decision.state.step, kinds(decision)) == (step, expected)
 
 
+@pytest.mark.parametrize("first", [{"digit": "*"}, {"digit": "#"}, {"digit": "5", "words": ["!!!"]}])
+@pytest.mark.parametrize(
+    ("chose", "step"),
+    [(Chose("1"), "message"), (Chose("7"), "hello"), (Chose(), "hello"), (Chose(speech="Hm."), "hello")],
+)
+def test_what_cannot_be_said_takes_nobody_elses_choice(first: dict[str, Any], chose: Chose, step: str) -> None:
+    others = {"digit": "1", "next": "message"}
+    menu = {"type": "menu", "text": "?", "listens": True, "choices": [{"next": "bye"} | first, others], "next": "bye"}
+    kept = flows.recall(document(hello=menu))  # as it was kept before such words were refused
+    asked = decide(kept, State(), Began(), world())
+    assert decide(kept, asked.state, chose, world()).state.step == step
+    assert decide(kept, asked.state, Chose(first["digit"]), world()).state.step == "bye"
+
+
 def test_at_night_a_message_is_taken_and_the_call_is_known_as_after_hours() -> None:
     decision = after(at=NIGHT)
     assert (decision.state.is_closed, kinds(decision)) == (True, ["Say", "Record", "Hangup"])
@@ -197,6 +211,15 @@ def test_a_machine_is_listened_for_only_where_the_provider_knows_how(provider: s
 def test_what_people_write_cannot_become_a_verb() -> None:
     said = written(LINE, [v.Say('<Dial>+1900</Dial> & "more"')])
     assert [element.tag for element in ET.fromstring(said)] == ["Say"]
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x0b", "\x1f", "\ufffe", "\uffff"])
+def test_what_no_document_can_hold_does_not_silence_the_rest(character: str) -> None:
+    menu = v.Gather((v.Say(f"Press{character} 1."),), v.place("voice-step"), hints=(f"b{character}uy",), listens=True)
+    line = msgspec.structs.replace(LINE, voice=f"{character}alice")
+    said = written(line, [v.Say(f"Call from Bob{character}.\n"), menu, v.Join(f"a{character}", v.place("voice-done"))])
+    document = ET.fromstring(said.encode())
+    assert [element.text for element in document.iter("Say")] == ["Call from Bob.\n", "Press 1."]
 
 
 def test_the_last_resort_takes_a_message() -> None:

@@ -49,6 +49,10 @@ def test_a_menu_may_lead_back_because_the_caller_is_asked() -> None:
             document(hello=MENU | {"choices": [{"digit": "1", "next": "no"}]}),
             {"voiceFlow.steps.hello.choices[0].next"},
         ),
+        (
+            document(hello=MENU | {"choices": [{"digit": "1", "next": "bye", "words": ["yes", "!!!", " _"]}]}),
+            {"voiceFlow.steps.hello.choices[0].words[1]", "voiceFlow.steps.hello.choices[0].words[2]"},
+        ),
         (document(hello={"type": "ring", "next": "bye"}), {"voiceFlow.steps.hello"}),
         (document(hello=RING | {"numbers": ["555"]}), {"voiceFlow.steps.hello.numbers[0]"}),
         (document(hello=RING | {"seconds": 1}), {"voiceFlow.steps.hello.seconds"}),
@@ -71,6 +75,24 @@ def test_a_menu_may_lead_back_because_the_caller_is_asked() -> None:
             document(**{f"s{n}": {"type": "say", "text": "&" * 1_000, "next": "bye"} for n in range(8)}, start="s0"),
             {"voiceFlow.steps"},
         ),
+        (document(hello={"type": "hangup", "text": "bad \x0b ctrl"}), {"voiceFlow.steps.hello.text"}),
+        (document(hello=RING | {"text": "\ufffe"}), {"voiceFlow.steps.hello.text"}),
+        (
+            document(hello={"type": "say", "play": "https://example.com/\x01", "next": "bye"}),
+            {"voiceFlow.steps.hello.play"},
+        ),
+        (
+            document(hello={"type": "queue", "users": [str(ADA)], "music": "https://a.example/\x01", "next": "bye"}),
+            {"voiceFlow.steps.hello.music"},
+        ),
+        (
+            document(hello=MENU | {"choices": [{"digit": "1", "next": "bye", "words": ["yes", "y\x02es"]}]}),
+            {"voiceFlow.steps.hello.choices[0].words[1]"},
+        ),
+        ({"voice": "\x01"}, {"voiceFlow.voice"}),
+        ({"recordingNotice": "\x01"}, {"voiceFlow.recordingNotice"}),
+        ({"missedCallText": "a\x00b"}, {"voiceFlow.missedCallText"}),
+        ({"afterHoursText": "a\x00b"}, {"voiceFlow.afterHoursText"}),
         ("not an object", {"voiceFlow"}),
     ],
 )

@@ -105,6 +105,52 @@ async def test_a_number_that_cannot_be_reached_gives_the_contact_back(
         await until(admin, ENDED)
 
 
+@pytest.mark.parametrize("is_ours", [False, True])
+async def test_who_is_not_taken_elsewhere_talks_on_and_can_be_handed_over_again(
+    net: Network,
+    line: Connection,
+    service: Service,
+    owner: Client,
+    member: Client,
+    admin: Any,
+    *,
+    is_ours: bool,
+) -> None:
+    async with net.working():
+        if is_ours:
+            scene = await outgoing(net, owner, admin)
+        else:
+            scene = await incoming(net, service, owner, member, admin)
+        net.api.change_faults.append("refused")
+        first = await scene.transfer("blind", phoneNumber=BOB)
+        await until(admin, "EXISTS (SELECT FROM call_transfers WHERE state = 'canceled')")
+        assert scene.is_talk
+        second = await scene.transfer("blind", phoneNumber=BOB)
+        await until(admin, "EXISTS (SELECT FROM call_transfers WHERE state = 'completed')")
+    found = [row for row in await rows(admin, "events", line.workspace_id) if row["event"].startswith("call_transfer.")]
+    told = [(str(row["subject_id"]), row["event"].removeprefix("call_transfer.")) for row in found]
+    assert told == [(first, "created"), (first, "canceled"), (second, "created"), (second, "completed")]
+
+
+async def test_a_contact_whom_nobody_could_take_elsewhere_yet_is_taken_back(
+    net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
+) -> None:
+    async with net.working():
+        scene = await incoming(net, service, owner, member, admin)
+        net.api.change_faults.append("busy")
+        transfer = await scene.transfer("blind", phoneNumber=BOB)
+        await eventually(lambda: not net.api.change_faults)
+        await scene.cancel()
+        [leg_id] = [leg["id"] for leg in await rows(admin, "call_legs", line.workspace_id) if leg["role"] == "caller"]
+        query = {"transfer": transfer, "leg": str(leg_id)}
+        await net.dialler.redirect(line.workspace_id, leg_id, "voice-transfer", query)  # as it is tried again later
+        assert scene.is_talk
+        await scene.transfer("blind", phoneNumber=BOB)
+        await until(admin, "EXISTS (SELECT FROM call_transfers WHERE state = 'completed')")
+        again = await owner.delete(f"/api/v1/calls/{scene.call_id}/transfer")
+        assert again.status_code == 409
+
+
 async def test_a_call_out_of_the_queue_is_over_when_whoever_it_was_left_to_hangs_up(
     net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
 ) -> None:

@@ -1,0 +1,69 @@
+"""Lines that we dial, while a provider does not answer as it should: nobody is rung twice, nor long afterwards."""
+
+from typing import Any
+
+import pytest
+
+from comms.directory import Connection
+from comms.service import Service
+from comms.simulators.telephone import Person, Telling
+from tests.comms.calls.people import OWNER
+from tests.conftest import Client
+from tests.handlers.webhooks import rows
+from tests.make.calls import CALLER, Network, dialler
+
+NOBODY = "http://127.0.0.1:9"
+
+
+async def leg_of(admin: Any, line: Connection, owner: Client) -> Any:
+    """The owner's line of a call that they make, to be dialled by hand: nobody does the jobs."""
+    answer = await owner.post("/api/v1/calls", json={"to": CALLER})
+    assert answer.status_code == 202, answer.text
+    [leg] = await rows(admin, "call_legs", line.workspace_id)
+    return leg["id"]
+
+
+@pytest.mark.parametrize("is_reached", [True, False])
+async def test_a_call_that_could_not_be_made_in_a_minute_is_not_made_later(
+    net: Network, line: Connection, service: Service, owner: Client, admin: Any, *, is_reached: bool
+) -> None:
+    leg_id = await leg_of(admin, line, owner)
+    net.api.faults.extend(["busy"] * 3)
+    refuses = net.dialler if is_reached else dialler(service, NOBODY)
+    for _ in range(3):
+        await refuses.dial(line.workspace_id, leg_id)
+    [call] = await rows(admin, "calls", line.workspace_id)
+    assert call["ended_at"] is None
+    await admin.execute("UPDATE call_legs SET created_at = created_at - interval '5 hours'")
+    net.api.faults.clear()
+    await net.dialler.dial(line.workspace_id, leg_id)
+    assert not net.switchboard.lines
+    [leg], [call] = await rows(admin, "call_legs", line.workspace_id), await rows(admin, "calls", line.workspace_id)
+    assert (leg["status"], leg["error_code"], call["status"]) == ("failed", "unreachable", "canceled")
+
+
+async def test_a_provider_that_wants_to_be_left_alone_for_hours_does_not_keep_a_call_for_hours(
+    net: Network, line: Connection, owner: Client, admin: Any
+) -> None:
+    leg_id = await leg_of(admin, line, owner)
+    await admin.execute("DELETE FROM jobs.pgqueuer")
+    net.api.faults.append("busy")
+    net.api.retry_after = 7200
+    await net.dialler.dial(line.workspace_id, leg_id)
+    [due] = await admin.fetch("SELECT execute_after - now() AS left FROM jobs.pgqueuer WHERE entrypoint = 'calls.dial'")
+    assert due["left"].total_seconds() < 90
+
+
+async def test_a_line_whose_answer_was_lost_is_looked_for_even_if_nobody_could_look_at_once(
+    net: Network, line: Connection, service: Service, owner: Client, admin: Any
+) -> None:
+    leg_id = await leg_of(admin, line, owner)
+    net.switchboard.people[OWNER] = Person(answers=False)
+    net.switchboard.telling = Telling(lost=True)
+    net.api.faults.append("lost")
+    await net.dialler.dial(line.workspace_id, leg_id)
+    await dialler(service, NOBODY).dial(line.workspace_id, leg_id)
+    await net.dialler.dial(line.workspace_id, leg_id)
+    [rung] = net.switchboard.lines.values()
+    [leg] = await rows(admin, "call_legs", line.workspace_id)
+    assert (rung.to, leg["provider_call_id"]) == (OWNER, rung.sid)
