@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import consent, receipts
 from comms.directory import Connection
-from comms.events import Fact, Told, encode, tell
+from comms.events import Fact, Told, changes, encode, tell
 from comms.providers.base import DeliveryReport, Request
 from comms.providers.codes import words_of
 from comms.providers.parameters import channel_of
@@ -85,6 +85,21 @@ class Noted(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
+_WAS: Mapping[str, str] = {
+    "status": "text",
+    "sent_at": "timestamptz",
+    "delivered_at": "timestamptz",
+    "read_at": "timestamptz",
+    "is_read": "boolean",
+    "error_code": "text",
+    "error_message": "text",
+}
+"""What a report changes of a message, and what kind of column each is."""
+_SAID = "message, has_attachments, " + ", ".join(f"was_{name}" for name in _WAS)
+_NOTHING = "NULL::conversation_messages AS message, false AS has_attachments, " + ", ".join(
+    f"NULL::{kind} AS was_{name}" for name, kind in _WAS.items()
+)
+
 _MOVED = f"""
 best AS (
     SELECT DISTINCT ON (workspace_id, message_id) workspace_id, message_id, status, error_code, error_message,
@@ -93,7 +108,7 @@ best AS (
     ORDER BY workspace_id, message_id, {rank("status")} DESC, reported_at
 ),
 held AS MATERIALIZED (
-    SELECT best.* FROM conversation_messages m
+    SELECT best.*, {", ".join(f"m.{name} AS was_{name}" for name in _WAS)} FROM conversation_messages m
     JOIN best ON best.workspace_id = m.workspace_id AND best.message_id = m.id
     WHERE m.direction = 'outbound' AND m.deleted_at IS NULL
     ORDER BY m.workspace_id, m.id
@@ -115,7 +130,7 @@ moved AS (
     WHERE m.workspace_id = held.workspace_id AND m.id = held.message_id AND held.rank > {rank("m.status")}
     RETURNING m AS message, EXISTS (
         SELECT FROM message_attachments a WHERE a.workspace_id = m.workspace_id AND a.message_id = m.id
-    ) AS has_attachments
+    ) AS has_attachments, {", ".join(f"held.was_{name}" for name in _WAS)}
 )"""
 """From ``news`` (reports with their messages) to ``moved``: locked in order, forward only, once per message."""
 
@@ -152,9 +167,9 @@ noted AS (
     ORDER BY workspace_id, connection_id, identity
     {receipts.ONCE}
 )
-SELECT report_id, message_id, NULL::conversation_messages AS message, false AS has_attachments FROM news
+SELECT report_id, message_id, {_NOTHING} FROM news
 UNION ALL
-SELECT NULL, NULL, message, has_attachments FROM moved
+SELECT NULL, NULL, {_SAID} FROM moved
 """
 
 
@@ -246,7 +261,7 @@ WITH news AS (
     RETURNING r.workspace_id, r.id AS report_id, r.message_id, r.status, r.error_code, r.error_message, r.reported_at
 ),
 {_MOVED}
-SELECT message, has_attachments FROM moved
+SELECT {_SAID} FROM moved
 """
 
 
@@ -292,6 +307,7 @@ async def _status_changed(db: Any, rows: Sequence[Any]) -> list[Fact]:
             conversation_id=view.conversation_id,
             at=view.updated_at,
             data=encode(view),
+            changes=changes(msgspec.structs.replace(view, **{name: row[f"was_{name}"] for name in _WAS}), view),
         )
         for row, view in zip(moved, await views_of(db, moved), strict=True)
     ]
@@ -360,7 +376,7 @@ WITH news AS (
     RETURNING workspace_id, id AS report_id, message_id, status, error_code, error_message, reported_at
 ),
 {_MOVED}
-SELECT message, has_attachments FROM moved
+SELECT {_SAID} FROM moved
 """
 
 

@@ -124,6 +124,7 @@ def record(
     view: View,
     *,
     before: View | None = None,
+    unshown: Collection[str] = (),
     at: datetime | None = None,
     conversation_id: uuid.UUID | None = None,
     workspace_id: uuid.UUID | None = None,
@@ -132,16 +133,17 @@ def record(
     """``event`` is told about ``row`` when the transaction of ``db`` commits; ``view`` is the row as GET shows it.
 
     The event says what has changed: since ``before``, or else since the row was read or last told of; a row that a
-    statement of its own has written needs ``before``. The conversation it belongs to is the row's own, unless another
-    is named. A row that is no workspace's, such as a template of the catalogue, is told of in the workspace the
-    transaction is in, and a person in the one that is named. With an ``audience`` it is for those users alone.
+    statement of its own has written needs ``before``. What has changed and is shown to nobody, such as a secret, is
+    named in ``unshown``. The conversation it belongs to is the row's own, unless another is named. A row that is no
+    workspace's, such as a template of the catalogue, is told of in the workspace the transaction is in, and a person in
+    the one that is named. With an ``audience`` it is for those users alone.
     """
     actor: Actor = db.info.get("actor", Actor())
     subject = noun_of(type(row))
     if not event.startswith(f"{subject}."):
         raise ValueError(f"an event about a {subject} begins with its noun, unlike {event}")
     identity: uuid.UUID = row.id  # type: ignore[attr-defined]  # every table that events speak of has one
-    was = db.info.get("was", {}).pop(row, {})
+    was = _taken(db.info, row)
     if before is None and was and not event.endswith((".created", ".deleted")):
         before = _as_it_was(view, was)
     db.info.setdefault("facts", []).append(
@@ -156,7 +158,7 @@ def record(
             or (identity if subject == "conversation" else getattr(row, "conversation_id", None)),
             actor_type=actor.type,
             actor_id=actor.id,
-            changes=None if before is None else changes(before, view),
+            changes=None if before is None else changes(before, view, unshown),
             audience=None if audience is None else tuple(sorted(audience)),
         )
     )
@@ -172,24 +174,38 @@ def _as_it_was(view: View, was: Mapping[str, Any]) -> View:
 def _see(session: Session, *_: Any) -> None:
     """What rows were, whose changes are about to be written, is known until it is told."""
     for row in session.dirty:
-        seen = session.info.setdefault("was", {}).setdefault(row, {})
-        for name, value in inspect(row).committed_state.items():
-            if not isinstance(value, LoaderCallableStatus):
-                seen.setdefault(name, value)
+        _look(session.info, row)
 
 
-def changes(before: View, after: View) -> bytes:
+def _look(info: dict[Any, Any], row: Any) -> dict[str, Any]:
+    """What the row was before all its changes, also those that are not written yet, that nobody has been told of."""
+    seen: dict[str, Any] = info.setdefault("was", {}).setdefault(row, {})
+    for name, value in inspect(row).committed_state.items():
+        if not isinstance(value, LoaderCallableStatus):
+            seen.setdefault(name, value)
+    return seen
+
+
+def _taken(info: dict[Any, Any], row: Any) -> dict[str, Any]:
+    """The same, once: from now on the row was as it is, for what is not written yet is seen again when it is."""
+    was = _look(info, row)
+    info["was"][row] = {name: getattr(row, name) for name in was if name in inspect(row).committed_state}
+    return was
+
+
+def changes(before: View, after: View, unshown: Collection[str] = ()) -> bytes:
     """The fields that differ, as JSON: ``{"status": {"before": "lead", "after": "customer"}}``.
 
-    Not ``updatedAt``: that something has changed is what the event says already.
+    Not ``updatedAt``: that something has changed is what the event says already. What is ``unshown`` is null before
+    and after.
     """
-    return encode(
-        {
-            field.encode_name: {"before": getattr(before, field.name), "after": getattr(after, field.name)}
-            for field in msgspec.structs.fields(after)
-            if field.name != "updated_at" and getattr(before, field.name) != getattr(after, field.name)
-        }
-    )
+    hidden: dict[str, Any] = {name: {"before": None, "after": None} for name in unshown}
+    shown = {
+        field.encode_name: {"before": getattr(before, field.name), "after": getattr(after, field.name)}
+        for field in msgspec.structs.fields(after)
+        if field.name != "updated_at" and getattr(before, field.name) != getattr(after, field.name)
+    }
+    return encode(hidden | shown)
 
 
 async def write_recorded(db: AsyncSession) -> Told:

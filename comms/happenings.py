@@ -80,7 +80,7 @@ HAPPENINGS: Mapping[str, frozenset[str]] = {
         "team_message_reaction": "created deleted",
         "team_thread_following": "created updated",
         "upload": "created deleted",
-        "user": "updated",
+        "user": "password_changed updated",
         "visitor": "created updated",
         "visitor_session": "created updated revoked",
         "webhook_endpoint": "created updated deleted disabled",

@@ -146,7 +146,9 @@ async def mail(database: Database, vault: Vault, settings: Settings, payload: Ma
             .execution_options(synchronize_session=False)
         )
         if mailed is not None:
-            events.record(db, "workspace_invitation.mailed", mailed, shown(mailed))
+            view = shown(mailed)
+            before = msgspec.structs.replace(view, mailed_at=None)
+            events.record(db, "workspace_invitation.mailed", mailed, view, before=before)
 
 
 # Who comes
@@ -279,6 +281,9 @@ async def _enter(db: AsyncSession, row: WorkspaceInvitation, user_id: uuid.UUID)
         "is_active": True,
         "updated_at": at,
     }
+    here = (WorkspaceMember.workspace_id == row.workspace_id, WorkspaceMember.user_id == user_id)
+    was = await db.scalar(select(WorkspaceMember).where(*here).with_for_update(key_share=True))
+    before = None if was is None else msgspec.convert(was, WorkspaceMemberView, from_attributes=True)
     entered: WorkspaceMember | None = await db.scalar(
         insert(WorkspaceMember)
         .values(workspace_id=row.workspace_id, id=new_id(), user_id=user_id, created_at=at, **promised)
@@ -286,16 +291,13 @@ async def _enter(db: AsyncSession, row: WorkspaceInvitation, user_id: uuid.UUID)
             index_elements=["workspace_id", "user_id"], set_=promised, where=~WorkspaceMember.is_active
         )
         .returning(WorkspaceMember)
+        .execution_options(populate_existing=True)
     )
     if entered is not None:
         view = msgspec.convert(entered, WorkspaceMemberView, from_attributes=True)
         what = "created" if entered.created_at == at else "reactivated"
-        events.record(db, f"workspace_member.{what}", entered, view)
+        events.record(db, f"workspace_member.{what}", entered, view, before=before)
         return entered
-    already = await db.scalar(
-        select(WorkspaceMember).where(
-            WorkspaceMember.workspace_id == row.workspace_id, WorkspaceMember.user_id == user_id
-        )
-    )
+    already = await db.scalar(select(WorkspaceMember).where(*here))
     assert already is not None
     return already

@@ -196,10 +196,17 @@ def _of_lines(lines: Sequence[LineItem]) -> tuple[list[Any], Decimal, Decimal]:
             wrong[f"{here}.amount"] = f"must be {amount}, quantity times unitPrice; leave it out to have it computed"
         net += amount
         tax += (amount * (line.tax_rate or 0) / 100).quantize(_CENT, ROUND_HALF_UP)
-        kept.append(msgspec.to_builtins(msgspec.structs.replace(line, amount=amount)))
+        kept.append(msgspec.to_builtins(_plainly(msgspec.structs.replace(line, amount=amount))))
     if wrong:
         raise Invalid(wrong)
     return kept, net, tax
+
+
+def _plainly(line: LineItem) -> LineItem:
+    """The line with its figures in digits, and nothing that is less than nothing by its sign alone."""
+    figures = {name: getattr(line, name) for name in ("quantity", "unit_price", "tax_rate", "amount")}
+    plain = {name: f"{value or value.copy_abs():f}" for name, value in figures.items() if value is not None}
+    return msgspec.structs.replace(line, **{name: Decimal(digits) for name, digits in plain.items()})
 
 
 def _unfit(value: Decimal, least: Decimal, most: Decimal) -> str | None:

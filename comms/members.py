@@ -117,4 +117,6 @@ async def _revoke_tokens(db: AsyncSession, member: Member) -> None:
         .execution_options(synchronize_session=False)
     )
     for row in revoked:
-        events.record(db, "access_token.revoked", row, msgspec.convert(row, AccessTokenView, from_attributes=True))
+        view = msgspec.convert(row, AccessTokenView, from_attributes=True)
+        before = msgspec.structs.replace(view, revoked_at=None)
+        events.record(db, "access_token.revoked", row, view, before=before)

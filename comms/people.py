@@ -1,7 +1,7 @@
 """A person's own profile, and how they sign in. Users belong to no workspace, so this is written across them."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -39,21 +39,24 @@ async def change(database: Database, identity: Identity, values: Mapping[str, An
             wanted["preferences"] = {**user.preferences, **wanted["preferences"]}
         if wanted != {name: getattr(user, name) for name in wanted}:
             before = _shown(user)
+            unshown = [name for name in ("preferences",) if wanted.get(name, user.preferences) != user.preferences]
             for name, value in wanted.items():
                 setattr(user, name, value)
             await db.flush()
-            await _tell(db, user, before)
+            await _tell(db, user, before, unshown=unshown)
         return user
 
 
-async def _tell(db: AsyncSession, user: User, before: UserView) -> None:
-    """Whoever sees this person knows that they have changed."""
+async def _tell(
+    db: AsyncSession, user: User, before: UserView, event: str = "user.updated", *, unshown: Sequence[str] = ()
+) -> None:
+    """Whoever sees this person knows that they have changed, but not how where it is nobody else's affair."""
     view = _shown(user)
     places = await db.scalars(
         select(WorkspaceMember.workspace_id).where(WorkspaceMember.user_id == user.id, WorkspaceMember.is_active)
     )
     for workspace_id in places:
-        events.record(db, "user.updated", user, view, before=before, workspace_id=workspace_id)
+        events.record(db, event, user, view, before=before, unshown=unshown, workspace_id=workspace_id)
 
 
 def _shown(user: User) -> UserView:
@@ -80,6 +83,8 @@ async def change_password(
     hashed = await passwords.hash(new)
     async with database.everywhere(Actor("user", identity.user_id)) as db:
         await _keep(db, identity.user_id, kept, hashed)
+        user = await db.get_one(User, identity.user_id)
+        await _tell(db, user, _shown(user), "user.password_changed", unshown=["password"])
         for member in await db.scalars(select(WorkspaceMember).where(WorkspaceMember.user_id == identity.user_id)):
             await sessions.end_all(db, member, but=identity.session_id)
 

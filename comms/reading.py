@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,12 +11,13 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 import msgspec
 
 from comms.errors import Invalid
-from comms.reasons import NEEDS_ZONE, TOO_LARGE, options_of, reason_of
+from comms.reasons import KINDS, NEEDS_ZONE, TOO_LARGE, options_of, reason_of
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 MOST_MISTAKES = 50
 MOST_DIGITS = 4_000  # Python reads no integer of more than 4,300
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 FIRST_INSTANT, END_OF_INSTANTS = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 
 
@@ -130,8 +132,8 @@ def _is_struct(kind: Any) -> bool:
 def _leaf(kind: Any, sent: Any, place: str, errors: dict[str, str]) -> Any:
     try:
         refuse_unstorable(sent)
-        if isinstance(sent, float) and any(option is Decimal for option, _ in options_of(kind)):
-            raise ValueError('must be a decimal string, such as "12.50", or a whole number')
+        if isinstance(sent, str | float) and _is_no_decimal(sent) and _may_be(Decimal, kind):
+            raise ValueError(f"must be {KINDS['decimal']}")
         value = _converted(kind, sent, place, errors)
         if isinstance(value, datetime):
             refuse_no_instant(value)
@@ -139,6 +141,15 @@ def _leaf(kind: Any, sent: Any, place: str, errors: dict[str, str]) -> Any:
     except ValueError as error:
         errors[place] = str(error)
     return None
+
+
+def _is_no_decimal(sent: str | float) -> bool:
+    """Python reads more than what is documented: other scripts' digits, underscores, blanks, a sign, an exponent."""
+    return not isinstance(sent, str) or _DECIMAL.fullmatch(sent) is None
+
+
+def _may_be(wanted: type, kind: Any) -> bool:
+    return any(option is wanted for option, _ in options_of(kind))
 
 
 def _converted(kind: Any, sent: Any, place: str, errors: dict[str, str]) -> Any:

@@ -12,7 +12,7 @@ NEEDS_ZONE = "needs a time zone, such as 2026-01-31T12:00:00Z"
 A_TIME = "a time with its offset, such as 2026-01-31T12:00:00Z"
 TOO_LARGE = "is too large or too small a number"
 
-_KINDS: Mapping[str, str] = {
+KINDS: Mapping[str, str] = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
@@ -55,12 +55,12 @@ def _translated(sentence: str, options: list[tuple[Any, tuple[Any, ...]]]) -> st
 
 
 def _of_kind(found: re.Match[str], _: list[msgspec.Meta]) -> str:
-    named = [_KINDS.get(kind, kind) for kind in found[1].split(" | ")]
+    named = [KINDS.get(kind, kind) for kind in found[1].split(" | ")]
     return f"must be {' or '.join(dict.fromkeys(named))}"
 
 
 def _bounded(found: re.Match[str], metas: list[msgspec.Meta]) -> str:
-    if found[1] in _KINDS:
+    if found[1] in KINDS:
         for meta in metas:
             if meta.ge is not None and meta.le is not None:
                 return f"must be from {meta.ge} to {meta.le}"
@@ -89,12 +89,12 @@ _SENTENCES: tuple[tuple[str, Callable[[re.Match[str], list[msgspec.Meta]], str]]
     (r"Expected `(\w+)` of length (>=|<=) (\d+)", _long),
     (r"Expected `str` matching regex (.+)", _matching),
     (r"Expected `\w+` with a timezone component", _is(NEEDS_ZONE)),
-    (r"Invalid RFC3339 encoded datetime", _is(f"must be {_KINDS['datetime']}")),
-    (r"Invalid RFC3339 encoded date", _is(f"must be {_KINDS['date']}")),
-    (r"Invalid RFC3339 encoded time", _is(f"must be {_KINDS['time']}")),
-    (r"Invalid UUID", _is(f"must be {_KINDS['uuid']}")),
-    (r"Invalid decimal string", _is(f"must be {_KINDS['decimal']}")),
-    (r"Invalid base64 encoded string", _is(f"must be {_KINDS['bytes']}")),
+    (r"Invalid RFC3339 encoded datetime", _is(f"must be {KINDS['datetime']}")),
+    (r"Invalid RFC3339 encoded date", _is(f"must be {KINDS['date']}")),
+    (r"Invalid RFC3339 encoded time", _is(f"must be {KINDS['time']}")),
+    (r"Invalid UUID", _is(f"must be {KINDS['uuid']}")),
+    (r"Invalid decimal string", _is(f"must be {KINDS['decimal']}")),
+    (r"Invalid base64 encoded string", _is(f"must be {KINDS['bytes']}")),
     (r"(?:Integer value|Number) out of range", _is(TOO_LARGE)),
 )
 

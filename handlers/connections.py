@@ -129,7 +129,8 @@ async def change(
         setattr(row, name, value)
     if secret is not None:
         connections.seal(row, service.vault, secret)
-    view: WorkspaceApiKeyView = await keys.settle(db, identity, row, before)
+    unshown = () if secret is None else ("secret",)
+    view: WorkspaceApiKeyView = await keys.settle(db, identity, row, before, unshown)
     afterwards(db, service.directory.stale)
     return view
 
@@ -155,20 +156,20 @@ async def announce(
     `secret` has the names of the current one: `authToken`, `signingKey`, or `eventPublicKey` and `parsePublicKey`.
     """
     return await _changed(
-        db, service, identity, row_id, lambda row: connections.announce(row, service.vault, data.secret)
+        db, service, identity, row_id, "nextSecret", lambda row: connections.announce(row, service.vault, data.secret)
     )
 
 
 @post("/{row_id:uuid}/rotation", operation_id="rotate_secret", guards=[administrator])
 async def rotate(db: Db, service: Here, identity: Asker, row_id: RowId) -> WorkspaceApiKeyView:
     """The next secret is the current one; the one before proves nothing any more. 409 when there is no next one."""
-    return await _changed(db, service, identity, row_id, lambda row: connections.rotate(row, service.vault))
+    return await _changed(db, service, identity, row_id, "secret", lambda row: connections.rotate(row, service.vault))
 
 
 @delete("/{row_id:uuid}/next-secret", operation_id="delete_next_secret", guards=[administrator])
 async def call_off(db: Db, service: Here, identity: Asker, row_id: RowId) -> None:
     """Only the current secret proves webhooks; there is no rotation any more."""
-    await _changed(db, service, identity, row_id, lambda row: connections.call_off(row, service.vault))
+    await _changed(db, service, identity, row_id, "nextSecret", lambda row: connections.call_off(row, service.vault))
 
 
 @post("/{row_id:uuid}/check", operation_id="check_workspace_api_key", status_code=200, guards=[administrator])
@@ -191,12 +192,17 @@ async def check(service: Here, identity: Asker, row_id: RowId) -> CheckView:
 
 
 async def _changed(
-    db: AsyncSession, service: Service, identity: Identity, row_id: uuid.UUID, turn: Callable[[WorkspaceApiKey], None]
+    db: AsyncSession,
+    service: Service,
+    identity: Identity,
+    row_id: uuid.UUID,
+    what: str,
+    turn: Callable[[WorkspaceApiKey], None],
 ) -> WorkspaceApiKeyView:
     row = await keys.find(db, identity, row_id, to_change=True)
     before = keys.shown(row)
     turn(row)
-    view: WorkspaceApiKeyView = await keys.settle(db, identity, row, before)
+    view: WorkspaceApiKeyView = await keys.settle(db, identity, row, before, [what])
     afterwards(db, service.directory.stale)
     return view
 

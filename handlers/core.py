@@ -61,7 +61,7 @@ async def put_key(
     row = await workspaces.find(db, identity, row_id, to_change=True)
     before = workspaces.shown(row)
     ai_keys.seal(row, service.vault, provider, data.key)
-    view: WorkspaceView = await workspaces.settle(db, identity, row, before)
+    view: WorkspaceView = await workspaces.settle(db, identity, row, before, ["encryptedApiKeys"])
     return view
 
 

@@ -217,7 +217,12 @@ async def replay(db: Db, identity: Asker, row_id: RowId) -> WebhookDeliveryView:
     return view
 
 
-@delete("/{row_id:uuid}/replay", operation_id="delete_webhook_delivery_replay", guards=[administrator])
+@delete(
+    "/{row_id:uuid}/replay",
+    operation_id="delete_webhook_delivery_replay",
+    guards=[administrator],
+    versioned=False,
+)
 async def call_off(db: Db, identity: Asker, row_id: RowId) -> None:
     """The event is not told once more, if it still waits for that: what waits is `failed`, and says why."""
     row = await deliveries.find(db, identity, row_id)

@@ -324,8 +324,7 @@ def _is(table: type[Base], name: str, value: Any) -> ColumnElement[bool]:
     if found_by is None or value is None:
         plain: ColumnElement[bool] = column == value
         return plain
-    key, ways = found_by
-    met: ColumnElement[bool] = _column(table, key).in_(ways(value))
+    met: ColumnElement[bool] = found_by(value)
     return met
 
 

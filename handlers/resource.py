@@ -134,12 +134,17 @@ class Resource:
             await db.flush()
         return await self.settle(db, identity, row, before)
 
-    async def settle(self, db: AsyncSession, identity: Identity, row: Any, before: Any) -> Any:
-        """``updated`` is told of a row that looks different than ``before``; returns how it looks."""
+    async def settle(
+        self, db: AsyncSession, identity: Identity, row: Any, before: Any, unshown: Sequence[str] = ()
+    ) -> Any:
+        """``updated`` is told of a row that looks different than ``before``, or of which something ``unshown`` is new.
+
+        Returns how it looks.
+        """
         await db.flush()
         after = self.shown(await self.find(db, identity, row.id))
-        if after != before:
-            events.record(db, f"{noun_of(self.table)}.updated", row, after, before=before)
+        if after != before or unshown:
+            events.record(db, f"{noun_of(self.table)}.updated", row, after, before=before, unshown=unshown)
         return after
 
     async def remove(self, db: AsyncSession, identity: Identity, row_id: Any) -> None:

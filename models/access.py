@@ -5,12 +5,17 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import ColumnElement, ForeignKey, Index, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, Stamped, TenantRow, View, one_of, refers_to_member, tenant_table
 from models.core import Area, Level, Role, permissions_known
 from models.types import Email
+
+
+def _has_email(value: str) -> ColumnElement[bool]:
+    """Who is invited has this address, however it is capitalised."""
+    return func.lower(WorkspaceInvitation.email) == func.lower(value)
 
 
 class WorkspaceInvitation(TenantRow, Base):
@@ -34,7 +39,7 @@ class WorkspaceInvitation(TenantRow, Base):
         ),
     )
 
-    email: Mapped[str] = mapped_column(Email)
+    email: Mapped[str] = mapped_column(Email, info={"found_by": _has_email})
     role: Mapped[str] = mapped_column(default="member", server_default="member")
     permissions: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     token_hash: Mapped[bytes]

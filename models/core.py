@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKeyConstraint, Index, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, Stamped, TenantRow, View, new_id, one_of, refers, refers_to_member, tenant_table
@@ -99,6 +99,11 @@ class WorkspaceView(View, kw_only=True):
     updated_at: ReadOnly[datetime]
 
 
+def _has_email(value: str) -> ColumnElement[bool]:
+    """The person's address is this one, however it is capitalised, as the unique index has it."""
+    return func.lower(User.email) == func.lower(value)
+
+
 class User(Stamped, Base):
     """A person who signs in; what they may do is a matter of their memberships."""
 
@@ -107,7 +112,7 @@ class User(Stamped, Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     clerk_user_id: Mapped[str | None] = mapped_column(unique=True)
-    email: Mapped[str] = mapped_column(Email)
+    email: Mapped[str] = mapped_column(Email, info={"found_by": _has_email})
     first_name: Mapped[str | None]
     last_name: Mapped[str | None]
     avatar_url: Mapped[str | None]

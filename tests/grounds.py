@@ -23,9 +23,13 @@ SELECT count(CASE WHEN application_name <> $1 THEN pg_terminate_backend(pid) ELS
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 AND (application_name <> $1 OR state <> 'idle')
 """
-# What a test has invented is no row's, and has no id.
+# What a test has invented is no row's, and has no id. Where something is made, nothing was before: docs/events.md has
+# the kinds that are told of by another name. What is said in a chat has been sent as soon as it is there.
 UNTOLD = """
-SELECT DISTINCT event FROM events WHERE event LIKE '%.updated' AND changes IS NULL AND data->>'id' IS NOT NULL
+SELECT DISTINCT event FROM events WHERE changes IS NULL AND data->>'id' IS NOT NULL
+    AND event NOT LIKE ALL (ARRAY['%.created', '%.deleted', '%.installed', 'consent.%'])
+    AND event NOT IN ('message.received', 'message.queued', 'message.scheduled', 'contact.restored')
+    AND NOT (event = 'message.sent' AND data->>'sentAt' = data->>'createdAt')
 """
 TABLES = """
 SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
@@ -92,7 +96,7 @@ class Ground:
     async def empty(self, *, is_served: bool) -> None:
         """No table has a row, and nobody is at work: whoever a test has left behind is sent away.
 
-        Where the program was at work, every update has said what it has changed.
+        Where the program was at work, everything that is no beginning and no end has said what it has changed.
         """
         if self._desk is not None and not self._desk.is_closed():
             await self._desk.reset()

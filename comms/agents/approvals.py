@@ -312,7 +312,8 @@ async def expire_overdue(db: AsyncSession) -> int:
     ).all()
     for row in rows:
         view = msgspec.convert(row, AgentPendingActionView, from_attributes=True)
-        events.record(db, "agent_pending_action.expired", row, view)
+        before = msgspec.structs.replace(view, status="pending")
+        events.record(db, "agent_pending_action.expired", row, view, before=before)
         await _log(db, row, "expired", "schedule", None)
     return len(rows)
 

@@ -1,12 +1,15 @@
 """What is told of an inbound message: each fact with the resource as GET shows it."""
 
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from comms import senders, threads
 from comms.arrivals.passage import Passage
-from comms.events import Fact, encode
+from comms.events import Fact, changes, encode
 from models.communications import ConversationMessageView, ConversationView, MessageAttachmentView
 from models.crm import ContactView
 
@@ -102,16 +105,19 @@ def conversation_created(opening: threads.Opening, conversation_id: uuid.UUID) -
 _REOPENED = "SELECT * FROM conversations WHERE id = ANY($1::uuid[]) ORDER BY id"
 
 
-async def conversations_reopened(db: Any, reopened: dict[Any, int], kept: Sequence[Passage]) -> list[Fact]:
-    """Told as they stood before the messages that follow in the log are counted."""
-    for passage in kept:
-        if passage.conversation_id in reopened:
-            reopened[passage.conversation_id] += 1
-    return [conversation_reopened(row, reopened[row["id"]]) for row in await db.fetch(_REOPENED, list(reopened))]
+async def conversations_reopened(db: Any, reopened: Mapping[Any, Any], kept: Sequence[Passage]) -> list[Fact]:
+    """Told as they stood before the messages that follow in the log are counted; ``reopened`` has the old statuses."""
+    since = Counter(passage.conversation_id for passage in kept)
+    rows = await db.fetch(_REOPENED, list(reopened))
+    return [conversation_reopened(row, reopened[row["id"]], since[row["id"]]) for row in rows]
 
 
-def conversation_reopened(row: Any, since: int = 0) -> Fact:
-    """Told of the conversation's row, without so many messages that it has counted since."""
+def conversation_reopened(row: Any, was: Any, since: int = 0) -> Fact:
+    """Told of the conversation's row, whose status ``was`` that, without so many messages that it has counted since."""
+    view = ConversationView(
+        **{name: row[name] for name in ConversationView.__struct_fields__ if name != "message_count"},
+        message_count=row["message_count"] - since,
+    )
     return Fact(
         workspace_id=row["workspace_id"],
         event="conversation.reopened",
@@ -119,10 +125,6 @@ def conversation_reopened(row: Any, since: int = 0) -> Fact:
         subject_id=row["id"],
         conversation_id=row["id"],
         at=row["updated_at"],
-        data=encode(
-            ConversationView(
-                **{name: row[name] for name in ConversationView.__struct_fields__ if name != "message_count"},
-                message_count=row["message_count"] - since,
-            )
-        ),
+        data=encode(view),
+        changes=changes(msgspec.structs.replace(view, status=was), view),
     )

@@ -109,9 +109,9 @@ async def keep(db: Any, coming: Sequence[Passage]) -> list[Fact]:
     attachments = await _attach(db, kept)
     heard = [passage for passage in kept if status_before.get(passage.conversation_id) != "spam"]
     reopened = {
-        passage.conversation_id: 0
+        passage.conversation_id: status
         for passage in heard
-        if status_before.get(passage.conversation_id) in ("closed", "archived")
+        if (status := status_before.get(passage.conversation_id)) in ("closed", "archived")
     }
     facts = await conversations_reopened(db, reopened, kept) if reopened else []
     return facts + [message_received(passage, attachments.get(passage.message_id, [])) for passage in heard]

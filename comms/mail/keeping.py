@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from comms import media, threads
-from comms.events import Fact, encode
+from comms.events import Fact, changes, encode
 from comms.mail.passage import Arrived, Place
 from comms.media import parts
 from models.base import new_id
@@ -113,7 +115,7 @@ async def keep(db: Any, arrived: Arrived, place: Place) -> list[Fact]:
         return []  # it swallows without notice to anyone
     facts = []
     if is_of_a_person and row["status"] in ("closed", "archived"):
-        facts.append(await _reopened(db, arrived, place))
+        facts.append(await _reopened(db, arrived, place, row["status"]))
     return [*facts, _received(arrived, place, view)]
 
 
@@ -174,7 +176,7 @@ def _received(arrived: Arrived, place: Place, view: ConversationMessageView) -> 
     )
 
 
-async def _reopened(db: Any, arrived: Arrived, place: Place) -> Fact:
+async def _reopened(db: Any, arrived: Arrived, place: Place, was: Any) -> Fact:
     """Told as the conversation stood before the message that follows in the log was counted."""
     row: Mapping[str, Any] = await db.fetchrow(
         "SELECT * FROM conversations WHERE workspace_id = $1 AND id = $2", arrived.workspace_id, place.conversation_id
@@ -182,6 +184,7 @@ async def _reopened(db: Any, arrived: Arrived, place: Place) -> Fact:
     fields = {name: row[name] for name in ConversationView.__struct_fields__} | {
         "message_count": row["message_count"] - 1
     }
+    view = ConversationView(**fields)
     return Fact(
         workspace_id=arrived.workspace_id,
         event="conversation.reopened",
@@ -189,5 +192,6 @@ async def _reopened(db: Any, arrived: Arrived, place: Place) -> Fact:
         subject_id=row["id"],
         conversation_id=row["id"],
         at=row["updated_at"],
-        data=encode(ConversationView(**fields)),
+        data=encode(view),
+        changes=changes(msgspec.structs.replace(view, status=was), view),
     )

@@ -41,7 +41,10 @@ OVERDUE = timedelta(minutes=10)
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """The right to fetch one attachment, for a while; ``attempt`` tells it from an earlier one."""
+    """The right to fetch one attachment, for a while; ``attempt`` tells it from an earlier one.
+
+    ``before`` is how the attachment looked until then: what comes of it is told as a change since.
+    """
 
     workspace_id: uuid.UUID
     attachment_id: uuid.UUID
@@ -50,6 +53,7 @@ class Lease(msgspec.Struct, frozen=True):
     provider: str
     source_url: str
     attempt: int
+    before: MessageAttachmentView
 
     @property
     def storage_key(self) -> str:
@@ -169,6 +173,7 @@ class Media:
             if not due:
                 await jobs.enqueue(db, FETCH, [_payload(workspace_id, attachment_id)], delay_seconds=float(wait))
                 return None
+            before = msgspec.convert(row, MessageAttachmentView, from_attributes=True)
             await db.execute(
                 update(MessageAttachment)
                 .where(MessageAttachment.workspace_id == workspace_id, MessageAttachment.id == attachment_id)
@@ -187,6 +192,7 @@ class Media:
                 provider=provider or "",
                 source_url=row.source_url,
                 attempt=row.attempts + 1,
+                before=before,
             )
 
     async def _try(self, lease: Lease) -> dict[str, Any]:
@@ -286,7 +292,13 @@ class Media:
             if not await self._is_spam(db, lease):
                 view = msgspec.convert(row, MessageAttachmentView, from_attributes=True)
                 events.record(
-                    db, f"attachment.{outcome}", row, view, at=row.updated_at, conversation_id=lease.conversation_id
+                    db,
+                    f"attachment.{outcome}",
+                    row,
+                    view,
+                    before=lease.before,
+                    at=row.updated_at,
+                    conversation_id=lease.conversation_id,
                 )
         metrics.MEDIA.labels(outcome).inc()
         level = log.info if outcome == "stored" else log.warning

@@ -123,7 +123,7 @@ async def _opened(
         return opened.id
     if status in ("closed", "archived"):
         for row in await fetch(db, _REOPEN, workspace_id, conversation_id, at):
-            _tell(db, conversation_reopened(row))
+            _tell(db, conversation_reopened(row, status))
     return conversation_id
 
 

@@ -27,57 +27,16 @@ class NotWaiting(Missing):
     """There is no such message that is still to be sent."""
 
 
-async def change(
-    db: AsyncSession, workspace_id: uuid.UUID, message_id: uuid.UUID, values: Mapping[str, Any]
-) -> ConversationMessage:
-    """The message says this (``content``), or leaves then (``scheduled_at``; None: now); told as ``message.updated``.
-
-    Raises ``NotWaiting``, ``Left`` and ``Invalid``.
-    """
-    message, outgoing = await _held(db, workspace_id, message_id)
-    before = _view(message)
-    if "content" in values:
-        await _reword(db, message, outgoing, values["content"])
-    if "scheduled_at" in values:
-        await _put_off(db, message, outgoing, values["scheduled_at"])
-    await db.flush()
-    await db.refresh(message)
-    await lines.promote(db, [(workspace_id, outgoing.conversation_id)])
-    after = _view(message)
-    if after != before:
-        events.record(db, "message.updated", message, after, before=before)
-    return message
-
-
-async def cancel(db: AsyncSession, workspace_id: uuid.UUID, message_id: uuid.UUID) -> ConversationMessage:
-    """The message stays where it was said, as ``canceled``, and never leaves; raises ``NotWaiting`` and ``Left``."""
-    message, outgoing = await _held(db, workspace_id, message_id)
-    message.status = "canceled"
-    await db.flush()
-    await db.refresh(message)
-    await lines.step_out(db, workspace_id, message_id, outgoing.conversation_id)
-    events.record(db, "message.canceled", message, _view(message))
-    return message
-
-
-async def withdraw(db: AsyncSession, message: ConversationMessage) -> None:
-    """The message, which is locked and whose conversation is, is in no line any more; raises ``Left``."""
-    outgoing = await db.get(OutgoingMessage, (message.workspace_id, message.id), with_for_update=True)
-    if outgoing is None:
-        return
-    if outgoing.state in ("sending", "unclear"):
-        raise Left
-    await lines.step_out(db, message.workspace_id, message.id, outgoing.conversation_id)
-    db.expunge(outgoing)
-
-
 _CONVERSATION_OF = "SELECT conversation_id FROM outgoing_messages WHERE workspace_id = $1 AND id = $2"
 
 
-async def _held(
+async def hold(
     db: AsyncSession, workspace_id: uuid.UUID, message_id: uuid.UUID
 ) -> tuple[ConversationMessage, OutgoingMessage]:
-    """The message and its place in line, locked as senders lock them: the conversation first."""
+    """The message and its place in line, locked as senders lock them: the conversation first.
+
+    Raises ``NotWaiting`` and ``Left``.
+    """
     rows = await fetch(db, _CONVERSATION_OF, workspace_id, message_id)
     if rows:
         await lines.hold(db, [(workspace_id, rows[0]["conversation_id"])])
@@ -97,6 +56,48 @@ async def _held(
             raise Left("This message has been called off already.")
         raise Left
     return message, outgoing
+
+
+async def change(
+    db: AsyncSession, message: ConversationMessage, outgoing: OutgoingMessage, values: Mapping[str, Any]
+) -> ConversationMessage:
+    """The message says this (``content``), or leaves then (``scheduled_at``; None: now); told as ``message.updated``.
+
+    Both are as ``hold`` has found them; raises ``Invalid``.
+    """
+    before = _view(message)
+    if "content" in values:
+        await _reword(db, message, outgoing, values["content"])
+    if "scheduled_at" in values:
+        await _put_off(db, message, outgoing, values["scheduled_at"])
+    await db.flush()
+    await db.refresh(message)
+    await lines.promote(db, [(message.workspace_id, outgoing.conversation_id)])
+    after = _view(message)
+    if after != before:
+        events.record(db, "message.updated", message, after, before=before)
+    return message
+
+
+async def cancel(db: AsyncSession, message: ConversationMessage, outgoing: OutgoingMessage) -> ConversationMessage:
+    """The message, as ``hold`` has found it, stays where it was said, as ``canceled``, and never leaves."""
+    message.status = "canceled"
+    await db.flush()
+    await db.refresh(message)
+    await lines.step_out(db, message.workspace_id, message.id, outgoing.conversation_id)
+    events.record(db, "message.canceled", message, _view(message))
+    return message
+
+
+async def withdraw(db: AsyncSession, message: ConversationMessage) -> None:
+    """The message, which is locked and whose conversation is, is in no line any more; raises ``Left``."""
+    outgoing = await db.get(OutgoingMessage, (message.workspace_id, message.id), with_for_update=True)
+    if outgoing is None:
+        return
+    if outgoing.state in ("sending", "unclear"):
+        raise Left
+    await lines.step_out(db, message.workspace_id, message.id, outgoing.conversation_id)
+    db.expunge(outgoing)
 
 
 _ATTACHED = "SELECT count(*) AS items FROM message_attachments WHERE workspace_id = $1 AND message_id = $2"

@@ -17,6 +17,7 @@ from comms.outbox.intents import Route
 from comms.outbox.leasing import Lease
 from comms.providers import codes
 from models.base import now
+from models.communications import ConversationMessageView
 from models.communications.consent import EVERYWHERE, ConsentSource
 
 NAME = "sends"
@@ -61,6 +62,9 @@ _TOLD_BEFORE = (
 
 _ENDED = f"mine.outcome IN {ENDS}"
 
+_WAS = ("status", "sent_at", "error_code", "error_message", "provider", "provider_message_id", "segments")
+"""What a result that ends it changes of a message: a whole row more of each would be read for nothing."""
+
 _SETTLE = f"""
 WITH r AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[],
@@ -70,7 +74,10 @@ WITH r AS (
             provider, connection_id, number_id, from_address, note, until)
 ),
 mine AS MATERIALIZED (
-    SELECT r.*, o.conversation_id, CASE WHEN r.outcome NOT IN {ENDS} THEN m END AS before FROM r
+    SELECT r.*, o.conversation_id, CASE WHEN r.outcome NOT IN {ENDS} THEN m END AS before,
+        {", ".join(f"m.{name} AS was_{name}" for name in _WAS)},
+        CASE WHEN r.note <> '{{}}' THEN m.metadata END AS was_metadata
+    FROM r
     JOIN outgoing_messages o ON o.workspace_id = r.workspace_id AND o.id = r.id AND o.attempts = r.attempt
         AND o.state IN ('sending', 'unclear')
     JOIN conversation_messages m ON m.workspace_id = r.workspace_id AND m.id = r.id
@@ -123,7 +130,8 @@ moved AS (
         SELECT FROM message_attachments a WHERE a.workspace_id = m.workspace_id AND a.message_id = m.id
     ) AS has_attachments
 )
-SELECT mine.workspace_id, mine.id, mine.conversation_id, mine.before, moved.message, moved.outcome,
+SELECT mine.workspace_id, mine.id, mine.conversation_id, mine.before, mine.was_metadata,
+    {", ".join(f"mine.was_{name}" for name in _WAS)}, moved.message, moved.outcome,
     coalesce(moved.has_attachments, false) AS has_attachments
 FROM mine LEFT JOIN moved ON (moved.message).id = mine.id
 """
@@ -241,7 +249,15 @@ async def _facts(db: Any, rows: Sequence[Any]) -> list[Fact]:
             conversation_id=view.conversation_id,
             at=now(),
             data=encode(view),
-            changes=changes(before[view.id], view) if view.id in before else None,
+            changes=changes(before.get(view.id) or _as_it_was(row, view), view),
         )
         for row, view in zip(rows, views, strict=True)
     ]
+
+
+def _as_it_was(row: Any, view: ConversationMessageView) -> ConversationMessageView:
+    """The message of a result that ends it, before that."""
+    was = {name: row[f"was_{name}"] for name in _WAS}
+    if row["was_metadata"] is not None:
+        was["meta"] = msgspec.json.decode(row["was_metadata"])
+    return msgspec.structs.replace(view, **was)

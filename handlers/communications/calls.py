@@ -143,7 +143,13 @@ async def complete(db: Db, identity: Asker, call_id: FromPath[uuid.UUID]) -> Cal
     return view
 
 
-@delete("/{call_id:uuid}/transfer", operation_id="cancel_call_transfer", status_code=200, guards=[writer])
+@delete(
+    "/{call_id:uuid}/transfer",
+    operation_id="cancel_call_transfer",
+    status_code=200,
+    guards=[writer],
+    versioned=False,
+)
 async def cancel(db: Db, identity: Asker, call_id: FromPath[uuid.UUID]) -> CallTransferView:
     """Take the contact back, and leave whoever was consulted. 409 when they are with somebody else already."""
     row = await transfers.cancel(db, await held(db, identity, call_id))

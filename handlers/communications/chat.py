@@ -83,7 +83,9 @@ async def put_secret(
     db: Db, service: Here, identity: Asker, row_id: RowId, data: JSONBody[WidgetSecret]
 ) -> ChatWidgetView:
     """Identities are proved with this secret from now on, and with no other."""
-    return await _changed(db, identity, row_id, lambda row: stories.put_secret(row, service.vault, data.secret))
+    return await _changed(
+        db, identity, row_id, "secret", lambda row: stories.put_secret(row, service.vault, data.secret)
+    )
 
 
 @put("/{row_id:uuid}/next-secret", operation_id="put_next_chat_widget_secret", guards=[administrator])
@@ -91,28 +93,30 @@ async def announce(
     db: Db, service: Here, identity: Asker, row_id: RowId, data: JSONBody[WidgetSecret]
 ) -> ChatWidgetView:
     """Believe identities proved with a further secret too, until the rotation."""
-    return await _changed(db, identity, row_id, lambda row: stories.announce(row, service.vault, data.secret))
+    return await _changed(
+        db, identity, row_id, "nextSecret", lambda row: stories.announce(row, service.vault, data.secret)
+    )
 
 
 @post("/{row_id:uuid}/rotation", operation_id="rotate_chat_widget_secret", guards=[administrator])
 async def rotate(db: Db, service: Here, identity: Asker, row_id: RowId) -> ChatWidgetView:
     """The next secret is the current one; the one before proves nothing any more. 409 when there is no next one."""
-    return await _changed(db, identity, row_id, lambda row: stories.rotate(row, service.vault))
+    return await _changed(db, identity, row_id, "secret", lambda row: stories.rotate(row, service.vault))
 
 
 @delete("/{row_id:uuid}/next-secret", operation_id="delete_next_chat_widget_secret", guards=[administrator])
 async def call_off(db: Db, service: Here, identity: Asker, row_id: RowId) -> None:
     """Only the current secret proves identities; there is no rotation any more."""
-    await _changed(db, identity, row_id, lambda row: stories.call_off(row, service.vault))
+    await _changed(db, identity, row_id, "nextSecret", lambda row: stories.call_off(row, service.vault))
 
 
 async def _changed(
-    db: AsyncSession, identity: Identity, row_id: Any, turn: Callable[[ChatWidget], None]
+    db: AsyncSession, identity: Identity, row_id: Any, what: str, turn: Callable[[ChatWidget], None]
 ) -> ChatWidgetView:
     row = await widgets.find(db, identity, row_id, to_change=True)
     before = widgets.shown(row)
     turn(row)
-    view: ChatWidgetView = await widgets.settle(db, identity, row, before)
+    view: ChatWidgetView = await widgets.settle(db, identity, row, before, [what])
     return view
 
 

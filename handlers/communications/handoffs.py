@@ -193,6 +193,7 @@ async def withdraw(
 ) -> ConversationHandoffView:
     """Nobody is asked any more; the conversation stays nobody's, and waits for anybody."""
     conversation, handoff = await _handoff(db, identity, conversation_id, handoff_id)
+    await handoffs.find(db, identity, handoff_id, to_change=True)
     handing.expect_open(conversation, handoff)
     await settling.end(db, handoff, "withdrawn", "withdrawn by hand")
     return settling.view_of(handoff)

@@ -253,7 +253,9 @@ async def one_scheduled(db: Db, identity: Asker, row_id: RowId) -> ConversationM
 )
 async def reschedule(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Rescheduled]) -> ConversationMessageView:
     """The message says something else, or leaves at another time; with `scheduledAt` null, now."""
-    await changing.change(db, identity.workspace_id, row_id, shapes.given(data))
+    held = await changing.hold(db, identity.workspace_id, row_id)
+    await messages.find(db, identity, row_id, to_change=True)
+    await changing.change(db, *held, shapes.given(data))
     view: ConversationMessageView = messages.shown(await messages.find(db, identity, row_id))
     return view
 
@@ -267,7 +269,9 @@ async def reschedule(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Resc
 )
 async def call_off(db: Db, identity: Asker, row_id: RowId) -> ConversationMessageView:
     """The message never leaves; it stays in its conversation as `canceled`."""
-    await changing.cancel(db, identity.workspace_id, row_id)
+    held = await changing.hold(db, identity.workspace_id, row_id)
+    await messages.find(db, identity, row_id, to_change=True)
+    await changing.cancel(db, *held)
     view: ConversationMessageView = messages.shown(await messages.find(db, identity, row_id))
     return view
 

@@ -84,6 +84,7 @@ async def create_here(
     "/{conversation_id:uuid}/participants/{user_id:uuid}",
     operation_id="delete_participant_of_conversation",
     guards=[writer],
+    versioned=False,
 )
 async def remove_here(
     db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID], user_id: FromPath[uuid.UUID]
@@ -113,7 +114,7 @@ async def read_state(db: Db, identity: Asker, conversation_id: FromPath[uuid.UUI
 
 
 # That one has read is one's own affair, a viewer's too.
-@put("/{conversation_id:uuid}/read-state", operation_id="set_read_state", guards=[person])
+@put("/{conversation_id:uuid}/read-state", operation_id="set_read_state", guards=[person], versioned=False)
 async def read(db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID], data: JSONBody[Read]) -> ReadState:
     """You have read this conversation up to `lastReadMessageId`, or up to `at`: never back, and not the future.
 
@@ -134,14 +135,20 @@ class Following(msgspec.Struct, rename="camel"):
 
 
 # Whom one listens to is one's own affair, a viewer's too.
-@put("/{conversation_id:uuid}/following", operation_id="follow_conversation", guards=[reader])
+@put("/{conversation_id:uuid}/following", operation_id="follow_conversation", guards=[reader], versioned=False)
 async def follow(db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID]) -> Following:
     """You take part in the conversation, and are told what is new in it. Whoever it is assigned to is told anyway."""
     await stories.follow(db, identity, await _conversation(db, conversation_id))
     return await _following(db, identity, conversation_id)
 
 
-@delete("/{conversation_id:uuid}/following", operation_id="unfollow_conversation", status_code=200, guards=[reader])
+@delete(
+    "/{conversation_id:uuid}/following",
+    operation_id="unfollow_conversation",
+    status_code=200,
+    guards=[reader],
+    versioned=False,
+)
 async def unfollow(db: Db, identity: Asker, conversation_id: FromPath[uuid.UUID]) -> Following:
     """You are told nothing of what is new in the conversation, even if it is yours."""
     await stories.unfollow(db, identity, await _conversation(db, conversation_id))

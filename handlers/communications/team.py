@@ -89,7 +89,7 @@ async def remove_channel(db: Db, identity: Asker, row_id: RowId) -> None:
     await channels.remove(db, identity, row_id)
 
 
-@put("/direct/{user_id:uuid}", operation_id="open_direct_channel", guards=[writer])
+@put("/direct/{user_id:uuid}", operation_id="open_direct_channel", guards=[writer], versioned=False)
 async def direct(db: Db, identity: Asker, user_id: FromPath[uuid.UUID]) -> TeamChannelView:
     """The channel that you and the other member have, and nobody else: found, or opened now. There is only one."""
     view: TeamChannelView = channels.shown(await stories.open_direct(db, identity, user_id))
@@ -122,13 +122,23 @@ async def join(
     return view
 
 
-@delete("/{channel_id:uuid}/members/{user_id:uuid}", operation_id="leave_team_channel", guards=[person])
+@delete(
+    "/{channel_id:uuid}/members/{user_id:uuid}",
+    operation_id="leave_team_channel",
+    guards=[person],
+    versioned=False,
+)
 async def leave(db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], user_id: FromPath[uuid.UUID]) -> None:
     """The member no longer belongs to the channel. Only its creator and administrators remove others."""
     await stories.leave(db, identity, await channels.find(db, identity, channel_id, to_change=True), user_id)
 
 
-@put("/{channel_id:uuid}/posters/{user_id:uuid}", operation_id="name_poster", guards=[administrator])
+@put(
+    "/{channel_id:uuid}/posters/{user_id:uuid}",
+    operation_id="name_poster",
+    guards=[administrator],
+    versioned=False,
+)
 async def name_poster(
     db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], user_id: FromPath[uuid.UUID]
 ) -> TeamChannelMemberView:
@@ -143,6 +153,7 @@ async def name_poster(
     operation_id="take_back_poster",
     status_code=200,
     guards=[administrator],
+    versioned=False,
 )
 async def take_back_poster(
     db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], user_id: FromPath[uuid.UUID]
@@ -167,7 +178,7 @@ async def reading(db: Db, identity: Asker, channel_id: FromPath[uuid.UUID]) -> T
     return view
 
 
-@put("/{channel_id:uuid}/reading", operation_id="read_channel", guards=[person])
+@put("/{channel_id:uuid}/reading", operation_id="read_channel", guards=[person], versioned=False)
 async def read(
     db: Db, identity: Asker, channel_id: FromPath[uuid.UUID], data: JSONBody[HowFar]
 ) -> TeamChannelReadingView:

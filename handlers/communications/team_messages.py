@@ -185,13 +185,13 @@ async def react(db: Db, identity: Asker, row_id: RowId, emoji: Emoji) -> TeamMes
 )
 async def take_back(db: Db, identity: Asker, row_id: RowId, emoji: Emoji) -> TeamMessageView:
     """Your emoji is not under the message."""
-    await messages.find(db, identity, row_id)
+    await messages.find(db, identity, row_id, to_change=True)
     await stories.take_back(db, identity, row_id, emoji)
     view: TeamMessageView = messages.shown(await messages.find(db, identity, row_id))
     return view
 
 
-@put("/{row_id:uuid}/following", operation_id="follow_team_thread", guards=[person])
+@put("/{row_id:uuid}/following", operation_id="follow_team_thread", guards=[person], versioned=False)
 async def follow(db: Db, identity: Asker, row_id: RowId) -> TeamThreadFollowingView:
     """You follow the thread of the message, as who began it, answers in it or is mentioned in it does anyway."""
     row = await stories.follow(db, identity, await messages.find(db, identity, row_id))
@@ -199,7 +199,13 @@ async def follow(db: Db, identity: Asker, row_id: RowId) -> TeamThreadFollowingV
     return view
 
 
-@delete("/{row_id:uuid}/following", operation_id="unfollow_team_thread", status_code=200, guards=[person])
+@delete(
+    "/{row_id:uuid}/following",
+    operation_id="unfollow_team_thread",
+    status_code=200,
+    guards=[person],
+    versioned=False,
+)
 async def unfollow(db: Db, identity: Asker, row_id: RowId) -> TeamThreadFollowingView:
     """You do not follow the thread of the message, whatever is said in it."""
     row = await stories.unfollow(db, identity, await messages.find(db, identity, row_id))

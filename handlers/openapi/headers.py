@@ -23,7 +23,7 @@ def asked(handler: HTTPRouteHandler, answer: Any, *, names_a_row: bool) -> Itera
     if "GET" in methods and has_version(answer):
         said = "Answer 304 if the row still has this `ETag`."
         yield {"name": "If-None-Match", "in": "header", "description": said, "schema": _TAGS, "example": TAG}
-    if methods & {"PATCH", "PUT", "DELETE"} and has_unit and names_a_row:
+    if methods & {"PATCH", "PUT", "DELETE"} and has_unit and names_a_row and handler.opt.get("versioned", True):
         said = "Only if the row still has the `ETag` that was read; otherwise 412."
         yield {"name": "If-Match", "in": "header", "description": said, "schema": _TAGS, "example": TAG}
     if "POST" in methods and has_unit:

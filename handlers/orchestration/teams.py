@@ -126,6 +126,7 @@ async def set_status(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Agen
 @put("/{row_id:uuid}/member-order", operation_id="set_agent_team_member_order", guards=[writes("agents")])
 async def reorder(db: Db, identity: Asker, row_id: RowId, data: JSONBody[MemberOrder]) -> Page[AgentTeamMemberView]:
     """Say in which order a team's members are asked: name each of them once."""
+    await teams.find(db, identity, row_id, to_change=True)
     rows = await stories.reorder(db, identity.workspace_id, row_id, data.member_ids)
     return Page([members.shown(row) for row in rows])
 
@@ -154,7 +155,8 @@ async def add_all(db: Db, identity: Asker, many: Many) -> Sequence[Any]:
 @patch("/{row_id:uuid}", operation_id="change_agent_team_member", guards=[writes("agents")])
 async def change(db: Db, identity: Asker, row_id: RowId, data: JSONBody[AgentTeamMemberChange]) -> AgentTeamMemberView:
     """Give a member another role, place or configuration."""
-    team, row = await stories.hold(db, identity.workspace_id, row_id)
+    team, _ = await stories.hold(db, identity.workspace_id, row_id)
+    row = await members.find(db, identity, row_id, to_change=True)
     before = members.shown(row)
     await stories.change_member(db, team, row, shapes.given(data))
     view: AgentTeamMemberView = await members.settle(db, identity, row, before)

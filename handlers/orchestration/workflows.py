@@ -292,7 +292,7 @@ async def put_secret(
     row = await hosts.find(db, identity, row_id, to_change=True)
     before = hosts.shown(row)
     hosts_.keep_secret(row, service.vault, name, data.value)
-    view: AgentWorkflowHostView = await hosts.settle(db, identity, row, before)
+    view: AgentWorkflowHostView = await hosts.settle(db, identity, row, before, ["secretHeaders"])
     return view
 
 

@@ -5,7 +5,17 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    Computed,
+    ForeignKeyConstraint,
+    Index,
+    Text,
+    UniqueConstraint,
+    exists,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers_to_member, tenant_table
@@ -27,9 +37,20 @@ _MATCH_KEY = (
 )
 
 
-def _ways(value: str) -> tuple[str, str]:
-    """The keys that an address of an unknown kind may be found by."""
-    return (value, address_key("email", value))
+def _has_email(value: str) -> ColumnElement[bool]:
+    """The contact's e-mail address is this one, however it is capitalised: by the index that its point has."""
+    return exists().where(
+        ContactPoint.workspace_id == Contact.workspace_id,
+        ContactPoint.contact_id == Contact.id,
+        ContactPoint.kind == "email",
+        ContactPoint.value_key == address_key("email", value),
+        ContactPoint.is_primary,
+    )
+
+
+def _has_value(value: str) -> ColumnElement[bool]:
+    """The point is this address, of whatever kind."""
+    return ContactPoint.value_key.in_((value, address_key("email", value)))
 
 
 class Contact(TenantRow, Base):
@@ -65,7 +86,7 @@ class Contact(TenantRow, Base):
     owner_id: Mapped[uuid.UUID | None]
     first_name: Mapped[str | None]
     last_name: Mapped[str | None]
-    email: Mapped[str | None] = mapped_column(Email)
+    email: Mapped[str | None] = mapped_column(Email, info={"found_by": _has_email})
     phone: Mapped[str | None] = mapped_column(Phone)
     company: Mapped[str | None]
     job_title: Mapped[str | None]
@@ -136,7 +157,7 @@ class ContactPoint(TenantRow, Base):
 
     contact_id: Mapped[uuid.UUID]
     kind: Mapped[str]
-    value: Mapped[str] = mapped_column(info={"found_by": ("value_key", _ways)})
+    value: Mapped[str] = mapped_column(info={"found_by": _has_value})
     label: Mapped[str | None]
     is_primary: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     # By what an address is found and nobody else can have it: an e-mail address however it is capitalised.

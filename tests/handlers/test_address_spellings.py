@@ -60,6 +60,68 @@ async def test_a_point_is_found_however_its_address_is_written(owner: Client) ->
     assert (await owner.get(f"{API}/contact-points", params={"value": "jan@example.com"})).json()["items"] == []
 
 
+async def emails(client: Client, path: str, asked: str) -> list[str]:
+    answer = await client.get(f"{API}/{path}", params={"email": asked})
+    assert answer.status_code == 200, answer.text
+    return [item["email"] for item in answer.json()["items"]]
+
+
+async def test_whoever_has_an_address_is_listed_however_it_is_asked_for(owner: Client) -> None:
+    await made(owner, "Jane.Doe@example.com")
+    invited = await owner.post(f"{API}/workspace-members", json={"email": "New.Hand@example.com"})
+    assert invited.status_code == 201, invited.text
+    for path, there in (
+        ("contacts", "Jane.Doe@example.com"),
+        ("workspace-invitations", "New.Hand@example.com"),
+        ("users", "owner@acme.example"),
+    ):
+        for asked in (there, there.lower(), there.upper()):
+            assert await emails(owner, path, asked) == [there], (path, asked)
+        assert await emails(owner, path, there[1:]) == [], path
+    exported = await owner.get(f"{API}/contacts/export", params={"email": "jane.doe@EXAMPLE.com"})
+    assert "Jane.Doe@example.com" in exported.text
+
+
+async def test_only_the_address_that_a_contact_shows_as_its_own_lists_it(owner: Client) -> None:
+    jane = await made(owner, "Jane@example.com")
+    other = {"contactId": jane["id"], "kind": "email", "value": "Doe@example.com"}
+    point = (await owner.post(f"{API}/contact-points", json=other)).json()
+    assert (await emails(owner, "contacts", "doe@example.com"), point["isPrimary"]) == ([], False)
+    assert (await owner.put(f"{API}/contact-points/{point['id']}/primary")).status_code == 200
+    assert await emails(owner, "contacts", "doe@example.com") == ["Doe@example.com"]
+    assert await emails(owner, "contacts", "jane@example.com") == []
+
+
+async def test_among_many_contacts_an_address_is_found_by_an_index(service: Service, owner: Client, admin: Any) -> None:
+    await made(owner, "Jane@example.com")
+    await admin.execute("SET session_replication_role = replica")
+    await admin.execute(
+        """
+        WITH made AS (
+            INSERT INTO contacts (workspace_id, id, email, created_at, updated_at)
+            SELECT $1, gen_random_uuid(), 'c' || n || '@example.com', now(), now() FROM generate_series(1, 20000) n
+            RETURNING workspace_id, id, email
+        )
+        INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, is_primary, created_at, updated_at)
+        SELECT workspace_id, gen_random_uuid(), id, 'email', email, true, now(), now() FROM made
+        """,
+        owner.workspace_id,
+    )
+    await admin.execute("SET session_replication_role = origin")
+    for table in ("contacts", "contact_points"):
+        await admin.execute(f"VACUUM ANALYZE {table}")
+    for sort in ("-createdAt", "lastName"):
+        for _ in range(8):  # after some, a prepared statement may get one plan for all values
+            query = {"email": "jane@example.com", "sort": sort}
+            assert len((await owner.get(f"{API}/contacts", params=query)).json()["items"]) == 1
+    await service.database.close()  # whose connections report what they did when they end
+    read = await admin.fetchval(
+        "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables"
+        " WHERE relname IN ('contacts', 'contact_points')"
+    )
+    assert 0 < read < 1_000
+
+
 async def test_a_batch_and_many_at_once_leave_one(owner: Client) -> None:
     spellings = ["jane@example.com", "Jane@example.com", "JANE@example.com", "janE@example.com"]
     batch = await owner.post(f"{API}/contacts/batch", json={"items": [{"email": each} for each in spellings]})

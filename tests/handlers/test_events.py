@@ -1,10 +1,12 @@
 """The activity feed: what became true, found by what it is about, by whom, and when."""
 
 import asyncio
+import uuid
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from comms.events import Fact, encode, record, tell
@@ -280,3 +282,42 @@ async def test_what_is_told_later_is_committed_later_so_that_no_reader_passes_ov
                 raise LookupError
     await later
     assert await numbers() == [*before, last + 1, *([] if fails else [last + 2])]
+
+
+async def test_what_nobody_is_shown_is_named_when_it_changes_and_nothing_more(owner: Client) -> None:
+    hidden = {"before": None, "after": None}
+    sid, token = "AC" + "0" * 32, "t" * 32
+    body = {"provider": "twilio", "name": "main", "secret": {"accountSid": sid, "authToken": token}}
+    connection = (await owner.post(f"{API}/workspace-api-keys", json=body)).json()
+    address = f"{API}/workspace-api-keys/{connection['id']}"
+    replaced = await owner.patch(address, json={"secret": {"accountSid": sid, "authToken": "s" * 28 + "tttt"}})
+    assert replaced.status_code == 200, replaced.text
+    assert (await owner.patch("/api/v1/me", json={"preferences": {"theme": "dark"}})).status_code == 200
+    password = await owner.put("/api/v1/me/password", json={"newPassword": "correct horse battery staple"})
+    assert password.status_code == 204, password.text
+    for event, changed in (
+        ("workspace_api_key.updated", "secret"),
+        ("user.updated", "preferences"),
+        ("user.password_changed", "password"),
+    ):
+        [told] = await feed(owner, event=event)
+        assert told["changes"] == {changed: hidden}, event
+
+
+async def test_what_is_told_before_it_is_written_says_what_it_has_changed_and_only_once(
+    service: Service, owner: Client
+) -> None:
+    contact_id = (await owner.post(f"{API}/contacts", json={"firstName": "Ada"})).json()["id"]
+    async with service.database.workspace(owner.workspace_id) as db:
+        contact = await db.get_one(Contact, (owner.workspace_id, uuid.UUID(contact_id)))
+        for name in ("Eve", "Eva"):
+            contact.first_name = name
+            record(db, "contact.updated", contact, msgspec.convert(contact, ContactView, from_attributes=True))
+        await db.flush()
+        contact.last_name = "L"
+        record(db, "contact.updated", contact, msgspec.convert(contact, ContactView, from_attributes=True))
+    assert [item["changes"] for item in await feed(owner, event="contact.updated")] == [
+        {"firstName": {"before": "Ada", "after": "Eve"}},
+        {"firstName": {"before": "Eve", "after": "Eva"}},
+        {"lastName": {"before": None, "after": "L"}},
+    ]

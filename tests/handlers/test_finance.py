@@ -58,6 +58,12 @@ async def test_what_is_left_out_is_added_up_from_the_lines(owner: Client, custom
     assert (made["status"], made["invoiceNumber"]) == ("draft", None)
 
 
+async def test_a_line_says_nothing_of_less_than_nothing(owner: Client, customer: str) -> None:
+    line = {"description": "x", "quantity": "2", "unitPrice": "-0", "taxRate": "-0.0"}
+    [kept] = (await draft(owner, customer, lineItems=[line]))["lineItems"]
+    assert (kept["quantity"], kept["unitPrice"], kept["taxRate"], kept["amount"]) == ("2", "0", "0.0", "0.00")
+
+
 async def test_lines_that_do_not_add_up_are_refused_with_the_right_figure(owner: Client, customer: str) -> None:
     body = {"customerId": customer, "lineItems": LINES, "amount": "288.11", "tax": "45"}
     wrong = errors(await owner.post(f"{API}/invoices", json=body))

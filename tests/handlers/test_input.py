@@ -1,5 +1,6 @@
 """What is sent: every mistake in it is named by its place, in words that say what to do."""
 
+import uuid
 from datetime import datetime
 from typing import get_args
 
@@ -46,6 +47,17 @@ def test_the_limits_are_those_of_the_table() -> None:
     assert limits_of(columns["probability"])[:3] == (0, None, 100)  # type: ignore[arg-type]  # a column it is
     assert limits_of(columns["value"]).ge == 0  # type: ignore[arg-type]  # likewise
     assert limits_of(columns["name"]) == (None,) * 4  # type: ignore[arg-type]  # likewise
+
+
+@pytest.mark.parametrize(
+    "written", ["1_000", "٣", " 5 ", "5 ", "+5", "1e5", "1E+1", ".5", "5.", "0x10", "NaN", "", "５"]
+)
+async def test_money_is_written_in_plain_digits(written: str, owner: Client) -> None:
+    deal = await owner.post(f"{API}/deals", json={"name": "N", "value": written})
+    assert reasons(deal) == {"value": 'must be a decimal string, such as "12.50", or a whole number'}
+    line = {"description": "x", "quantity": written, "unitPrice": written}
+    invoice = await owner.post(f"{API}/invoices", json={"customerId": str(uuid.uuid4()), "lineItems": [line]})
+    assert set(reasons(invoice)) == {"lineItems[0].quantity", "lineItems[0].unitPrice"}
 
 
 async def test_every_mistake_inside_a_list_or_an_object_has_its_place(owner: Client) -> None:

@@ -227,6 +227,7 @@ async def heartbeat(
     guards=[agent_acts],
     problems=LATE,
     by_keys=True,
+    versioned=False,
 )
 async def release(
     db: Db,
