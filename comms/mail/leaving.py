@@ -20,6 +20,7 @@ from comms.mail.markup import cleaned, text_of
 from comms.mail.texts import is_address
 from comms.outbox.intents import Intent, Route
 from comms.outbox.rows import fetch
+from comms.providers.parse_form import domain_of
 from models.base import new_id
 
 AUTOMATIC_REPLIES = 5
@@ -234,7 +235,7 @@ def marked_up(text: str) -> str:
 
 def message_id_of(message_id: uuid.UUID, address: str) -> str:
     """The Message-ID that a message leaves under, the same however often it is tried."""
-    return f"{message_id}@{address.rpartition('@')[2]}"
+    return f"{message_id}@{domain_of(address)}"
 
 
 _KEEP = """

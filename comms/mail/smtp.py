@@ -19,7 +19,7 @@ from comms import outside
 from comms.names import Lookup, look_up
 from comms.outside import Outside
 from comms.providers.outgoing import Busy, Refused, Unclear
-from comms.providers.smtp import SmtpCredentials
+from comms.providers.smtp import POLICY, SmtpCredentials
 from comms.settings import SmtpSettings
 
 TIMEOUT_SECONDS = 15
@@ -36,7 +36,7 @@ _NOBODY = re.compile(
 
 def letter(sender: str, recipient: str, subject: str, text: str) -> EmailMessage:
     """A plain letter of our own, such as an invitation; whatever people have called things stays in its line."""
-    message = EmailMessage()
+    message = EmailMessage(policy=POLICY)
     message["From"] = f"comms <{sender}>"
     message["To"] = recipient
     message["Subject"] = " ".join(subject.split())

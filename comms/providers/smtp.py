@@ -1,11 +1,11 @@
 """A mail server's credentials, and a mail as it wants one (RFC 5322)."""
 
 from collections.abc import Sequence
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, EmailPolicy, Policy
 from email.utils import formatdate
-from typing import Literal
+from typing import Any, Literal
 
 from comms.providers.base import Secrets
 from comms.providers.mail_send import Enclosed, Headers, threading_of
@@ -25,9 +25,38 @@ class SmtpCredentials(Secrets, frozen=True):
     security: Security = "starttls"
 
 
+class _Tokens(BaseHeader):
+    """A header that programs read and compare: a line for each of its tokens, however long, and none of them encoded.
+
+    ``SMTP`` makes encoded words of whatever does not fit into 78 characters; a line may have 998 (RFC 5322, 2.1.1).
+    """
+
+    max_count = 1
+
+    @classmethod
+    def parse(cls, value: str, into: dict[str, Any]) -> None:
+        """The value is what it is: ``into`` has what the standard library's headers are made of."""
+        into.update(decoded=value, parse_tree=None)
+
+    def fold(self, *, policy: Policy) -> str:
+        """The header as it is written."""
+        return f"{self.name}: " + f"{policy.linesep} ".join(self.split()) + policy.linesep
+
+
+def _policy() -> "EmailPolicy[EmailMessage]":
+    headers = HeaderRegistry()
+    for name in ("Message-ID", "In-Reply-To", "References", "List-Unsubscribe"):
+        headers.map_to_type(name, _Tokens)
+    return SMTP.clone(header_factory=headers)
+
+
+POLICY = _policy()
+"""How mails are written: as RFC 5322 has it, and as the programs that get them understand it."""
+
+
 def composed(outgoing: Outgoing, headers: Headers, files: Sequence[Enclosed]) -> EmailMessage:
     """The whole mail: plain text, HTML beside it, files behind it."""
-    mail = EmailMessage(policy=SMTP)
+    mail = EmailMessage(policy=POLICY)
     mail["From"] = Address(_line(headers.sender_name or ""), addr_spec=outgoing.sender)
     mail["To"] = Address(addr_spec=outgoing.recipient)
     mail["Subject"] = _line(headers.subject) or "(no subject)"

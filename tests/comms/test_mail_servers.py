@@ -1,6 +1,7 @@
 """Mail by a workspace's own mail server: what it is given, and what its answers mean."""
 
 import asyncio
+import re
 import threading
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -16,9 +17,12 @@ from aiosmtpd.smtp import SMTP, Envelope
 
 from comms import checks, names
 from comms.directory import Connection
+from comms.mail import smtp
 from comms.mail.smtp import Servers
-from comms.providers.outgoing import Busy, Refused, Unclear
-from comms.providers.smtp import SmtpCredentials
+from comms.providers.base import Channel
+from comms.providers.mail_send import Headers
+from comms.providers.outgoing import Busy, Outgoing, Refused, Unclear
+from comms.providers.smtp import SmtpCredentials, composed
 from comms.service import Service
 from comms.settings import ProviderSettings, Settings
 from models.base import new_id
@@ -200,6 +204,56 @@ async def test_an_answer_by_smtp_has_its_thread_its_files_and_both_texts(
     assert "Grüße<br>" in html.get_content()
     (file,) = letter.iter_attachments()
     assert (file.get_filename(), file.get_content()) == ("Plän.pdf", b"%PDF-1.4 plan")
+
+
+LONG_IDS = (
+    "0102018f3c5e2b3a-1234abcd-5678-90ef-1234-567890abcdef-000000@eu-west-1.amazonses.com",
+    "DB9PR04MB8445F2A5E1B3C4D5E6F708192A3B4@DB9PR04MB8445.eurprd04.prod.outlook.com",
+    f"{'x' * 480}@example.com",
+)
+
+
+def written(headers: Headers, sender: str = "support@acme.example", recipient: str = "jane@example.com") -> bytes:
+    """A mail as it goes over the wire."""
+    outgoing = Outgoing(id=new_id(), channel=Channel.EMAIL, sender=sender, recipient=recipient, content="Hello")
+    return composed(outgoing, headers, []).as_bytes()
+
+
+def lines_of(mail: bytes, name: str) -> str:
+    """A header as its bytes have it, its lines put together again."""
+    (found,) = re.findall(rb"^%s: ((?:.|\r\n[ \t])*)\r\n" % name.encode(), mail, re.MULTILINE)
+    return bytes(found).replace(b"\r\n", b"").decode("ascii")
+
+
+@pytest.mark.parametrize("answered", LONG_IDS)
+def test_what_programs_compare_is_written_as_it_is_however_long(answered: str) -> None:
+    ways = (f"https://comms.example/unsubscribe/{'a' * 300}", f"mailto:support+{'b' * 60}@acme.example?subject=x")
+    mail = written(
+        Headers(
+            message_id=f"{'m' * 90}@acme.example",
+            in_reply_to=answered,
+            references=("a@example.com", *LONG_IDS),
+            unsubscribe=ways,
+        )
+    )
+    assert lines_of(mail, "Message-ID") == f"<{'m' * 90}@acme.example>"
+    assert lines_of(mail, "In-Reply-To") == f"<{answered}>"
+    assert lines_of(mail, "References") == " ".join(f"<{one}>" for one in ("a@example.com", *LONG_IDS))
+    assert lines_of(mail, "List-Unsubscribe") == f"<{ways[0]}>, <{ways[1]}>"
+    assert max(map(len, mail.split(b"\r\n"))) <= 998
+
+
+def test_an_id_that_no_header_can_have_is_left_out_of_the_thread() -> None:
+    mail = written(Headers(message_id="m@acme.example", in_reply_to="ä@x.example", references=("a@x.example", "ä@x")))
+    assert lines_of(mail, "References") == "<a@x.example>"
+    assert b"In-Reply-To" not in mail
+    assert b"References" not in written(Headers(message_id="m@acme.example", references=("ä@x.example",)))
+
+
+def test_a_letter_of_our_own_can_be_unsubscribed_from_however_long_its_link_is() -> None:
+    ours = smtp.letter("comms@acme.example", "jane@example.com", "3 things wait", "Three things")
+    ours["List-Unsubscribe"] = f"<https://comms.example/digests/stop/{'a' * 100}>"
+    assert lines_of(ours.as_bytes(), "List-Unsubscribe") == f"<https://comms.example/digests/stop/{'a' * 100}>"
 
 
 async def test_a_lost_answer_of_a_server_is_not_tried_again(
