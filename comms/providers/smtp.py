@@ -1,5 +1,6 @@
 """A mail server's credentials, and a mail as it wants one (RFC 5322)."""
 
+import re
 from collections.abc import Sequence
 from email.headerregistry import Address, BaseHeader, HeaderRegistry
 from email.message import EmailMessage
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from comms.providers.base import Secrets
 from comms.providers.mail_send import Enclosed, Headers, threading_of
-from comms.providers.outgoing import Outgoing
+from comms.providers.outgoing import Outgoing, Refused
 
 Security = Literal["tls", "starttls", "offered", "none"]
 """Encrypted from the first byte; by STARTTLS or not at all; by STARTTLS where the server offers it; never."""
@@ -55,14 +56,14 @@ POLICY = _policy()
 
 
 def composed(outgoing: Outgoing, headers: Headers, files: Sequence[Enclosed]) -> EmailMessage:
-    """The whole mail: plain text, HTML beside it, files behind it."""
+    """The whole mail: plain text, HTML beside it, files behind it; ``Refused`` when one of its addresses cannot be."""
     mail = EmailMessage(policy=POLICY)
-    mail["From"] = Address(_line(headers.sender_name or ""), addr_spec=outgoing.sender)
-    mail["To"] = Address(addr_spec=outgoing.recipient)
+    mail["From"] = Address(_line(headers.sender_name or ""), addr_spec=written(outgoing.sender))
+    mail["To"] = written(outgoing.recipient)
     mail["Subject"] = _line(headers.subject) or "(no subject)"
     mail["Date"] = formatdate(usegmt=True)
     if headers.reply_to:
-        mail["Reply-To"] = Address(addr_spec=headers.reply_to)
+        mail["Reply-To"] = written(headers.reply_to)
     for name, value in threading_of(headers).items():
         mail[name] = value
     mail.set_content(headers.text or outgoing.content)
@@ -77,6 +78,40 @@ def composed(outgoing: Outgoing, headers: Headers, files: Sequence[Enclosed]) ->
             filename=_line(file.name),
         )
     return mail
+
+
+_WORD = r"[\w!#$%&'*+/=?^`{|}~-]+"
+_AS_IT_IS = re.compile(rf'{_WORD}(?:\.{_WORD})*|"(?:[^"\\]|\\.)*"', re.ASCII)
+_DOMAIN = re.compile(r"[\w-]+(?:\.[\w-]+)*|\[[\w:.]+\]", re.ASCII)
+
+
+def written(address: str) -> str:
+    """The address as mail servers take it (RFC 5321, 4.1.2): an odd local part in quotes, its domain as DNS writes it.
+
+    ``Refused`` when it cannot be written so. ``jane.@docomo.ne.jp`` has been given to people, and is odd.
+    """
+    local, _, domain = address.rpartition("@")
+    if not local.isascii() or not local.isprintable():
+        # It would need SMTPUTF8 (RFC 6531) of every server on the way.
+        raise Refused(None, f"{address} was not written to: before the @ of an address there may only be ASCII here.")
+    domain = _dns(domain.rstrip("."))
+    if not local or not _DOMAIN.fullmatch(domain):
+        raise Refused(None, f"{address} was not written to: what stands behind its @ cannot be a domain.")
+    if _AS_IT_IS.fullmatch(local):
+        return f"{local}@{domain}"
+    quoted = re.sub(r'(["\\])', r"\\\1", local)
+    return f'"{quoted}"@{domain}'
+
+
+def _dns(domain: str) -> str:
+    """The domain as DNS writes it; "" when it cannot, or only as another one (``faß.example`` as ``fass.example``)."""
+    if domain.isascii():
+        return domain
+    try:
+        named = domain.encode("idna")
+        return named.decode("ascii") if named.decode("idna") == domain.lower() else ""
+    except UnicodeError:
+        return ""
 
 
 def _line(text: str) -> str:

@@ -26,6 +26,7 @@ from comms.providers.smtp import SmtpCredentials, composed
 from comms.service import Service
 from comms.settings import ProviderSettings, Settings
 from models.base import new_id
+from tests.conftest import Client
 from tests.handlers.webhooks import post
 from tests.make import communications as make
 from tests.make.mail import mail, post_office
@@ -38,6 +39,7 @@ class Letterbox:
     def __init__(self) -> None:
         self.port = 0
         self.letters: list[EmailMessage] = []
+        self.recipients: list[str] = []
         self.rcpt: list[str] = []
         self.data: list[str | None] = []
 
@@ -47,6 +49,7 @@ class Letterbox:
         if self.rcpt:
             return self.rcpt.pop(0)
         envelope.rcpt_tos.append(address)
+        self.recipients.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
@@ -81,6 +84,16 @@ async def letterbox() -> AsyncIterator[Letterbox]:
 @pytest.fixture
 def settings(settings: Settings, letterbox: Letterbox) -> Settings:
     return msgspec.structs.replace(settings, providers=ProviderSettings(smtp_hosts=letterbox.hosts))
+
+
+@pytest.fixture
+async def acme(service: Service, workspace_id: uuid.UUID, letterbox: Letterbox) -> Connection:
+    """The connection that mail comes in by; what leaves leaves by the letterbox."""
+    secret = {"host": "127.0.0.1", "port": letterbox.port, "security": "none"}
+    server = await make.connection(service, workspace_id, "smtp", secret)
+    await make.mail_address(service, workspace_id, "support@acme.example", connection_id=server.id,
+                            inbound_address="support@inbound.example.com")  # fmt: skip
+    return await make.sendgrid_connection(service, workspace_id)
 
 
 async def give(letterbox: Letterbox, hosts: Any = "own") -> None:
@@ -248,6 +261,71 @@ def test_an_id_that_no_header_can_have_is_left_out_of_the_thread() -> None:
     assert lines_of(mail, "References") == "<a@x.example>"
     assert b"In-Reply-To" not in mail
     assert b"References" not in written(Headers(message_id="m@acme.example", references=("ä@x.example",)))
+
+
+@pytest.mark.parametrize(
+    ("to", "written_as"),
+    [
+        ("jane.@docomo.ne.jp", '"jane."@docomo.ne.jp'),
+        ("ja..ne@docomo.ne.jp", '"ja..ne"@docomo.ne.jp'),
+        ("jane[1]@example.com", '"jane[1]"@example.com'),
+        ("jane+o'neil@example.com", "jane+o'neil@example.com"),
+        ("jane@exämple.com", "jane@xn--exmple-cua.com"),
+        ("jane@[127.0.0.1]", "jane@[127.0.0.1]"),
+    ],
+)
+async def test_an_odd_address_is_written_to_as_servers_take_it(
+    owner: Client, service: Service, app: Any, acme: Connection, letterbox: Letterbox, admin: Any, to: str,
+    written_as: str,
+) -> None:  # fmt: skip
+    async with post_office(service, app, acme) as office, office.sending():
+        sent = await owner.post("/api/v1/messages", json={"to": to, "channel": "email", "content": "Hello"})
+        assert sent.status_code == 201, sent.text
+        await until(admin, NONE_WAITS)
+    row = await admin.fetchrow("SELECT * FROM conversation_messages WHERE direction = 'outbound'")
+    assert (row["status"], row["error_message"]) == ("sent", None)
+    assert lines_of(written(Headers(message_id="m@acme.example"), recipient=to), "To") == written_as
+    assert letterbox.recipients == [written_as] or letterbox.recipients == [
+        to
+    ]  # what reads it may take the quotes away
+    (letter,) = letterbox.letters
+    assert letter["To"].addresses[0].domain == written_as.rpartition("@")[2]
+
+
+@pytest.mark.parametrize(
+    ("to", "why"),
+    [
+        ("müller@example.com", "before the @"),
+        ("jane@faß.example", "behind its @"),
+        ("jane@example..com", "behind its @"),
+    ],
+)
+async def test_an_address_that_cannot_be_written_is_refused_at_once_and_truly(
+    owner: Client, service: Service, app: Any, acme: Connection, letterbox: Letterbox, admin: Any, to: str, why: str
+) -> None:
+    async with post_office(service, app, acme) as office, office.sending():
+        sent = await owner.post("/api/v1/messages", json={"to": to, "channel": "email", "content": "Hello"})
+        assert sent.status_code == 201, sent.text
+        await until(admin, NONE_WAITS)
+    row = await admin.fetchrow("SELECT * FROM conversation_messages WHERE direction = 'outbound'")
+    assert row["status"] == "failed"
+    assert row["error_code"] != "unclear"
+    assert f"{to} was not written to: " in row["error_message"]
+    assert why in row["error_message"]
+    assert letterbox.recipients == []
+    assert await admin.fetchval("SELECT count(*) FROM consents") == 0
+
+
+async def test_a_letter_of_our_own_is_refused_or_goes_out_like_any(letterbox: Letterbox) -> None:
+    for to, header in (("jane.@docomo.ne.jp", '"jane."@docomo.ne.jp'), ("jane@exämple.com", "jane@xn--exmple-cua.com")):
+        ours = smtp.letter("comms@acmé.example", to, "Hello", "Hello")
+        await Servers(None).hand_over(letterbox.credentials, ours, "comms@acmé.example", to)
+        assert lines_of(ours.as_bytes(), "To") == header
+        assert lines_of(ours.as_bytes(), "From") == "comms <comms@xn--acm-dma.example>"
+        assert lines_of(ours.as_bytes(), "Message-ID").endswith("@xn--acm-dma.example>")
+    assert [to.rpartition("@")[2] for to in letterbox.recipients] == ["docomo.ne.jp", "xn--exmple-cua.com"]
+    with pytest.raises(Refused, match=r"müller@example\.com was not written to"):
+        smtp.letter("comms@acme.example", "müller@example.com", "Hello", "Hello")
 
 
 def test_a_letter_of_our_own_can_be_unsubscribed_from_however_long_its_link_is() -> None:
