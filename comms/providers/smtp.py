@@ -26,10 +26,14 @@ class SmtpCredentials(Secrets, frozen=True):
     security: Security = "starttls"
 
 
+LONGEST_LINE = 998
+"""RFC 5322, 2.1.1."""
+
+
 class _Tokens(BaseHeader):
     """A header that programs read and compare: a line for each of its tokens, however long, and none of them encoded.
 
-    ``SMTP`` makes encoded words of whatever does not fit into 78 characters; a line may have 998 (RFC 5322, 2.1.1).
+    ``SMTP`` makes encoded words of whatever does not fit into 78 characters; a line may have ``LONGEST_LINE``.
     """
 
     max_count = 1
@@ -70,14 +74,38 @@ def composed(outgoing: Outgoing, headers: Headers, files: Sequence[Enclosed]) ->
     if headers.html:
         mail.add_alternative(headers.html, subtype="html")
     for file in files:
-        kind, _, subtype = file.content_type.partition("/")
-        mail.add_attachment(
-            file.content,
-            maintype=kind or "application",
-            subtype=subtype.partition(";")[0].strip() or "octet-stream",
-            filename=_line(file.name),
-        )
+        _enclose(mail, file)
     return mail
+
+
+class _AsItIs(EmailMessage):
+    """A part whose lines are written as they are; the library takes what is a ``message/…`` apart."""
+
+    def get_content_maintype(self) -> str:
+        """What the library writes line by line."""
+        return "text"
+
+
+def _enclose(mail: EmailMessage, file: Enclosed) -> None:
+    """The file is behind the mail. One that is a mail, or a report on one, is not encoded (RFC 2046, 5.2.1)."""
+    kind, _, rest = file.content_type.partition("/")
+    subtype = rest.partition(";")[0].strip()
+    if kind == "message" and subtype and _is_lines(file.content):
+        part = _AsItIs(policy=POLICY)
+        part["Content-Type"] = f"message/{subtype}"
+        part["Content-Transfer-Encoding"] = "7bit" if file.content.isascii() else "8bit"
+        part.add_header("Content-Disposition", "attachment", filename=_line(file.name))
+        part.set_payload(file.content.decode("ascii", "surrogateescape"))
+        mail.make_mixed()
+        mail.attach(part)
+    elif kind in ("message", "multipart"):
+        mail.add_attachment(file.content, "application", "octet-stream", filename=_line(file.name))
+    else:
+        mail.add_attachment(file.content, kind or "application", subtype or "octet-stream", filename=_line(file.name))
+
+
+def _is_lines(content: bytes) -> bool:
+    return b"\0" not in content and all(len(line) <= LONGEST_LINE for line in content.splitlines())
 
 
 _WORD = r"[\w!#$%&'*+/=?^`{|}~-]+"

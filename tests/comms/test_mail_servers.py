@@ -20,7 +20,7 @@ from comms.directory import Connection
 from comms.mail import smtp
 from comms.mail.smtp import Servers
 from comms.providers.base import Channel
-from comms.providers.mail_send import Headers
+from comms.providers.mail_send import Enclosed, Headers
 from comms.providers.outgoing import Busy, Outgoing, Refused, Unclear
 from comms.providers.smtp import SmtpCredentials, composed
 from comms.service import Service
@@ -39,6 +39,7 @@ class Letterbox:
     def __init__(self) -> None:
         self.port = 0
         self.letters: list[EmailMessage] = []
+        self.contents: list[bytes] = []
         self.recipients: list[str] = []
         self.rcpt: list[str] = []
         self.data: list[str | None] = []
@@ -59,6 +60,7 @@ class Letterbox:
             return "250 OK"
         assert isinstance(envelope.content, bytes)
         if answer.startswith("250"):
+            self.contents.append(envelope.content)
             self.letters.append(cast(EmailMessage, message_from_bytes(envelope.content, policy=default)))
         return answer
 
@@ -332,6 +334,55 @@ def test_a_letter_of_our_own_can_be_unsubscribed_from_however_long_its_link_is()
     ours = smtp.letter("comms@acme.example", "jane@example.com", "3 things wait", "Three things")
     ours["List-Unsubscribe"] = f"<https://comms.example/digests/stop/{'a' * 100}>"
     assert lines_of(ours.as_bytes(), "List-Unsubscribe") == f"<https://comms.example/digests/stop/{'a' * 100}>"
+
+
+A_MAIL = (
+    "Received: from mx.example by mx.example.org with a line that is longer than what the library likes to leave as it"
+    f" is\r\nMessage-ID: <{LONG_IDS[0]}>\r\nSubject: Grüße\r\n"
+    'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nGrüße\r\n.\r\n.x\r\n--b--\r\n'
+).encode()
+A_REPORT = (
+    b"Reporting-MTA: dns; mx.example.net\r\n\r\nFinal-Recipient: rfc822; jane@example.com\r\n"
+    b"Action: failed\r\nStatus: 5.1.1\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "content", "shown"),
+    [
+        ("Grüße.eml", "message/rfc822", A_MAIL, A_MAIL),
+        ("old.eml", "message/rfc822", b"Subject: Hi\n\nHello\n", b"Subject: Hi\r\n\r\nHello\r\n"),
+        ("details.txt", "message/delivery-status", A_REPORT, A_REPORT),
+        ("seen.txt", "message/disposition-notification", A_REPORT, A_REPORT),
+    ],
+    ids=["mail", "old mail", "report", "receipt"],
+)
+async def test_a_mail_or_a_report_that_is_attached_arrives_as_it_is(
+    letterbox: Letterbox, name: str, content_type: str, content: bytes, shown: bytes
+) -> None:
+    outgoing = Outgoing(id=new_id(), channel=Channel.EMAIL, sender="us@acme.example", recipient="jane@example.com")
+    headers = Headers(message_id="m@acme.example", text="See below", html="<p>See below</p>")
+    mail = composed(outgoing, headers, [Enclosed(name, content_type, content), Enclosed("a.png", "image/png", b"x")])
+    await Servers(None).hand_over(letterbox.credentials, mail, "us@acme.example", "jane@example.com")
+    (letter,) = letterbox.letters
+    part, picture = letter.iter_attachments()
+    assert (part.get_content_type(), part.get_filename()) == (content_type, name)
+    assert part["Content-Transfer-Encoding"] in ("7bit", "8bit")
+    (raw,) = letterbox.contents
+    assert shown.strip() in raw
+    assert picture.get_content() == b"x"
+    if content_type == "message/rfc822":
+        assert str(part.get_content()["Subject"]) in ("Grüße", "Gr\ufffd\ufffd\ufffd\ufffde", "Hi")
+
+
+@pytest.mark.parametrize("content", [b"Subject: \0\r\n\r\n", b"Hi: x\r\n\r\n" + b"x" * 999], ids=["NUL", "long"])
+async def test_an_attached_mail_that_no_line_can_carry_arrives_as_a_file(letterbox: Letterbox, content: bytes) -> None:
+    outgoing = Outgoing(id=new_id(), channel=Channel.EMAIL, sender="us@acme.example", recipient="jane@example.com")
+    mail = composed(outgoing, Headers(message_id="m@acme.example"), [Enclosed("a.eml", "message/rfc822", content)])
+    await Servers(None).hand_over(letterbox.credentials, mail, "us@acme.example", "jane@example.com")
+    (part,) = letterbox.letters[0].iter_attachments()
+    assert (part.get_content_type(), part.get_filename()) == ("application/octet-stream", "a.eml")
+    assert part.get_content() == content
 
 
 async def test_a_lost_answer_of_a_server_is_not_tried_again(
