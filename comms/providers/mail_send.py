@@ -53,7 +53,9 @@ def threading_of(headers: Headers) -> dict[str, str]:
     if references := " ".join(f"<{one}>" for one in headers.references if _is_writable(one)):
         said["References"] = references
     if headers.is_automatic:
-        said |= {"Auto-Submitted": "auto-replied", "X-Auto-Response-Suppress": "All"}
+        # Where there is a way out, it answers nobody.
+        how = "auto-generated" if headers.unsubscribe else "auto-replied"
+        said |= {"Auto-Submitted": how, "X-Auto-Response-Suppress": "All"}
     if headers.unsubscribe:
         said["List-Unsubscribe"] = ", ".join(f"<{one}>" for one in headers.unsubscribe)
         if any(one.startswith("https:") for one in headers.unsubscribe):  # RFC 8058 has it for nothing else
