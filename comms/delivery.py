@@ -43,11 +43,20 @@ RANK: Mapping[str, int] = {
 }
 """How far along a status is; a message moves to a higher one only."""
 
+BOUNCED = 57
+"""The rank of ``undelivered`` for mail: a server that took it tells of a mailbox that is not there only later."""
+
 
 def rank(column: str) -> str:
     """SQL for the rank of the status in ``column``."""
     ranks = " ".join(f"WHEN '{status}' THEN {value}" for status, value in RANK.items())
     return f"CASE {column} {ranks} ELSE -1 END"
+
+
+def _rank(table: str) -> str:
+    """SQL for the rank of the status in a row of ``table``, which has the provider too."""
+    is_bounce = f"{table}.status = 'undelivered' AND {table}.provider IN ('sendgrid', 'smtp')"
+    return f"CASE WHEN {is_bounce} THEN {BOUNCED} ELSE {rank(f'{table}.status')} END"
 
 
 class Reported(msgspec.Struct, gc=False):
@@ -103,9 +112,9 @@ _NOTHING = "NULL::conversation_messages AS message, false AS has_attachments, " 
 _MOVED = f"""
 best AS (
     SELECT DISTINCT ON (workspace_id, message_id) workspace_id, message_id, status, error_code, error_message,
-        reported_at, {rank("status")} AS rank
+        reported_at, {_rank("news")} AS rank
     FROM news WHERE message_id IS NOT NULL AND status IS NOT NULL
-    ORDER BY workspace_id, message_id, {rank("status")} DESC, reported_at
+    ORDER BY workspace_id, message_id, {_rank("news")} DESC, reported_at
 ),
 held AS MATERIALIZED (
     SELECT best.*, {", ".join(f"m.{name} AS was_{name}" for name in _WAS)} FROM conversation_messages m
@@ -117,9 +126,9 @@ held AS MATERIALIZED (
 moved AS (
     UPDATE conversation_messages m SET
         status = held.status,
-        sent_at = CASE WHEN held.rank >= {RANK["sent"]} AND held.rank <> {RANK["failed"]}
+        sent_at = CASE WHEN held.rank >= {RANK["sent"]} AND held.rank NOT IN ({RANK["failed"]}, {BOUNCED})
             THEN coalesce(m.sent_at, held.reported_at) ELSE m.sent_at END,
-        delivered_at = CASE WHEN held.rank >= {RANK["delivered"]}
+        delivered_at = CASE WHEN held.rank = {BOUNCED} THEN NULL WHEN held.rank >= {RANK["delivered"]}
             THEN coalesce(m.delivered_at, held.reported_at) ELSE m.delivered_at END,
         read_at = CASE WHEN held.status = 'read' THEN coalesce(m.read_at, held.reported_at) ELSE m.read_at END,
         is_read = m.is_read OR held.status = 'read',
@@ -127,7 +136,7 @@ moved AS (
         error_message = held.error_message,
         updated_at = now()
     FROM held
-    WHERE m.workspace_id = held.workspace_id AND m.id = held.message_id AND held.rank > {rank("m.status")}
+    WHERE m.workspace_id = held.workspace_id AND m.id = held.message_id AND held.rank > {_rank("m")}
     RETURNING m AS message, EXISTS (
         SELECT FROM message_attachments a WHERE a.workspace_id = m.workspace_id AND a.message_id = m.id
     ) AS has_attachments, {", ".join(f"held.was_{name}" for name in _WAS)}
@@ -155,7 +164,7 @@ news AS (
         error_code, error_message, reported_at, CASE WHEN message_id IS NULL THEN marked_id END, at, at
     FROM found ORDER BY workspace_id, provider, provider_message_id, reported
     ON CONFLICT (workspace_id, provider, provider_message_id, reported) DO NOTHING
-    RETURNING workspace_id, id AS report_id, message_id, status, error_code, error_message, reported_at
+    RETURNING workspace_id, id AS report_id, message_id, provider, status, error_code, error_message, reported_at
 ),
 {_MOVED},
 noted AS (
@@ -258,7 +267,8 @@ WITH news AS (
     WHERE r.message_id IS NULL AND m.workspace_id = r.workspace_id AND m.provider = r.provider
         AND m.provider_message_id = r.provider_message_id AND {which}
         AND r.created_at > now() - interval '3 days'
-    RETURNING r.workspace_id, r.id AS report_id, r.message_id, r.status, r.error_code, r.error_message, r.reported_at
+    RETURNING r.workspace_id, r.id AS report_id, r.message_id, r.provider, r.status, r.error_code, r.error_message,
+        r.reported_at
 ),
 {_MOVED}
 SELECT {_SAID} FROM moved
@@ -373,7 +383,7 @@ WITH news AS (
               reported_at, at, marked_id)
     ORDER BY workspace_id, provider, provider_message_id, reported
     ON CONFLICT (workspace_id, provider, provider_message_id, reported) DO NOTHING
-    RETURNING workspace_id, id AS report_id, message_id, status, error_code, error_message, reported_at
+    RETURNING workspace_id, id AS report_id, message_id, provider, status, error_code, error_message, reported_at
 ),
 {_MOVED}
 SELECT {_SAID} FROM moved

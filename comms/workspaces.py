@@ -153,6 +153,14 @@ def _answers(value: Any) -> str | None:
     )
 
 
+MOST_REPLIES = 99_999
+
+
+def _replies(value: Any) -> str | None:
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_REPLIES
+    return None if is_number else f"must be a whole number from 0 to {MOST_REPLIES}"
+
+
 _LAWS: Mapping[str, Callable[[Any], str | None]] = {
     "reopenWithin": _seconds,
     "branding": _object,
@@ -164,6 +172,7 @@ _LAWS: Mapping[str, Callable[[Any], str | None]] = {
     "locale": _locale,
     "quietHours": hours.mistake,
     "keywordAnswers": _answers,
+    "automaticRepliesPerHour": _replies,
     "custom": _object,
 }
 _SHAPES: Mapping[str, type[msgspec.Struct]] = {"handoffs": owning.HandoffSettings, "watchdog": owning.WatchdogSettings}

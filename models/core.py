@@ -74,7 +74,8 @@ class WorkspaceView(View, kw_only=True):
     A PATCH of ``settings`` changes the keys it names, and null removes one. ``reopenWithin`` is in seconds (7 days
     unless set), ``invoicePrefix`` has 20 characters at most, ``timezone`` is an IANA name, ``defaultCountry`` two
     letters, ``locale`` a language tag; ``quietHours`` is ``{"start": "21:00", "end": "08:00"}``, or false for none, and
-    ``keywordAnswers`` the texts that answer ``stop``, ``start`` and ``help``; ``handoffs`` and ``watchdog`` are as
+    ``keywordAnswers`` the texts that answer ``stop``, ``start`` and ``help``; ``automaticRepliesPerHour`` is how
+    many mails of programs leave in a conversation (5 unless set); ``handoffs`` and ``watchdog`` are as
     docs/ownership.md has them; ``branding``, ``features`` and ``notifications`` are objects, and ``custom`` is an
     object that is yours alone.
     """

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -77,7 +78,7 @@ class _Carrier:
     def _ways_out(self, outgoing: Outgoing, written: Written, reply_to: str) -> tuple[str, str]:
         """Where who does not want such mails says so: with one click, and by a mail."""
         subscription = Subscription(written.workspace_id, outgoing.recipient, outgoing.sender)
-        return self._unsubscribing.address_of(subscription), f"mailto:{reply_to}?subject={SUBJECT}"
+        return self._unsubscribing.address_of(subscription), f"mailto:{quote(reply_to, safe='@+=')}?subject={SUBJECT}"
 
     async def _files(self, outgoing: Outgoing) -> list[Enclosed]:
         files, size = [], 0

@@ -20,6 +20,7 @@ from comms.mail.markup import cleaned, text_of
 from comms.mail.texts import is_address
 from comms.outbox.intents import Intent, Route
 from comms.outbox.rows import fetch
+from comms.providers.parse_form import domain_of
 from models.base import new_id
 
 AUTOMATIC_REPLIES = 5
@@ -108,8 +109,10 @@ ORDER BY i.ord
 """
 
 
-async def routes_of(db: Any, intents: Sequence[Intent], at: datetime) -> list["Leaving | Unsendable"]:
-    """How each of these mails leaves, in their order; or why it cannot."""
+async def routes_of(
+    db: Any, intents: Sequence[Intent], answers: Sequence[bool], at: datetime
+) -> list["Leaving | Unsendable"]:
+    """How each of these mails leaves, in their order; or why it cannot. ``answers`` says which of them are replies."""
     if not intents:
         return []
     rows = await fetch(
@@ -123,10 +126,10 @@ async def routes_of(db: Any, intents: Sequence[Intent], at: datetime) -> list["L
     found = {row["ord"]: row for row in rows}
     leavings: list[Leaving | Unsendable] = []
     beside: Counter[tuple[uuid.UUID, uuid.UUID]] = Counter()  # automatic ones before it in this very list
-    for ord_, intent in enumerate(intents, start=1):
+    for ord_, (intent, is_reply) in enumerate(zip(intents, answers, strict=True), start=1):
         thread = (intent.workspace_id, intent.conversation_id)
         try:
-            leavings.append(_leaving(intent, found[ord_], beside[thread]))
+            leavings.append(_leaving(intent, found[ord_], beside[thread], is_reply=is_reply))
             beside[thread] += _is_automatic(intent)
         except Unsendable as error:
             leavings.append(error)
@@ -143,7 +146,7 @@ def _wanted(intent: Intent) -> str | None:
     return said
 
 
-def _leaving(intent: Intent, row: Mapping[str, Any], beside: int) -> Leaving:
+def _leaving(intent: Intent, row: Mapping[str, Any], beside: int, *, is_reply: bool) -> Leaving:
     if row["address_id"] is None and _wanted(intent):
         words = f"{_wanted(intent)} is no active mail address of this workspace"
         raise Unsendable("mail_address", words, field="from")
@@ -171,8 +174,8 @@ def _leaving(intent: Intent, row: Mapping[str, Any], beside: int) -> Leaving:
         "inReplyTo": answered,
         "references": _references(row["reference_ids"] or (), answered),
         "isAutomatic": is_automatic,
-        # What a program writes to whoever has not written to us.
-        "isBulk": is_automatic and row["last_address"] is None,
+        # What a program writes to whoever has not written to us a short while ago.
+        "isBulk": is_automatic and not is_reply,
         **parts_of(intent.content, intent.content_type),
     }
     route = Route(
@@ -234,7 +237,7 @@ def marked_up(text: str) -> str:
 
 def message_id_of(message_id: uuid.UUID, address: str) -> str:
     """The Message-ID that a message leaves under, the same however often it is tried."""
-    return f"{message_id}@{address.rpartition('@')[2]}"
+    return f"{message_id}@{domain_of(address)}"
 
 
 _KEEP = """

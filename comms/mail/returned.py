@@ -81,9 +81,9 @@ def _of_recipient(group: Message, message_id: str) -> Returned | None:
 
 
 def _address(group: Message, name: str) -> str:
-    """The address in a field such as ``rfc822; jane@example.com``."""
+    """The address in a field such as ``rfc822; jane@example.com``; an odd one has quotes only on its way."""
     value = texts.line(texts.raw(group, name))
-    return value.rpartition(";")[2].strip(" <>").lower()
+    return re.sub(r'^"(.*)"@', r"\1@", value.rpartition(";")[2].strip(" <>").lower())
 
 
 def _groups(text: str) -> list[str]:

@@ -14,7 +14,7 @@ _FIND = """
 SELECT m.id, m.conversation_id, m.provider, m.provider_message_id, m.to_address FROM mails l
 JOIN conversation_messages m ON m.workspace_id = l.workspace_id AND m.id = l.message_id
 WHERE l.workspace_id = $1 AND l.rfc_message_id = $2 AND m.direction = 'outbound' AND m.deleted_at IS NULL
-    AND (lower(m.to_address) = lower($3) OR $3 = '')
+    AND (lower(m.to_address) = ANY($3) OR '' = ANY($3))
 ORDER BY m.created_at LIMIT 1
 """
 
@@ -32,7 +32,16 @@ async def ours_in(db: Any, arrived: Arrived) -> Any:
     said = arrived.letter.returned
     if said is None:
         return None
-    return await db.fetchrow(_FIND, arrived.workspace_id, said.message_id, said.address)
+    return await db.fetchrow(_FIND, arrived.workspace_id, said.message_id, _spellings(said.address))
+
+
+def _spellings(address: str) -> list[str]:
+    """The address as DNS writes its domain, and as people do."""
+    local, at, domain = address.rpartition("@")
+    try:
+        return [address, f"{local}{at}{domain.encode('ascii').decode('idna').lower()}"]
+    except UnicodeError:
+        return [address]
 
 
 async def note(db: Any, arrived: Arrived, ours: Any, message_id: uuid.UUID | None) -> list[Fact]:

@@ -19,7 +19,7 @@ from comms import outside
 from comms.names import Lookup, look_up
 from comms.outside import Outside
 from comms.providers.outgoing import Busy, Refused, Unclear
-from comms.providers.smtp import SmtpCredentials
+from comms.providers.smtp import POLICY, SmtpCredentials, written
 from comms.settings import SmtpSettings
 
 TIMEOUT_SECONDS = 15
@@ -35,13 +35,16 @@ _NOBODY = re.compile(
 
 
 def letter(sender: str, recipient: str, subject: str, text: str) -> EmailMessage:
-    """A plain letter of our own, such as an invitation; whatever people have called things stays in its line."""
-    message = EmailMessage()
-    message["From"] = f"comms <{sender}>"
-    message["To"] = recipient
+    """A plain letter of our own, such as an invitation; whatever people have called things stays in its line.
+
+    ``Refused`` when one of the addresses cannot be written.
+    """
+    message = EmailMessage(policy=POLICY)
+    message["From"] = f"comms <{written(sender)}>"
+    message["To"] = written(recipient)
     message["Subject"] = " ".join(subject.split())
     message["Date"] = formatdate(usegmt=True)
-    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
+    message["Message-ID"] = make_msgid(domain=written(sender).rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(text)
     return message
@@ -87,11 +90,12 @@ class Servers:
 
         Raises ``Refused``, ``Busy`` while nothing was sent, and ``Unclear`` when the server may have it.
         """
+        from_, to, content = written(sender), written(recipient), message.as_bytes()
         client = await self._connected(server, whose)
         try:
             try:
-                await client.mail(sender)
-                await client.rcpt(recipient)
+                await client.mail(from_)
+                await client.rcpt(to)
             except aiosmtplib.SMTPRecipientRefused as error:
                 raise _nobody_there(error) or _said_no(error) from error
             except aiosmtplib.SMTPResponseException as error:
@@ -99,7 +103,7 @@ class Servers:
             except (aiosmtplib.SMTPException, OSError) as error:
                 raise Busy(f"{server.host} broke off before it had the mail ({type(error).__name__})") from error
             try:
-                await client.data(message.as_bytes())
+                await client.data(content)
             except aiosmtplib.SMTPResponseException as error:
                 raise _said_no(error) from error
             except (aiosmtplib.SMTPException, OSError) as error:

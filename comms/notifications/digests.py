@@ -114,17 +114,17 @@ async def _send(database: Database, settings: SmtpSettings, stopping: Stopping, 
     things = "1 thing waits" if digest.total == 1 else f"{digest.total} things wait"
     more = digest.total - len(digest.lines)
     said = "\n".join([*digest.lines, *([f"- and {more} more"] if more else [])])
-    letter = smtp.letter(
-        settings.sender,
-        digest.address,
-        f"{things} for you in {digest.workspace}",
-        f"This you have not read yet in {digest.workspace}:\n\n{said}\n\nNo more such mails: {stop}\n",
-    )
-    letter.replace_header("Message-ID", f"<digest-{digest.id}@{settings.sender.rpartition('@')[2]}>")
-    letter["List-Unsubscribe"] = f"<{stop}>"
-    letter["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     outcome: Mapping[str, Any] = {"state": "sent", "error": None}
     try:
+        letter = smtp.letter(
+            settings.sender,
+            digest.address,
+            f"{things} for you in {digest.workspace}",
+            f"This you have not read yet in {digest.workspace}:\n\n{said}\n\nNo more such mails: {stop}\n",
+        )
+        letter.replace_header("Message-ID", f"<digest-{digest.id}@{settings.sender.rpartition('@')[2]}>")
+        letter["List-Unsubscribe"] = f"<{stop}>"
+        letter["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         await smtp.post(settings, letter, digest.address)
     except Busy as error:
         outcome = {"state": "failed", "error": str(error)[:300], "again": now() + AGAIN}

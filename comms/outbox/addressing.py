@@ -124,7 +124,8 @@ async def places_of(db: Any, intents: Sequence[Intent], at: datetime) -> list["P
     for ord_, way in ways.items():
         if isinstance(way, chatting.Way) and way.by == "email":
             mailed[ord_] = chatting.mailed(intents[ord_ - 1], way)
-    leavings = dict(zip(mailed, await leaving.routes_of(db, list(mailed.values()), at), strict=True))
+    answers = [_is_reply(intent, found[ord_], at) for ord_, intent in mailed.items()]
+    leavings = dict(zip(mailed, await leaving.routes_of(db, list(mailed.values()), answers, at), strict=True))
     places: list[Place | Exception] = []
     for ord_, intent in enumerate(intents, start=1):
         row = found.get(ord_)
@@ -152,9 +153,7 @@ def _place(
     mail: "leaving.Leaving | Unsendable | None",
     way: "chatting.Way | Unsendable | None",
 ) -> Place:
-    is_reply = intent.is_reply
-    if is_reply is None:
-        is_reply = row["said_at"] is not None and (intent.scheduled_at or at) - row["said_at"] < REPLY_WITHIN
+    is_reply = _is_reply(intent, row, at)
     if isinstance(way, Unsendable):
         raise way
     if isinstance(mail, Unsendable):
@@ -170,6 +169,13 @@ def _place(
         route = _route(msgspec.structs.replace(intent, to=way.to), row)
         return Place("sms", row["contact_id"], is_reply, route, holding, chat=way)
     return Place(row["channel"], row["contact_id"], is_reply, intent.route or _route(intent, row), holding)
+
+
+def _is_reply(intent: Intent, row: Mapping[str, Any], at: datetime) -> bool:
+    """Whether it answers somebody: as is said, or because they have written a short while before it leaves."""
+    if intent.is_reply is not None:
+        return intent.is_reply
+    return row["said_at"] is not None and (intent.scheduled_at or at) - row["said_at"] < REPLY_WITHIN
 
 
 def _route(intent: Intent, row: Mapping[str, Any]) -> Route:

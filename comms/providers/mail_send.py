@@ -47,17 +47,24 @@ class Headers(msgspec.Struct, frozen=True, rename="camel"):
 def threading_of(headers: Headers) -> dict[str, str]:
     """The headers that hold a thread together, and that tell programs what they may do (RFC 5322, 3834, 2369)."""
     said = {"Message-ID": f"<{headers.message_id}>"}
-    if headers.in_reply_to:
+    # Others make their ids of anything; what no header can have is not in ours.
+    if headers.in_reply_to and _is_writable(headers.in_reply_to):
         said["In-Reply-To"] = f"<{headers.in_reply_to}>"
-    if headers.references:
-        said["References"] = " ".join(f"<{one}>" for one in headers.references)
+    if references := " ".join(f"<{one}>" for one in headers.references if _is_writable(one)):
+        said["References"] = references
     if headers.is_automatic:
-        said |= {"Auto-Submitted": "auto-replied", "X-Auto-Response-Suppress": "All"}
+        # Where there is a way out, it answers nobody.
+        how = "auto-generated" if headers.unsubscribe else "auto-replied"
+        said |= {"Auto-Submitted": how, "X-Auto-Response-Suppress": "All"}
     if headers.unsubscribe:
         said["List-Unsubscribe"] = ", ".join(f"<{one}>" for one in headers.unsubscribe)
         if any(one.startswith("https:") for one in headers.unsubscribe):  # RFC 8058 has it for nothing else
             said["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     return said
+
+
+def _is_writable(message_id: str) -> bool:
+    return message_id.isascii() and message_id.isprintable()
 
 
 def send(

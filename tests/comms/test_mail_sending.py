@@ -133,6 +133,17 @@ async def test_a_program_answers_no_program_and_no_thread_without_end(
         await office.say(away["conversation_id"], "Hello?", sender_type="system")
 
 
+async def test_how_many_automatic_mails_leave_in_an_hour_is_a_setting_of_the_workspace(
+    anonymous: httpx.AsyncClient, office: PostOffice, mailbox: Connection, admin: Any, owner: Client
+) -> None:
+    place = f"/api/v1/workspaces/{owner.workspace_id}"
+    assert (await owner.patch(place, json={"settings": {"automaticRepliesPerHour": 1}})).status_code == 200
+    first = await received(anonymous, admin, mail(mailbox))
+    await office.say(first["conversation_id"], "One", sender_type="system")
+    with pytest.raises(Unsendable, match=r"^1 automatic mails"):
+        await office.say(first["conversation_id"], "Two", sender_type="system")
+
+
 @pytest.mark.parametrize(
     ("content_type", "before", "after", "shown"),
     [

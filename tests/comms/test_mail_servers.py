@@ -1,6 +1,7 @@
 """Mail by a workspace's own mail server: what it is given, and what its answers mean."""
 
 import asyncio
+import re
 import threading
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -16,12 +17,16 @@ from aiosmtpd.smtp import SMTP, Envelope
 
 from comms import checks, names
 from comms.directory import Connection
+from comms.mail import smtp
 from comms.mail.smtp import Servers
-from comms.providers.outgoing import Busy, Refused, Unclear
-from comms.providers.smtp import SmtpCredentials
+from comms.providers.base import Channel
+from comms.providers.mail_send import Enclosed, Headers
+from comms.providers.outgoing import Busy, Outgoing, Refused, Unclear
+from comms.providers.smtp import SmtpCredentials, composed
 from comms.service import Service
 from comms.settings import ProviderSettings, Settings
 from models.base import new_id
+from tests.conftest import Client
 from tests.handlers.webhooks import post
 from tests.make import communications as make
 from tests.make.mail import mail, post_office
@@ -34,6 +39,8 @@ class Letterbox:
     def __init__(self) -> None:
         self.port = 0
         self.letters: list[EmailMessage] = []
+        self.contents: list[bytes] = []
+        self.recipients: list[str] = []
         self.rcpt: list[str] = []
         self.data: list[str | None] = []
 
@@ -43,6 +50,7 @@ class Letterbox:
         if self.rcpt:
             return self.rcpt.pop(0)
         envelope.rcpt_tos.append(address)
+        self.recipients.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
@@ -52,6 +60,7 @@ class Letterbox:
             return "250 OK"
         assert isinstance(envelope.content, bytes)
         if answer.startswith("250"):
+            self.contents.append(envelope.content)
             self.letters.append(cast(EmailMessage, message_from_bytes(envelope.content, policy=default)))
         return answer
 
@@ -77,6 +86,16 @@ async def letterbox() -> AsyncIterator[Letterbox]:
 @pytest.fixture
 def settings(settings: Settings, letterbox: Letterbox) -> Settings:
     return msgspec.structs.replace(settings, providers=ProviderSettings(smtp_hosts=letterbox.hosts))
+
+
+@pytest.fixture
+async def acme(service: Service, workspace_id: uuid.UUID, letterbox: Letterbox) -> Connection:
+    """The connection that mail comes in by; what leaves leaves by the letterbox."""
+    secret = {"host": "127.0.0.1", "port": letterbox.port, "security": "none"}
+    server = await make.connection(service, workspace_id, "smtp", secret)
+    await make.mail_address(service, workspace_id, "support@acme.example", connection_id=server.id,
+                            inbound_address="support@inbound.example.com")  # fmt: skip
+    return await make.sendgrid_connection(service, workspace_id)
 
 
 async def give(letterbox: Letterbox, hosts: Any = "own") -> None:
@@ -200,6 +219,170 @@ async def test_an_answer_by_smtp_has_its_thread_its_files_and_both_texts(
     assert "Grüße<br>" in html.get_content()
     (file,) = letter.iter_attachments()
     assert (file.get_filename(), file.get_content()) == ("Plän.pdf", b"%PDF-1.4 plan")
+
+
+LONG_IDS = (
+    "0102018f3c5e2b3a-1234abcd-5678-90ef-1234-567890abcdef-000000@eu-west-1.amazonses.com",
+    "DB9PR04MB8445F2A5E1B3C4D5E6F708192A3B4@DB9PR04MB8445.eurprd04.prod.outlook.com",
+    f"{'x' * 480}@example.com",
+)
+
+
+def written(headers: Headers, sender: str = "support@acme.example", recipient: str = "jane@example.com") -> bytes:
+    """A mail as it goes over the wire."""
+    outgoing = Outgoing(id=new_id(), channel=Channel.EMAIL, sender=sender, recipient=recipient, content="Hello")
+    return composed(outgoing, headers, []).as_bytes()
+
+
+def lines_of(mail: bytes, name: str) -> str:
+    """A header as its bytes have it, its lines put together again."""
+    (found,) = re.findall(rb"^%s: ((?:.|\r\n[ \t])*)\r\n" % name.encode(), mail, re.MULTILINE)
+    return bytes(found).replace(b"\r\n", b"").decode("ascii")
+
+
+@pytest.mark.parametrize("answered", LONG_IDS)
+def test_what_programs_compare_is_written_as_it_is_however_long(answered: str) -> None:
+    ways = (f"https://comms.example/unsubscribe/{'a' * 300}", f"mailto:support+{'b' * 60}@acme.example?subject=x")
+    mail = written(
+        Headers(
+            message_id=f"{'m' * 90}@acme.example",
+            in_reply_to=answered,
+            references=("a@example.com", *LONG_IDS),
+            unsubscribe=ways,
+        )
+    )
+    assert lines_of(mail, "Message-ID") == f"<{'m' * 90}@acme.example>"
+    assert lines_of(mail, "In-Reply-To") == f"<{answered}>"
+    assert lines_of(mail, "References") == " ".join(f"<{one}>" for one in ("a@example.com", *LONG_IDS))
+    assert lines_of(mail, "List-Unsubscribe") == f"<{ways[0]}>, <{ways[1]}>"
+    assert max(map(len, mail.split(b"\r\n"))) <= 998
+
+
+def test_an_id_that_no_header_can_have_is_left_out_of_the_thread() -> None:
+    mail = written(Headers(message_id="m@acme.example", in_reply_to="ä@x.example", references=("a@x.example", "ä@x")))
+    assert lines_of(mail, "References") == "<a@x.example>"
+    assert b"In-Reply-To" not in mail
+    assert b"References" not in written(Headers(message_id="m@acme.example", references=("ä@x.example",)))
+
+
+@pytest.mark.parametrize(
+    ("to", "written_as"),
+    [
+        ("jane.@docomo.ne.jp", '"jane."@docomo.ne.jp'),
+        ("ja..ne@docomo.ne.jp", '"ja..ne"@docomo.ne.jp'),
+        ("jane[1]@example.com", '"jane[1]"@example.com'),
+        ("jane+o'neil@example.com", "jane+o'neil@example.com"),
+        ("jane@exämple.com", "jane@xn--exmple-cua.com"),
+        ("jane@[127.0.0.1]", "jane@[127.0.0.1]"),
+    ],
+)
+async def test_an_odd_address_is_written_to_as_servers_take_it(
+    owner: Client, service: Service, app: Any, acme: Connection, letterbox: Letterbox, admin: Any, to: str,
+    written_as: str,
+) -> None:  # fmt: skip
+    async with post_office(service, app, acme) as office, office.sending():
+        sent = await owner.post("/api/v1/messages", json={"to": to, "channel": "email", "content": "Hello"})
+        assert sent.status_code == 201, sent.text
+        await until(admin, NONE_WAITS)
+    row = await admin.fetchrow("SELECT * FROM conversation_messages WHERE direction = 'outbound'")
+    assert (row["status"], row["error_message"]) == ("sent", None)
+    assert lines_of(written(Headers(message_id="m@acme.example"), recipient=to), "To") == written_as
+    assert letterbox.recipients == [written_as] or letterbox.recipients == [
+        to
+    ]  # what reads it may take the quotes away
+    (letter,) = letterbox.letters
+    assert letter["To"].addresses[0].domain == written_as.rpartition("@")[2]
+
+
+@pytest.mark.parametrize(
+    ("to", "why"),
+    [
+        ("müller@example.com", "before the @"),
+        ("jane@faß.example", "behind its @"),
+        ("jane@example..com", "behind its @"),
+    ],
+)
+async def test_an_address_that_cannot_be_written_is_refused_at_once_and_truly(
+    owner: Client, service: Service, app: Any, acme: Connection, letterbox: Letterbox, admin: Any, to: str, why: str
+) -> None:
+    async with post_office(service, app, acme) as office, office.sending():
+        sent = await owner.post("/api/v1/messages", json={"to": to, "channel": "email", "content": "Hello"})
+        assert sent.status_code == 201, sent.text
+        await until(admin, NONE_WAITS)
+    row = await admin.fetchrow("SELECT * FROM conversation_messages WHERE direction = 'outbound'")
+    assert row["status"] == "failed"
+    assert row["error_code"] != "unclear"
+    assert f"{to} was not written to: " in row["error_message"]
+    assert why in row["error_message"]
+    assert letterbox.recipients == []
+    assert await admin.fetchval("SELECT count(*) FROM consents") == 0
+
+
+async def test_a_letter_of_our_own_is_refused_or_goes_out_like_any(letterbox: Letterbox) -> None:
+    for to, header in (("jane.@docomo.ne.jp", '"jane."@docomo.ne.jp'), ("jane@exämple.com", "jane@xn--exmple-cua.com")):
+        ours = smtp.letter("comms@acmé.example", to, "Hello", "Hello")
+        await Servers(None).hand_over(letterbox.credentials, ours, "comms@acmé.example", to)
+        assert lines_of(ours.as_bytes(), "To") == header
+        assert lines_of(ours.as_bytes(), "From") == "comms <comms@xn--acm-dma.example>"
+        assert lines_of(ours.as_bytes(), "Message-ID").endswith("@xn--acm-dma.example>")
+    assert [to.rpartition("@")[2] for to in letterbox.recipients] == ["docomo.ne.jp", "xn--exmple-cua.com"]
+    with pytest.raises(Refused, match=r"müller@example\.com was not written to"):
+        smtp.letter("comms@acme.example", "müller@example.com", "Hello", "Hello")
+
+
+def test_a_letter_of_our_own_can_be_unsubscribed_from_however_long_its_link_is() -> None:
+    ours = smtp.letter("comms@acme.example", "jane@example.com", "3 things wait", "Three things")
+    ours["List-Unsubscribe"] = f"<https://comms.example/digests/stop/{'a' * 100}>"
+    assert lines_of(ours.as_bytes(), "List-Unsubscribe") == f"<https://comms.example/digests/stop/{'a' * 100}>"
+
+
+A_MAIL = (
+    "Received: from mx.example by mx.example.org with a line that is longer than what the library likes to leave as it"
+    f" is\r\nMessage-ID: <{LONG_IDS[0]}>\r\nSubject: Grüße\r\n"
+    'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nGrüße\r\n.\r\n.x\r\n--b--\r\n'
+).encode()
+A_REPORT = (
+    b"Reporting-MTA: dns; mx.example.net\r\n\r\nFinal-Recipient: rfc822; jane@example.com\r\n"
+    b"Action: failed\r\nStatus: 5.1.1\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "content", "shown"),
+    [
+        ("Grüße.eml", "message/rfc822", A_MAIL, A_MAIL),
+        ("old.eml", "message/rfc822", b"Subject: Hi\n\nHello\n", b"Subject: Hi\r\n\r\nHello\r\n"),
+        ("details.txt", "message/delivery-status", A_REPORT, A_REPORT),
+        ("seen.txt", "message/disposition-notification", A_REPORT, A_REPORT),
+    ],
+    ids=["mail", "old mail", "report", "receipt"],
+)
+async def test_a_mail_or_a_report_that_is_attached_arrives_as_it_is(
+    letterbox: Letterbox, name: str, content_type: str, content: bytes, shown: bytes
+) -> None:
+    outgoing = Outgoing(id=new_id(), channel=Channel.EMAIL, sender="us@acme.example", recipient="jane@example.com")
+    headers = Headers(message_id="m@acme.example", text="See below", html="<p>See below</p>")
+    mail = composed(outgoing, headers, [Enclosed(name, content_type, content), Enclosed("a.png", "image/png", b"x")])
+    await Servers(None).hand_over(letterbox.credentials, mail, "us@acme.example", "jane@example.com")
+    (letter,) = letterbox.letters
+    part, picture = letter.iter_attachments()
+    assert (part.get_content_type(), part.get_filename()) == (content_type, name)
+    assert part["Content-Transfer-Encoding"] in ("7bit", "8bit")
+    (raw,) = letterbox.contents
+    assert shown.strip() in raw
+    assert picture.get_content() == b"x"
+    if content_type == "message/rfc822":
+        assert str(part.get_content()["Subject"]) in ("Grüße", "Gr\ufffd\ufffd\ufffd\ufffde", "Hi")
+
+
+@pytest.mark.parametrize("content", [b"Subject: \0\r\n\r\n", b"Hi: x\r\n\r\n" + b"x" * 999], ids=["NUL", "long"])
+async def test_an_attached_mail_that_no_line_can_carry_arrives_as_a_file(letterbox: Letterbox, content: bytes) -> None:
+    outgoing = Outgoing(id=new_id(), channel=Channel.EMAIL, sender="us@acme.example", recipient="jane@example.com")
+    mail = composed(outgoing, Headers(message_id="m@acme.example"), [Enclosed("a.eml", "message/rfc822", content)])
+    await Servers(None).hand_over(letterbox.credentials, mail, "us@acme.example", "jane@example.com")
+    (part,) = letterbox.letters[0].iter_attachments()
+    assert (part.get_content_type(), part.get_filename()) == ("application/octet-stream", "a.eml")
+    assert part.get_content() == content
 
 
 async def test_a_lost_answer_of_a_server_is_not_tried_again(

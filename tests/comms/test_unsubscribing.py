@@ -78,6 +78,20 @@ async def test_what_answers_somebody_and_what_a_person_writes_has_no_such_link(
     assert not any("List-Unsubscribe" in taken.headers for taken in office.exchange.taken)
 
 
+@pytest.mark.parametrize(("days", "how"), [(90, "auto-generated"), (0, "auto-replied")])
+async def test_what_a_program_writes_to_whoever_wrote_long_ago_answers_nobody(
+    anonymous: httpx.AsyncClient, office: PostOffice, mailbox: Connection, admin: Any, days: int, how: str
+) -> None:
+    assert (await post(anonymous, mail(mailbox, subject="Booking"))).status_code == 200
+    await admin.execute("UPDATE conversation_messages SET created_at = created_at - $1 * interval '1 day'", days)
+    conversation = await admin.fetchval("SELECT id FROM conversations")
+    async with office.sending():
+        await office.say(conversation, "Our news of today", sender_type="system")
+        await until(admin, NONE_WAITS)
+    (taken,) = office.exchange.taken
+    assert ("List-Unsubscribe" in taken.headers, taken.headers["Auto-Submitted"]) == (days == 90, how)
+
+
 async def test_a_link_that_we_have_not_made_leads_nowhere(
     anonymous: httpx.AsyncClient, service: Service, admin: Any, owner: Client, stranger: Client
 ) -> None:

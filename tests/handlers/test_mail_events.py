@@ -79,6 +79,34 @@ async def test_events_of_a_mail_move_its_message_once_and_spare_who_bounced(
     assert (await told(admin, workspace_id)).count("message.status_changed") == 1
 
 
+@pytest.mark.parametrize("order", ["delivered first", "bounce first", "together", "together, bounce first"])
+async def test_a_bounce_that_comes_after_a_mail_was_taken_is_what_became_of_it(
+    anonymous: httpx.AsyncClient, mailbox: Connection, service: Service, admin: Any, workspace_id: uuid.UUID, order: str
+) -> None:
+    sent = await make.sent(service, workspace_id, "X1", provider="sendgrid", status="sent")
+    taken = sendgrid.event("delivered", "jane@example.com", now(), message_id="X1")
+    # An asynchronous one names no sg_message_id: it is known by what our mails carry.
+    named = {"comms_message_id": str(sent.id), "status": "5.1.1", "type": "bounce", "reason": "550 5.1.1 unknown"}
+    bounce = {**sendgrid.event("bounce", "jane@example.com", now(), message_id="X1"), **named}
+    del bounce["sg_message_id"]
+    elements = [bounce, taken] if "bounce first" in order else [taken, bounce]
+    for batch in [elements] if "together" in order else [[one] for one in elements]:
+        request = sendgrid.events(url_of(mailbox, "events"), mailbox.credentials, batch, now())
+        assert (await post(anonymous, request)).status_code == 204
+    row = await admin.fetchrow("SELECT * FROM conversation_messages WHERE id = $1", sent.id)
+    assert (row["status"], row["error_code"], row["error_message"]) == ("undelivered", "5.1.1", "550 5.1.1 unknown")
+    assert row["delivered_at"] is None
+    (consent,) = await rows(admin, "consents", workspace_id)
+    assert (consent["address"], consent["source"]) == ("jane@example.com", "bounce")
+    parked = await make.sent(service, workspace_id, "X2", provider="sendgrid", status="delivered")
+    late = [{**bounce, "comms_message_id": str(parked.id), "sg_event_id": "late"}]
+    for read in ("undelivered", "read"):  # whoever reads it has it, whatever a server says
+        event = late if read == "undelivered" else [sendgrid.event("open", "jane@example.com", now(), message_id="X2")]
+        request = sendgrid.events(url_of(mailbox, "events"), mailbox.credentials, event, now())
+        assert (await post(anonymous, request)).status_code == 204
+        assert await admin.fetchval("SELECT status FROM conversation_messages WHERE id = $1", parked.id) == read
+
+
 async def test_a_machine_that_opens_has_read_nothing_and_a_person_has(
     anonymous: httpx.AsyncClient, mailbox: Connection, service: Service, admin: Any, workspace_id: uuid.UUID
 ) -> None:

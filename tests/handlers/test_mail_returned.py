@@ -59,6 +59,18 @@ async def state_of(admin: Any, message: Any) -> tuple[str, str | None]:
     return row["status"], row["error_code"]
 
 
+@pytest.mark.parametrize(
+    ("to", "named"),
+    [("jane.@docomo.ne.jp", '"jane."@docomo.ne.jp'), ("jane@exämple.com", "jane@xn--exmple-cua.com")],
+)
+async def test_a_bounce_names_an_odd_address_as_it_was_written_to(
+    anonymous: httpx.AsyncClient, mailbox: Connection, sent: Any, admin: Any, to: str, named: str
+) -> None:
+    await admin.execute("UPDATE conversation_messages SET to_address = $2 WHERE id = $1", sent.id, to)
+    assert (await post(anonymous, bounce(mailbox, to=named))).status_code == 200
+    assert await state_of(admin, sent) == ("undelivered", "5.1.1")
+
+
 async def test_a_mailbox_that_is_not_there_is_known_from_the_mail_that_says_so(
     anonymous: httpx.AsyncClient, mailbox: Connection, sent: Any, admin: Any, owner: Client, workspace_id: uuid.UUID
 ) -> None:

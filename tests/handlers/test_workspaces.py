@@ -24,6 +24,7 @@ async def test_settings_change_by_what_is_named(owner: Client) -> None:
         "timezone": "Europe/Zurich",
         "defaultCountry": "CH",
         "locale": "de-CH",
+        "automaticRepliesPerHour": 20,
         "custom": {"anything": [1, 2]},
     }
     assert (await owner.patch(address, json={"settings": first})).json()["settings"] == first
@@ -47,6 +48,11 @@ async def test_settings_change_by_what_is_named(owner: Client) -> None:
         ("timezone", "../../etc/passwd"),
         ("defaultCountry", "XX"),
         ("locale", "deutsch!"),
+        ("automaticRepliesPerHour", -1),
+        ("automaticRepliesPerHour", 100_000),
+        ("automaticRepliesPerHour", 1.5),
+        ("automaticRepliesPerHour", "5"),
+        ("automaticRepliesPerHour", True),
         ("custom", 1),
         ("theme", "dark"),
     ],
