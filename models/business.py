@@ -97,7 +97,10 @@ class Project(TenantRow, Base):
 
 
 class ProjectView(View, kw_only=True):
-    """A project; it ends, as planned and in fact, no earlier than it starts."""
+    """A project; it ends, as planned and in fact, no earlier than it starts.
+
+    An invoice for it is its customer's: `customerId` becomes no other customer than those who have one already.
+    """
 
     id: ReadOnly[uuid.UUID]
     customer_id: uuid.UUID | None = None
