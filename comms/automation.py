@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import conditions, mentions
 from comms.errors import Conflict, Invalid
+from comms.reasons import reason_of
 from models.communications import ConversationChannel, WorkspacePhoneNumber
 from models.crm import DealStage
 from models.marketing import AutomationRule, Campaign, Segment
@@ -136,7 +137,8 @@ def _mistakes(name: str, fields: Mapping[str, Any], config: Mapping[str, Any], i
         try:
             msgspec.convert(config[part], kind)
         except msgspec.ValidationError as error:
-            wrong[f"{name}.{part}"] = str(error)
+            place, reason = reason_of(error, kind)
+            wrong[f"{name}.{part}{place}"] = reason
     return wrong
 
 
