@@ -60,7 +60,8 @@ async def merge(db: Db, identity: Asker, row_id: RowId, data: JSONBody[OtherCont
 
     Where both have an active conversation on a channel, this one's takes the other's messages, and the other's is
     archived empty. What this contact does not say of itself is filled in, tags and custom fields are united. The other
-    contact is gone, for 30 days not for good: `DELETE …/merges/{mergeId}` parts them again.
+    contact is gone, for 30 days not for good: `DELETE …/merges/{mergeId}` parts them again, unless this contact has
+    been deleted meanwhile, and its merges with it.
     """
 
     return await _patiently(db, lambda: merging.merge(db, identity, row_id, data.contact_id))
