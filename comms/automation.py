@@ -5,16 +5,17 @@ A configuration has only the fields of its type. A draft may lack some; a rule t
 
 import uuid
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import conditions
+from comms import conditions, mentions
 from comms.errors import Conflict, Invalid
+from comms.reasons import reason_of
 from models.communications import ConversationChannel, WorkspacePhoneNumber
-from models.core import WorkspaceMember
 from models.crm import DealStage
 from models.marketing import AutomationRule, Campaign, Segment
 
@@ -72,16 +73,14 @@ _REFERRED: Mapping[str, Any] = {
     "segmentId": Segment.id,
     "campaignId": Campaign.id,
     "phoneNumberId": WorkspacePhoneNumber.id,
-    "ownerId": WorkspaceMember.user_id,
-    "userId": WorkspaceMember.user_id,
-    "assignTo": WorkspaceMember.user_id,
 }
+_MEMBERS = ("ownerId", "userId", "assignTo")
 _SET_BY_US = frozenset({"leadScore", "lastContactedAt", "createdAt", "updatedAt"})
 
 
 async def create(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> AutomationRule:
     """The rule exists; ``Invalid`` names what its configurations lack, or do not know."""
-    await _check(db, values)
+    await _check(db, workspace_id, values)
     rule = AutomationRule(workspace_id=workspace_id, **values)
     db.add(rule)
     return rule
@@ -93,12 +92,18 @@ async def change(db: AsyncSession, rule: AutomationRule, values: Mapping[str, An
         raise Conflict("this automation rule is archived: it can only become draft")
     said = ("trigger_type", "trigger_config", "action_type", "action_config", "status")
     if set(said) & set(values):
-        await _check(db, {name: values.get(name, getattr(rule, name)) for name in said})
+        whole = {name: values.get(name, getattr(rule, name)) for name in said}
+        await _check(db, rule.workspace_id, whole, rule.action_config)
     for name, value in values.items():
         setattr(rule, name, value)
 
 
-async def _check(db: AsyncSession, values: Mapping[str, Any]) -> None:
+async def _check(
+    db: AsyncSession,
+    workspace_id: uuid.UUID,
+    values: Mapping[str, Any],
+    before: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     is_whole = values["status"] in ("active", "paused")
     trigger, action = values["trigger_config"], values["action_config"]
     wrong = _mistakes("triggerConfig", TRIGGERS[values["trigger_type"]], trigger, is_whole)
@@ -114,6 +119,9 @@ async def _check(db: AsyncSession, values: Mapping[str, Any]) -> None:
             referred = config.get(part)
             if referred is not None and await db.scalar(select(column).where(column == uuid.UUID(referred))) is None:
                 wrong[f"{name}.{part}"] = "refers to nothing in this workspace"
+    members = {part: uuid.UUID(action[part]) for part in _MEMBERS if action.get(part) not in (None, before.get(part))}
+    active = await mentions.active_of(db, workspace_id, set(members.values()))
+    wrong |= {f"actionConfig.{part}": mentions.NOT_ACTIVE for part, user in members.items() if user not in active}
     if wrong:
         raise Invalid(wrong)
 
@@ -129,7 +137,8 @@ def _mistakes(name: str, fields: Mapping[str, Any], config: Mapping[str, Any], i
         try:
             msgspec.convert(config[part], kind)
         except msgspec.ValidationError as error:
-            wrong[f"{name}.{part}"] = str(error)
+            place, reason = reason_of(error, kind)
+            wrong[f"{name}.{part}{place}"] = reason
     return wrong
 
 

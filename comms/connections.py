@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.errors import Conflict, Invalid, Missing
 from comms.providers import CREDENTIALS, Credentials, read_credentials, write_credentials
+from comms.reasons import reason_of
 from comms.vault import Sealed, Unsealable, Vault
 from models.base import new_id
 from models.core import WorkspaceApiKey, WorkspaceApiKeyView
@@ -155,8 +156,8 @@ def read_secret(provider: str, secret: Mapping[str, Any]) -> Credentials:
     try:
         return read_credentials(provider, msgspec.json.encode(secret))
     except msgspec.ValidationError as error:
-        reason, _, place = str(error).partition(" - at `$")
-        raise Invalid({f"secret{place.rstrip('`')}": reason}) from None
+        place, reason = reason_of(error, CREDENTIALS[provider])
+        raise Invalid({f"secret{place}": reason}) from None
 
 
 def with_addresses(view: WorkspaceApiKeyView, public_url: str) -> WorkspaceApiKeyView:

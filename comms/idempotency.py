@@ -69,7 +69,8 @@ async def claim(db: AsyncSession, vault: Vault, identity: Identity, asked: Quest
         whose = [IdempotencyKey.user_id == identity.user_id, IdempotencyKey.agent_id.is_(None)]
     else:
         whose = [IdempotencyKey.agent_id == identity.agent_id]
-    kept = await db.scalar(select(IdempotencyKey).where(*whose, IdempotencyKey.key == asked.key))
+    here = IdempotencyKey.workspace_id == identity.workspace_id
+    kept = await db.scalar(select(IdempotencyKey).where(here, *whose, IdempotencyKey.key == asked.key))
     if kept is None:  # swept away between the two statements
         return await claim(db, vault, identity, asked)
     if (kept.request, kept.request_digest) != (asked.request, asked.digest):

@@ -140,7 +140,9 @@ async def _fill(db: AsyncSession, invoice: Invoice, values: Mapping[str, Any]) -
         setattr(invoice, name, value)
     if invoice.project_id is not None and {"project_id", "customer_id"} & set(values):
         with db.no_autoflush:
-            customer = await db.scalar(select(Project.customer_id).where(Project.id == invoice.project_id))
+            # Held until the commit: whoever changes the project's customer meanwhile waits, and finds this invoice.
+            held = select(Project.customer_id).where(Project.id == invoice.project_id).with_for_update(read=True)
+            customer = await db.scalar(held)
         if customer is not None and customer != invoice.customer_id:
             raise Invalid({"projectId": "is a project of another customer"})
 

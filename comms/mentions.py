@@ -3,12 +3,15 @@
 import re
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.errors import Invalid
 from comms.permissions import WRITERS
+from comms.shapes import msgspec_camel
+from models.base import Base, assigning
 from models.core import WorkspaceMember
 
 MOST_MENTIONS = 50
@@ -26,10 +29,23 @@ async def expect_active(db: AsyncSession, workspace_id: uuid.UUID, user_id: uuid
 
 async def active_of(db: AsyncSession, workspace_id: uuid.UUID, user_ids: Collection[uuid.UUID]) -> frozenset[uuid.UUID]:
     """Those of these users who are active members until the commit."""
+    if not user_ids:
+        return frozenset()
     members = select(WorkspaceMember.user_id).where(
         WorkspaceMember.workspace_id == workspace_id, WorkspaceMember.user_id.in_(user_ids), WorkspaceMember.is_active
     )
     return frozenset(await db.scalars(members.order_by(WorkspaceMember.id).with_for_update(read=True)))
+
+
+async def unassignable(
+    db: AsyncSession, workspace_id: uuid.UUID, table: type[Base], many: Sequence[Mapping[str, Any]]
+) -> list[Invalid | None]:
+    """What is wrong with whom each of these rows is given to, if anything: they are active members until the commit."""
+    fields = assigning(table)
+    named = {values[name] for values in many for name in fields if values.get(name) is not None}
+    gone = named - await active_of(db, workspace_id, named)
+    wrong = [{msgspec_camel(name): NOT_ACTIVE for name in fields if values.get(name) in gone} for values in many]
+    return [Invalid(errors) if errors else None for errors in wrong]
 
 
 async def expect_answerer(db: AsyncSession, workspace_id: uuid.UUID, user_id: uuid.UUID, field: str = "userId") -> None:

@@ -33,7 +33,8 @@ class ProspectConverted(Conflict):
 
     def __init__(self, prospect: Prospect) -> None:
         what, row_id = ("deal", prospect.deal_id) if prospect.deal_id else ("customer", prospect.customer_id)
-        super().__init__(f"this prospect has become the {what} {row_id}", conflicting_id=row_id)
+        became = f"the {what} {row_id}" if row_id else "a deal or a customer, which has been deleted since"
+        super().__init__(f"this prospect has become {became}", conflicting_id=row_id)
 
 
 def begin(workspace_id: uuid.UUID, values: Mapping[str, Any]) -> Prospect:
@@ -127,7 +128,7 @@ def _win(prospect: Prospect) -> None:
 
 
 def _refuse_converted(prospect: Prospect) -> None:
-    if prospect.deal_id is not None or prospect.customer_id is not None:
+    if prospect.converted_at is not None:
         raise ProspectConverted(prospect)
 
 

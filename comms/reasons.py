@@ -75,7 +75,8 @@ def _long(found: re.Match[str], _: list[msgspec.Meta]) -> str:
 
 
 def _matching(found: re.Match[str], _: list[msgspec.Meta]) -> str:
-    return f"must match {ast.literal_eval(found[1])}"
+    pattern = ast.literal_eval(found[1])
+    return "must not be blank" if pattern == r"\S" else f"must match {pattern}"
 
 
 def _is(sentence: str) -> Callable[[re.Match[str], list[msgspec.Meta]], str]:

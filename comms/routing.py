@@ -1,14 +1,14 @@
 """Whose a lead becomes: the first active rule that is true of it says, and round robin is fair."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import conditions
+from comms import conditions, mentions
 from comms.errors import Conflict, Invalid
 from models.core import WorkspaceMember
 from models.crm import Contact
@@ -17,7 +17,7 @@ from models.marketing import Condition, LeadRoutingRule
 
 async def create(db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any]) -> LeadRoutingRule:
     """The rule exists; ``Invalid`` names what is wrong with it."""
-    rule = LeadRoutingRule(workspace_id=workspace_id, **await _kept(db, values))
+    rule = LeadRoutingRule(workspace_id=workspace_id, **await _kept(db, workspace_id, values))
     db.add(rule)
     return rule
 
@@ -26,7 +26,9 @@ async def change(db: AsyncSession, rule: LeadRoutingRule, values: Mapping[str, A
     """The rule has the new values; ``Invalid`` names what is wrong with them together."""
     before = {name: getattr(rule, name) for name in ("assign_to", "round_robin", "is_active")}
     users = [uuid.UUID(user) for user in rule.round_robin_users]
-    for name, value in (await _kept(db, {**before, "round_robin_users": users, **values})).items():
+    for name, value in (
+        await _kept(db, rule.workspace_id, {**before, "round_robin_users": users, **values}, users)
+    ).items():
         setattr(rule, name, value)
 
 
@@ -80,7 +82,10 @@ async def _active(db: AsyncSession, users: Sequence[uuid.UUID]) -> set[uuid.UUID
     return set((await db.scalars(query)).all())
 
 
-async def _kept(db: AsyncSession, values: Mapping[str, Any]) -> dict[str, Any]:
+async def _kept(
+    db: AsyncSession, workspace_id: uuid.UUID, values: Mapping[str, Any], turns: Collection[uuid.UUID] = ()
+) -> dict[str, Any]:
+    """The values as they are kept; of the members who take turns, those who do not yet must be active ones."""
     kept = dict(values)
     if "conditions" in values:
         conditions.check(values["conditions"], "conditions")
@@ -91,9 +96,9 @@ async def _kept(db: AsyncSession, values: Mapping[str, Any]) -> dict[str, Any]:
             raise Invalid({"roundRobinUsers": "must name those who take turns, when roundRobin is true"})
         if not values.get("round_robin") and values.get("assign_to") is None:
             raise Invalid({"assignTo": "must name a member in an active rule, unless roundRobin is true"})
-    members = await _members(db, users)
+    members = {*turns, *await mentions.active_of(db, workspace_id, set(users) - set(turns))}
     wrong = {
-        f"roundRobinUsers[{place}]": "is no member of this workspace" if user not in members else "is there twice"
+        f"roundRobinUsers[{place}]": mentions.NOT_ACTIVE if user not in members else "is there twice"
         for place, user in enumerate(users)
         if user not in members or user in users[:place]
     }
@@ -102,9 +107,3 @@ async def _kept(db: AsyncSession, values: Mapping[str, Any]) -> dict[str, Any]:
     if "round_robin_users" in values:
         kept["round_robin_users"] = [str(user) for user in users]
     return kept
-
-
-async def _members(db: AsyncSession, users: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    if not users:
-        return set()
-    return set((await db.scalars(select(WorkspaceMember.user_id).where(WorkspaceMember.user_id.in_(users)))).all())

@@ -21,6 +21,8 @@ LONG_TEXT = 65_536
 SHORT_TEXT = 1_000
 MANY = 1_000
 BATCH = 500
+SAID = r"\S"
+"""What a name must match: it is not blanks alone."""
 
 
 def read(shape: type[S], sent: Any) -> S:
@@ -164,6 +166,7 @@ def _bounded(table: type[Base], field: msgspec.structs.FieldInfo) -> Any:
     """The field's type with its column's limits, so that the API refuses by name what the table would not keep."""
     column = column_of(table, field.name)
     limits = Limits() if column is None else limits_of(column)
+    is_name = field.name == "name" and plain(field.type) is str
     most = LONG_TEXT if field.name in LONG else SHORT_TEXT
 
     def bound(kind: Any) -> Any:
@@ -172,7 +175,8 @@ def _bounded(table: type[Base], field: msgspec.structs.FieldInfo) -> Any:
             return Annotated[(bound(parts[0]), *parts[1:])]
         if kind is str:
             law = getattr(column.type, "normalise", None) if column is not None else None
-            pattern = None if law else limits.pattern  # of what the law makes of it
+            pattern = limits.pattern or (SAID if is_name else None)
+            pattern = None if law else pattern  # of what the law makes of it
             return Annotated[str, msgspec.Meta(max_length=most, pattern=pattern, extra={"law": law} if law else None)]
         if kind is int and column is not None and isinstance(column.type, Integer):
             size = 2 ** (63 if isinstance(column.type, BigInteger) else 31)

@@ -2,9 +2,7 @@
 
 import re
 import uuid
-import zoneinfo
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -19,6 +17,7 @@ from comms.ownership import settings as owning
 from models.base import now
 from models.core import User, Workspace, WorkspaceMember
 from models.events import EventCounter
+from models.types import time_zones
 
 
 async def found(
@@ -115,12 +114,6 @@ def _switches(value: Any) -> str | None:
 def _prefix(value: Any) -> str | None:
     is_short = isinstance(value, str) and len(value) <= LONGEST_PREFIX
     return None if is_short else f"must be text of at most {LONGEST_PREFIX} characters"
-
-
-@lru_cache
-def time_zones() -> frozenset[str]:
-    """The names of all time zones, read once: asking for one by name would open files."""
-    return frozenset(zoneinfo.available_timezones())
 
 
 def _timezone(value: Any) -> str | None:

@@ -13,6 +13,7 @@ from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms import mentions
 from comms.credentials import Identity
 from comms.database import attempt
 from comms.errors import Invalid, Refused
@@ -102,6 +103,9 @@ async def made(
             wanted[index] = shapes.given(shapes.read(resource.new, item))
         except Invalid as error:
             problems[index] = _problem(error)
+    refusals = await mentions.unassignable(db, identity.workspace_id, resource.table, list(wanted.values()))
+    problems |= {index: _problem(wrong) for index, wrong in zip(wanted, refusals, strict=True) if wrong is not None}
+    wanted = {index: values for index, values in wanted.items() if index not in problems}
     rows = await _kept(resource, db, identity, wanted, problems, story)
     views = await resource.tell_all(db, identity, told, list(rows.values()))
     results = {index: {"index": index, "status": 201, "item": view} for index, view in zip(rows, views, strict=True)}

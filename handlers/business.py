@@ -17,7 +17,7 @@ async def create_project(db: AsyncSession, identity: Identity, values: dict[str,
 
 
 async def change_project(db: AsyncSession, identity: Identity, row: Project, values: dict[str, Any]) -> None:
-    """A project whose dates are still in order."""
+    """A project whose dates are still in order, and whose invoices are its customer's."""
     await planning.change(db, row, values)
 
 

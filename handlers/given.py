@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar import Request as LitestarRequest
@@ -92,17 +93,38 @@ async def db(service: Here, identity: Asker, request: LitestarRequest[Any, Any, 
     It changes only the version that ``If-Match`` names, and only once for an ``Idempotency-Key``. A route that asks for
     rows by their keys alone says so beside it (``by_keys``).
     """
-    actor = Actor("user", identity.user_id) if identity.agent_id is None else Actor("agent", identity.agent_id)
-    async with (
-        service.database.workspace(
-            identity.workspace_id, actor, by_keys=request.route_handler.opt.get("by_keys", False)
-        ) as session,
-        once(session, request, identity, service.vault),
-    ):
+    by_keys = request.route_handler.opt.get("by_keys", False)
+    unit = service.database.workspace(identity.workspace_id, _actor(identity), by_keys=by_keys)
+    async with unit as session, _promised(session, service, identity, request):
+        yield session
+
+
+async def across(
+    service: Here, identity: Asker, request: LitestarRequest[Any, Any, Any]
+) -> AsyncIterator[AsyncSession]:
+    """The same across workspaces: for what counts on rows of another one. It says itself whose rows it means."""
+    unit = service.database.everywhere(_actor(identity))
+    async with unit as session, _promised(session, service, identity, request):
+        yield session
+
+
+def _actor(identity: Identity) -> Actor:
+    return Actor("user", identity.user_id) if identity.agent_id is None else Actor("agent", identity.agent_id)
+
+
+@asynccontextmanager
+async def _promised(
+    session: AsyncSession, service: Service, identity: Identity, request: LitestarRequest[Any, Any, Any]
+) -> AsyncIterator[None]:
+    """What the request's headers ask of a unit of work holds."""
+    async with once(session, request, identity, service.vault):
         session.info["public_url"] = service.settings.server.public_url
         with expecting(session, request):
-            yield session
+            yield
 
+
+ACROSS = {"db": Provide(across)}
+"""The ``dependencies`` of a route whose unit of work is across workspaces."""
 
 DEPENDENCIES = {
     "service": Provide(service, sync_to_thread=False),

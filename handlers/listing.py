@@ -184,8 +184,8 @@ class Listing:
                     raise ValueError("must not be null")
                 reading.refuse_unstorable(value)
                 column = shapes.column_of(self.table, self._by[name]) if name in self._by else None
-                if column is not None and isinstance(value, str) and hasattr(column.type, "normalise"):
-                    wanted[name] = column.type.normalise(value)
+                if column is not None and isinstance(value, str) and hasattr(column.type, "kept"):
+                    wanted[name] = column.type.kept(value)
             except ValueError as error:
                 errors[name] = str(error)
         if errors:

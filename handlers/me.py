@@ -9,7 +9,7 @@ from litestar import Router, get, patch, put
 from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import events, members, people, workspaces
+from comms import events, members, people
 from comms.credentials import Identity
 from comms.errors import Invalid
 from comms.passwords import LONGEST, SHORTEST
@@ -20,7 +20,7 @@ from handlers.given import Asker, Db, Here, Request
 from handlers.guards import in_full, person, reader
 from handlers.problems import TRIES
 from models.core import Area, Level, Role, TokenScope, User, WorkspaceMemberView
-from models.types import Phone
+from models.types import Phone, time_zones
 
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Link = Annotated[str, msgspec.Meta(max_length=1_000, pattern=r"^https?://[^\s]+$")]
@@ -129,7 +129,7 @@ async def change(service: Here, identity: Asker, data: JSONBody[MyChange]) -> Me
     preferences = values.pop("preferences", None)
     if preferences is not None:
         timezone = preferences.timezone
-        if timezone is not msgspec.UNSET and timezone not in workspaces.time_zones():
+        if timezone is not msgspec.UNSET and timezone not in time_zones():
             raise Invalid({"preferences.timezone": "is not an IANA time zone, such as Europe/Paris"})
         values["preferences"] = msgspec.to_builtins(preferences)
     return shown(await people.change(service.database, identity, values), identity)

@@ -15,7 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import events
+from comms import events, mentions
 from comms.credentials import Identity
 from comms.errors import Missing
 from handlers import conflicts, preconditions, shapes
@@ -119,6 +119,7 @@ class Resource:
 
     async def make(self, db: AsyncSession, identity: Identity, values: dict[str, Any]) -> Any:
         """A new row with these values, of which nothing is told yet; ``Conflict`` names the row in its way."""
+        await self._expect_assignable(db, identity, values)
         async with conflicts.naming(db, self.table, self.visible(identity), values):
             row = await self.create(db, identity, values)
             await db.flush()
@@ -129,6 +130,8 @@ class Resource:
         row = await self.find(db, identity, row_id, to_change=True)
         before = self.shown(row)
         now = {name: getattr(before, name) for name in before.__struct_fields__}
+        news = {name: value for name, value in values.items() if name in now and value != now[name]}
+        await self._expect_assignable(db, identity, news)
         async with conflicts.naming(db, self.table, self.visible(identity), now | values):
             await self.change(db, identity, row, values)
             await db.flush()
@@ -154,6 +157,11 @@ class Resource:
         await db.delete(row)
         await db.flush()
         events.record(db, f"{noun_of(self.table)}.deleted", row, view)
+
+    async def _expect_assignable(self, db: AsyncSession, identity: Identity, values: dict[str, Any]) -> None:
+        [wrong] = await mentions.unassignable(db, identity.workspace_id, self.table, [values])
+        if wrong is not None:
+            raise wrong
 
     async def _create(self, db: AsyncSession, identity: Identity, values: dict[str, Any]) -> Any:
         row = self.table(workspace_id=identity.workspace_id, **values)

@@ -121,11 +121,23 @@ def refers(
     return ForeignKeyConstraint(["workspace_id", column], [f"{table}.workspace_id", f"{table}.id"], ondelete=action)
 
 
-def refers_to_member(column: str) -> SchemaItem:
-    """A reference to a user, which is always a member of the same workspace (leaving deactivates, never deletes)."""
+def refers_to_member(column: str, *, assigns: bool = False) -> SchemaItem:
+    """A reference to a user, which is always a member of the same workspace (leaving deactivates, never deletes).
+
+    Where it ``assigns``, only an active member can be named: what somebody has who leaves stays theirs.
+    """
     return ForeignKeyConstraint(
-        ["workspace_id", column], ["workspace_members.workspace_id", "workspace_members.user_id"], ondelete="RESTRICT"
+        ["workspace_id", column],
+        ["workspace_members.workspace_id", "workspace_members.user_id"],
+        ondelete="RESTRICT",
+        info={"assigns": assigns},
     )
+
+
+def assigning(table: type[Base]) -> list[str]:
+    """The fields that give a row of this table to a member."""
+    laws = table.metadata.tables[table.__tablename__].foreign_key_constraints
+    return [law.column_keys[-1] for law in laws if law.info.get("assigns")]
 
 
 def one_of(column: str, literal: Any) -> CheckConstraint:

@@ -21,7 +21,7 @@ class Customer(TenantRow, Base):
     __tablename__ = "customers"
     __table_args__ = tenant_table(
         refers("contact_id", "contacts", on_delete="SET NULL"),
-        refers_to_member("assigned_to"),
+        refers_to_member("assigned_to", assigns=True),
         one_of("status", CustomerStatus),
         is_currency("currency"),
         CheckConstraint("lifetime_value >= 0", name="lifetime_value_positive"),
@@ -72,7 +72,7 @@ class Project(TenantRow, Base):
     __tablename__ = "projects"
     __table_args__ = tenant_table(
         refers("customer_id", "customers"),
-        refers_to_member("manager_id"),
+        refers_to_member("manager_id", assigns=True),
         one_of("status", ProjectStatus),
         is_currency("currency"),
         CheckConstraint("budget >= 0", name="budget_positive"),
@@ -97,7 +97,10 @@ class Project(TenantRow, Base):
 
 
 class ProjectView(View, kw_only=True):
-    """A project; it ends, as planned and in fact, no earlier than it starts."""
+    """A project; it ends, as planned and in fact, no earlier than it starts.
+
+    An invoice for it is its customer's: `customerId` becomes no other customer than those who have one already.
+    """
 
     id: ReadOnly[uuid.UUID]
     customer_id: uuid.UUID | None = None

@@ -1,5 +1,6 @@
 """Contacts and their addresses: whoever has a phone or an e-mail address is found by it when they write to us."""
 
+import re
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,16 @@ from models.types import Email, Phone
 PRIMARY = ("phone", "email")
 """The contact's own fields that are also its primary contact points."""
 
+_OPAQUE = re.compile(r"\S{1,255}")
+_SHAPES = {
+    "short_code": (re.compile(r"[0-9]{3,8}"), "is not a short code: 3 to 8 digits, such as 72345"),
+    "alphanumeric": (
+        re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &+._-]{1,11}"),
+        "is not the name of a sender: up to 11 letters and digits, such as ACME Bank",
+    ),
+    "messenger": (_OPAQUE, "is not an address of this channel: it has no blanks"),
+    "rcs": (_OPAQUE, "is not an address of this channel: it has no blanks"),
+}
 
 _FOLLOW = text(
     """
@@ -162,10 +173,19 @@ def _wanted(values: Mapping[str, Any], contacts: Mapping[uuid.UUID, Contact]) ->
     if values["contact_id"] not in contacts:
         return Invalid({"contactId": "refers to nothing in this workspace"})
     try:
-        value = {"phone": Phone(), "email": Email()}[kind].normalise(value) if kind in PRIMARY else value
+        value = {"phone": Phone(), "email": Email()}[kind].normalise(value) if kind in PRIMARY else _named(kind, value)
     except ValueError as error:
         return Invalid({"value": str(error)})
     return Claim(values["contact_id"], kind, value, values["label"])
+
+
+def _named(kind: str, value: str) -> str:
+    """The address as webhooks name it; ``ValueError`` says what one of this kind looks like."""
+    shape, said = _SHAPES[kind]
+    named = value.strip().removeprefix(f"{kind}:")
+    if not shape.fullmatch(named):
+        raise ValueError(said)
+    return named
 
 
 def _refusal(one: Claim, there: uuid.UUID) -> Conflict:

@@ -8,9 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.agents import catalogue as stories
 from comms.credentials import Identity
-from comms.events import Actor
 from handlers.agents.agents import agents
-from handlers.given import Asker, Db, Here, RowId
+from handlers.given import ACROSS, Asker, Db, RowId
 from handlers.guards import reads, writes
 from handlers.resource import Resource, crud
 from models.agents import AgentPack, AgentPackView, AgentTemplate, AgentTemplateView, AgentView
@@ -105,26 +104,24 @@ async def _withdraw(resource: Resource, db: AsyncSession, identity: Identity, ro
         await resource.tell(db, identity, "withdrawn", row)
 
 
-# An installation counts on a row of its author's workspace, so these hold a unit of work across workspaces.
+# An installation counts on a row of its author's workspace, so its unit of work is across workspaces.
 
 INSTALLS = [reads("packs"), writes("agents")]
 
 
-@post("/{row_id:uuid}/installation", operation_id="install_agent_template", guards=INSTALLS)
-async def install_template(service: Here, identity: Asker, row_id: RowId) -> AgentView:
-    """Make a draft agent of a template. Every call makes another."""
-    async with service.database.everywhere(Actor("user", identity.user_id)) as db:
-        agent = await stories.install_template(db, identity, row_id)
-        view: AgentView = await agents.tell(db, identity, "created", agent)
-        return view
+@post("/{row_id:uuid}/installation", operation_id="install_agent_template", guards=INSTALLS, dependencies=ACROSS)
+async def install_template(db: Db, identity: Asker, row_id: RowId) -> AgentView:
+    """Make a draft agent of a template. Every call makes another, unless its `Idempotency-Key` is the same."""
+    agent = await stories.install_template(db, identity, row_id)
+    view: AgentView = await agents.tell(db, identity, "created", agent)
+    return view
 
 
-@post("/{row_id:uuid}/installation", operation_id="install_agent_pack", guards=INSTALLS)
-async def install_pack(service: Here, identity: Asker, row_id: RowId) -> InstalledAgents:
-    """Make draft agents of everything in a pack. Every call makes others."""
-    async with service.database.everywhere(Actor("user", identity.user_id)) as db:
-        made = await stories.install_pack(db, identity, row_id)
-        return InstalledAgents([await agents.tell(db, identity, "created", agent) for agent in made])
+@post("/{row_id:uuid}/installation", operation_id="install_agent_pack", guards=INSTALLS, dependencies=ACROSS)
+async def install_pack(db: Db, identity: Asker, row_id: RowId) -> InstalledAgents:
+    """Make draft agents of everything in a pack. Every call makes others, unless its `Idempotency-Key` is the same."""
+    made = await stories.install_pack(db, identity, row_id)
+    return InstalledAgents([await agents.tell(db, identity, "created", agent) for agent in made])
 
 
 routes = [

@@ -107,9 +107,11 @@ async def of_import(
 
 
 async def _export(request: Request, service: Here, identity: Asker, **asked: Any) -> Stream:
-    """All contacts that the filters leave, as CSV, oldest first; it can be imported again.
+    """All contacts that the filters leave, as CSV, oldest first.
 
-    What a spreadsheet would take for a formula has an apostrophe before it.
+    What a spreadsheet would take for a formula has an apostrophe before it. An import takes the file again and leaves
+    out `id`, `ownerId`, `customFields` and the times, which stay as they are in contacts that are there. `timezone` is
+    not in it.
     """
     refuse_unknown(request, _FILTERS)
     conditions = contacts.listing.matching(request, asked | {"by_limit": LIMIT, "by_sort": "-createdAt"})

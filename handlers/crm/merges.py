@@ -11,9 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.contacts import duplicates, merging
-from comms.credentials import Identity
+from comms.database import attempt
 from comms.events import Actor
-from comms.service import Service
 from handlers.crm.contacts import contacts
 from handlers.given import Asker, Db, Here, Request, RowId
 from handlers.guards import reader, writer
@@ -56,28 +55,24 @@ merges = crud(
 
 
 @post("/{row_id:uuid}/merge", operation_id="merge_contact", guards=[writer])
-async def merge(service: Here, identity: Asker, row_id: RowId, data: JSONBody[OtherContact]) -> ContactMergeView:
+async def merge(db: Db, identity: Asker, row_id: RowId, data: JSONBody[OtherContact]) -> ContactMergeView:
     """Everything of the other contact is this one's: conversations, addresses, deals, whatever refers to it.
 
     Where both have an active conversation on a channel, this one's takes the other's messages, and the other's is
     archived empty. What this contact does not say of itself is filled in, tags and custom fields are united. The other
-    contact is gone, for 30 days not for good: `DELETE …/merges/{mergeId}` parts them again.
+    contact is gone, for 30 days not for good: `DELETE …/merges/{mergeId}` parts them again, unless this contact has
+    been deleted meanwhile, and its merges with it.
     """
 
-    async def story(db: AsyncSession) -> ContactMerge:
-        return await merging.merge(db, identity, row_id, data.contact_id)
-
-    return await _patiently(service, identity, story)
+    return await _patiently(db, lambda: merging.merge(db, identity, row_id, data.contact_id))
 
 
 @delete("/{row_id:uuid}/merges/{merge_id:uuid}", operation_id="undo_contact_merge", guards=[writer], status_code=200)
 async def part(service: Here, identity: Asker, row_id: RowId, merge_id: FromPath[uuid.UUID]) -> ContactMergeView:
     """The other contact is there again, with what it had as far as that still exists; what came since stays here."""
 
-    async def story(db: AsyncSession) -> ContactMerge:
-        return await merging.part(db, identity, row_id, merge_id)
-
-    return await _patiently(service, identity, story)
+    async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as db:
+        return await _patiently(db, lambda: merging.part(db, identity, row_id, merge_id))
 
 
 @listed(merges, "/{contact_id:uuid}/merges", operation_id="list_merges_of_contact")
@@ -97,17 +92,15 @@ async def suggest(db: Db, identity: Asker, row_id: RowId) -> Duplicates:
     return Duplicates([Duplicate(contacts.shown(other), score, reasons) for other, score, reasons in found])
 
 
-async def _patiently(
-    service: Service, identity: Identity, story: Callable[[AsyncSession], Awaitable[ContactMerge]]
-) -> ContactMergeView:
-    """The story in a unit of work of its own, begun again when it met somebody who was on the way in."""
-    for attempt in range(1, TRIES + 1):
+async def _patiently(db: AsyncSession, story: Callable[[], Awaitable[ContactMerge]]) -> ContactMergeView:
+    """The story, begun again when it met somebody who was on the way in: what it held is let go of before."""
+    for time in range(1, TRIES + 1):
         try:
-            async with service.database.workspace(identity.workspace_id, Actor("user", identity.user_id)) as db:
-                view: ContactMergeView = merges.shown(await story(db))
+            async with attempt(db):
+                view: ContactMergeView = merges.shown(await story())
             return view
         except DBAPIError as error:
-            if attempt == TRIES or getattr(error.orig, "sqlstate", None) not in TRANSIENT:
+            if time == TRIES or getattr(error.orig, "sqlstate", None) not in TRANSIENT:
                 raise
     raise AssertionError("unreachable")
 

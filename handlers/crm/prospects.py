@@ -69,7 +69,8 @@ async def move(db: Db, identity: Asker, row_id: RowId, data: JSONBody[ProspectMo
 async def convert(db: Db, identity: Asker, row_id: RowId, data: JSONBody[ProspectConversion]) -> ProspectView:
     """There is a deal, or a customer, with what the prospect knew; the prospect names it and is won.
 
-    Only once: `409` with its `conflictingId` after that. A lost prospect is moved to another stage first.
+    Only once, even if that is deleted later: `409` after that, with its `conflictingId` while it is there. A lost
+    prospect is moved to another stage first.
     """
     prospect = await prospects.find(db, identity, row_id, to_change=True)
     contact = None

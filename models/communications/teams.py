@@ -40,7 +40,7 @@ class TeamMember(TenantRow, Base):
     __table_args__ = tenant_table(
         UniqueConstraint("workspace_id", "team_id", "user_id"),
         refers("team_id", "teams", on_delete="CASCADE"),
-        refers_to_member("user_id"),
+        refers_to_member("user_id", assigns=True),
         Index("ix_team_members_created", "workspace_id", "created_at", "id"),
         Index("ix_team_members_user", "workspace_id", "user_id"),
     )

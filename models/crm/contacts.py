@@ -59,7 +59,7 @@ class Contact(TenantRow, Base):
     large = True
     __tablename__ = "contacts"
     __table_args__ = tenant_table(
-        refers_to_member("owner_id"),
+        refers_to_member("owner_id", assigns=True),
         one_of("status", ContactStatus),
         CheckConstraint("lead_score BETWEEN 0 AND 100", name="lead_score_range"),
         Index("ix_contacts_created", "workspace_id", "created_at", "id"),

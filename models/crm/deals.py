@@ -22,7 +22,7 @@ class Deal(TenantRow, Base):
     __tablename__ = "deals"
     __table_args__ = tenant_table(
         refers("contact_id", "contacts", on_delete="SET NULL"),
-        refers_to_member("owner_id"),
+        refers_to_member("owner_id", assigns=True),
         one_of("stage", DealStage),
         one_of("priority", DealPriority),
         CheckConstraint("value >= 0", name="value_range"),

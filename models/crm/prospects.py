@@ -22,7 +22,7 @@ class Prospect(TenantRow, Base):
         refers("contact_id", "contacts", on_delete="SET NULL"),
         refers("deal_id", "deals", on_delete="SET NULL"),
         refers("customer_id", "customers", on_delete="SET NULL"),
-        refers_to_member("owner_id"),
+        refers_to_member("owner_id", assigns=True),
         one_of("stage", ProspectStage),
         CheckConstraint("value >= 0", name="value_range"),
         is_currency("currency"),

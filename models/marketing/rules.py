@@ -210,7 +210,7 @@ class LeadRoutingRule(TenantRow, Base):
 
     __tablename__ = "lead_routing_rules"
     __table_args__ = tenant_table(
-        refers_to_member("assign_to"),
+        refers_to_member("assign_to", assigns=True),
         CheckConstraint("NOT is_active OR round_robin OR assign_to IS NOT NULL", name="assign_to_somebody"),
         CheckConstraint("priority >= 0", name="priority_positive"),
         Index("ix_lead_routing_rules_created", "workspace_id", "created_at", "id"),

@@ -25,21 +25,28 @@ async def results(client: Client, path: str, items: list[Any]) -> list[dict[str,
 
 
 async def test_a_row_that_breaks_a_law_of_the_database_harms_no_other(owner: Client) -> None:
-    items = [{"firstName": f"{number}", "phone": f"+1415555{number:04d}"} for number in range(20)]
-    items[7] = {"firstName": "7", "ownerId": "0198c0de-0000-7000-8000-000000000000"}
-    items[12] = items[11] | {"firstName": "12"}
-    outcome = await results(owner, CONTACTS, items)
-    assert [result["index"] for result in outcome if result["status"] != 201] == [7, 12]
+    items = [{"name": f"{number}", "phone": f"+1415555{number:04d}"} for number in range(20)]
+    items[7] |= {"contactId": "0198c0de-0000-7000-8000-000000000000"}
+    outcome = await results(owner, f"{API}/customers/batch", items)
+    assert [result["index"] for result in outcome if result["status"] != 201] == [7]
     assert outcome[7]["problem"]["errors"] == [
-        {"field": "ownerId", "reason": "refers to nothing in this workspace"},
+        {"field": "contactId", "reason": "refers to nothing in this workspace"},
     ]
-    assert outcome[12]["status"] == 409
-    assert outcome[12]["problem"]["title"] == "Conflict"
-    there = (await owner.get(f"{API}/contacts", params={"limit": 100})).json()["items"]
-    made = [result["item"]["firstName"] for result in outcome if result["status"] == 201]
-    assert sorted(row["firstName"] for row in there) == sorted(made)
+    there = (await owner.get(f"{API}/customers", params={"limit": 100})).json()["items"]
+    made = [result["item"]["name"] for result in outcome if result["status"] == 201]
+    assert sorted(row["name"] for row in there) == sorted(made)
     told = (await owner.get(f"{API}/events", params={"limit": 100})).json()["items"]
-    assert [fact["data"]["firstName"] for fact in told if fact["event"] == "contact.created"] == made
+    assert [fact["data"]["name"] for fact in told if fact["event"] == "customer.created"] == made
+
+
+async def test_of_two_contacts_with_one_address_the_first_is_made(owner: Client) -> None:
+    items = [{"firstName": f"{number}", "phone": f"+1415555{number:04d}"} for number in range(3)]
+    items[2] = items[1] | {"firstName": "2"}
+    outcome = await results(owner, CONTACTS, items)
+    assert [result["status"] for result in outcome] == [201, 201, 409]
+    assert outcome[2]["problem"]["title"] == "Conflict"
+    told = (await owner.get(f"{API}/events", params={"limit": 100})).json()["items"]
+    assert [fact["data"]["firstName"] for fact in told if fact["event"] == "contact.created"] == ["0", "1"]
 
 
 async def test_the_row_in_the_way_is_named_even_if_it_is_of_the_same_batch(owner: Client) -> None:

@@ -52,6 +52,17 @@ async def connected(owner: Client, provider: str, secret: dict[str, Any]) -> str
     return f"{API}/workspace-api-keys/{answer.json()['id']}"
 
 
+async def test_a_credential_of_the_wrong_kind_is_named_in_our_own_words(owner: Client) -> None:
+    for provider, field in (("twilio", "accountSid"), ("signalwire", "spaceUrl"), ("sendgrid", "apiKey")):
+        secret = SECRETS[provider] | {field: 5}
+        body = {"provider": provider, "name": "Main", "secret": secret}
+        answer = await owner.post(f"{API}/workspace-api-keys", json=body)
+        assert answer.status_code == 400
+        assert [(each["field"], "text" in each["reason"]) for each in answer.json()["errors"]] == [
+            (f"secret.{field}", True)
+        ], answer.text
+
+
 async def test_nothing_is_shown_of_a_secret_that_is_hardly_longer(owner: Client) -> None:
     for password, shown in (("abcd", ""), ("correct-horse", "orse")):
         secret = {"host": "127.0.0.1", "port": 25, "username": "us", "password": password}

@@ -170,6 +170,19 @@ async def test_a_prospect_becomes_a_customer_who_is_its_contact(owner: Client) -
     assert await events(owner, customer["id"]) == ["customer.created"]
 
 
+@pytest.mark.parametrize(("to", "table"), [("deal", "deals"), ("customer", "customers")])
+async def test_a_prospect_is_converted_once_whatever_becomes_of_what_it_became(
+    owner: Client, to: str, table: str
+) -> None:
+    address = f"{API}/prospects/{(await made(owner, '/prospects'))['id']}"
+    became = (await owner.post(f"{address}/conversion", json={"to": to})).json()[f"{to}Id"]
+    assert (await owner.delete(f"{API}/{table}/{became}")).status_code == 204
+    twice = await owner.post(f"{address}/conversion", json={"to": to})
+    assert twice.status_code == 409
+    assert "deleted" in twice.json()["detail"]
+    assert (await owner.put(f"{address}/stage", json={"stage": "new"})).status_code == 409
+
+
 async def test_of_conversions_at_once_one_is_made(owner: Client) -> None:
     prospect = await made(owner, "/prospects")
     conversion = f"{API}/prospects/{prospect['id']}/conversion"

@@ -270,3 +270,33 @@ async def test_a_customer_with_invoices_stays(owner: Client, customer: str) -> N
     answer = await owner.delete(f"{API}/customers/{customer}")
     assert answer.status_code == 409
     assert "invoices" in answer.json()["detail"]
+
+
+# Whose projects are invoiced
+
+
+async def test_an_invoiced_project_becomes_no_other_customers(owner: Client, customer: str) -> None:
+    other = (await owner.post(f"{API}/customers", json={"name": "Initech"})).json()["id"]
+    project = (await owner.post(f"{API}/projects", json={"name": "Move", "customerId": customer})).json()["id"]
+    address = f"{API}/projects/{project}"
+    made = await draft(owner, customer, projectId=project)
+    refused = await owner.patch(address, json={"customerId": other})
+    assert (refused.status_code, refused.json()["conflictingId"]) == (409, made["id"])
+    assert made["id"] in refused.json()["detail"]
+    number = (await owner.post(f"{API}/invoices/{made['id']}/sent")).json()["invoiceNumber"]
+    assert number in (await owner.patch(address, json={"customerId": other})).json()["detail"]
+    for allowed in ({"customerId": customer, "name": "Moved"}, {"customerId": None}, {"customerId": customer}):
+        assert (await owner.patch(address, json=allowed)).status_code == 200
+
+
+async def test_of_an_invoice_and_another_customer_for_its_project_at_once_one_is_refused(
+    owner: Client, customer: str
+) -> None:
+    other = (await owner.post(f"{API}/customers", json={"name": "Initech"})).json()["id"]
+    for _ in range(5):
+        project = (await owner.post(f"{API}/projects", json={"name": "Move", "customerId": customer})).json()["id"]
+        answers = await asyncio.gather(
+            owner.patch(f"{API}/projects/{project}", json={"customerId": other}),
+            owner.post(f"{API}/invoices", json={"customerId": customer, "amount": "1.00", "projectId": project}),
+        )
+        assert [answer.status_code for answer in answers] in ([409, 201], [200, 400])

@@ -4,11 +4,13 @@ import asyncio
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from litestar import post
 from sqlalchemy import text
 
 from comms import idempotency
+from comms.identity import Identity
 from comms.service import Service
 from handlers.app import create_api
 from handlers.communications.team import channels
@@ -121,6 +123,56 @@ async def test_keys_are_forgotten_after_a_day(owner: Client, service: Service, a
     assert [row["key"] for row in await admin.fetch("SELECT key FROM idempotency_keys")] == ["young"]
     again = await owner.post(CONTACTS, json={"firstName": "old"}, headers={"Idempotency-Key": "old"})
     assert "idempotency-replayed" not in again.headers
+
+
+async def test_what_is_installed_again_under_its_key_is_made_once(owner: Client, stranger: Client) -> None:
+    agent = {"name": "Desk", "type": "sms", "config": {"model": "small", "systemPrompt": "Be kind."}}
+    template = await owner.post(f"{API}/agent-templates", json=agent | {"slug": "desk"})
+    assert template.status_code == 201, template.text
+    pack = await owner.post(f"{API}/agent-packs", json={"name": "Desks", "slug": "desks", "agentTemplates": [agent]})
+    assert pack.status_code == 201, pack.text
+    for table, row in (("agent-templates", template.json()), ("agent-packs", pack.json())):
+        await owner.post(f"{API}/{table}/{row['id']}/publication")
+        address, key = f"{API}/{table}/{row['id']}/installation", {"Idempotency-Key": table}
+        answers = await asyncio.gather(*(client.post(address, headers=key) for client in (owner, owner, stranger)))
+        assert [answer.status_code for answer in answers] == [201] * 3, [answer.text for answer in answers]
+        assert answers[0].content == answers[1].content != answers[2].content
+        assert (await owner.get(f"{API}/{table}/{row['id']}")).json()["installCount"] == 2
+    assert len((await owner.get(f"{API}/agents")).json()["items"]) == 2
+
+
+async def test_a_key_is_of_one_workspace_also_where_the_work_is_across_them(
+    owner: Client, stranger: Client, service: Service, admin: Any
+) -> None:
+    """Somebody who is a member of two workspaces has the key in each."""
+    asked = idempotency.Question("k", "POST /x", b"")
+    here = Identity(owner.workspace_id, owner.user_id, "owner")
+    await admin.execute(
+        "INSERT INTO workspace_members (workspace_id, id, user_id, role, created_at, updated_at)"
+        " VALUES ($1, gen_random_uuid(), $2, 'member', now(), now())",
+        stranger.workspace_id,
+        owner.user_id,
+    )
+    there = msgspec.structs.replace(here, workspace_id=stranger.workspace_id)
+    told = []
+    for who in (here, there, here, there):
+        async with service.database.everywhere() as db:
+            claim = await idempotency.claim(db, service.vault, who, asked)
+            if isinstance(claim, idempotency.Answer):
+                told.append(claim.body)
+            else:
+                answer = idempotency.Answer(201, {}, str(who.workspace_id).encode())
+                await idempotency.keep(db, service.vault, who, claim, answer)
+    assert told == [str(who.workspace_id).encode() for who in (here, there)]
+
+
+async def test_a_merge_that_is_asked_for_again_under_its_key_is_answered_as_the_first_time(owner: Client) -> None:
+    kept, other = [(await owner.post(CONTACTS, json={"firstName": name})).json()["id"] for name in ("Ada", "Ada")]
+    address, body = f"{CONTACTS}/{kept}/merge", {"contactId": other}
+    first = await owner.post(address, json=body, headers=KEYED)
+    assert (await owner.post(address, json=body)).status_code == 400
+    again = await owner.post(address, json=body, headers=KEYED)
+    assert (first.status_code, again.status_code, again.content) == (201, 201, first.content)
 
 
 async def test_where_a_key_cannot_be_honoured_it_is_refused(owner: Client) -> None:

@@ -48,7 +48,7 @@ WRITTEN_BY_HAND: dict[str, tuple[Verb, ...]] = {
 }
 BODIES: dict[str, dict[str, Any]] = {
     "/workspace-api-keys": {"provider": "twilio", "secret": SECRETS["twilio"]},
-    "/contact-points": {"kind": "alphanumeric"},
+    "/contact-points": {"kind": "rcs"},
     "/conversation-messages": {"direction": "outbound"},
     "/lead-scoring-rules": {"field": "jobTitle", "operator": "contains", "value": "chief"},
     "/lead-routing-rules": {"isActive": False},

@@ -135,7 +135,7 @@ def value_for(column: Column[Any]) -> Any:
     for constraint in column.table.constraints:
         if isinstance(constraint, CheckConstraint) and str(constraint.name).endswith(f"{column.name}_known"):
             return re.findall(r"'([^']*)'", str(constraint.sqltext))[0]
-    return f"{column.name} {unique.hex}"
+    return f"{column.name}-{unique.hex}"
 
 
 def as_json(value: Any) -> Any:
