@@ -21,6 +21,7 @@ from comms.mail.texts import is_address
 from comms.outbox.intents import Intent, Route
 from comms.outbox.rows import fetch
 from models.base import new_id
+from models.types import spelt
 
 AUTOMATIC_REPLIES = 5
 """So many an hour in one thread, unless a workspace's ``automaticRepliesPerHour`` says otherwise: a loop ends there."""
@@ -140,7 +141,7 @@ def _is_automatic(intent: Intent) -> bool:
 def _wanted(intent: Intent) -> str | None:
     """The address of ours that it is to leave from, where somebody has said so."""
     said: str | None = intent.details.get("mail", {}).get("from")
-    return said
+    return None if said is None else spelt(said)
 
 
 def _leaving(intent: Intent, row: Mapping[str, Any], beside: int) -> Leaving:
@@ -156,6 +157,7 @@ def _leaving(intent: Intent, row: Mapping[str, Any], beside: int) -> Leaving:
         raise Unsendable("address", "the contact has no e-mail address")
     if not is_address(to):
         raise Unsendable("address", f"{to} is no e-mail address", field="to")
+    to = spelt(to)
     is_automatic = _is_automatic(intent)
     if is_automatic:
         _expect_person(row, beside)
