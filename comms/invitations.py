@@ -26,6 +26,7 @@ from comms.vault import Sealed, Vault
 from models.access import UserPassword, WorkspaceInvitation, WorkspaceInvitationView
 from models.base import new_id, now
 from models.core import User, Workspace, WorkspaceMember, WorkspaceMemberView
+from models.types import spelt
 
 MAIL = "invitations.mail"
 LIFE = timedelta(days=7)
@@ -82,7 +83,7 @@ async def _open_ones(db: AsyncSession, workspace_id: uuid.UUID, email: str) -> l
         select(WorkspaceInvitation)
         .where(
             WorkspaceInvitation.workspace_id == workspace_id,
-            func.lower(WorkspaceInvitation.email) == email.lower(),
+            func.lower(WorkspaceInvitation.email) == spelt(email).lower(),
             WorkspaceInvitation.accepted_at.is_(None),
             WorkspaceInvitation.revoked_at.is_(None),
         )
@@ -238,7 +239,7 @@ def _is_open(row: WorkspaceInvitation) -> bool:
 
 
 async def _user_of(db: AsyncSession, email: str) -> User | None:
-    user: User | None = await db.scalar(select(User).where(func.lower(User.email) == email.lower()))
+    user: User | None = await db.scalar(select(User).where(func.lower(User.email) == spelt(email).lower()))
     return user
 
 

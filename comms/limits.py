@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from comms.database import Database
 from comms.errors import TooMany
+from models.types import spelt
 
 
 class Allowance(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ _FORGIVE = text("DELETE FROM sign_in_limits WHERE key = :key")
 async def admit(database: Database, *, email: str, address: str | None) -> None:
     """One more attempt to prove a password is counted; raises ``TooMany`` when there were too many."""
     asked = [] if address is None else [("address", address, BY_ADDRESS)]
-    await count(database, [*asked, ("email", email.strip().lower(), BY_EMAIL)])
+    await count(database, [*asked, ("email", spelt(email).lower(), BY_EMAIL)])
 
 
 async def count(database: Database, attempts: Sequence[tuple[str, str, Allowance]]) -> None:
@@ -77,7 +78,7 @@ async def count(database: Database, attempts: Sequence[tuple[str, str, Allowance
 async def forgive(database: Database, *, email: str) -> None:
     """Whoever has just proved the password may mistype it again."""
     async with database.everywhere() as db:
-        await db.execute(_FORGIVE, {"key": _key("email", email.strip().lower())})
+        await db.execute(_FORGIVE, {"key": _key("email", spelt(email).lower())})
 
 
 class Pace:

@@ -18,6 +18,7 @@ from comms.passwords import Passwords
 from models.access import Session, SessionView, UserPassword
 from models.base import new_id, now
 from models.core import User, Workspace, WorkspaceMember
+from models.types import spelt
 
 PREFIX = "cs_"
 IDLE_LIFE = timedelta(days=14)
@@ -77,7 +78,7 @@ async def prove(database: Database, passwords: Passwords, email: str, password: 
             await db.execute(
                 select(User.id, UserPassword.hash)
                 .outerjoin(UserPassword, UserPassword.user_id == User.id)
-                .where(func.lower(User.email) == email.strip().lower())
+                .where(func.lower(User.email) == spelt(email).lower())
             )
         ).one_or_none()
     kept: str | None = found.hash if found is not None else None

@@ -17,7 +17,7 @@ from comms.ownership import settings as owning
 from models.base import now
 from models.core import User, Workspace, WorkspaceMember
 from models.events import EventCounter
-from models.types import time_zones
+from models.types import spelt, time_zones
 
 
 async def found(
@@ -43,7 +43,7 @@ async def enter(
     db: AsyncSession, workspace_id: uuid.UUID, *, email: str, role: str, first_name: str | None = None
 ) -> WorkspaceMember:
     """The person with that e-mail address is a member; they are a user from now on if they were none."""
-    user = await db.scalar(select(User).where(func.lower(User.email) == email.lower()))
+    user = await db.scalar(select(User).where(func.lower(User.email) == spelt(email).lower()))
     if user is None:
         user = User(email=email, first_name=first_name)
         db.add(user)
@@ -59,7 +59,7 @@ async def find_member(db: AsyncSession, workspace_id: uuid.UUID, email: str) -> 
     member: WorkspaceMember | None = await db.scalar(
         select(WorkspaceMember)
         .join(User, User.id == WorkspaceMember.user_id)
-        .where(WorkspaceMember.workspace_id == workspace_id, func.lower(User.email) == email.lower())
+        .where(WorkspaceMember.workspace_id == workspace_id, func.lower(User.email) == spelt(email).lower())
     )
     return member
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import available_timezones
 
+import idna
 import phonenumbers
 from croniter import croniter
 from croniter.croniter import CroniterError
@@ -88,17 +89,23 @@ class OurNumber(Phone):
 
 
 class Email(_Normalised):
-    """An e-mail address with its domain in lower case; the local part is kept as written."""
+    """An e-mail address with its domain in lower case and as DNS writes it; the local part is kept as written."""
 
     cache_ok = True
 
     def normalise(self, value: str) -> str:
-        """``value`` trimmed, domain lower-cased; ``ValueError`` when it is no address."""
+        """``value`` trimmed, its domain as DNS writes it (RFC 5891); ``ValueError`` when it is no address."""
         value = value.strip()
-        if not _EMAIL.fullmatch(value):
-            raise ValueError("is not an e-mail address, such as jane@example.com")
         local, _, domain = value.rpartition("@")
-        return f"{local}@{domain.lower()}"
+        domain = domain.strip(".").lower()
+        try:
+            if not domain.isascii():
+                domain = idna.encode(domain, uts46=True).decode("ascii")
+        except UnicodeError:
+            domain = ""
+        if not _EMAIL.fullmatch(f"{local}@{domain}"):
+            raise ValueError("is not an e-mail address, such as jane@example.com")
+        return f"{local}@{domain}"
 
 
 class Cron(_Normalised):
@@ -183,15 +190,24 @@ class Currency(_Normalised):
 _SMALL = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
+def spelt(email: str) -> str:
+    """The e-mail address as its column keeps it; what is none, as it was written."""
+    try:
+        return Email().normalise(email)
+    except ValueError:
+        return email.strip()
+
+
 def address_key(kind: str, value: str) -> str:
-    """What all ways to write an address of this kind have in common: an e-mail address in small letters."""
-    return value.translate(_SMALL) if kind == "email" else value
+    """What all ways to write an address of this kind have in common: an e-mail address spelt in small letters."""
+    return spelt(value).translate(_SMALL) if kind == "email" else value
 
 
 def address_key_sql(kind: str, value: str) -> str:
-    """The same in SQL. The letters of ASCII only, so that it is the same in every database and in Python.
+    """The same in SQL, of a value as its column keeps it.
 
-    Row security keeps it from being used with an index: as ``comms_web``, compare with what ``address_key`` has made.
+    The letters of ASCII only, so that it is the same in every database and in Python. Row security keeps it from being
+    used with an index: as ``comms_web``, compare with what ``address_key`` has made.
     """
     return f"CASE {kind} WHEN 'email'::text THEN lower(({value} COLLATE \"C\")) ELSE {value} END"
 

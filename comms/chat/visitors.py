@@ -18,8 +18,9 @@ from comms.consent.addresses import whom, whose
 from comms.consent.ledger import Word
 from comms.database import Database
 from comms.errors import Conflict, Forbidden, Invalid, Unauthenticated
+from comms.mail.addresses import email_address
 from comms.outbox.rows import Rows
-from comms.providers.addresses import email_address, read_address
+from comms.providers.addresses import read_address
 from comms.vault import Vault
 from models.base import new_id, now
 from models.communications import (

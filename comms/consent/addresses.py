@@ -2,12 +2,13 @@
 
 from comms.providers.addresses import read_address
 from comms.providers.base import AddressKind
+from models.types import spelt
 
 
 def whom(address: str) -> str:
     """The address of a contact: E.164 without its channel's prefix, a mail address in lower case."""
     if "@" in address and ":" not in address:
-        return address.strip().lower()
+        return spelt(address).lower()
     read = read_address(address)
     return read.value if read.is_identity else address.strip()
 
@@ -15,7 +16,7 @@ def whom(address: str) -> str:
 def whose(sender: str) -> str:
     """A sender of ours as ``workspace_phone_numbers`` writes it, a mail address, a messaging service, or ``*``."""
     if "@" in sender and ":" not in sender:
-        return sender.strip().lower()
+        return spelt(sender).lower()
     read = read_address(sender)
     if read.kind in (AddressKind.MESSENGER, AddressKind.RCS):
         return f"{read.kind}:{read.value}"

@@ -179,9 +179,11 @@ SELECT workspace_id, id, message_id, conversation_id, address, sender, channel, 
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
             $9::timestamptz[])
     AS i (workspace_id, id, message_id, conversation_id, address, sender, channel, words, at)
-WHERE NOT EXISTS (
-    SELECT FROM consents c WHERE c.workspace_id = i.workspace_id AND c.address = i.address
-        AND c.sender IN (i.sender, '*') AND c.state = 'opted_out')
+WHERE (
+    SELECT c.state FROM consents c WHERE c.workspace_id = i.workspace_id AND c.address = i.address
+        AND c.sender IN (i.sender, '*')
+    ORDER BY c.heard_at DESC, c.state DESC LIMIT 1
+) IS DISTINCT FROM 'opted_out'
 ORDER BY workspace_id, message_id
 ON CONFLICT (workspace_id, message_id) DO NOTHING
 RETURNING *

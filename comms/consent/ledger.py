@@ -64,9 +64,10 @@ entered AS (
     SELECT workspace_id, id, address, sender, says, source, channel, at, words, reason, proof,
         message_id, provider_answered, recorded_by, $16, $16
     FROM i
-    WHERE NOT only_if_stopped OR EXISTS (
-        SELECT FROM consents c WHERE c.workspace_id = i.workspace_id AND c.address = i.address
-            AND c.sender IN (i.sender, '*') AND c.state = 'opted_out')
+    WHERE NOT only_if_stopped OR 'opted_out' = (
+        SELECT c.state FROM consents c WHERE c.workspace_id = i.workspace_id AND c.address = i.address
+            AND c.sender IN (i.sender, '*')
+        ORDER BY c.heard_at DESC, c.state DESC LIMIT 1)
     ORDER BY workspace_id, proof
     ON CONFLICT (workspace_id, proof) DO NOTHING
     RETURNING *

@@ -57,12 +57,16 @@ class Unsubscribing:
 
 async def unsubscribe(db: AsyncSession, subscription: Subscription) -> None:
     """Nothing more is sent to this address from that one, until they say otherwise; said again, it was said."""
-    here = select(Consent.state).where(
-        Consent.address == whom(subscription.address),
-        Consent.sender.in_((whose(subscription.sender), EVERYWHERE)),
-        Consent.state == "opted_out",
+    newest = (
+        select(Consent.state)
+        .where(
+            Consent.address == whom(subscription.address),
+            Consent.sender.in_((whose(subscription.sender), EVERYWHERE)),
+        )
+        .order_by(Consent.heard_at.desc(), Consent.state.desc())
+        .limit(1)
     )
-    if await db.scalar(here) is not None:
+    if await db.scalar(newest) == "opted_out":
         return
     word = Word(
         workspace_id=subscription.workspace_id,

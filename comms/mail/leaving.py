@@ -22,6 +22,7 @@ from comms.outbox.intents import Intent, Route
 from comms.outbox.rows import fetch
 from comms.providers.parse_form import domain_of
 from models.base import new_id
+from models.types import spelt
 
 AUTOMATIC_REPLIES = 5
 """So many an hour in one thread, unless a workspace's ``automaticRepliesPerHour`` says otherwise: a loop ends there."""
@@ -143,7 +144,7 @@ def _is_automatic(intent: Intent) -> bool:
 def _wanted(intent: Intent) -> str | None:
     """The address of ours that it is to leave from, where somebody has said so."""
     said: str | None = intent.details.get("mail", {}).get("from")
-    return said
+    return None if said is None else spelt(said)
 
 
 def _leaving(intent: Intent, row: Mapping[str, Any], beside: int, *, is_reply: bool) -> Leaving:
@@ -159,6 +160,7 @@ def _leaving(intent: Intent, row: Mapping[str, Any], beside: int, *, is_reply: b
         raise Unsendable("address", "the contact has no e-mail address")
     if not is_address(to):
         raise Unsendable("address", f"{to} is no e-mail address", field="to")
+    to = spelt(to)
     is_automatic = _is_automatic(intent)
     if is_automatic:
         _expect_person(row, beside)

@@ -24,7 +24,8 @@ class File(msgspec.Struct, frozen=True):
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """One mail. ``said`` and ``quoted`` are its text; ``html`` may be shown, and None where there is none or too much.
 
-    ``reply_to`` is where its sender wants answers, if elsewhere. ``digest`` is of its content, whatever way it took;
+    ``reply_to`` is where its sender wants answers, if elsewhere; this, its ``sender`` and its ``envelope`` are spelt as
+    addresses are kept. ``digest`` is of its content, whatever way it took;
     ``is_cut`` when it was too long to be kept as text. ``returned`` is what a mail server says in it of a mail of ours.
     """
 

@@ -9,9 +9,9 @@ import msgspec
 
 from comms import receipts
 from comms.directory import Connection
+from comms.mail.addresses import email_address
 from comms.mail.automatic import Automatic
 from comms.mail.letters import Letter
-from comms.providers.addresses import email_address
 from comms.providers.base import Address, Request
 from models.communications.mail import ThreadedBy
 

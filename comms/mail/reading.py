@@ -17,6 +17,7 @@ from comms.mail.letters import File, Letter
 from comms.mail.mime import Part
 from comms.providers import parse_form
 from comms.providers.base import Unreadable
+from models.types import spelt
 
 MOST_TEXT_BYTES = 512 * 1024
 MOST_FILES = 200
@@ -136,14 +137,17 @@ def _file(part: Part, names: Sequence[str | None], position: int, content_id: st
 
 def _letter(file: BinaryIO, fields: Mapping[str, str], body: _Body) -> Letter:
     envelope = parse_form.envelope_of(fields["envelope"])
+    recipients = tuple(dict.fromkeys(map(spelt, envelope.recipients)))
+    envelope = parse_form.Envelope(spelt(envelope.sender), recipients)
     # What SendGrid has decoded comes first: it is the same mail, and its own headers may be in any state.
     senders = texts.mailboxes([fields.get("from", "")]) or texts.mailboxes([texts.raw(body.headers, "from")])
     sender = senders[0] if senders else texts.Mailbox("", texts.line(envelope.sender, 320))
+    sender = texts.Mailbox(sender.name, spelt(sender.address))
     subject = texts.unfolded(fields.get("subject", "")) or texts.header(body.headers, "subject")
     ids = texts.message_ids(texts.raw(body.headers, "message-id"))
     answered = texts.message_ids(texts.raw(body.headers, "in-reply-to"))
     references = texts.message_ids(texts.raw(body.headers, "references"))[-MOST_REFERENCES:]
-    wanted = texts.mailboxes([texts.raw(body.headers, "reply-to")])
+    wanted = [spelt(box.address) for box in texts.mailboxes([texts.raw(body.headers, "reply-to")])]
     reported = returned.returned(file, body.parts, [*answered, *reversed(references)])
     said, quoted, html, has_remote_images, is_cut = _content(body)
     return Letter(
@@ -151,7 +155,7 @@ def _letter(file: BinaryIO, fields: Mapping[str, str], body: _Body) -> Letter:
         proofs=parse_form.proofs_of(fields, envelope),
         sender=sender,
         senders=max(len(senders), len(body.headers.get_all("from", []))),
-        reply_to=wanted[0].address if wanted and wanted[0].address.lower() != sender.address.lower() else None,
+        reply_to=wanted[0] if wanted and wanted[0].lower() != sender.address.lower() else None,
         to=_addresses(fields, body, "to"),
         cc=_addresses(fields, body, "cc"),
         subject=subject[:1000],

@@ -14,6 +14,7 @@ import msgspec
 from comms.mail import mime, texts
 from comms.mail.mime import Part
 from comms.providers.codes import is_no_mailbox
+from models.types import spelt
 
 LONGEST_WORDS = 300
 _MOST_BYTES = 64 * 1024
@@ -83,7 +84,7 @@ def _of_recipient(group: Message, message_id: str) -> Returned | None:
 def _address(group: Message, name: str) -> str:
     """The address in a field such as ``rfc822; jane@example.com``; an odd one has quotes only on its way."""
     value = texts.line(texts.raw(group, name))
-    return re.sub(r'^"(.*)"@', r"\1@", value.rpartition(";")[2].strip(" <>").lower())
+    return spelt(re.sub(r'^"(.*)"@', r"\1@", value.rpartition(";")[2].strip(" <>"))).lower()
 
 
 def _groups(text: str) -> list[str]:

@@ -9,8 +9,9 @@ from comms import senders, threads
 from comms.arrivals.facts import contact_created, conversation_created, conversation_reopened
 from comms.errors import Conflict, Missing, Unsendable
 from comms.events import Actor, Fact
+from comms.mail.addresses import email_address
 from comms.outbox.rows import Rows, fetch
-from comms.providers.addresses import email_address, read_address
+from comms.providers.addresses import read_address
 from comms.providers.base import Address, AddressKind
 from models.base import now
 from models.communications.conversations import ConversationChannel

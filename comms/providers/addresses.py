@@ -41,21 +41,6 @@ def read_address(raw: str, region: str | None = None) -> Address:
             return Address(AddressKind.RAW, raw, raw)
 
 
-def email_address(raw: str) -> Address:
-    """The e-mail address behind ``raw``: its domain in lower case and as DNS writes it, the rest as it was written.
-
-    ``RAW``, which identifies nobody, when it is none.
-    """
-    local, at, domain = raw.strip().rpartition("@")
-    try:
-        domain = domain.strip(".").lower() if domain.isascii() else domain.encode("idna").decode("ascii").lower()
-    except UnicodeError:
-        domain = ""
-    if not at or not local or not domain or len(local) > 64 or len(domain) > 255:
-        return Address(AddressKind.RAW, raw, raw)
-    return Address(AddressKind.EMAIL, f"{local}@{domain}", raw)
-
-
 def _unprefixed(text: str, raw: str, region: str | None) -> Address:
     if text.lower() in _WITHHELD_WORDS or f"+{text.removeprefix('+')}" in _WITHHELD_NUMBERS:
         return Address(AddressKind.WITHHELD, "", raw)

@@ -48,14 +48,8 @@ class Proofs(msgspec.Struct, frozen=True):
 
 
 def domain_of(address: str) -> str:
-    """What stands behind the last @, in lower case and as DNS writes it."""
-    domain = address.rpartition("@")[2].strip(" <>.").lower()
-    if domain.isascii():
-        return domain
-    try:
-        return domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        return ""
+    """What stands behind the last @, in lower case."""
+    return address.rpartition("@")[2].strip(" <>.").lower()
 
 
 def aligned(domain: str, proven: str) -> bool:

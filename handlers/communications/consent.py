@@ -9,6 +9,7 @@ from litestar.params import FromPath, JSONBody
 from sqlalchemy import select
 
 from comms.consent import by_hand
+from comms.consent.addresses import whom
 from comms.errors import Missing
 from handlers.given import Asker, Db, Request, RowId
 from handlers.guards import writer
@@ -126,9 +127,8 @@ async def of_contact(
     """Where a contact's addresses stand."""
     if await db.scalar(select(Contact.id).where(Contact.id == contact_id)) is None:
         raise Missing(f"There is no contact {contact_id} in this workspace.")
-    # Mail addresses are in lower case in the ledger, and a contact has few.
     theirs = await db.scalars(select(ContactPoint.value).where(ContactPoint.contact_id == contact_id))
-    addresses = [value.lower() if "@" in value else value for value in theirs]
+    addresses = [whom(value) for value in theirs]  # a contact has few
     return await consents.listing.page(db, request, asked, Consent.address.in_(addresses))
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, refers_to_member, tenant_table
 from models.communications.conversations import ConversationChannel
+from models.types import spelt
 
 ConsentState = Literal["opted_in", "opted_out"]
 ConsentSays = Literal["stop", "start", "help"]
@@ -33,7 +34,8 @@ EVERYWHERE = "*"
 Address = Annotated[
     str,
     msgspec.Meta(
-        description="Whom it is about: a phone number in E.164, an e-mail address in lower case, or another address.",
+        description="Whom it is about: a phone number in E.164, an e-mail address in lower case with its"
+        " domain as DNS writes it, or another address.",
         examples=["+14155550199"],
     ),
 ]
@@ -45,6 +47,14 @@ Sender = Annotated[
         examples=["+14155550100"],
     ),
 ]
+
+
+def _ways(value: str) -> tuple[str, str]:
+    """As it is asked for; and spelt as the ledger writes a mail address."""
+    return (value, spelt(value).lower())
+
+
+_BY_ANY_SPELLING = {"found_by": ("address", _ways)}
 
 
 class Consent(TenantRow, Base):
@@ -65,7 +75,7 @@ class Consent(TenantRow, Base):
         Index("ix_consents_state", "workspace_id", "state", "created_at", "id"),
     )
 
-    address: Mapped[str]
+    address: Mapped[str] = mapped_column(info=_BY_ANY_SPELLING)
     sender: Mapped[str]
     state: Mapped[str]
     source: Mapped[str]
@@ -135,7 +145,7 @@ class ConsentEntry(TenantRow, Base):
         ),
     )
 
-    address: Mapped[str]
+    address: Mapped[str] = mapped_column(info=_BY_ANY_SPELLING)
     sender: Mapped[str]
     says: Mapped[str]
     source: Mapped[str]
@@ -215,7 +225,7 @@ class OptOutReview(TenantRow, Base):
 
     message_id: Mapped[uuid.UUID]
     conversation_id: Mapped[uuid.UUID]
-    address: Mapped[str]
+    address: Mapped[str] = mapped_column(info=_BY_ANY_SPELLING)
     sender: Mapped[str]
     channel: Mapped[str]
     words: Mapped[str]

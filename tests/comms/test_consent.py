@@ -120,6 +120,15 @@ async def test_yes_means_start_only_to_who_has_said_stop(service: Service, works
     assert (await say(service, word(workspace_id, "start", at=NOON + timedelta(minutes=1), **yes)))[0].moved
 
 
+async def test_yes_means_nothing_where_a_start_has_come_after_their_stop(
+    service: Service, workspace_id: uuid.UUID
+) -> None:
+    await say(service, word(workspace_id))
+    await say(service, word(workspace_id, "start", sender="*", at=NOON + timedelta(minutes=1)))
+    yes = word(workspace_id, "start", at=NOON + timedelta(minutes=2), words="YES", only_if_stopped=True)
+    assert await say(service, yes) == [consent.Noted(None, moved=False)]
+
+
 @pytest.mark.parametrize(
     ("address", "same"),
     [("whatsapp:+14155550199", US), ("Jane@Example.COM", "jane@example.com"), ("messenger:1234567890", "1234567890")],

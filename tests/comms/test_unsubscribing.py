@@ -62,6 +62,23 @@ async def test_what_a_program_writes_first_can_be_left_by_one_click(
     assert (refused.status_code, "they have unsubscribed" in refused.json()["detail"]) == (422, True)
 
 
+async def test_the_click_counts_where_another_word_has_come_after_an_opt_out_of_everything(
+    anonymous: httpx.AsyncClient, service: Service, mailbox: Connection, owner: Client
+) -> None:
+    body = {"address": JANE, "reason": "She said so on the phone."}
+    for word in ({"says": "stop", "sender": "*"}, {"says": "start", "sender": OUR_MAIL}):
+        assert (await owner.post("/api/v1/consent-entries", json=body | word)).status_code == 201
+    said = {"to": JANE, "channel": "email", "content": "Hello"}
+    assert (await owner.post("/api/v1/messages", json=said)).status_code == 201
+    link = service.unsubscribing.address_of(Subscription(owner.workspace_id, JANE, OUR_MAIL))
+    for _ in range(2):
+        assert (await anonymous.post(link)).status_code == 200
+    refused = await owner.post("/api/v1/messages", json=said)
+    assert (refused.status_code, "they have unsubscribed" in refused.json()["detail"]) == (422, True)
+    entries = (await owner.get("/api/v1/consent-entries")).json()["items"]
+    assert [entry["source"] for entry in entries].count("unsubscribe") == 1
+
+
 async def test_what_answers_somebody_and_what_a_person_writes_has_no_such_link(
     anonymous: httpx.AsyncClient, office: PostOffice, mailbox: Connection, admin: Any, owner: Client
 ) -> None:

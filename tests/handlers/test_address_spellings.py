@@ -1,14 +1,24 @@
-"""However an e-mail address is capitalised, it is one address, shown as it was written."""
+"""However an e-mail address is capitalised, it is one address, shown as it was written.
+
+An international domain is one domain in its own letters and in those of the DNS, and shown in the latter.
+"""
 
 import asyncio
 from typing import Any
 
+import httpx
+import pytest
+
 from comms import senders
+from comms.directory import Connection
 from comms.providers.base import Address
 from comms.service import Service
 from models.base import now
 from tests.conftest import Client
 from tests.handlers.test_contact_files import imported
+from tests.handlers.webhooks import post
+from tests.make.communications import OUR_MAIL
+from tests.make.mail import mail
 
 API = "/api/v1"
 
@@ -171,3 +181,96 @@ async def test_whoever_writes_is_known_however_they_write_their_address(
         met = await senders.meet(raw, strangers)
     assert [str(met[0].contact_id), met[0].is_new] == [jane["id"], False]
     assert met[1].contact_id == met[2].contact_id
+
+
+# International domains
+
+WRITTEN, KEPT = "jane@exämple.com", "jane@xn--exmple-cua.com"
+OTHERWISE = ["jane@EXÄMPLE.com", "Jane@exa\u0308mple.com.", "JANE@XN--EXMPLE-CUA.COM"]
+
+
+async def said(client: Client, to: str, **more: Any) -> httpx.Response:
+    return await client.post(f"{API}/messages", json={"to": to, "channel": "email", "content": "Hello"} | more)
+
+
+async def entered(client: Client, address: str, says: str, **more: Any) -> None:
+    body = {"address": address, "says": says, "reason": "She said so on the phone."} | more
+    answer = await client.post(f"{API}/consent-entries", json=body)
+    assert answer.status_code == 201, answer.text
+
+
+async def test_who_unsubscribes_by_mail_is_the_contact_of_an_international_domain(
+    anonymous: httpx.AsyncClient, owner: Client, mailbox: Connection, admin: Any
+) -> None:
+    jane = await made(owner, WRITTEN)
+    assert (await said(owner, WRITTEN)).status_code == 201
+    for sender in (KEPT, WRITTEN):
+        dkim = "{@xn--exmple-cua.com : pass}"
+        answer = await post(anonymous, mail(mailbox, sender=sender, subject="unsubscribe", dkim=dkim))
+        assert answer.status_code == 200
+    assert [str(row["id"]) for row in await admin.fetch("SELECT id FROM contacts")] == [jane["id"]]
+    (stands,) = (await owner.get(f"{API}/contacts/{jane['id']}/consents")).json()["items"]
+    assert (stands["address"], stands["state"]) == (KEPT, "opted_out")
+    for to in (WRITTEN, KEPT, *OTHERWISE):
+        assert (await said(owner, to)).status_code == 422
+    (talk,) = await admin.fetch("SELECT id FROM conversations")
+    answer = await owner.post(f"{API}/conversations/{talk['id']}/messages", json={"content": "Hello"})
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(("stopped", "to"), [(WRITTEN, KEPT), (KEPT, WRITTEN), *((KEPT, one) for one in OTHERWISE)])
+async def test_a_stop_for_one_spelling_of_a_domain_holds_for_every_other(
+    owner: Client, mailbox: Connection, stopped: str, to: str
+) -> None:
+    assert (await said(owner, to)).status_code == 201
+    await entered(owner, stopped, "stop")
+    assert (await said(owner, to)).status_code == 422
+    (stands,) = (await owner.get(f"{API}/consents", params={"address": stopped})).json()["items"]
+    assert stands["address"] == KEPT
+
+
+async def test_a_contact_is_one_however_its_international_domain_is_written(service: Service, owner: Client) -> None:
+    jane = await made(owner, WRITTEN)
+    assert jane["email"] == KEPT
+    for other in (KEPT, *OTHERWISE):
+        taken = await owner.post(f"{API}/contacts", json={"email": other})
+        assert (taken.status_code, taken.json().get("conflictingId")) == (409, jane["id"])
+        found = (await owner.get(f"{API}/contact-points", params={"value": other})).json()["items"]
+        assert [item["value"] for item in found] == [KEPT]
+    john = await made(owner, "john@example.com")
+    point = {"contactId": john["id"], "kind": "email", "value": OTHERWISE[0]}
+    assert (await owner.post(f"{API}/contact-points", json=point)).status_code == 409
+    done = await imported(owner, service, f"email,company\n{KEPT},One\n", updateExisting=True)
+    assert (done["updatedRows"], done["createdRows"]) == (1, 0)
+
+
+async def test_a_mail_leaves_to_the_address_that_the_dns_knows(owner: Client, mailbox: Connection) -> None:
+    first = (await said(owner, OTHERWISE[1])).json()
+    assert first["toAddress"] == "Jane@xn--exmple-cua.com"
+    again = await owner.post(
+        f"{API}/conversations/{first['conversationId']}/messages", json={"content": "Hello", "to": WRITTEN}
+    )
+    assert again.json()["toAddress"] == KEPT
+
+
+async def test_an_address_of_ours_may_be_written_in_its_own_letters(
+    anonymous: httpx.AsyncClient, owner: Client, mailbox: Connection, admin: Any
+) -> None:
+    ours = await owner.post(f"{API}/workspace-mail-addresses", json={"address": "hallo@bücher.example"})
+    assert ours.status_code == 201, ours.text
+    assert ours.json()["address"] == "hallo@xn--bcher-kva.example"
+    sent = await said(owner, "jane@example.com", **{"from": "hallo@Bücher.example"})
+    assert (sent.status_code, sent.json()["fromAddress"]) == (201, "hallo@xn--bcher-kva.example")
+    for to in ("hallo@bücher.example", "hallo@xn--bcher-kva.example"):
+        assert (await post(anonymous, mail(mailbox, to=to))).status_code == 200
+    assert await admin.fetchval("SELECT count(*) FROM conversation_messages WHERE direction = 'inbound'") == 2
+    await entered(owner, "jane@example.com", "stop", sender="hallo@bücher.example")
+    refused = await said(owner, "jane@example.com", **{"from": "hallo@bücher.example"})
+    assert refused.status_code == 422
+    assert (await said(owner, "jane@example.com", **{"from": OUR_MAIL})).status_code == 201
+
+
+async def test_what_is_no_domain_in_any_letters_is_refused_by_name(owner: Client) -> None:
+    for wrong in ("jane@ex..ämple.com", f"jane@{'ä' * 64}.com", "jane@\u2067.com", "jane@..."):
+        answer = await owner.post(f"{API}/contacts", json={"email": wrong})
+        assert (answer.status_code, [one["field"] for one in answer.json()["errors"]]) == (400, ["email"]), wrong

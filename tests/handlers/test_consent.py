@@ -233,6 +233,20 @@ async def test_plain_words_wait_for_a_person_and_hold_what_is_automatic(
     assert (await owner.post(f"{API}/opt-out-reviews/{review['id']}/dismissal")).status_code == 409
 
 
+async def test_plain_words_wait_for_a_person_where_a_start_has_come_after_an_opt_out_of_everything(
+    anonymous: httpx.AsyncClient, owner: Client, line: Connection
+) -> None:
+    body = {"address": CUSTOMER, "reason": "She said so on the phone."}
+    for word in ({"says": "stop", "sender": "*"}, {"says": "start", "sender": OUR_NUMBER}):
+        assert (await owner.post(f"{API}/consent-entries", json=body | word)).status_code == 201
+    await post(anonymous, text(line, body="please stop texting me"))
+    assert len(await items(owner, "opt-out-reviews", state="open")) == 1
+    # Who is opted out has been heard already.
+    assert (await owner.post(f"{API}/consent-entries", json=body | {"says": "stop"})).status_code == 201
+    await post(anonymous, text(line, body="please stop texting me, at last", sid="SM9"))
+    assert len(await items(owner, "opt-out-reviews", state="open")) == 1
+
+
 async def test_what_was_not_meant_so_is_dismissed(
     service: Service, anonymous: httpx.AsyncClient, owner: Client, line: Connection
 ) -> None:

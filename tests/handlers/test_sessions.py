@@ -12,6 +12,7 @@ from comms import limits
 from comms.limits import Allowance
 from comms.passwords import Passwords
 from comms.service import Service
+from models.core import User
 from tests.conftest import Client
 from tests.make import core as make
 from tests.make.core import PASSWORD
@@ -49,6 +50,15 @@ async def test_a_password_opens_a_session_in_the_workspace(
     told = (await known.get(f"{API}/events", params={"subjectType": "session"})).json()["items"]
     assert [item["event"] for item in told] == ["session.created"]
     assert signed_in["token"] not in str(told) + str(await admin.fetch("SELECT * FROM sessions"))
+
+
+async def test_whoever_has_an_international_domain_signs_in_however_they_write_it(
+    known: Client, anonymous: httpx.AsyncClient, service: Service
+) -> None:
+    async with service.database.everywhere() as db:
+        (await db.get_one(User, known.user_id)).email = "Jane@exämple.com"
+    for email in ("jane@exämple.com", "jane@EXÄMPLE.com", "jane@xn--exmple-cua.com"):
+        assert (await sign_in(anonymous, email=email)).status_code == 201
 
 
 async def test_who_is_unknown_and_who_mistypes_are_answered_alike(
