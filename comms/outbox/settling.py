@@ -12,6 +12,7 @@ import msgspec
 
 from comms import consent, delivery, metrics
 from comms.events import Fact, Told, changes, encode, tell
+from comms.message_views import views_of
 from comms.outbox import lines
 from comms.outbox.intents import Route
 from comms.outbox.leasing import Lease
@@ -234,9 +235,9 @@ def _told(outcome: Outcome, status: str) -> str:
 
 
 async def _facts(db: Any, rows: Sequence[Any]) -> list[Fact]:
-    views = await delivery.views_of(db, rows)
+    views = await views_of(db, rows)
     changed = [row for row in rows if row["before"] is not None]
-    were = await delivery.views_of(
+    were = await views_of(
         db, [{"message": row["before"], "has_attachments": row["has_attachments"]} for row in changed]
     )
     before = {view.id: view for view in were}
