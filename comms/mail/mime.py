@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from comms.mail import texts
 from comms.transfer import decode
 
 MOST_HEADER_BYTES = 256 * 1024
@@ -87,10 +88,10 @@ def _boundary_of(headers: Message) -> bytes | None:
     if headers.get_content_maintype() != "multipart":
         return None
     try:
-        boundary = headers.get_boundary()
+        boundary = texts.parameter(headers, "boundary")
     except (ValueError, LookupError, TypeError):  # the standard library's parser trips over some
         return None
-    return boundary.encode("utf-8", "surrogateescape") if boundary else None
+    return boundary.rstrip().encode("utf-8", "surrogateescape") or None if boundary else None
 
 
 def _between(file: BinaryIO, boundary: bytes, within: Span) -> list[Span]:

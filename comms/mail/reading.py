@@ -44,7 +44,8 @@ class _Body(msgspec.Struct):
 
 def letter(file: BinaryIO, size: int, content_type: str) -> Letter:
     """The mail in an Inbound Parse webhook's body of ``size`` bytes; raises ``Unreadable``."""
-    boundary = mime.parsed(f"Content-Type: {content_type}\n".encode("latin-1", "replace")).get_boundary()
+    said = mime.parsed(f"Content-Type: {content_type}\n".encode("latin-1", "replace"))
+    boundary = texts.parameter(said, "boundary")
     if not boundary:
         raise Unreadable("the form has no boundary")
     parts: dict[str, Part] = {}
@@ -74,14 +75,16 @@ def _raw(file: BinaryIO, part: Part) -> _Body:
     """The mail as it was sent: its tree of parts, of which the inline texts are its text."""
     headers, leaves = mime.leaves(file, part.span)
     body = _Body(headers, [], [], [], [], [leaf.span for leaf in leaves])
+    left = {"text/plain": MOST_TEXT_BYTES, "text/html": _MOST_HTML_BYTES}  # of all its parts together
     for leaf in leaves:
         named = texts.claimed_name(leaf.headers)
         is_attached = leaf.headers.get_content_disposition() == "attachment" or named is not None
         if leaf.content_type in _BODIES and not is_attached:
-            most = MOST_TEXT_BYTES if leaf.content_type == "text/plain" else _MOST_HTML_BYTES
-            content, is_whole = mime.decoded(leaf, file, most)
+            content, is_whole = mime.decoded(leaf, file, left[leaf.content_type])
+            left[leaf.content_type] -= len(content)
             into = body.plain if leaf.content_type == "text/plain" else body.html
-            into.append(texts.decode(content, _charset(leaf.headers)))
+            if content:
+                into.append(texts.decode(content, _charset(leaf.headers)))
             body.is_cut |= not is_whole
         elif len(body.files) < MOST_FILES and leaf.span.length:
             content_id = texts.message_ids(texts.raw(leaf.headers, "content-id"))
@@ -92,7 +95,7 @@ def _raw(file: BinaryIO, part: Part) -> _Body:
 
 def _charset(headers: Message) -> str | None:
     try:
-        return headers.get_content_charset()
+        return texts.parameter(headers, "charset")
     except (LookupError, ValueError, TypeError):
         return None
 

@@ -261,3 +261,33 @@ def test_a_charset_that_lies_is_found_out() -> None:
     assert texts.decode("Grüße".encode(), "ascii") == "Grüße"
     assert texts.decode("Grüße".encode("cp1252"), "utf-8") == "Grüße"
     assert texts.decode(b"a\x00\x07b\r\nc", None) == "ab\nc"
+
+
+@pytest.mark.parametrize("charset", ["punycode", "PUNYCODE", "idna", "unicode_escape", "raw-unicode-escape", "rot13"])
+def test_what_is_no_charset_of_mails_is_as_one_that_is_unknown(charset: str) -> None:
+    began = time.process_time()
+    body = "-" + "aaab" * 130_000
+    assert raw(f"Content-Type: text/plain; charset={charset}\n\n{body}").said == body
+    assert raw(f"Content-Type: text/plain; charset={charset}\n\nHello \\u0041").said == "Hello \\u0041"
+    # Nor does the standard library decode a parameter by it.
+    lie = f"*={charset}''{body[:200_000]}"
+    assert raw(f"Content-Type: text/plain; charset{lie}\n\nHello").said == "Hello"
+    assert raw(f"Content-Type: multipart/mixed; boundary{lie}\n\nHello").said == "Hello"
+    assert raw(f"Content-Type: image/png; name{lie}\n\nx").files
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8", '"iso-8859-1"', "windows-1252", "utf-7", "latin1"])
+def test_a_charset_of_mails_is_decoded_by(charset: str) -> None:
+    content = "Grüße".encode(charset.strip('"'))
+    assert texts.decode(content, charset) == "Grüße"
+
+
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_a_mail_is_cut_as_a_whole_and_not_each_of_its_parts(kind: str) -> None:
+    part = f"--b\nContent-Type: text/{kind}\n\n" + "word " * 100_000 + "\n"
+    read = raw("Content-Type: multipart/mixed; boundary=b\n\n" + part * 10 + "--b--\n")
+    assert read.is_cut
+    assert 400_000 < len(read.said) <= reading.MOST_TEXT_BYTES + 100
+    one = raw("Content-Type: multipart/mixed; boundary=b\n\n" + part + "--b--\n")
+    assert (one.is_cut, len(one.said)) == (False, 499_999)
