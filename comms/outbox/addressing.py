@@ -17,7 +17,7 @@ from comms.outbox import chatting
 from comms.outbox.intents import Intent, Route
 from comms.outbox.rows import fetch
 from comms.ownership.holding import Holding, Stale, expect_fence, holding_in
-from comms.providers.addresses import read_address, region_of
+from comms.providers.addresses import channel_of, may_exist, read_address, region_of
 from comms.providers.base import AddressKind
 from models.communications.conversations import ConversationChannel
 
@@ -218,6 +218,8 @@ def _recipient(said: str | None, row: Mapping[str, Any], *, is_asked: bool) -> s
         if channel == "social":
             return str(text)
         address = read_address(text, region_of(ours))
+        if is_asked and (channel_of(text) not in (None, channel) or not may_exist(address)):
+            continue
         if address.kind is AddressKind.PHONE or (address.kind is AddressKind.SHORT_CODE and channel == "sms"):
             return address.value
     if said is None:

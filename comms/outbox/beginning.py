@@ -7,14 +7,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import senders, threads
 from comms.arrivals.facts import contact_created, conversation_created, conversation_reopened
-from comms.errors import Conflict, Missing, Unsendable
+from comms.errors import Conflict, Invalid, Missing, Unsendable
 from comms.events import Actor, Fact
 from comms.mail.addresses import email_address
 from comms.outbox.rows import Rows, fetch
-from comms.providers.addresses import read_address
+from comms.providers.addresses import channel_of, may_exist, read_address
 from comms.providers.base import Address, AddressKind
 from models.base import now
+from models.communications import ConversationMessageView
 from models.communications.conversations import ConversationChannel
+from models.types import address_key
 
 _KINDS = {
     "sms": (AddressKind.PHONE, AddressKind.SHORT_CODE),
@@ -42,6 +44,22 @@ LEFT JOIN LATERAL ({threads.TAKES_THE_MESSAGE}) c ON true
 """
 
 _NUMBER_AT = "SELECT id FROM workspace_phone_numbers WHERE workspace_id = $1 AND phone_number = ANY($2::text[])"
+
+# Of its contact; of whoever has written in it, where it is nobody's; given by the visitor who chats in it.
+_IS_THEIRS = """
+SELECT EXISTS (SELECT FROM conversations c JOIN contact_points p
+        ON p.workspace_id = c.workspace_id AND p.contact_id = c.contact_id
+    WHERE c.workspace_id = $1 AND c.id = $2 AND p.value_key = ANY($3::text[]))
+OR EXISTS (SELECT FROM conversation_messages m
+    WHERE m.workspace_id = $1 AND m.conversation_id = $2 AND m.direction = 'inbound'
+        AND lower(m.from_address) = ANY($3::text[]))
+OR EXISTS (SELECT FROM visitors v
+    WHERE v.workspace_id = $1 AND v.conversation_id = $2
+        AND (lower(v.email) = ANY($3::text[]) OR v.phone = ANY($3::text[]) OR lower(v.continues_to) = ANY($3::text[])))
+AS is_theirs
+"""
+
+_CHANNEL_OF = "SELECT channel FROM conversations WHERE workspace_id = $1 AND id = $2"
 
 _CONTACT_OF = "SELECT contact_id, channel FROM conversations WHERE workspace_id = $1 AND id = $2"
 
@@ -86,6 +104,21 @@ async def number_at(db: AsyncSession, workspace_id: uuid.UUID, address: str) -> 
         raise Unsendable("number", f"{address} is no number of this workspace", field="from")
     number_id: uuid.UUID = rows[0]["id"]
     return number_id
+
+
+async def is_mail(db: AsyncSession, workspace_id: uuid.UUID, conversation_id: uuid.UUID) -> bool:
+    """Whether what is said in this conversation leaves by mail."""
+    rows = await fetch(db, _CHANNEL_OF, workspace_id, conversation_id)
+    return bool(rows) and rows[0]["channel"] == "email"
+
+
+async def expect_theirs(db: AsyncSession, workspace_id: uuid.UUID, message: ConversationMessageView) -> None:
+    """``Invalid`` where the message would go to somebody else than whom its conversation is with."""
+    to = message.to_address or ""
+    keys = [to, address_key("email", to)]
+    (row,) = await fetch(db, _IS_THEIRS, workspace_id, message.conversation_id, keys)
+    if not row["is_theirs"]:
+        raise Invalid({"to": f"{to} is no address of this conversation's contact: POST /messages writes to anybody"})
 
 
 async def beside(
@@ -138,7 +171,8 @@ def _address(channel: ConversationChannel, to: str) -> Address:
     wanted = _KINDS.get(channel)
     if wanted is None:
         raise Unsendable("channel", f"nothing can be sent by {channel} to an address", field="channel")
-    if address.kind not in wanted:
+    is_elsewhere = channel != "email" and channel_of(to) not in (None, channel)
+    if address.kind not in wanted or is_elsewhere or not may_exist(address):
         example = _EXAMPLES.get(channel, "+14155550123")
         raise Unsendable("address", f"{to} is no address that {channel} reaches, such as {example}")
     return address

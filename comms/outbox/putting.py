@@ -142,6 +142,8 @@ def _wrong_with(intent: Intent, place: Place, at: datetime) -> Exception | None:
         return Invalid({what: f"must be at most {most} items, as {place.route.provider} takes no more"})
     if place.channel != "email" and "mail" in intent.details:
         return Invalid({name: "is for mails" for name in ("subject", "from") if name in intent.details["mail"]})
+    if place.channel == "email" and intent.number_id is not None:
+        return Invalid({"phoneNumberId": "is for texts: a mail leaves by a mail address of ours, which is from"})
     if (place.channel == "email" or place.is_shown) and intent.media_urls:
         return Invalid({"mediaUrls": "mails and chats carry files that are stored here: send attachmentIds"})
     if place.is_shown and intent.scheduled_at is not None:

@@ -1,7 +1,9 @@
 """Who a message came from or went to, read from what the wire calls it."""
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Literal
 
 from comms.providers.base import Address, AddressKind
 
@@ -39,6 +41,33 @@ def read_address(raw: str, region: str | None = None) -> Address:
             return bare if bare.kind is AddressKind.PHONE else Address(AddressKind.RCS, rest.strip(), raw)
         case _:  # client:, sip: and whatever comes next: kept as it came, identifies nobody
             return Address(AddressKind.RAW, raw, raw)
+
+
+_CHANNELS: Mapping[str, Literal["whatsapp", "social"]] = {
+    "whatsapp": "whatsapp",
+    "messenger": "social",
+    "rcs": "social",
+}
+
+
+def channel_of(raw: str) -> Literal["whatsapp", "social"] | None:
+    """The channel that an address names by its prefix; None when it has none."""
+    return _CHANNELS.get(raw.partition(":")[0].strip().lower()) if ":" in raw else None
+
+
+def may_exist(address: Address) -> bool:
+    """Whether somebody could have this number: one as long as its country's are, a short code of 5 or 6 digits."""
+    if address.kind is AddressKind.SHORT_CODE:
+        return len(address.value) in (5, 6)
+    if address.kind is not AddressKind.PHONE:
+        return True
+    import phonenumbers
+
+    try:
+        length = phonenumbers.is_possible_number_with_reason(phonenumbers.parse(address.value))
+    except phonenumbers.NumberParseException:
+        return False
+    return length == phonenumbers.ValidationResult.IS_POSSIBLE
 
 
 def _unprefixed(text: str, raw: str, region: str | None) -> Address:

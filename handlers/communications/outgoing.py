@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms.credentials import Identity
 from comms.errors import Invalid
 from comms.outbox import Intent, beginning, changing, put
+from comms.providers.addresses import channel_of
 from comms.providers.segments import Encoding, measure
 from handlers import shapes
 from handlers.communications import messages as recorded
@@ -86,7 +87,7 @@ class SaidHere(Said, kw_only=True):
     to: Annotated[
         TheirAddress | None,
         msgspec.Meta(
-            description="Another address of theirs; null is the one they last wrote from.",
+            description="Another address of the conversation's contact; null is the one they last wrote from.",
             examples=["+14155550199"],
         ),
     ] = None
@@ -111,7 +112,10 @@ class SaidTo(Said, kw_only=True):
         TheirAddress,
         msgspec.Meta(description="Their address: a number in E.164, or a mail address.", examples=["+14155550199"]),
     ]
-    channel: ConversationChannel = "sms"
+    channel: Annotated[
+        ConversationChannel | None,
+        msgspec.Meta(description="Null is the one that `to` names, as `whatsapp:+14155550199` does; else `sms`."),
+    ] = None
 
 
 @post(
@@ -140,7 +144,10 @@ async def send_here(
     if data.channel is not None:
         conversation_id = await beginning.beside(db, identity.workspace_id, conversation_id, data.channel)
     intent = await _intent(db, identity, conversation_id, data, data.to, data.content_type)
-    return await put(db, msgspec.structs.replace(intent, fence=data.fence))
+    message = await put(db, msgspec.structs.replace(intent, fence=data.fence))
+    if data.to is not None:
+        await beginning.expect_theirs(db, identity.workspace_id, message)
+    return message
 
 
 @post("/", operation_id="send_message", guards=[writer])
@@ -150,7 +157,8 @@ async def send(db: Db, identity: Asker, data: JSONBody[SaidTo]) -> ConversationM
     Whoever has the address is its contact, a new one if nobody has; an active conversation takes the message, one
     that ended a short while ago is reopened, else a new one begins.
     """
-    conversation_id = await beginning.conversation_with(db, identity.workspace_id, data.channel, data.to, data.subject)
+    channel = data.channel or channel_of(data.to) or "sms"
+    conversation_id = await beginning.conversation_with(db, identity.workspace_id, channel, data.to, data.subject)
     return await put(db, await _intent(db, identity, conversation_id, data, data.to, None))
 
 
@@ -166,7 +174,9 @@ async def _intent(
         raise Invalid({"contentType": "is ours to say: text, media or html"})
     mail = {"subject": said.subject} if said.subject else {}
     number_id = said.phone_number_id
-    if said.from_ is not None and "@" in said.from_:
+    if said.from_ is not None and (
+        "@" in said.from_ or await beginning.is_mail(db, identity.workspace_id, conversation_id)
+    ):
         mail["from"] = said.from_.strip()
     elif said.from_ is not None:
         number_id = await beginning.number_at(db, identity.workspace_id, said.from_)

@@ -15,6 +15,7 @@ from tests.conftest import Client
 from tests.handlers.webhooks import post, text
 from tests.make import communications as make
 from tests.make.agents import told
+from tests.make.mail import mail
 
 API = "/api/v1"
 CUSTOMER = "+14155550199"
@@ -82,6 +83,10 @@ async def test_an_opted_out_recipient_is_refused_before_anything_is_kept(
         ({"phoneNumberId": str(uuid.uuid4())}, 422, "phoneNumberId"),
         ({"from": "+14155550177"}, 422, "from"),
         ({"to": "BRANDNAME"}, 422, "to"),
+        ({"to": "911"}, 422, "to"),
+        ({"to": f"whatsapp:{CUSTOMER}"}, 422, "to"),
+        ({"to": "+14155550155"}, 400, "to"),
+        ({"to": "jane@example.com", "channel": "whatsapp"}, 422, "to"),
         ({"channel": "live_chat"}, 422, "channel"),
         ({"direction": "inbound"}, 400, "direction"),
         ({"contentType": "system"}, 400, "contentType"),
@@ -147,6 +152,51 @@ async def test_what_nobody_can_send_to_is_refused(owner: Client, line: Connectio
         answer = await owner.post(f"{API}/messages", json={"to": to, "channel": channel, "content": "Hello"})
         assert answer.status_code == 422, (to, channel, answer.text)
     assert (await owner.get(f"{API}/contacts")).json()["items"] == []
+
+
+@pytest.mark.parametrize("to", ["911", "+1415", "1234567", "+999999999999"])
+async def test_what_can_be_no_number_is_refused_by_name(owner: Client, line: Connection, to: str) -> None:
+    answer = await owner.post(f"{API}/messages", json={"to": to, "content": "Hello"})
+    assert await error_fields(answer) == (422, ["to"])
+    assert (await owner.get(f"{API}/contacts")).json()["items"] == []
+    assert (await owner.post(f"{API}/messages", json={"to": "12345", "content": "Hello"})).status_code == 201
+
+
+async def test_an_address_says_its_channel_itself(owner: Client, line: Connection) -> None:
+    said = {"to": f"whatsapp:{CUSTOMER}", "content": "Hello"}
+    message = (await owner.post(f"{API}/messages", json=said)).json()
+    there = (await owner.get(f"{API}/conversations/{message['conversationId']}")).json()
+    assert (there["channel"], message["toAddress"]) == ("whatsapp", CUSTOMER)
+    assert await error_fields(await owner.post(f"{API}/messages", json=said | {"channel": "sms"})) == (422, ["to"])
+
+
+async def test_a_mail_leaves_by_no_number(owner: Client, line: Connection, mailbox: Connection) -> None:
+    said = {"to": "jane@example.com", "channel": "email", "content": "Hello"}
+    sent = (await owner.post(f"{API}/messages", json=said)).json()
+    path = f"{API}/conversations/{sent['conversationId']}/messages"
+    for address, body in ((f"{API}/messages", said), (path, {"content": "Hello"})):
+        refused = await owner.post(address, json=body | {"from": make.OUR_NUMBER})
+        assert await error_fields(refused) == (422, ["from"])
+        (number,) = (await owner.get(f"{API}/workspace-phone-numbers")).json()["items"]
+        refused = await owner.post(address, json=body | {"phoneNumberId": number["id"]})
+        assert await error_fields(refused) == (400, ["phoneNumberId"])
+
+
+async def test_what_is_said_in_a_conversation_goes_to_its_own_contact(
+    owner: Client, talk: dict[str, Any], mailbox: Connection, anonymous: httpx.AsyncClient
+) -> None:
+    (await owner.post(f"{API}/contacts", json={"phone": "+14155550155"})).raise_for_status()
+    for other in ("+14155550155", "+14155550156"):
+        assert await error_fields(await send(owner, talk, to=other)) == (400, ["to"])
+    point = {"contactId": talk["contactId"], "kind": "phone", "value": "+14155550156"}
+    (await owner.post(f"{API}/contact-points", json=point)).raise_for_status()
+    for theirs in ("+14155550156", "+1 (415) 555-0156", CUSTOMER):
+        assert (await send(owner, talk, to=theirs)).status_code == 201
+    # A mail that proves nothing is nobody's: its conversation is with whoever wrote it.
+    assert (await post(anonymous, mail(mailbox, sender="bob@example.org", dkim="none", spf="none"))).status_code == 200
+    (nobody,) = (await owner.get(f"{API}/conversations", params={"channel": "email"})).json()["items"]
+    assert await error_fields(await send(owner, nobody, to="jane@example.com")) == (400, ["to"])
+    assert (await send(owner, nobody, to="Bob@example.org")).status_code == 201
 
 
 # Later
