@@ -95,15 +95,8 @@ class Noted(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-_WAS: Mapping[str, str] = {
-    "status": "text",
-    "sent_at": "timestamptz",
-    "delivered_at": "timestamptz",
-    "read_at": "timestamptz",
-    "is_read": "boolean",
-    "error_code": "text",
-    "error_message": "text",
-}
+_TEXTS, _TIMES = ("status", "error_code", "error_message"), ("sent_at", "delivered_at", "read_at")
+_WAS = dict.fromkeys(_TEXTS, "text") | dict.fromkeys(_TIMES, "timestamptz") | {"is_read": "boolean"}
 """What a report changes of a message, and what kind of column each is."""
 _SAID = "message, has_attachments, " + ", ".join(f"was_{name}" for name in _WAS)
 _NOTHING = "NULL::conversation_messages AS message, false AS has_attachments, " + ", ".join(
