@@ -115,6 +115,42 @@ async def test_an_address_written_in_two_ways_goes_to_who_had_it_first(urls: Url
     }
 
 
+async def test_an_international_domain_is_spelt_in_one_way_and_the_newest_word_counts(urls: Urls, admin: Any) -> None:
+    [found] = Path(versions.__file__).parent.glob("*_one_spelling.py")
+    migration = importlib.import_module(f"{versions.__name__}.{found.stem}")
+    await migrations.downgrade(urls, migration.down_revision)
+    own, dns = "Jane@exämple.com", "Jane@xn--exmple-cua.com"
+    workspace, first, second, third = (uuid.uuid4() for _ in range(4))
+    at = "'2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z'"
+    await admin.execute(
+        f"INSERT INTO workspaces (id, name, slug, created_at, updated_at) VALUES ('{workspace}', 'A', 'a', {at})"
+    )
+    await admin.execute(f"INSERT INTO users (id, email, created_at, updated_at) VALUES ('{first}', '{own}', {at})")
+    for contact, email in ((first, own), (second, dns), (third, "joe@Exämple.com")):
+        await admin.execute(
+            "INSERT INTO contacts (workspace_id, id, email, created_at, updated_at)"
+            f" VALUES ('{workspace}', '{contact}', '{email}', {at})"
+        )
+        await admin.execute(
+            "INSERT INTO contact_points (workspace_id, id, contact_id, kind, value, is_primary, created_at, updated_at)"
+            f" VALUES ('{workspace}', '{contact}', '{contact}', 'email', '{email}', true, {at})"
+        )
+    words = [(own, "*", "opted_out", 2), (dns, "*", "opted_in", 1), (own, "a@b.c", "opted_in", 1)]
+    for address, sender, state, hour in words:
+        await admin.execute(
+            "INSERT INTO consents (workspace_id, id, address, sender, state, source, channel, since, heard_at,"
+            f" entry_id, created_at, updated_at) VALUES ('{workspace}', '{uuid.uuid4()}', '{address}', '{sender}',"
+            f" '{state}', 'person', 'email', now(), '2026-01-01T0{hour}:00:00Z', '{uuid.uuid4()}', {at})"
+        )
+    await migrations.upgrade(urls)
+    assert await admin.fetchval("SELECT email FROM users") == dns
+    for query in ("SELECT id, email FROM contacts", "SELECT contact_id, value FROM contact_points"):
+        theirs = {tuple(row) for row in await admin.fetch(query)}
+        assert theirs == {(first, own), (second, dns), (third, dns.lower().replace("jane", "joe"))}
+    kept = await admin.fetch("SELECT address, sender, state FROM consents")
+    assert {tuple(row) for row in kept} == {(dns, "*", "opted_out"), (dns, "a@b.c", "opted_in")}
+
+
 async def test_channels_and_what_was_said_in_them_are_as_they_must_be_from_now_on(urls: Urls, admin: Any) -> None:
     [found] = Path(versions.__file__).parent.glob("*_team_channels.py")
     migration = importlib.import_module(f"{versions.__name__}.{found.stem}")
