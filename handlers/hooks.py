@@ -143,9 +143,12 @@ async def change(
     Switched on again it hears as you, from now on; what was waiting is delivered first, and what happened meanwhile
     only if you replay it.
     """
+    values = shapes.given(data)
+    if values.get("is_active") is False:
+        await endpoints.hold_reader(db, identity.workspace_id)  # before the endpoint, as whoever deletes one does
     row = await rows.find(db, identity, row_id, to_change=True)
     before = rows.shown(row)
-    await endpoints.change(db, service.settings.webhooks, identity, row, shapes.given(data))
+    await endpoints.change(db, service.settings.webhooks, identity, row, values)
     view: WebhookEndpointView = await rows.settle(db, identity, row, before)
     return view
 

@@ -25,6 +25,7 @@ _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST_SLUG = 100
 _HOST = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[1-9]\d{0,4})?")
 _LONGEST_CRON = 200
+_HIGHEST_PORT = 65_535
 # What every cron knows; the random and hashed values of this library would come due at another time each time.
 _CRON_FIELD = re.compile(
     r"(?:[\d*/,#L-]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat)+", re.IGNORECASE
@@ -156,8 +157,9 @@ class Host(_Normalised):
     def normalise(self, value: str) -> str:
         """``value`` in lower case; ``ValueError`` says what a host looks like."""
         host = value.strip().lower().removesuffix(":443")
-        name = host.partition(":")[0]
-        if not _HOST.fullmatch(host) or len(name) > 253 or name.rpartition(".")[2].isdecimal():
+        name, _, port = host.partition(":")
+        is_host = _HOST.fullmatch(host) and len(name) <= 253 and not name.rpartition(".")[2].isdecimal()
+        if not is_host or int(port or 443) > _HIGHEST_PORT:
             raise ValueError("is not a host by its name, such as api.example.com or .example.com or example.com:8443")
         return host
 

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from comms.agents import states
 from comms.agents.clock import next_run
 from comms.errors import Conflict, Invalid
 from comms.hooks import signing
 from comms.vault import Sealed, Vault
-from models.agents import AgentSchedule
+from models.agents import Agent, AgentSchedule
 from models.base import now
 
 _IV, _TAG = 12, 16
@@ -21,6 +25,16 @@ def keep(row: AgentSchedule, values: Mapping[str, Any], at: datetime | None = No
     if row.trigger_type == "scheduled" and row.cron is None:
         raise Invalid({"cron": "is required when triggerType is scheduled"})
     come_due(row, at or now())
+
+
+async def expect_agent(db: AsyncSession, row: AgentSchedule) -> None:
+    """The schedule's agent is not archived; raises ``Invalid``. One that is not there is the foreign key's to name."""
+    with db.no_autoflush:
+        status = await db.scalar(
+            select(Agent.status).where(Agent.workspace_id == row.workspace_id, Agent.id == row.agent_id)
+        )
+    if status == "archived":
+        raise Invalid({"agentId": states.ARCHIVED})
 
 
 def come_due(row: AgentSchedule, after: datetime) -> None:

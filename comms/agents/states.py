@@ -15,6 +15,9 @@ R = TypeVar("R", bound=Base)
 
 Transitions = Mapping[str, tuple[str, ...]]
 
+ARCHIVED = "is archived and does nothing: make it a draft first, or name another agent"
+"""Why nothing new is for an agent that is archived."""
+
 AGENT: Transitions = {
     "draft": ("active", "archived"),
     "active": ("paused", "archived"),

@@ -8,7 +8,7 @@ import msgspec
 
 from comms import reading
 from comms.errors import Invalid
-from comms.workflows.values import steps_of, texts
+from comms.workflows.values import step_of, steps_of, texts
 from models.types import Cron, TimeZone
 
 MOST_STEPS = 200
@@ -145,6 +145,19 @@ def comes_after(step: Step) -> Iterator[tuple[str, str]]:
     for text, part in (*texts(step.inputs, "inputs"), *texts(step.conditions, "conditions")):
         for name in steps_of(text):
             yield name, part
+    asked: list[tuple[str, Any]] = [("conditions", step.conditions)]
+    if step.action == "condition":
+        asked += [(f"inputs.{name}", step.inputs.get(name)) for name in ("all", "any")]
+    for part, conditions in asked:
+        for index, field in _fields(conditions):
+            if (asked_of := step_of(field)) is not None:
+                yield asked_of, f"{part}[{index}].field"
+
+
+def _fields(conditions: Any) -> Iterator[tuple[int, str]]:
+    for index, asked in enumerate(conditions if isinstance(conditions, list) else ()):
+        if isinstance(asked, dict) and isinstance(asked.get("field"), str):
+            yield index, asked["field"]
 
 
 def _references(step: Step, position: int) -> Iterator[tuple[bool, str, str]]:

@@ -130,19 +130,20 @@ async def _check(db: AsyncSession, row: AgentWorkflow, identity: Identity, may_h
 
 
 async def _expect_agents(db: AsyncSession, workspace_id: uuid.UUID, steps: Sequence[Step]) -> None:
-    """Every step's agent is there, and stays until this is committed."""
+    """Every step's agent is there and not archived, and stays until this is committed."""
     wanted = {step.agent_id for step in steps if step.agent_id is not None}
     query = (
-        select(Agent.id)
+        select(Agent.id, Agent.status)
         .where(Agent.workspace_id == workspace_id, Agent.id.in_(wanted))
         .order_by(Agent.id)
         .with_for_update(read=True, key_share=True)
     )
-    there = set(await db.scalars(query)) if wanted else set()
-    missing = {
-        f"steps[{position}].agentId": "refers to nothing in this workspace"
-        for position, step in enumerate(steps)
-        if step.agent_id is not None and step.agent_id not in there
-    }
-    if missing:
-        raise Invalid(missing)
+    statuses = {row.id: row.status for row in await db.execute(query)} if wanted else {}
+    wrong = {}
+    for position, step in enumerate(steps):
+        if step.agent_id is not None and step.agent_id not in statuses:
+            wrong[f"steps[{position}].agentId"] = "refers to nothing in this workspace"
+        elif step.agent_id is not None and statuses[step.agent_id] == "archived":
+            wrong[f"steps[{position}].agentId"] = states.ARCHIVED
+    if wrong:
+        raise Invalid(wrong)

@@ -11,15 +11,21 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import CursorResult, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.assignment.giving import AT_ONCE, give_next
-from comms.assignment.queueing import queue
+from comms.assignment.queueing import overlooked, queue, zone_of
+from comms.assignment.rules import is_open_at
 from comms.database import Database
 from comms.readers import Reader
+from models.base import now
+from models.routing import RoutingRule
 
 READ_AT_ONCE = 500
+
+OpenRules = dict[uuid.UUID, frozenset[uuid.UUID]]
+"""Of each workspace: which of the rules that leave it to others while they are closed were open when it was looked."""
 
 
 async def keep_up(database: Database, workspaces: Sequence[uuid.UUID] | None = None, at_once: int = AT_ONCE) -> int:
@@ -31,7 +37,7 @@ async def keep_up(database: Database, workspaces: Sequence[uuid.UUID] | None = N
 
 def reader(database: Database, given: Counter[uuid.UUID] | None = None, at_once: int = AT_ONCE) -> Reader:
     """Queues and gives, and counts how many it ``given`` in each workspace."""
-    return Reader(database, "routing", behind, partial(catch_up, at_once=at_once, given=given))
+    return Reader(database, "routing", behind, partial(catch_up, at_once=at_once, given=given, were_open={}))
 
 
 async def behind(db: AsyncSession) -> Sequence[uuid.UUID]:
@@ -47,14 +53,18 @@ async def catch_up(
     *,
     at_once: int = AT_ONCE,
     given: Counter[uuid.UUID] | None = None,
+    were_open: OpenRules | None = None,
 ) -> bool:
     """What the next few events are about is queued anew, or else those who wait are given; whether there may be more.
 
-    Nobody else decides for the workspace until the commit; where somebody does, nothing happens.
+    Nobody else decides for the workspace until the commit; where somebody does, nothing happens. ``were_open`` is kept
+    by the caller from one look to the next: a clock tells nobody that it strikes.
     """
     progress = (await db.execute(_PROGRESS, {"here": workspace_id})).one_or_none()
     if progress is None:
         return False
+    if progress.minds_hours and await _has_struck(db, workspace_id, {} if were_open is None else were_open):
+        return True
     if await _read_on(db, workspace_id, progress, most):
         return True
     look = await give_next(db, workspace_id, at_once)
@@ -68,13 +78,15 @@ async def _read_on(db: AsyncSession, workspace_id: uuid.UUID, progress: Any, mos
     if not progress.has_begun:
         await queue(db, workspace_id, (await db.scalars(_HANDED_OVER, {"here": workspace_id})).all())
     rows = (await db.execute(_TOLD, {"here": workspace_id, "after": progress.seq, "most": most})).all()
-    is_stale = progress.has_stale
+    is_stale, is_of_rules = progress.has_stale, any(row.is_of_rules for row in rows)
+    if is_of_rules and await _queue_overlooked(db, workspace_id, most):
+        return True  # these events are read again, until nobody is overlooked any more
     if rows:
         about = [row.conversation_id for row in rows if row.conversation_id is not None]
         let_go = {row.conversation_id: row.let_go_by for row in rows if row.let_go_by is not None}
         await _remember(db, workspace_id, [row for row in rows if row.contact_id and row.taken_by])
         await queue(db, workspace_id, about, let_go)
-        if any(row.is_of_rules for row in rows):
+        if is_of_rules:
             await db.execute(_ALL_STALE, {"here": workspace_id})
             is_stale = True
     if rows or not progress.has_begun:
@@ -82,6 +94,40 @@ async def _read_on(db: AsyncSession, workspace_id: uuid.UUID, progress: Any, mos
     if len(rows) == most:
         return True
     return is_stale and await _queue_stale(db, workspace_id, most)
+
+
+async def _has_struck(db: AsyncSession, workspace_id: uuid.UUID, were_open: OpenRules) -> bool:
+    """Whether a rule that skips what comes in when it is closed has opened or closed; all who wait are to be looked at.
+
+    It is remembered when nobody is left to be told so: what a lost commit has undone is done again.
+    """
+    minding = select(RoutingRule).where(
+        RoutingRule.workspace_id == workspace_id,
+        RoutingRule.is_active,
+        RoutingRule.when_closed == "skip",
+        RoutingRule.hours.is_not(None),
+    )
+    rules = (await db.scalars(minding.execution_options(populate_existing=True))).all()
+    zone, at = await zone_of(db, workspace_id), now()
+    are_open = frozenset(rule.id for rule in rules if is_open_at(rule.hours, zone, at))
+    if were_open.get(workspace_id) == are_open:
+        return False
+    marked = await db.execute(_ALL_STALE, {"here": workspace_id})
+    assert isinstance(marked, CursorResult)
+    if marked.rowcount:
+        return True
+    were_open[workspace_id] = are_open
+    return False
+
+
+async def _queue_overlooked(db: AsyncSession, workspace_id: uuid.UUID, most: int) -> bool:
+    """Some of those that wait without a place, though a rule is true of them, have theirs; whether there may be more.
+
+    So it is after a rule was off, or narrower, for a while.
+    """
+    ids = await overlooked(db, workspace_id, most)
+    await queue(db, workspace_id, ids)
+    return len(ids) == most
 
 
 async def _remember(db: AsyncSession, workspace_id: uuid.UUID, taken: Sequence[Any]) -> None:
@@ -128,7 +174,11 @@ _DUE = text(f"SELECT p.workspace_id FROM {_ARE_DUE}")
 _PROGRESS = text(
     """
     SELECT seq, has_begun,
-        EXISTS (SELECT FROM routing_places s WHERE s.workspace_id = :here AND s.is_stale) AS has_stale
+        EXISTS (SELECT FROM routing_places s WHERE s.workspace_id = :here AND s.is_stale) AS has_stale,
+        EXISTS (
+            SELECT FROM routing_rules r WHERE r.workspace_id = :here AND r.is_active AND r.when_closed = 'skip'
+                AND r.hours IS NOT NULL
+        ) AS minds_hours
     FROM routing_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED
     """
 )

@@ -144,6 +144,52 @@ async def queue(
         )
 
 
+async def overlooked(db: AsyncSession, workspace_id: uuid.UUID, most: int) -> Sequence[uuid.UUID]:
+    """Those that have waited longest without a place, since after a rule was written that is true of them."""
+    rules = await _rules_of(db, workspace_id)
+    if not rules:
+        return []
+    has_place = select(RoutingPlace.id).where(
+        RoutingPlace.workspace_id == workspace_id, RoutingPlace.conversation_id == Conversation.id
+    )
+    is_handed_over = select(ConversationHandoff.id).where(
+        ConversationHandoff.workspace_id == workspace_id,
+        ConversationHandoff.conversation_id == Conversation.id,
+        ConversationHandoff.status == "open",
+    )
+    query = (
+        select(Conversation.id)
+        .outerjoin(
+            Contact, and_(Contact.workspace_id == Conversation.workspace_id, Contact.id == Conversation.contact_id)
+        )
+        .where(
+            Conversation.workspace_id == workspace_id,
+            Conversation.assigned_to.is_(None),
+            waits(),
+            ~has_place.exists(),
+            ~is_handed_over.exists(),
+            or_(*(_true_of(rule) for rule in rules)),
+        )
+        .order_by(Conversation.waiting_since, Conversation.id)
+        .limit(most)
+    )
+    return (await db.scalars(query)).all()
+
+
+def _true_of(rule: RoutingRule) -> Any:
+    """What ``_is_true`` says of a conversation beside its contact, in the database, and that the rule was there."""
+    said: list[Any] = [Conversation.waiting_since >= rule.created_at]
+    if rule.channels:
+        said.append(Conversation.channel.in_(rule.channels))
+    if rule.phone_number_ids:
+        said.append(Conversation.phone_number_id.in_(rule.phone_number_ids))
+    if rule.tags:
+        said.append(Conversation.tags.op("&&")(rule.tags))
+    if rule.conditions:
+        said += [Contact.id.is_not(None), conditions.all_of(msgspec.convert(rule.conditions, list[Condition]))]
+    return and_(*said)
+
+
 async def leave(db: AsyncSession, places: Sequence[RoutingPlace]) -> None:
     """These places are gone, and told of."""
     if not places:
@@ -181,9 +227,7 @@ async def _waiting(
     db: AsyncSession, workspace_id: uuid.UUID, ids: Sequence[uuid.UUID]
 ) -> list[tuple[Seen, Line | None, datetime]]:
     """Those of these conversations that wait, each with its line and since when."""
-    ordered = select(RoutingRule).where(RoutingRule.workspace_id == workspace_id, RoutingRule.is_active)
-    ordered = ordered.order_by(RoutingRule.position, RoutingRule.created_at, RoutingRule.id)
-    rules = (await db.scalars(ordered.execution_options(populate_existing=True))).all()
+    rules = await _rules_of(db, workspace_id)
     asking = [rule for rule in rules if rule.conditions]
     said = [conditions.all_of(msgspec.convert(rule.conditions, list[Condition])) for rule in asking]
     of = Conversation
@@ -216,6 +260,13 @@ async def _waiting(
         seen = Seen(id_, channel, number, tags, handoff, true_of)
         found.append((seen, line_of(seen, rules, zone, at), since or at))
     return found
+
+
+async def _rules_of(db: AsyncSession, workspace_id: uuid.UUID) -> Sequence[RoutingRule]:
+    """The active rules, in the order in which they are asked."""
+    ordered = select(RoutingRule).where(RoutingRule.workspace_id == workspace_id, RoutingRule.is_active)
+    ordered = ordered.order_by(RoutingRule.position, RoutingRule.created_at, RoutingRule.id)
+    return (await db.scalars(ordered.execution_options(populate_existing=True))).all()
 
 
 async def _queues(db: AsyncSession, workspace_id: uuid.UUID, lines: Collection[Line]) -> dict[str, uuid.UUID]:

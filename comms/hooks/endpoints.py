@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.errors import Conflict, Invalid
-from comms.hooks import hearing, places, signing
+from comms.hooks import following, hearing, places, signing
 from comms.identity import Identity
 from comms.settings import WebhookSettings
 from comms.vault import Vault
@@ -52,10 +52,11 @@ async def make(
 async def change(
     db: AsyncSession, settings: WebhookSettings, identity: Identity, row: WebhookEndpoint, values: Mapping[str, Any]
 ) -> None:
-    """The endpoint, held, has these values.
+    """The endpoint, held, has these values; whoever switches it off has called ``hold_reader`` before.
 
     Whoever says where it is, what it is told, or that it is on, is who it hears as from now on. Switched on, what still
-    waits for it is tried at once; what happened while it was off is not told unless it is replayed.
+    waits for it is tried at once, with what happened until it went off; what happened while it was off is not told
+    unless it is replayed.
     """
     check(values, settings)
     is_on_again = values.get("is_active", row.is_active) and not row.is_active
@@ -64,6 +65,8 @@ async def change(
     ):
         hearing.check(values.get("events", row.events), identity)
         row.on_behalf_of = identity.user_id
+    if row.is_active and not values.get("is_active", True):
+        await following.hear_out(db, row.workspace_id)
     for name, value in values.items():
         setattr(row, name, value)
     if is_on_again:

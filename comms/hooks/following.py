@@ -18,6 +18,8 @@ from comms.readers import Reader
 from models.base import new_id
 
 AT_ONCE = 500
+MOST_UNREAD = 10_000
+"""So many events are read by whoever switches an endpoint off: a worker that is alive is behind by a second of them."""
 
 Due = tuple[uuid.UUID, Any]
 """An endpoint, and a row of the log that it is told."""
@@ -56,6 +58,13 @@ async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONC
     await put_in_line(db, workspace_id, progress.placed, due)
     await db.execute(_ADVANCE, {"here": workspace_id, "seq": rows[-1].seq, "placed": progress.placed + len(due)})
     return len(rows) == most
+
+
+async def hear_out(db: AsyncSession, workspace_id: uuid.UUID) -> None:
+    """What has happened so far is in line, but for what is behind ``MOST_UNREAD``; the caller holds the progress."""
+    for _ in range(MOST_UNREAD // AT_ONCE):
+        if not await catch_up(db, workspace_id):
+            return
 
 
 async def listening(db: AsyncSession, workspace_id: uuid.UUID, endpoint_id: uuid.UUID | None = None) -> list[Ear]:

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms import contacts, conversations, deals, events, prospects, shapes
+from comms import contacts, conversations, deals, events, mentions, prospects, shapes
 from comms.errors import Invalid, Missing
 from comms.reading import read
 from comms.workflows import values
@@ -149,11 +149,25 @@ def _tagging(kind: type[Base], view: type[View], *, adds: bool) -> Effect:
     return effect
 
 
+async def _check_tag(place: Place) -> dict[str, str]:
+    tag = place.said.get("tag")
+    return {f"{place.place}.tag": "must not be empty"} if isinstance(tag, str) and not tag.strip() else {}
+
+
 async def _assign(here: Here) -> Done:
     """The conversation is this member's."""
     row = await _held(here, Conversation)
     await conversations.assign(here.db, row, here.seen.user_id)
     return Done({"id": str(row.id), "assignedTo": str(here.seen.user_id)})
+
+
+async def _check_assignee(place: Place) -> dict[str, str]:
+    user_id = place.said.get("userId")
+    if user_id is None:
+        return {}
+    meant = uuid.UUID(user_id)
+    hindered = await mentions.no_answerers_of(place.db, place.workspace_id, [meant])
+    return {f"{place.place}.userId": hindered[meant]} if meant in hindered else {}
 
 
 async def _close(here: Here) -> Done:
@@ -193,10 +207,14 @@ def _shown(row: Any, view: type[View]) -> Any:
 ACTIONS: dict[str, Action] = {
     **{f"create_{name}": _making(kind) for name, kind in KINDS.items()},
     **{f"update_{name}": _changing(kind) for name, kind in KINDS.items()},
-    "tag_contact": Action(Tagged, _tagging(Contact, ContactView, adds=True), right="writing"),
-    "untag_contact": Action(Tagged, _tagging(Contact, ContactView, adds=False), right="writing"),
-    "tag_conversation": Action(Tagged, _tagging(Conversation, ConversationView, adds=True), right="writing"),
-    "untag_conversation": Action(Tagged, _tagging(Conversation, ConversationView, adds=False), right="writing"),
-    "assign_conversation": Action(Given, _assign, right="writing"),
+    "tag_contact": Action(Tagged, _tagging(Contact, ContactView, adds=True), _check_tag, right="writing"),
+    "untag_contact": Action(Tagged, _tagging(Contact, ContactView, adds=False), _check_tag, right="writing"),
+    "tag_conversation": Action(
+        Tagged, _tagging(Conversation, ConversationView, adds=True), _check_tag, right="writing"
+    ),
+    "untag_conversation": Action(
+        Tagged, _tagging(Conversation, ConversationView, adds=False), _check_tag, right="writing"
+    ),
+    "assign_conversation": Action(Given, _assign, _check_assignee, right="writing"),
     "close_conversation": Action(Meant, _close, right="writing"),
 }

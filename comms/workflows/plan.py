@@ -39,11 +39,12 @@ def next_of(steps: Sequence[Step], settled: Mapping[str, Outcome]) -> Next:
     for step in steps:
         for name, _ in leads_to(step):
             leading.setdefault(name, []).append(step.id)
+    known = {step.id for step in steps}
     position = 0
     while position < len(steps):
         step = steps[position]
         position += 1
-        before = {*leading.get(step.id, ()), *(name for name, _ in comes_after(step))}
+        before = {*leading.get(step.id, ()), *(name for name, _ in comes_after(step))} & known
         if step.id in outcomes or any(name not in outcomes for name in before):
             continue
         reason = _why_not(step, leading.get(step.id), outcomes)

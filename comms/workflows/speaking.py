@@ -54,6 +54,8 @@ async def say(here: Here) -> Done:
 async def check(place: Place) -> dict[str, str]:
     """The conversation is there, the address can be sent to, or an event will tell which conversation it is."""
     inputs, said = place.step.inputs, place.said
+    if isinstance(said.get("content"), str) and not said["content"].strip():
+        return {f"{place.place}.content": "must not be empty"}
     if "conversationId" in inputs and "to" in inputs:
         return {f"{place.place}.to": "goes without conversationId"}
     if "conversationId" not in inputs and "to" not in inputs and not place.in_conversation:

@@ -44,6 +44,12 @@ def steps_of(text: str) -> Iterator[str]:
             yield rest.partition(".")[0]
 
 
+def step_of(field: str) -> str | None:
+    """The id of the step that the field of a condition speaks of, with or without braces; None when it is of none."""
+    root, _, rest = bare(field).partition(".")
+    return rest.partition(".")[0] if root == "steps" else None
+
+
 def roots_of(text: str) -> set[str]:
     """What a text speaks of: the trigger, steps, the context …"""
     return {found[1].strip().partition(".")[0] for found in _TEMPLATE.finditer(text)}

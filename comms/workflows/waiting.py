@@ -15,7 +15,7 @@ from comms.errors import Invalid
 from comms.reasons import A_TIME
 from comms.workflows import asking, values
 from comms.workflows.acting import Action, Done, Failed, Here, Place, Waits
-from models.base import noun_of
+from models.base import noun_of, now
 from models.orchestration import (
     AgentMessage,
     AgentMessageView,
@@ -93,9 +93,16 @@ async def check_wait(place: Place) -> dict[str, str]:
         return {place.place: "must say for how long (seconds, minutes, hours, days) or until when (until)"}
     if amounts and "until" in place.step.inputs:
         return {f"{place.place}.until": f"goes without {amounts[0]}"}
-    until = place.said.get("until")
-    if isinstance(until, str) and _instant(until) is None:
-        return {f"{place.place}.until": f"must be {A_TIME}"}
+    known = msgspec.convert({name: place.said[name] for name in amounts if name in place.said}, Wait)
+    if known.how_long > LONGEST:
+        return {place.place: f"must be {LONGEST.days} days at most in all"}
+    sent = place.said.get("until")
+    if isinstance(sent, str):
+        until = _instant(sent)
+        if until is None:
+            return {f"{place.place}.until": f"must be {A_TIME}"}
+        if until - now() > LONGEST:
+            return {f"{place.place}.until": f"must be within {LONGEST.days} days"}
     return {}
 
 

@@ -26,6 +26,7 @@ async def create_schedule(db: AsyncSession, identity: Identity, values: dict[str
     """A schedule that knows when it comes due."""
     row = AgentSchedule(workspace_id=identity.workspace_id, id=new_id())
     stories.keep(row, values)
+    await stories.expect_agent(db, row)
     db.add(row)
     return row
 
@@ -34,6 +35,8 @@ async def change_schedule(db: AsyncSession, identity: Identity, row: AgentSchedu
     """As before, it knows when it comes due; what changes nothing of its clock leaves that time alone."""
     if any(getattr(row, name) != value for name, value in values.items()):
         stories.keep(row, values)
+        if "agent_id" in values or values.get("enabled"):
+            await stories.expect_agent(db, row)
 
 
 schedules = crud(

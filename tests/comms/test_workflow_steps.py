@@ -86,6 +86,19 @@ async def test_a_choice_leads_one_way_and_says_why(owner: Client, service: Servi
     assert (await flow.read(owner, poor))["status"] == "completed"
 
 
+async def test_a_choice_comes_after_what_it_asks_of_wherever_it_stands(owner: Client, service: Service) -> None:
+    steps = [
+        does(
+            "chosen", "condition", inputs={"all": [{"field": "steps.vip.tags", "operator": "contains", "value": "v"}]}
+        ),
+        does("vip", "create_contact", inputs={"values": {"firstName": "Ada", "tags": ["v"]}}),
+    ]
+    run = await flow.run_of(owner, await flow.active(owner, steps))
+    await flow.answer_bells(service)
+    seen = await flow.history(owner, run)
+    assert seen["chosen"]["output"]["holds"] is True, seen["chosen"]
+
+
 async def test_a_step_that_fails_leads_elsewhere_or_ends_the_run_and_says_why(owner: Client, service: Service) -> None:
     wrong = does("bad", "update_contact", inputs={"id": "{{trigger.id}}", "values": {"firstName": "Ada"}})
     nobody = {"triggerData": {"id": str(uuid.uuid4())}}

@@ -166,6 +166,20 @@ async def test_a_schedule_that_makes_no_sense_is_refused_by_name(
     assert set(errors(answer)) == {field}
 
 
+async def test_an_archived_agent_has_no_schedule_that_is_on(owner: Client) -> None:
+    row = await schedule(owner, triggerType="scheduled", cron="0 9 * * *")
+    path = f"{API}/agent-schedules/{row['id']}"
+    assert (await owner.patch(path, json={"enabled": False})).status_code == 200
+    await make.moved(owner, f"/agents/{row['agentId']}", "archived")
+    body = {"agentId": row["agentId"], "triggerType": "scheduled", "cron": "0 9 * * *"}
+    assert set(errors(await owner.post(f"{API}/agent-schedules", json=body))) == {"agentId"}
+    assert set(errors(await owner.patch(path, json={"enabled": True}))) == {"agentId"}
+    other = await schedule(owner)
+    answer = await owner.patch(f"{API}/agent-schedules/{other['id']}", json={"agentId": row["agentId"]})
+    assert set(errors(answer)) == {"agentId"}
+    assert (await owner.patch(path, json={"cron": "0 8 * * *"})).status_code == 200
+
+
 async def test_a_schedule_cannot_lose_the_cron_it_runs_by(owner: Client) -> None:
     row = await schedule(owner, triggerType="scheduled", cron="0 9 * * *")
     path = f"{API}/agent-schedules/{row['id']}"

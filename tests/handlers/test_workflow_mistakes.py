@@ -36,7 +36,11 @@ HOST = "api.example.com"
          {"inputs.conversationId"}),
         (does("message", {"content": "{{now}}" * 101, "to": "+14155550199"}), {"inputs"}),
         (does("message", {"content": "{{" + " " * 60_000, "to": "x"}), {"inputs.to"}),
+        (does("message", {"content": "  ", "to": "+14155550199"}), {"inputs.content"}),
         (does("wait", {}), {"inputs"}),
+        (does("wait", {"days": 366, "hours": 24}), {"inputs"}),
+        (does("wait", {"days": 366, "seconds": 1, "hours": "{{trigger.hours}}"}), {"inputs"}),
+        (does("wait", {"until": "2099-01-01T00:00:00Z"}), {"inputs.until"}),
         (does("wait", {"hours": -1}), {"inputs.hours"}),
         (does("wait", {"until": "tomorrow"}), {"inputs.until"}),
         (does("wait", {"until": "2036-03-01T12:00:00Z", "days": 1}), {"inputs.until"}),
@@ -46,6 +50,13 @@ HOST = "api.example.com"
         (does("condition", {"all": [{"field": "trigger.x", "operator": "is_set"}], "then": "z"}), {"inputs.then"}),
         (does("condition", {"all": [{"field": "trigger.x", "operator": "at_least", "value": []}]}),
          {"inputs.all[0].value"}),
+        (does("condition", {"all": [{"field": "steps.zzz.x", "operator": "is_set"}]}), {"inputs.all[0].field"}),
+        (does("condition", {"any": [{"field": "{{steps.zzz.x}}", "operator": "is_set"}]}), {"inputs.any[0].field"}),
+        (does("condition", {"any": [{"field": "steps.a.x", "operator": "is_set"}]}), {"inputs.any[0].field"}),
+        (does("wait", {"days": 1}, conditions=[{"field": "steps.zzz", "operator": "is_set"}]), {"conditions[0].field"}),
+        (does("assign_conversation", {"id": "{{trigger.id}}", "userId": "0198c0de-5000-7b44-96c0-086bed0401d7"}),
+         {"inputs.userId"}),
+        (does("tag_contact", {"id": "{{trigger.id}}", "tag": " "}), {"inputs.tag"}),
         (does("create_contact", {"values": {"email": "x", "firstName": "{{trigger.name}}", "age": 1}}),
          {"inputs.values.email", "inputs.values.age"}),
         (does("update_deal", {"values": {"stage": "proposal"}}), {"inputs.id"}),
@@ -72,7 +83,8 @@ async def test_what_depends_on_the_run_is_not_refused_before_it(owner: Client) -
     await make.made(owner, "/agent-workflow-hosts", {"host": ".Example.com", "description": "Ours"})
     steps = [
         does("http", {"url": f"https://{HOST}/deals/{{{{trigger.id}}}}?a=1", "body": ["{{now}}"]}),
-        {**does("wait", {"hours": "{{context.hours|2}}"}), "id": "b"},
+        {**does("wait", {"hours": "{{context.hours|2}}", "days": 365}), "id": "b"},
+        {**does("condition", {"all": [{"field": "steps.b.x", "operator": "is_set"}]}), "id": "d"},
         {**does("message", {"content": "Hi", "to": "{{trigger.phone}}"}), "id": "c"},
     ]
     await make.made(owner, "/agent-workflows", {"name": "x", "steps": steps})
@@ -119,7 +131,16 @@ async def _member_id(owner: Client, member: Client) -> str:
 
 async def test_a_host_is_a_name_and_administrators_list_it(owner: Client, member: Client) -> None:
     path = f"{API}/agent-workflow-hosts"
-    for host in ("10.0.0.1", "https://x.example", "x y", "[::1]", "", "a" * 300):
+    for host in (
+        "10.0.0.1",
+        "https://x.example",
+        "x y",
+        "[::1]",
+        "",
+        "a" * 300,
+        "example.com:65536",
+        "example.com:99999",
+    ):
         assert set(errors(await owner.post(path, json={"host": host}))) == {"host"}, host
     assert (await owner.post(path, json={"host": "API.example.com:443"})).json()["host"] == HOST
     assert (await owner.post(path, json={"host": HOST})).status_code == 409
@@ -133,6 +154,26 @@ async def test_a_workflow_whose_host_is_gone_does_not_become_active(owner: Clien
     await owner.delete(f"{API}/agent-workflow-hosts/{host['id']}")
     answer = await owner.put(f"{API}/agent-workflows/{row['id']}/status", json={"status": "active"})
     assert set(errors(answer)) == {"steps[0].inputs.url"}
+
+
+async def test_a_conversation_is_assigned_to_nobody_who_may_not_answer(owner: Client, viewer: Client) -> None:
+    for user, wrong in ((viewer.user_id, {"steps[0].inputs.userId"}), (owner.user_id, set())):
+        steps = [does("assign_conversation", {"id": "{{trigger.id}}", "userId": str(user)})]
+        answer = await owner.post(f"{API}/agent-workflows", json={"name": "x", "steps": steps})
+        assert (set(errors(answer)) if answer.status_code == 400 else set()) == wrong
+
+
+async def test_a_workflow_whose_agent_is_archived_is_neither_written_nor_made_active(owner: Client) -> None:
+    ada = await make.agent(owner)
+    steps = [make.step(ada, "a"), does("agent_task", {}, agentId=ada["id"]) | {"id": "b"}]
+    row = await make.made(owner, "/agent-workflows", {"name": "x", "steps": steps})
+    await make.moved(owner, f"/agents/{ada['id']}", "archived")
+    wrong = {"steps[0].agentId", "steps[1].agentId"}
+    assert set(await refused(owner, steps)) == wrong
+    answer = await owner.put(f"{API}/agent-workflows/{row['id']}/status", json={"status": "active"})
+    assert set(errors(answer)) == wrong
+    await make.moved(owner, f"/agents/{ada['id']}", "draft")
+    await make.moved(owner, f"/agent-workflows/{row['id']}", "active")
 
 
 async def test_the_workflow_that_the_docs_show_is_taken_and_activated(owner: Client) -> None:

@@ -1,12 +1,14 @@
 """In which queue a conversation waits: by the first rule that is true of it, by its handoff, or in none."""
 
+import json
 import uuid
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from comms.assignment.following import keep_up
+from comms.assignment.following import catch_up, keep_up, reader
 from comms.assignment.queueing import Seen, line_of
 from models.communications import ConversationHandoff
 from models.routing import RoutingRule
@@ -16,6 +18,10 @@ from tests.make.routing import Desk
 
 MONDAY_NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 OFFICE = {"schedule": {"mon": [{"from": "09:00", "to": "17:00"}]}}
+OPEN = {
+    "schedule": {day: [{"from": "00:00", "to": "24:00"}] for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")}
+}
+CLOSED = {"schedule": {}, "holidays": [{"on": "2001-01-01", "open": [{"from": "09:00", "to": "10:00"}]}]}
 NUMBER = uuid.uuid4()
 
 
@@ -98,6 +104,77 @@ async def test_what_waits_is_queued_anew_when_the_rules_change(desk: Desk) -> No
     assert told == ["routing_place.created", "routing_place.updated", "routing_place.updated"]
 
 
+@pytest.mark.parametrize(
+    ("narrowed", "widened"),
+    [
+        ({"isActive": False}, {"isActive": True}),
+        ({"channels": ["email"]}, {"channels": []}),
+        ({"tags": ["vip"]}, {"tags": ["late"]}),
+    ],
+)
+async def test_a_rule_that_was_off_or_narrower_for_a_while_has_all_again_who_waited_and_who_came_meanwhile(
+    desk: Desk, narrowed: dict[str, Any], widened: dict[str, Any]
+) -> None:
+    [everything] = await desk.listed("routing-rules")
+    path = f"{API}/routing-rules/{everything['id']}"
+    talks = [await desk.waiting(tags=["late"])]
+    await desk.routed()
+    assert (await desk.owner.patch(path, json=narrowed)).status_code == 200
+    await desk.routed()
+    assert await desk.listed("routing-places") == []
+    talks += [await desk.waiting(tags=["late"]) for _ in range(3)]
+    await desk.routed()
+    assert (await desk.owner.patch(path, json=widened)).status_code == 200
+    while await _a_little(desk, 2):
+        pass
+    assert [row["conversationId"] for row in await desk.listed("routing-places", sort="waitingSince")] == talks
+    ann = await desk.person("ann", capacity=2)
+    assert await desk.routed() == 2
+    assert [await desk.owner_of(talk) for talk in talks] == [ann, ann, None, None], "the oldest first"
+
+
+async def test_what_waits_moves_on_when_a_rule_that_skips_opens_or_closes(desk: Desk, admin: Any) -> None:
+    [everything] = await desk.listed("routing-rules")
+    await desk.owner.delete(f"{API}/routing-rules/{everything['id']}")
+    day_team, night_team = desk.team_id, (await made(desk.owner, "/teams", {"name": "Night"}))["id"]
+    await desk.rule(name="Day", position=1, hours=OPEN, whenClosed="skip")
+    desk.team_id = night_team
+    ann = await desk.person("ann", capacity=1)
+    await desk.rule(name="Night", position=2)
+    given: Counter[uuid.UUID] = Counter()
+    worker = reader(desk.service.database, given)  # one that remembers its last look
+
+    async def look() -> int:
+        before = given.total()
+        await worker.keep_up([desk.owner.workspace_id])
+        return given.total() - before
+
+    talks = [await desk.waiting() for _ in range(2)]
+    assert await look() == 0
+    await admin.execute(_HOURS, json.dumps(CLOSED))  # as time goes by: nobody is told
+    assert await look() == 1
+    assert [await desk.owner_of(talk) for talk in talks] == [ann, None]
+    assert await look() == 0
+    assert [queue["heldUp"] for queue in await _where_somebody_waits(desk)] == ["nobody is free: 1 full"]
+    desk.team_id = day_team
+    ben = await desk.person("ben")
+    assert await look() == 0
+    await admin.execute(_HOURS, json.dumps(OPEN))
+    assert await look() == 1
+    assert await desk.owner_of(talks[1]) == ben
+
+
+async def _where_somebody_waits(desk: Desk) -> list[dict[str, Any]]:
+    ids = {place["queueId"] for place in await desk.listed("routing-places")}
+    return [queue for queue in await desk.listed("routing-queues") if queue["id"] in ids]
+
+
+async def _a_little(desk: Desk, most: int) -> bool:
+    """The log is read on in pieces of so many; whether there may be more."""
+    async with desk.service.database.everywhere() as db:
+        return await catch_up(db, desk.owner.workspace_id, most)
+
+
 async def test_conditions_about_the_contact_are_asked_in_the_database(desk: Desk) -> None:
     [everything] = await desk.listed("routing-rules")
     says = [{"field": "company", "operator": "equals", "value": "Acme"}]
@@ -106,6 +183,11 @@ async def test_conditions_about_the_contact_are_asked_in_the_database(desk: Desk
     talks = [await desk.waiting(contactId=contact) for contact in (ours, theirs)] + [await desk.waiting()]
     await desk.routed()
     assert [place["conversationId"] for place in await desk.listed("routing-places")] == talks[:1]
+    path = f"{API}/routing-rules/{everything['id']}"
+    for conditions, count in (([], 3), ([{**says[0], "value": "Nobody"}], 0), (says, 1)):
+        assert (await desk.owner.patch(path, json={"conditions": conditions})).status_code == 200
+        await desk.routed()
+        assert len(await desk.listed("routing-places")) == count
 
 
 async def test_what_waited_before_there_was_a_rule_is_routed_when_somebody_says_so(
@@ -166,3 +248,4 @@ INSERT INTO conversation_handoffs (workspace_id, id, conversation_id, from_agent
     needed_skills, deadline_at, created_at, updated_at)
 VALUES ($1, gen_random_uuid(), $2, $3, 'asks for a person', $4, $5, now() + interval '1 hour', now(), now())
 """
+_HOURS = "UPDATE routing_rules SET hours = $1::jsonb WHERE when_closed = 'skip'"

@@ -40,6 +40,21 @@ async def test_what_the_old_address_answers_late_is_not_held_against_the_new_one
     assert [row["status"] for row in tries] == [status, 200], "the log has both"
 
 
+async def test_what_happened_before_it_was_switched_off_is_told_though_the_log_was_not_read_yet(
+    service: Service, owner: Client, sink: Sink, admin: Any
+) -> None:
+    mine = await endpoint(service, owner, sink, events=["contact."])
+    before, meanwhile, after = [[new_id() for _ in range(3)] for _ in range(3)]
+    for is_on, subjects in ((False, before), (True, meanwhile), (None, after)):
+        await happens(service, owner.workspace_id, subjects)
+        if is_on is not None:
+            answer = await owner.patch(f"{API}/webhook-endpoints/{mine.id}", json={"isActive": is_on})
+            assert answer.status_code == 200, answer.text
+    await in_line(service)
+    waiting = await admin.fetch("SELECT line_id FROM webhook_deliveries ORDER BY place")
+    assert [row["line_id"] for row in waiting] == [*before, *after]
+
+
 async def test_a_secret_that_is_deleted_signs_nothing_more_though_its_line_is_being_told(
     service: Service, owner: Client, sink: Sink, admin: Any
 ) -> None:
