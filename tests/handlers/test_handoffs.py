@@ -324,6 +324,22 @@ async def test_the_contact_who_has_opted_out_is_told_nothing_and_the_handoff_say
     assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 0
 
 
+async def test_the_contact_is_told_that_a_person_has_it_only_when_one_has(
+    service: Service, owner: Client, talk: Conversation, ada: uuid.UUID, workspace_id: uuid.UUID, admin: Any
+) -> None:
+    words = {"settings": {"handoffs": {"words": {"taken": "You are now talking with a person."}}}}
+    assert (await owner.patch(f"{API}/workspaces/{workspace_id}", json=words)).status_code == 200
+    bob = await make.agent(service, workspace_id, "Bob")
+    fence = await make.claim(service, talk, ada)
+    await agent_hands(service, talk, ada, fence, Target(agent_id=bob))
+    fence = await make.claim(service, talk, bob)
+    said = "SELECT content FROM conversation_messages"
+    assert await admin.fetch(said) == []
+    await agent_hands(service, talk, bob, fence, Target(user_id=owner.user_id))
+    await owner.put(f"{API}/conversations/{talk.id}/ownership")
+    assert [row["content"] for row in await admin.fetch(said)] == ["You are now talking with a person."]
+
+
 async def test_giving_back_is_one_call_to_the_queue_or_to_an_agent(
     owner: Client, viewer: Client, talk: Conversation, ada: uuid.UUID, service: Service
 ) -> None:
