@@ -106,7 +106,7 @@ async def reject(
         raise Forbidden("This conversation was handed to somebody else: only they, or an administrator, may refuse it.")
     handoff.settled_because = why
     refused = [_asked_now(handoff)]
-    if was_asked and isinstance(by, ByMember):  # perhaps as one of a team
+    if was_asked and isinstance(by, ByMember) and handoff.target_user_id is None:  # as one of those who were asked
         refused.append(Target(user_id=by.id))
     handoff.refused = [*handoff.refused, *(msgspec.to_builtins(one) for one in refused)]
     await _go_on(db, conversation, handoff, is_refused=True)

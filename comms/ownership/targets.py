@@ -11,6 +11,7 @@ from comms.errors import Invalid
 from models.agents import Agent
 from models.communications import Conversation, Team
 from models.communications.handoffs import Target
+from models.routing import RoutingProfile
 
 _ABLE = text(
     """
@@ -37,12 +38,25 @@ async def expect_target(
         await mentions.expect_answerer(db, workspace_id, target.user_id, _at(path, "userId"))
         if is_first and target.user_id == conversation.assigned_to:
             raise Invalid({_at(path, "userId"): "has the conversation already"})
+        await _expect_skills(db, workspace_id, target.user_id, tidy(target.needed_skills), path)
     elif target.agent_id is not None:
         await _expect_agent(db, workspace_id, target.agent_id, path)
         if is_first and target.agent_id == conversation.agent_id:
             raise Invalid({_at(path, "agentId"): "has the conversation already"})
     else:
         await _expect_people(db, workspace_id, target, path)
+
+
+async def _expect_skills(
+    db: AsyncSession, workspace_id: uuid.UUID, user_id: uuid.UUID, needed: Sequence[str], path: str
+) -> None:
+    if not needed:
+        return
+    query = select(RoutingProfile.skills).where(
+        RoutingProfile.workspace_id == workspace_id, RoutingProfile.user_id == user_id
+    )
+    if lacking := set(needed) - set(await db.scalar(query) or ()):
+        raise Invalid({_at(path, "neededSkills"): f"are not all had by this member: {', '.join(sorted(lacking))}"})
 
 
 async def _expect_agent(db: AsyncSession, workspace_id: uuid.UUID, agent_id: uuid.UUID, path: str) -> None:

@@ -142,7 +142,13 @@ async def test_a_ring_of_agents_ends_unless_each_adds_something(
 
 @pytest.mark.parametrize("place", ["target", "steps[0].target"])
 async def test_who_could_never_take_it_is_named_with_the_path(
-    owner: Client, talk: Conversation, ada: uuid.UUID, billing: uuid.UUID, admin: Any, place: str
+    owner: Client,
+    member: Client,
+    talk: Conversation,
+    ada: uuid.UUID,
+    billing: uuid.UUID,
+    admin: Any,
+    place: str,
 ) -> None:
     empty = (await owner.post(f"{API}/teams", json={"name": "Nobody"})).json()["id"]
     resting = (await agents.agent(owner, "Cy"))["id"]
@@ -151,11 +157,14 @@ async def test_who_could_never_take_it_is_named_with_the_path(
         ({"neededSkills": ["juggling"]}, "neededSkills"),
         ({"teamId": str(billing), "neededSkills": ["billing", "law"]}, "neededSkills"),
         ({"agentId": resting}, "agentId"),
+        ({"userId": str(member.user_id), "neededSkills": ["billing", "juggling"]}, "neededSkills"),
     ):
         known = {"target": {"agentId": str(ada)}, "steps": [{"target": target}]}
         body = {"reason": "x"} | (known if place.startswith("steps") else {"target": target})
         answer = await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)
         assert set(errors(answer)) == {f"{place}.{field}"}
+    body = {"reason": "x", "target": {"userId": str(member.user_id), "neededSkills": ["Billing "]}}
+    assert (await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)).status_code == 201
     body = {"reason": "x", "target": {"teamId": str(billing), "neededSkills": [" Billing"]}}
     assert (await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)).status_code == 201
     await admin.execute("UPDATE workspace_members SET role = 'viewer' WHERE role = 'member'")
@@ -192,6 +201,14 @@ async def test_an_agent_refuses_what_was_handed_to_it_and_the_next_is_asked_at_o
             "conversation_handoff.escalated",
             "conversation_handoff.rejected",
         ]
-        waiting = (await ada.get(f"{AGENT}/conversations/waiting")).json()["items"]
-        assert [one["id"] for one in waiting] == [talk]
+        # Nor does it wait for who has refused it: for others it does, and for them once somebody has had it.
+        async with runtime(app, owner, "Cy") as cy:
+            for one, sees, status in ((ada, [], 404), (bob, [], 404), (cy, [talk], 201)):
+                waiting = (await one.get(f"{AGENT}/conversations/waiting")).json()["items"]
+                assert [each["id"] for each in waiting] == sees
+                claimed = await one.post(f"{AGENT}/conversations/{talk}/claim", json={})
+                assert claimed.status_code == status, claimed.text
+            fence = claimed.json()["fence"]
+            await cy.delete(f"{AGENT}/conversations/{talk}/claim", params={"fence": fence})
+            assert (await ada.post(f"{AGENT}/conversations/{talk}/claim", json={})).status_code == 201
         assert (await seen(owner, handoff["id"]))["steps"][1]["target"]["agentId"] == str(ada.agent_id)
