@@ -8,7 +8,7 @@ import pytest
 
 from comms.directory import Connection
 from comms.errors import Conflict
-from comms.ownership import deadlines
+from comms.ownership import deadlines, release
 from comms.service import Service
 from models.communications import Conversation
 from models.communications.handoffs import Step, Target
@@ -120,6 +120,39 @@ async def test_what_is_given_to_an_agent_by_hand_is_a_handoff_that_it_has_accept
     assert (row["status"], row["fromUserId"], row["takenByAgentId"]) == ("accepted", str(owner.user_id), str(ada))
     assert (row["fence"], given["fence"]) == (1, 1)
     assert await told(admin, row["id"]) == ["conversation_handoff.created", "conversation_handoff.accepted"]
+
+
+@pytest.mark.parametrize("whom", ["member", "team", "skill", "agent"])
+async def test_who_had_it_without_a_handoff_gets_it_back_only_with_something_new(
+    service: Service,
+    member: Client,
+    talk: Conversation,
+    ada: uuid.UUID,
+    bob: uuid.UUID,
+    billing: uuid.UUID,
+    admin: Any,
+    whom: str,
+) -> None:
+    target = {
+        "member": Target(user_id=member.user_id),
+        "team": Target(team_id=billing),
+        "skill": Target(needed_skills=["billing"]),
+        "agent": Target(agent_id=bob),
+    }[whom]
+    if whom == "agent":
+        await make.claim(service, talk, bob)
+        async with make.held(service, talk) as (db, row):
+            await release(db, row, why="let go")
+    else:
+        for ask in (member.put, member.delete):
+            assert (await ask(f"{API}/conversations/{talk.id}/ownership")).status_code == 200
+    cy = Target(agent_id=await make.agent(service, talk.workspace_id, "Cy"))
+    fence = await make.claim(service, talk, ada)
+    with pytest.raises(Conflict, match=NEW):
+        await agent_hands(service, talk, ada, fence, target, summary="Something")
+    with pytest.raises(Conflict, match=NEW):
+        await agent_hands(service, talk, ada, fence, cy, steps=(Step(target=target),))
+    await agent_hands(service, talk, ada, fence, target, facts={"order": "A-17"})
 
 
 async def test_a_ring_of_agents_ends_unless_each_adds_something(
