@@ -103,7 +103,7 @@ async def _handed_on_since(
 async def _have_had_it_since(
     db: AsyncSession, conversation: Conversation, said_at: datetime
 ) -> Mapping[uuid.UUID, datetime]:
-    """The members and agents who have had it since then, handed on or not, and when they got it or let go of it last."""
+    """The members and agents who have had it since then, handed on or not, and when they got it or let it go last."""
     asked = {"here": conversation.workspace_id, "id": conversation.id, "since": said_at}
     return {row.who: row.at for row in await db.execute(_HAD, asked)}
 
