@@ -34,6 +34,7 @@ Verdict = Literal[
     "on_call",
     "lacks_skills",
     "let_it_go",
+    "refused",
     "away",
     "offline",
 ]

@@ -14,7 +14,7 @@ from comms.calls import outbound
 from comms.credentials import Identity
 from comms.errors import Conflict, Forbidden, Invalid, Missing, Refused
 from comms.outbox import Intent, put
-from comms.ownership import handing, targets
+from comms.ownership import handing
 from comms.ownership.holding import ByAgent, ByMember, Holding, expect_fence, holding_in, holding_of
 from comms.permissions import WRITERS
 from models.base import now
@@ -112,7 +112,8 @@ async def _possible(
         case kinds.AssignConversation() if said.user_id in known.hindered:
             raise Invalid({"details.userId": known.hindered[said.user_id]})
         case kinds.HandOffConversation():
-            await _expect_target(db, by, said)
+            conversation = await db.get_one(Conversation, (by.workspace_id, said.conversation_id))
+            await handing.expect_possible(db, conversation, _handing(said), "details.")
         case kinds.UpdateRecord():
             await records.rehearse(db, by, said.resource, said.id, said.values)
         case kinds.CreateRecord():
@@ -140,15 +141,6 @@ def _phone(said: kinds.PlaceCall) -> str:
         return str(Phone().normalise(said.to))
     except ValueError as error:
         raise Invalid({"details.to": str(error)}) from None
-
-
-async def _expect_target(db: AsyncSession, by: Identity, said: kinds.HandOffConversation) -> None:
-    conversation = await db.get_one(Conversation, (by.workspace_id, said.conversation_id))
-    named = [("target", said.target), *((f"steps[{n}].target", step.target) for n, step in enumerate(said.steps))]
-    for path, target in named:
-        if target is not None:
-            is_first = path == "target"
-            await targets.expect_target(db, conversation, target, f"details.{path}", is_first=is_first)
 
 
 async def perform(db: AsyncSession, action: AgentPendingAction, by: Identity, records: Records) -> None:

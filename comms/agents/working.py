@@ -39,7 +39,7 @@ async def claim(db: AsyncSession, agent: Identity, conversation_id: uuid.UUID, s
     holding = holding_of(conversation)
     is_free = holding.assigned_to is None and not holding.is_leased(now())
     if is_free and not await reach.expect_seen(db, agent.workspace_id, agent.agent_id, conversation_id):
-        raise ownership.Owned("this conversation waits for somebody else, or is not active", holding)
+        raise ownership.Owned("this conversation waits for others, also when this agent has refused it", holding)
     await ownership.claim(db, conversation, agent.agent_id, seconds)
     return conversation
 

@@ -25,6 +25,7 @@ _ORDER: Mapping[Verdict, int] = {
     "on_call": 3,
     "lacks_skills": 4,
     "let_it_go": 5,
+    "refused": 5,
     "away": 6,
     "offline": 7,
 }
@@ -73,13 +74,17 @@ class Person(msgspec.Struct, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a conversation needs; ``knows`` had its contact last, and ``let_go_by`` has just given it back."""
+    """What a conversation needs.
+
+    ``knows`` had its contact last, ``let_go_by`` has just given it back, and ``refused_by`` have refused to take it.
+    """
 
     channel: str
     mode: RoutingMode = "least_busy"
     skills: frozenset[str] = frozenset()
     knows: uuid.UUID | None = None
     let_go_by: uuid.UUID | None = None
+    refused_by: frozenset[uuid.UUID] = frozenset()
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -128,6 +133,8 @@ def hindrance(person: Person, wanted: Wanted) -> Verdict | None:
         return "lacks_skills"
     if person.user_id == wanted.let_go_by:
         return "let_it_go"
+    if person.user_id in wanted.refused_by:
+        return "refused"
     if person.room_for(wanted.channel) == 0:
         return "full"
     return "on_call" if person.is_on_call else None
@@ -147,6 +154,7 @@ _PLAIN: Mapping[Verdict, str] = {
     "on_call": "on a call",
     "lacks_skills": "without the skills",
     "let_it_go": "who gave it back",
+    "refused": "who refused it",
     "away": "away",
     "offline": "offline",
 }
@@ -203,6 +211,7 @@ def because(verdict: Verdict, person: Person, chosen: Person, wanted: Wanted) ->
 _SAID: Mapping[Verdict, str] = {
     "on_call": "is on a call",
     "let_it_go": "has just given it back",
+    "refused": "has refused it",
     "away": "says to be away",
     "offline": "is not online",
 }

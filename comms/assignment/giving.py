@@ -1,7 +1,7 @@
 """Who waits is given to whom it is for: decided and claimed in one transaction, with what was seen then kept beside it.
 
 Of a queue only as many are looked at as there are free places for them, so it does not matter how many wait; and none
-that the only one who is free gave back, so nobody waits behind those.
+that the only one who is free gave back or refused, so nobody waits behind those.
 """
 
 import uuid
@@ -17,6 +17,8 @@ from comms import events, mentions, ownership
 from comms.assignment.choosing import Choice, Person, Wanted, choose, hindrance, nobody_is_free
 from comms.assignment.queueing import handed_over, leave, waits, zone_of
 from comms.assignment.rules import is_open_at
+from comms.ownership import refusing
+from comms.ownership.refusing import REFUSED
 from models.base import new_id, now
 from models.communications import Conversation, ConversationHandoff, Team
 from models.routing import (
@@ -63,10 +65,10 @@ class Serving(msgspec.Struct, frozen=True):
         wanted = self.wanted()
         return [one for one in self.people if hindrance(one, wanted) is None]
 
-    def wanted(self, *, knows: uuid.UUID | None = None, let_go_by: uuid.UUID | None = None) -> Wanted:
-        """What a conversation in it needs."""
+    def wanted(self, **more: Any) -> Wanted:
+        """What a conversation in it needs, with ``more`` that is known of it."""
         mode: Any = self.rule.mode if self.rule else "least_busy"
-        return Wanted(self.queue.channel, mode, frozenset(self.queue.skills), knows, let_go_by)
+        return Wanted(self.queue.channel, mode, frozenset(self.queue.skills), **more)
 
 
 async def give_next(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE) -> Look:
@@ -80,6 +82,7 @@ async def give_next(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ON
     places = await _first(db, workspace_id, [one for one in open_now.values() if one.free()], most)
     held = await _held(db, workspace_id, places, open_now)
     known = await _known(db, workspace_id, places, held, open_now, at)
+    refused = await refusing.members(db, workspace_id, list(held)) if held else {}
     given: list[Given] = []
     passed_over: set[uuid.UUID] = set()
     turns: dict[uuid.UUID, datetime] = {}
@@ -87,8 +90,9 @@ async def give_next(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ON
         conversation, serving = held.get(place.conversation_id), open_now[place.queue_id]
         if conversation is None or len(given) == most:
             continue
-        knows = known.get(conversation.id)
-        choice = choose(serving.people, serving.wanted(knows=knows, let_go_by=place.let_go_by))
+        refused_by = refused.get(conversation.id, frozenset())
+        wanted = serving.wanted(knows=known.get(conversation.id), let_go_by=place.let_go_by, refused_by=refused_by)
+        choice = choose(serving.people, wanted)
         if choice.person is None:
             passed_over.add(place.queue_id)
             continue
@@ -311,7 +315,7 @@ async def _note_hold_ups(
         elif queue.id in in_others_hands:
             continue
         else:
-            said = "who is free gave back everything that waits here"
+            said = "who is free gave back or refused everything that waits here"
         if said != queue.held_up:
             before = msgspec.convert(queue, RoutingQueueView, from_attributes=True)
             queue.held_up = said
@@ -348,12 +352,15 @@ _LOADS = text(
 # A queue as a range of one, and in its order, so that no index but the queues' own will do: with an equality those of a
 # young queue were looked for among all who wait while the statistics knew of one queue (347 pages for 21 of 10,000; 5).
 _FIRST = text(
-    """
+    f"""
     SELECT p.* FROM unnest(CAST(:queues AS uuid[]), CAST(:sizes AS int[]), CAST(:alone AS uuid[]))
         AS q (id, size, alone)
     CROSS JOIN LATERAL (
         SELECT * FROM routing_places WHERE workspace_id = :here AND queue_id BETWEEN q.id AND q.id AND NOT is_stale
-            AND (q.alone IS NULL OR let_go_by IS DISTINCT FROM q.alone)
+            AND (q.alone IS NULL OR let_go_by IS DISTINCT FROM q.alone AND NOT EXISTS (
+                SELECT FROM conversations c WHERE c.workspace_id = :here AND c.id = conversation_id
+                    AND {REFUSED} @> jsonb_build_array(jsonb_build_object('userId', q.alone))
+            ))
         ORDER BY queue_id, waiting_since, id LIMIT q.size
     ) p
     ORDER BY p.waiting_since, p.id LIMIT :most

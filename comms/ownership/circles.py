@@ -4,17 +4,16 @@ What counts is what has happened since its contact last said something, for that
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.errors import Conflict
 from comms.ownership.targets import tidy
-from models.base import now
 from models.communications import Conversation, ConversationHandoff, ConversationMessage, TeamMember
 from models.communications.handoffs import Packet, Target
 from models.routing import RoutingProfile
@@ -22,6 +21,7 @@ from models.routing import RoutingProfile
 MOST_BETWEEN_AGENTS = 10
 """So often may agents hand a conversation to agents while its contact says nothing; then a person has to take it."""
 MOST_LOOKED_AT = 200
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class NothingNew(Conflict):
@@ -51,15 +51,17 @@ async def expect_news(db: AsyncSession, conversation: Conversation, packet: Pack
 
     Raises ``NothingNew``. The caller holds the conversation.
     """
-    earlier = await _since_the_contact(db, conversation)
-    if not earlier:
-        return
+    said_at = await _said_at(db, conversation)
+    earlier = await _handed_on_since(db, conversation, said_at)
+    had = await _have_had_it_since(db, conversation, said_at)
     if any(target.agent_id is not None for target in targets):
         _expect_few_between_agents(earlier)
-    people = await _people(db, conversation.workspace_id, earlier, targets)
+    people = await _people(db, conversation.workspace_id, earlier, had, targets)
     for target in targets:
-        back = [place for place, row in enumerate(earlier) if _was_with(row, target, people)]
-        if back and not _is_news(packet, earlier[: back[-1] + 1]):
+        meant = people.of(target) | {target.agent_id}
+        known = [place + 1 for place, row in enumerate(earlier) if _was_with(row, target, people)]
+        known += [sum(row.created_at <= at for row in earlier) for who, at in had.items() if who in meant]
+        if known and not _is_news(packet, earlier[: max(known)]):
             raise NothingNew
 
 
@@ -73,28 +75,62 @@ def _expect_few_between_agents(earlier: Sequence[ConversationHandoff]) -> None:
         )
 
 
-async def _since_the_contact(db: AsyncSession, conversation: Conversation) -> Sequence[ConversationHandoff]:
-    """The handoffs since then, the earliest first."""
-    said_at = await db.scalar(
+async def _said_at(db: AsyncSession, conversation: Conversation) -> datetime:
+    """When the contact last said something."""
+    said_at: datetime | None = await db.scalar(
         select(func.max(ConversationMessage.created_at)).where(
             ConversationMessage.workspace_id == conversation.workspace_id,
             ConversationMessage.conversation_id == conversation.id,
             ConversationMessage.direction == "inbound",
         )
     )
+    return said_at or _NEVER
+
+
+async def _handed_on_since(
+    db: AsyncSession, conversation: Conversation, said_at: datetime
+) -> Sequence[ConversationHandoff]:
+    """The handoffs since then, the earliest first."""
     query = select(ConversationHandoff).where(
         ConversationHandoff.workspace_id == conversation.workspace_id,
         ConversationHandoff.conversation_id == conversation.id,
-        ConversationHandoff.created_at > (said_at or datetime.min.replace(tzinfo=now().tzinfo)),
+        ConversationHandoff.created_at > said_at,
     )
     newest = query.order_by(ConversationHandoff.created_at.desc(), ConversationHandoff.id.desc())
     return (await db.scalars(newest.limit(MOST_LOOKED_AT))).all()[::-1]
 
 
+async def _have_had_it_since(
+    db: AsyncSession, conversation: Conversation, said_at: datetime
+) -> Mapping[uuid.UUID, datetime]:
+    """The members and agents who have had it since then, handed on or not, and when they got it or let it go last."""
+    asked = {"here": conversation.workspace_id, "id": conversation.id, "since": said_at}
+    return {row.who: row.at for row in await db.execute(_HAD, asked)}
+
+
+# The log tells of each change of hands; a conversation's own entries in it are few.
+_HAD = text(
+    """
+    SELECT CAST(had.who AS uuid) AS who, max(e.at) AS at
+    FROM events e CROSS JOIN LATERAL (VALUES
+        (e.changes->'assignedTo'->>'before'), (e.changes->'assignedTo'->>'after'),
+        (e.changes->'agentId'->>'before'), (e.changes->'agentId'->>'after')
+    ) AS had (who)
+    WHERE e.workspace_id = :here AND e.subject_id = :id AND e.at > :since AND had.who IS NOT NULL
+    GROUP BY had.who
+    """
+)
+
+
 async def _people(
-    db: AsyncSession, workspace_id: uuid.UUID, earlier: Sequence[ConversationHandoff], targets: Sequence[Target]
+    db: AsyncSession,
+    workspace_id: uuid.UUID,
+    earlier: Sequence[ConversationHandoff],
+    have_had_it: Collection[uuid.UUID],
+    targets: Sequence[Target],
 ) -> _People:
     had = {one for row in earlier for one in (row.from_user_id, row.taken_by_user_id) if one is not None}
+    had |= set(have_had_it)
     teams: dict[uuid.UUID, frozenset[uuid.UUID]] = {}
     for team_id in {target.team_id for target in targets if target.team_id is not None} if had else ():
         query = select(TeamMember.user_id).where(

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
-from comms.database import Database
+from comms.database import Database, is_passing
 from comms.errors import Forbidden, Invalid
 from comms.ownership import settling, telling
 from comms.ownership.handing import ask, expect_open
@@ -46,26 +46,43 @@ async def pass_deadlines(database: Database) -> int:
                 passed += await _pass(db, conversation_id)
         except Exception as error:  # one that cannot be helped must not stop the others, now or at the next look
             log.error("handoffs.deadline_failed", conversation=str(conversation_id), error=type(error).__name__)
-            await _put_off(database, workspace_id, conversation_id)
+            async with database.workspace(workspace_id) as db:
+                await (_put_off if is_passing(error) else _leave_out)(db, conversation_id)
     return passed
 
 
-async def _put_off(database: Database, workspace_id: uuid.UUID, conversation_id: uuid.UUID) -> None:
-    async with database.workspace(workspace_id) as db:
-        await db.execute(
-            update(ConversationHandoff)
-            .where(ConversationHandoff.conversation_id == conversation_id, ConversationHandoff.status == "open")
-            .values(deadline_at=now() + AGAIN)
-        )
+async def _put_off(db: AsyncSession, conversation_id: uuid.UUID) -> None:
+    await db.execute(
+        update(ConversationHandoff)
+        .where(ConversationHandoff.conversation_id == conversation_id, ConversationHandoff.status == "open")
+        .values(deadline_at=now() + AGAIN)
+    )
 
 
-async def _pass(db: AsyncSession, conversation_id: uuid.UUID) -> bool:
+async def _leave_out(db: AsyncSession, conversation_id: uuid.UUID) -> None:
+    """What would fail each time is not tried again: the next look begins with the step after, or it is over."""
+    _, handoff = await _due(db, conversation_id)
+    if handoff is None:
+        return
+    if handoff.steps_taken < len(handoff.steps):
+        handoff.steps_taken += 1
+    else:
+        await settling.end(db, handoff, "expired", "nobody could be told or asked any more")
+
+
+async def _due(db: AsyncSession, conversation_id: uuid.UUID) -> tuple[Conversation | None, ConversationHandoff | None]:
+    """The conversation, held, and its handoff if its deadline has passed: else somebody was quicker."""
     conversation = await db.scalar(
         select(Conversation).where(Conversation.id == conversation_id).with_for_update(key_share=True)
     )
     handoff = None if conversation is None else await settling.open_of(db, conversation)
-    if conversation is None or handoff is None or handoff.deadline_at > now():
-        return False  # somebody was quicker
+    return conversation, None if handoff is None or handoff.deadline_at > now() else handoff
+
+
+async def _pass(db: AsyncSession, conversation_id: uuid.UUID) -> bool:
+    conversation, handoff = await _due(db, conversation_id)
+    if conversation is None or handoff is None:
+        return False
     if conversation.status != "active":  # its contact was merged into another, whose conversation goes on
         await settling.end(db, handoff, "withdrawn", f"the conversation is {conversation.status}")
         return True
@@ -89,7 +106,7 @@ async def reject(
         raise Forbidden("This conversation was handed to somebody else: only they, or an administrator, may refuse it.")
     handoff.settled_because = why
     refused = [_asked_now(handoff)]
-    if was_asked and isinstance(by, ByMember):  # perhaps as one of a team
+    if was_asked and isinstance(by, ByMember) and handoff.target_user_id is None:  # as one of those who were asked
         refused.append(Target(user_id=by.id))
     handoff.refused = [*handoff.refused, *(msgspec.to_builtins(one) for one in refused)]
     await _go_on(db, conversation, handoff, is_refused=True)

@@ -63,12 +63,7 @@ async def hand_on(
     expect_fence(holding_of(conversation), fence=fence, agent_id=agent_id, is_agents=is_agents, at=now())
     if conversation.status != "active":
         raise Conflict(f"this conversation is {conversation.status}: reopen it to hand it on")
-    _expect_steps(handing.steps)
-    await targets.expect_target(db, conversation, handing.target, "target")
-    for place, step in enumerate(handing.steps):
-        if step.target is not None:
-            await targets.expect_target(db, conversation, step.target, f"steps[{place}].target", is_first=False)
-    await _expect_rows(db, conversation.workspace_id, handing.packet)
+    await expect_possible(db, conversation, handing)
     if is_agents:
         steps = [step.target for step in handing.steps if step.target is not None]
         await circles.expect_news(db, conversation, handing.packet, [handing.target, *steps])
@@ -96,6 +91,16 @@ async def hand_on(
     await telling.tell(db, conversation, handoff, settled.words.handed_on)
     await settling.record(db, "created", handoff)
     return handoff
+
+
+async def expect_possible(db: AsyncSession, conversation: Conversation, handing: Handing, path: str = "") -> None:
+    """All of it could be done; raises ``Invalid`` with the place below ``path`` of what could not."""
+    _expect_steps(handing.steps, f"{path}steps")
+    await targets.expect_target(db, conversation, handing.target, f"{path}target")
+    for place, step in enumerate(handing.steps):
+        if step.target is not None:
+            await targets.expect_target(db, conversation, step.target, f"{path}steps[{place}].target", is_first=False)
+    await _expect_rows(db, conversation.workspace_id, handing.packet, f"{path}packet.links")
 
 
 def ask(handoff: ConversationHandoff, target: Target) -> None:
@@ -154,14 +159,18 @@ def expect_open(conversation: Conversation, handoff: ConversationHandoff) -> Non
         raise Over(f"this handoff is {handoff.status}", holding_of(conversation))
 
 
-def _expect_steps(steps: Sequence[Step]) -> None:
-    empty = [place for place, step in enumerate(steps) if step == Step(within_seconds=step.within_seconds)]
-    if empty:
-        reason = "does nothing: give it a target, words for the contact or a callback"
-        raise Invalid({f"steps[{place}]": reason for place in empty})
+def _expect_steps(steps: Sequence[Step], path: str) -> None:
+    wrong = {}
+    for place, step in enumerate(steps):
+        if step == Step(within_seconds=step.within_seconds):
+            wrong[f"{path}[{place}]"] = "does nothing: give it a target, words for the contact or a callback"
+        elif step.tell_contact is not None and not step.tell_contact.strip():
+            wrong[f"{path}[{place}].tellContact"] = "must not be blank"
+    if wrong:
+        raise Invalid(wrong)
 
 
-async def _expect_rows(db: AsyncSession, workspace_id: uuid.UUID, packet: Packet) -> None:
+async def _expect_rows(db: AsyncSession, workspace_id: uuid.UUID, packet: Packet, path: str) -> None:
     """What the packet leads to is there; raises ``Invalid`` with the path of what is not."""
     wrong = {}
     for resource in {link.resource for link in packet.links}:
@@ -171,6 +180,6 @@ async def _expect_rows(db: AsyncSession, workspace_id: uuid.UUID, packet: Packet
         there = set(await db.scalars(query))
         for place, link in enumerate(packet.links):
             if link.resource == resource and link.id not in there:
-                wrong[f"packet.links[{place}].id"] = f"names no row of {resource} in this workspace"
+                wrong[f"{path}[{place}].id"] = f"names no row of {resource} in this workspace"
     if wrong:
         raise Invalid(wrong)

@@ -50,6 +50,8 @@ async def renew(db: AsyncSession, conversation: Conversation, agent_id: uuid.UUI
     holding = holding_of(conversation)
     if holding.agent_id != agent_id or holding.fence != fence:
         raise Stale(f"there is no lease of this agent's under fence {fence}", holding)
+    if not holding.is_leased(now()):
+        raise Stale("this agent's lease is over", holding)
     conversation.lease_expires_at = now() + timedelta(seconds=seconds)
     await db.flush()
 

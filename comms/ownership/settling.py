@@ -55,14 +55,14 @@ async def open_of(db: AsyncSession, conversation: Conversation) -> ConversationH
 async def settle(
     db: AsyncSession, conversation: Conversation, owner: ByMember | ByAgent, *, tells: bool = True
 ) -> None:
-    """The conversation has an owner, and so its handoff, if there is one, is over."""
+    """The conversation has an owner, and so its handoff, if there is one, is over; the contact hears of a person."""
     handoff = await open_of(db, conversation)
     if handoff is None:
         return
     handoff.taken_by_user_id = owner.id if isinstance(owner, ByMember) else None
     handoff.taken_by_agent_id = owner.id if isinstance(owner, ByAgent) else None
     is_asked = await was_asked(db, handoff, owner)
-    if tells:
+    if tells and isinstance(owner, ByMember):
         await telling.tell(db, conversation, handoff, (await telling.settled(db, conversation)).words.taken)
     await end(db, handoff, "accepted" if is_asked else "taken")
 

@@ -11,6 +11,7 @@ from comms.errors import Invalid
 from models.agents import Agent
 from models.communications import Conversation, Team
 from models.communications.handoffs import Target
+from models.routing import RoutingProfile
 
 _ABLE = text(
     """
@@ -30,19 +31,32 @@ async def expect_target(
 ) -> None:
     """They can be asked, and somebody of them could take it; raises ``Invalid`` with the path of who cannot."""
     named = [one for one in (target.user_id, target.agent_id, target.team_id) if one is not None]
-    if len(named) > 1 or not (named or target.needed_skills):
+    if len(named) > 1 or not (named or tidy(target.needed_skills)):
         raise Invalid({path: "must name one of userId, agentId and teamId, or neededSkills alone"})
     workspace_id = conversation.workspace_id
     if target.user_id is not None:
         await mentions.expect_answerer(db, workspace_id, target.user_id, _at(path, "userId"))
         if is_first and target.user_id == conversation.assigned_to:
             raise Invalid({_at(path, "userId"): "has the conversation already"})
+        await _expect_skills(db, workspace_id, target.user_id, tidy(target.needed_skills), path)
     elif target.agent_id is not None:
         await _expect_agent(db, workspace_id, target.agent_id, path)
         if is_first and target.agent_id == conversation.agent_id:
             raise Invalid({_at(path, "agentId"): "has the conversation already"})
     else:
         await _expect_people(db, workspace_id, target, path)
+
+
+async def _expect_skills(
+    db: AsyncSession, workspace_id: uuid.UUID, user_id: uuid.UUID, needed: Sequence[str], path: str
+) -> None:
+    if not needed:
+        return
+    query = select(RoutingProfile.skills).where(
+        RoutingProfile.workspace_id == workspace_id, RoutingProfile.user_id == user_id
+    )
+    if lacking := set(needed) - set(await db.scalar(query) or ()):
+        raise Invalid({_at(path, "neededSkills"): f"are not all had by this member: {', '.join(sorted(lacking))}"})
 
 
 async def _expect_agent(db: AsyncSession, workspace_id: uuid.UUID, agent_id: uuid.UUID, path: str) -> None:
@@ -66,13 +80,14 @@ async def _expect_people(db: AsyncSession, workspace_id: uuid.UUID, target: Targ
         if not (is_active := await db.scalar(query)):
             words = "is no team of this workspace" if is_active is None else "is not in use any more"
             raise Invalid({_at(path, "teamId"): words})
-    asked = {"here": workspace_id, "team": target.team_id, "skills": tidy(target.needed_skills)}
+    needed = tidy(target.needed_skills)
+    asked = {"here": workspace_id, "team": target.team_id, "skills": needed}
     found = (await db.execute(_ABLE, asked)).one()
     if not found.people:
         raise Invalid({_at(path, "teamId"): "has no active member who could take it"})
-    if target.needed_skills and not found.able:
+    if needed and not found.able:
         whom = "anybody here" if target.team_id is None else "anybody in this team"
-        raise Invalid({_at(path, "neededSkills"): f"are not all had by {whom}: {', '.join(target.needed_skills)}"})
+        raise Invalid({_at(path, "neededSkills"): f"are not all had by {whom}: {', '.join(needed)}"})
 
 
 def tidy(skills: Sequence[str]) -> list[str]:

@@ -20,25 +20,46 @@ from models.core import Workspace
 log = structlog.get_logger(__name__)
 
 MOST = 200
-LOOKBACK = timedelta(days=2)
-"""A silence that began so long before it was to be noticed was noticed then, or is older than the watch itself."""
+LOOKBACK = timedelta(days=14)
+"""Where neither side has said anything for so much longer than it takes to be noticed, it was noticed then, or is older
+than the watch itself. What is put off meanwhile, and what nobody looked at over holidays, is younger."""
 
-# By the inbox's index: no more is looked at than where something was said around then. What we say by ourselves is no
-# answer, and may have been said since. Snoozed ones are meant to wait.
+# By the inbox's index: what was noticed since anything was said is passed over, and of any other it takes a look at
+# what was said last. Only where that is the contact's is it asked since when they wait: since the first they said that
+# we have neither answered nor closed the conversation after. What we say by ourselves is no answer. Snoozed ones are
+# meant to wait.
+_SAID = """
+    SELECT m.direction, m.created_at FROM conversation_messages m
+    WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND NOT m.is_internal
+        AND m.status NOT IN ('scheduled', 'canceled', 'failed')"""
 _SILENT = text(
-    """
-    SELECT c.id, c.last_message_at, c.silence_told_at FROM conversations c CROSS JOIN LATERAL (
-        SELECT m.direction, m.created_at FROM conversation_messages m
-        WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND NOT m.is_internal
-            AND (m.direction = 'inbound' OR m.sender_type IN ('user', 'agent'))
-            AND m.status NOT IN ('scheduled', 'canceled', 'failed')
+    f"""
+    SELECT c.id, c.last_message_at, c.silence_told_at FROM conversations c
+    CROSS JOIN LATERAL (
+        {_SAID} AND (m.direction = 'inbound' OR m.sender_type IN ('user', 'agent'))
         ORDER BY m.created_at DESC, m.id DESC LIMIT 1
     ) said
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN said.direction = 'inbound' AND said.direction = :direction THEN (
+            SELECT first.created_at FROM (
+                {_SAID} AND m.direction = 'inbound' AND m.created_at > greatest(
+                    (SELECT max(ours.created_at) FROM (
+                        {_SAID} AND m.direction = 'outbound' AND m.sender_type IN ('user', 'agent')
+                        ORDER BY m.created_at DESC LIMIT 1
+                    ) ours),
+                    (SELECT max(e.at) FROM events e
+                        WHERE e.workspace_id = c.workspace_id AND e.subject_id = c.id
+                            AND e.event IN ('conversation.closed', 'conversation.archived')),
+                    '-infinity')
+                ORDER BY m.created_at LIMIT 1
+            ) first
+        ) END AS at
+    ) asked
     WHERE c.workspace_id = :workspace AND c.status = 'active' AND c.snoozed_until IS NULL
-        AND c.last_message_at > :since AND c.last_message_at <= :latest
-        AND said.created_at > :since AND said.created_at <= :until
-        AND (c.silence_told_at IS NULL OR c.silence_told_at < said.created_at)
-        AND said.direction = :direction
+        AND c.last_message_at > :since AND (c.silence_told_at IS NULL OR c.silence_told_at < c.last_message_at)
+        AND said.direction = :direction AND said.created_at > :since
+        AND coalesce(asked.at, said.created_at) <= :until
+        AND (c.silence_told_at IS NULL OR c.silence_told_at < coalesce(asked.at, said.created_at))
     ORDER BY said.created_at DESC LIMIT :most
     """
 )
@@ -69,7 +90,7 @@ async def _watch(database: Database, workspace_id: uuid.UUID, settings: Watchdog
         if seconds is None:
             continue
         until = now() - timedelta(seconds=seconds)
-        asked = {"direction": direction, "until": until, "since": until - LOOKBACK, "latest": until + LOOKBACK}
+        asked = {"direction": direction, "until": until, "since": until - LOOKBACK}
         async with database.workspace(workspace_id) as db:
             found = await db.execute(_SILENT, {"workspace": workspace_id, "most": MOST, **asked})
             silent = found.all()

@@ -62,7 +62,12 @@ CONTACT, WE, AUTOMATIC = "contact", "user", "system"
         ([(CONTACT, 90), (WE, 80), (AUTOMATIC, 5)], "fell_silent"),
         ([(AUTOMATIC, 90)], None),  # nobody has asked anything
         ([(CONTACT, 90), (WE, 30)], None),
-        ([(CONTACT, 90), (CONTACT, 30)], None),
+        ([(CONTACT, 90), (CONTACT, 30)], "unanswered"),  # who asks again has waited since they asked first
+        ([(CONTACT, ago) for ago in range(600, 0, -50)], "unanswered"),
+        ([(CONTACT, 300), (WE, 290), (CONTACT, 30)], None),
+        ([(CONTACT, 300), (WE, 290), (CONTACT, 90), (AUTOMATIC, 80), (CONTACT, 30)], "unanswered"),
+        ([(CONTACT, 65 * 60)], "unanswered"),  # over a long weekend nobody looked
+        ([(CONTACT, 60 * 24 * 30), (CONTACT, 5)], "unanswered"),
         ([(CONTACT, 60 * 24 * 30), (AUTOMATIC, 70)], None),  # older than the watch
     ],
 )
@@ -75,9 +80,37 @@ async def test_silence_is_noticed_once_whatever_we_say_by_ourselves(
     looks = [await watching.watch(service.database) for _ in range(2)]
     assert looks == [0 if noticed is None else 1, 0]
     assert await told(admin, talk) == ([] if noticed is None else [noticed])
-    if noticed == "unanswered":  # what we say by ourselves is no new silence, what the contact says is one
-        await says(service, admin, talk, AUTOMATIC, 0, owner)
-        assert await watching.watch(service.database) == 0
+    if noticed == "unanswered":  # it is no new silence until we have answered
+        for who in (AUTOMATIC, CONTACT):
+            await says(service, admin, talk, who, 0, owner)
+            assert await watching.watch(service.database) == 0
+
+
+async def test_who_was_put_off_over_the_weekend_is_noticed_once_they_are_back(
+    service: Service, owner: Client, talk: Conversation, admin: Any
+) -> None:
+    await settle(owner)
+    await says(service, admin, talk, CONTACT, 65 * 60, owner)
+    looks = []
+    for until in ("now() + interval '1 hour'", "NULL"):
+        await admin.execute(f"UPDATE conversations SET snoozed_until = {until}")
+        looks.append(await watching.watch(service.database))
+    assert looks == [0, 1]
+
+
+async def test_what_was_said_before_the_conversation_was_closed_is_not_waited_for(
+    service: Service, owner: Client, talk: Conversation, admin: Any
+) -> None:
+    """Thanks are answered by closing: what is asked a week later is not late at once."""
+    await settle(owner)
+    await says(service, admin, talk, CONTACT, 180, owner)
+    address = f"{API}/conversations/{talk.id}/closure"
+    assert (await owner.post(address)).status_code == 201
+    assert (await owner.delete(address)).status_code in (200, 204)
+    await says(service, admin, talk, CONTACT, 0, owner)
+    assert await watching.watch(service.database) == 0
+    await admin.execute("UPDATE conversation_messages SET created_at = now() - interval '2 hours'")
+    assert await watching.watch(service.database) == 1
 
 
 async def test_with_releases_what_is_not_answered_waits_for_somebody_else(

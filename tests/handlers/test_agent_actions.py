@@ -235,8 +235,16 @@ async def test_a_handoff_that_was_approved_is_handed_on(ada: Runtime, owner: Cli
         "target": {"userId": str(owner.user_id)},
         "packet": {"summary": "Was charged twice"},
     }
-    wrong = {"actionType": "hand_off_conversation", "title": "x", "details": details | {"target": {"userId": NOBODY}}}
-    assert set(errors(await ada.post(f"{AGENT}/actions", json=wrong))) == {"details.target.userId"}
+    for fault, path in (
+        ({"target": {"userId": NOBODY}}, "details.target.userId"),
+        ({"target": {"neededSkills": [" "]}}, "details.target"),
+        ({"steps": [{"target": {"neededSkills": [" "]}}]}, "details.steps[0].target"),
+        ({"steps": [{"tellContact": " "}]}, "details.steps[0].tellContact"),
+        ({"steps": [{"withinSeconds": 5}]}, "details.steps[0]"),
+        ({"packet": {"links": [{"resource": "deals", "id": NOBODY}]}}, "details.packet.links[0].id"),
+    ):
+        wrong = {"actionType": "hand_off_conversation", "title": "x", "details": details | fault}
+        assert set(errors(await ada.post(f"{AGENT}/actions", json=wrong))) == {path}
     action = await proposed(ada, "hand_off_conversation", details)
     done = (await member.post(approval(action))).json()
     handoff = (await owner.get(f"{API}/conversation-handoffs/{done['result']['handoffId']}")).json()

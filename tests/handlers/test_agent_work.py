@@ -113,6 +113,8 @@ async def test_a_lease_that_is_over_answers_nobody_and_a_heartbeat_keeps_it(
     assert (await ada.post(at(talk, "replies"), json={"fence": fence, "content": "Yes"})).status_code == 201
     await admin.execute("UPDATE conversations SET lease_expires_at = now() - interval '1 second'")
     assert (await ada.post(at(talk, "replies"), json={"fence": fence, "content": "No"})).status_code == 409
+    late = await ada.post(at(talk, "heartbeat"), json={"fence": fence, "seconds": 600})
+    assert (late.status_code, late.json()["owner"]["agentId"]) == (409, str(ada.agent_id)), "it is not revived"
     assert len(await said(owner, talk)) == 2
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from comms.directory import Connection
 from comms.errors import Conflict
-from comms.ownership import deadlines
+from comms.ownership import deadlines, release
 from comms.service import Service
 from models.communications import Conversation
 from models.communications.handoffs import Step, Target
@@ -122,6 +122,39 @@ async def test_what_is_given_to_an_agent_by_hand_is_a_handoff_that_it_has_accept
     assert await told(admin, row["id"]) == ["conversation_handoff.created", "conversation_handoff.accepted"]
 
 
+@pytest.mark.parametrize("whom", ["member", "team", "skill", "agent"])
+async def test_who_had_it_without_a_handoff_gets_it_back_only_with_something_new(
+    service: Service,
+    member: Client,
+    talk: Conversation,
+    ada: uuid.UUID,
+    bob: uuid.UUID,
+    billing: uuid.UUID,
+    admin: Any,
+    whom: str,
+) -> None:
+    target = {
+        "member": Target(user_id=member.user_id),
+        "team": Target(team_id=billing),
+        "skill": Target(needed_skills=["billing"]),
+        "agent": Target(agent_id=bob),
+    }[whom]
+    if whom == "agent":
+        await make.claim(service, talk, bob)
+        async with make.held(service, talk) as (db, row):
+            await release(db, row, why="let go")
+    else:
+        for ask in (member.put, member.delete):
+            assert (await ask(f"{API}/conversations/{talk.id}/ownership")).status_code == 200
+    cy = Target(agent_id=await make.agent(service, talk.workspace_id, "Cy"))
+    fence = await make.claim(service, talk, ada)
+    with pytest.raises(Conflict, match=NEW):
+        await agent_hands(service, talk, ada, fence, target, summary="Something")
+    with pytest.raises(Conflict, match=NEW):
+        await agent_hands(service, talk, ada, fence, cy, steps=(Step(target=target),))
+    await agent_hands(service, talk, ada, fence, target, facts={"order": "A-17"})
+
+
 async def test_a_ring_of_agents_ends_unless_each_adds_something(
     service: Service, workspace_id: uuid.UUID, talk: Conversation, ada: uuid.UUID, bob: uuid.UUID
 ) -> None:
@@ -142,7 +175,13 @@ async def test_a_ring_of_agents_ends_unless_each_adds_something(
 
 @pytest.mark.parametrize("place", ["target", "steps[0].target"])
 async def test_who_could_never_take_it_is_named_with_the_path(
-    owner: Client, talk: Conversation, ada: uuid.UUID, billing: uuid.UUID, admin: Any, place: str
+    owner: Client,
+    member: Client,
+    talk: Conversation,
+    ada: uuid.UUID,
+    billing: uuid.UUID,
+    admin: Any,
+    place: str,
 ) -> None:
     empty = (await owner.post(f"{API}/teams", json={"name": "Nobody"})).json()["id"]
     resting = (await agents.agent(owner, "Cy"))["id"]
@@ -151,11 +190,14 @@ async def test_who_could_never_take_it_is_named_with_the_path(
         ({"neededSkills": ["juggling"]}, "neededSkills"),
         ({"teamId": str(billing), "neededSkills": ["billing", "law"]}, "neededSkills"),
         ({"agentId": resting}, "agentId"),
+        ({"userId": str(member.user_id), "neededSkills": ["billing", "juggling"]}, "neededSkills"),
     ):
         known = {"target": {"agentId": str(ada)}, "steps": [{"target": target}]}
         body = {"reason": "x"} | (known if place.startswith("steps") else {"target": target})
         answer = await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)
         assert set(errors(answer)) == {f"{place}.{field}"}
+    body = {"reason": "x", "target": {"userId": str(member.user_id), "neededSkills": ["Billing "]}}
+    assert (await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)).status_code == 201
     body = {"reason": "x", "target": {"teamId": str(billing), "neededSkills": [" Billing"]}}
     assert (await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)).status_code == 201
     await admin.execute("UPDATE workspace_members SET role = 'viewer' WHERE role = 'member'")
@@ -192,6 +234,14 @@ async def test_an_agent_refuses_what_was_handed_to_it_and_the_next_is_asked_at_o
             "conversation_handoff.escalated",
             "conversation_handoff.rejected",
         ]
-        waiting = (await ada.get(f"{AGENT}/conversations/waiting")).json()["items"]
-        assert [one["id"] for one in waiting] == [talk]
+        # Nor does it wait for who has refused it: for others it does, and for them once somebody has had it.
+        async with runtime(app, owner, "Cy") as cy:
+            for one, sees, status in ((ada, [], 404), (bob, [], 404), (cy, [talk], 201)):
+                waiting = (await one.get(f"{AGENT}/conversations/waiting")).json()["items"]
+                assert [each["id"] for each in waiting] == sees
+                claimed = await one.post(f"{AGENT}/conversations/{talk}/claim", json={})
+                assert claimed.status_code == status, claimed.text
+            fence = claimed.json()["fence"]
+            await cy.delete(f"{AGENT}/conversations/{talk}/claim", params={"fence": fence})
+            assert (await ada.post(f"{AGENT}/conversations/{talk}/claim", json={})).status_code == 201
         assert (await seen(owner, handoff["id"]))["steps"][1]["target"]["agentId"] == str(ada.agent_id)

@@ -156,6 +156,43 @@ async def test_who_is_gone_by_the_time_they_are_to_be_asked_is_passed_over_and_h
     assert (row["status"], row["targetTeamId"]) == ("open", billing)
 
 
+async def test_a_step_that_would_fail_each_time_is_left_out_and_the_handoff_goes_on(
+    service: Service, owner: Client, member: Client, talk: Conversation, admin: Any
+) -> None:
+    steps = [
+        {"callback": {"subject": "Fails"}},
+        {"target": {"userId": str(owner.user_id)}},
+        {"callback": {"subject": "Fails"}},
+    ]
+    row = await hand(owner, talk, {"userId": str(member.user_id)}, steps=steps)
+    await admin.execute("ALTER TABLE crm_interactions ADD CONSTRAINT broken CHECK (subject <> 'Fails') NOT VALID")
+    stands = []
+    try:
+        for _ in range(5):
+            await overdue(admin)
+            await deadlines.pass_deadlines(service.database)
+            row = await seen(owner, row["id"])
+            stands.append((row["status"], row["stepsTaken"], row["targetUserId"] == str(owner.user_id)))
+    finally:
+        await admin.execute("ALTER TABLE crm_interactions DROP CONSTRAINT broken")
+    left_out, asked, last = ("open", 1, False), ("open", 2, True), ("open", 3, True)
+    assert stands == [left_out, asked, last, ("expired", 3, True), ("expired", 3, True)]
+
+
+async def test_a_blank_skill_that_a_step_was_given_once_asks_nobody_and_keeps_no_handoff_open(
+    service: Service, owner: Client, member: Client, talk: Conversation, admin: Any
+) -> None:
+    steps = [{"target": {"userId": str(owner.user_id)}}, {"tellContact": "Sorry."}]
+    row = await hand(owner, talk, {"userId": str(member.user_id)}, steps=steps)
+    await admin.execute(
+        """UPDATE conversation_handoffs SET steps = jsonb_set(steps, '{0,target}', '{"neededSkills": [" "]}')"""
+    )
+    for status in ("open", "expired"):
+        await overdue(admin)
+        assert await deadlines.pass_deadlines(service.database) == 1
+        assert (await seen(owner, row["id"]))["status"] == status
+
+
 async def test_whoever_answers_what_is_handed_on_has_it(
     service: Service, owner: Client, member: Client, talk: Conversation, billing: str, ada: uuid.UUID
 ) -> None:
@@ -248,6 +285,9 @@ async def test_who_cannot_be_asked_is_named_with_the_path(
         ({"agentId": nobody}, [], "target.agentId"),
         ({"agentId": str(ada)}, [{"target": {"teamId": nobody}}], "steps[0].target.teamId"),
         ({"agentId": str(ada)}, [{"withinSeconds": 5}], "steps[0]"),
+        ({"neededSkills": [" "]}, [], "target"),
+        ({"agentId": str(ada)}, [{"target": {"neededSkills": [" ", "\t"]}}], "steps[0].target"),
+        ({"agentId": str(ada)}, [{"tellContact": "  "}], "steps[0].tellContact"),
     ):
         body = {"reason": "x", "target": target, "steps": steps}
         answer = await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)
@@ -282,6 +322,22 @@ async def test_the_contact_who_has_opted_out_is_told_nothing_and_the_handoff_say
     assert (row["status"], row["contactToldAt"]) == ("open", None)
     assert "nothing may be sent" in row["untoldBecause"]
     assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 0
+
+
+async def test_the_contact_is_told_that_a_person_has_it_only_when_one_has(
+    service: Service, owner: Client, talk: Conversation, ada: uuid.UUID, workspace_id: uuid.UUID, admin: Any
+) -> None:
+    words = {"settings": {"handoffs": {"words": {"taken": "You are now talking with a person."}}}}
+    assert (await owner.patch(f"{API}/workspaces/{workspace_id}", json=words)).status_code == 200
+    bob = await make.agent(service, workspace_id, "Bob")
+    fence = await make.claim(service, talk, ada)
+    await agent_hands(service, talk, ada, fence, Target(agent_id=bob))
+    fence = await make.claim(service, talk, bob)
+    said = "SELECT content FROM conversation_messages"
+    assert await admin.fetch(said) == []
+    await agent_hands(service, talk, bob, fence, Target(user_id=owner.user_id))
+    await owner.put(f"{API}/conversations/{talk.id}/ownership")
+    assert [row["content"] for row in await admin.fetch(said)] == ["You are now talking with a person."]
 
 
 async def test_giving_back_is_one_call_to_the_queue_or_to_an_agent(

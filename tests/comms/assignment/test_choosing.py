@@ -106,6 +106,13 @@ def test_who_has_just_given_it_back_is_not_given_it_again_even_if_they_know_the_
     assert choose([person(ANN)], wanted).reason == "nobody is free: 1 who gave it back"
 
 
+def test_who_has_refused_it_is_not_given_it_even_if_they_know_the_contact() -> None:
+    wanted = Wanted("sms", knows=ANN, refused_by=frozenset([ANN]))
+    choice = choose([person(ANN), person(BEN, 2)], wanted)
+    assert (chosen(choice), verdicts(choice)[ANN]) == (BEN, "refused")
+    assert choose([person(ANN)], wanted).reason == "nobody is free: 1 who refused it"
+
+
 def test_when_nobody_can_it_says_how_many_are_what() -> None:
     people = [person(ANN, 3), person(BEN, 3), person(CAT, is_available=False)]
     choice = choose(people, Wanted("sms"))

@@ -4,11 +4,13 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from models.base import now
 from models.communications import Conversation
-from tests.make.agents import API
+from tests.conftest import Client
+from tests.make.agents import API, made
 from tests.make.killing import killed_at
 from tests.make.routing import Desk
 
@@ -177,6 +179,42 @@ async def test_who_gave_it_back_is_not_given_it_again(desk: Desk) -> None:
     ben = await desk.person("ben", capacity=1)
     assert await desk.routed() == 1
     assert await desk.owner_of(talk) == ben
+
+
+@pytest.mark.parametrize("asked", ["by name", "by name, and then by a skill", "with their team", "by an administrator"])
+async def test_who_refused_it_is_not_given_it_until_there_is_something_new(
+    desk: Desk, member: Client, admin: Any, asked: str
+) -> None:
+    me = await desk.join(member.user_id, skills=["billing"])
+    talk = await desk.waiting()
+    await desk.assign(talk, str(desk.owner.user_id))
+    target = {"teamId": desk.team_id} if asked == "with their team" else {"userId": me}
+    steps = [{"target": {"neededSkills": ["billing"]}}] if "skill" in asked else []
+    body = {"reason": "x", "target": target, "steps": steps}
+    handoff = await made(desk.owner, f"/conversations/{talk}/handoffs", body)
+    who = desk.owner if asked == "by an administrator" else member
+    refused = await made(who, f"/conversations/{talk}/handoffs/{handoff['id']}/rejection", {})
+    assert refused["status"] == ("open" if steps else "rejected")
+    assert [one["userId"] for one in refused["refused"]].count(me) == 1
+    assert await desk.routed() == 0
+    [queue] = await desk.listed("routing-queues")
+    assert queue["heldUp"] == "who is free gave back or refused everything that waits here"
+    behind = await desk.waiting()
+    assert (await desk.routed(), await desk.owner_of(behind)) == (1, me)
+    if steps:
+        await desk.person("ann", skills=["billing"], capacity=1)
+        assert await desk.routed() == 1
+        verdicts = {one["userId"]: (one["verdict"], one["because"]) for one in (await desk.why(talk))["considered"]}
+        assert verdicts[me] == ("refused", "has refused it")
+        return
+    await admin.execute(
+        "INSERT INTO conversation_messages (workspace_id, id, conversation_id, direction, sender_type, status, content,"
+        " created_at, updated_at) VALUES"
+        " ($1, gen_random_uuid(), $2, 'inbound', 'contact', 'received', 'It is something else', now(), now())",
+        desk.owner.workspace_id,
+        talk,
+    )
+    assert (await desk.routed(), await desk.owner_of(talk)) == (1, me)
 
 
 async def test_who_leaves_the_workspace_or_is_a_viewer_is_given_nothing(desk: Desk) -> None:
