@@ -109,12 +109,13 @@ async def enter(db: AsyncSession, conversation: Conversation, state: State) -> N
         return
     if conversation.status not in state.follows:
         raise NotNow(conversation.status)
+    before = _view(conversation)
     conversation.status, conversation.snoozed_until = state.status, None
     why = f"the conversation was {state.entered.replace('_', ' ')}"
     await ownership.withdraw(db, conversation, why=why)
     if conversation.agent_id is not None:
         await ownership.release(db, conversation, why=why)
-    await _tell(db, state.entered, conversation)
+    await _tell(db, state.entered, conversation, before)
 
 
 async def leave(db: AsyncSession, conversation: Conversation, state: State) -> None:
@@ -234,9 +235,11 @@ async def _the_only_active(
         raise AnotherIsActive(conflicting_id=other) from None
 
 
-async def _tell(db: AsyncSession, what: str, conversation: Conversation) -> None:
+async def _tell(
+    db: AsyncSession, what: str, conversation: Conversation, before: ConversationView | None = None
+) -> None:
     await db.flush()
-    events.record(db, f"conversation.{what}", conversation, _view(conversation))
+    events.record(db, f"conversation.{what}", conversation, _view(conversation), before=before)
 
 
 def _view(conversation: Conversation) -> ConversationView:

@@ -56,7 +56,7 @@ async def come_due(database: Database, *, most: int = 500) -> int:
             rows = (await db.scalars(select(CrmInteraction).from_statement(_DUE), {"most": most})).all()
             for row in rows:
                 view = msgspec.convert(row, CrmInteractionView, from_attributes=True)
-                events.record(db, "interaction.came_due", row, view)
+                events.record(db, "interaction.came_due", row, view, before=view, unshown=("remindedAt",))
         told += len(rows)
         if len(rows) < most:
             return told

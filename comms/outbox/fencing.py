@@ -37,10 +37,14 @@ WITH taken AS (
     WHERE o.workspace_id = w.workspace_id AND o.conversation_id = w.id AND o.state IN ('scheduled', 'queued')
         AND {STALE}
     RETURNING o.workspace_id, o.id
+),
+was AS (
+    SELECT m.workspace_id, m.id, m.status, m.error_message
+    FROM conversation_messages m JOIN taken ON taken.workspace_id = m.workspace_id AND taken.id = m.id
 )
-UPDATE conversation_messages m SET status = 'canceled', error_message = $3, updated_at = now() FROM taken
-WHERE m.workspace_id = taken.workspace_id AND m.id = taken.id
-RETURNING m.id
+UPDATE conversation_messages m SET status = 'canceled', error_message = $3, updated_at = now() FROM was
+WHERE m.workspace_id = was.workspace_id AND m.id = was.id
+RETURNING m.id, was.status, was.error_message
 """
 
 
@@ -49,14 +53,16 @@ async def call_back(db: AsyncSession, lines: Sequence[tuple[Any, Any]]) -> bool:
     rows = await fetch(db, _CALL_BACK, [line[0] for line in lines], [line[1] for line in lines], CALLED_BACK)
     if not rows:
         return False
+    was = {row["id"]: {"status": row["status"], "error_message": row["error_message"]} for row in rows}
     query = (
         select(ConversationMessage)
-        .where(ConversationMessage.id.in_([row["id"] for row in rows]))
+        .where(ConversationMessage.id.in_(was))
         .order_by(ConversationMessage.created_at, ConversationMessage.id)
         .options(selectinload(ConversationMessage.attachments))
         .execution_options(populate_existing=True)
     )
     for message in await db.scalars(query):
         view = msgspec.convert(message, ConversationMessageView, from_attributes=True)
-        events.record(db, "message.canceled", message, view)
+        before = msgspec.structs.replace(view, **was[message.id])
+        events.record(db, "message.canceled", message, view, before=before)
     return True

@@ -54,9 +54,6 @@ def _ways(value: str) -> tuple[str, str]:
     return (value, spelt(value).lower())
 
 
-_BY_ANY_SPELLING = {"found_by": ("address", _ways)}
-
-
 class Consent(TenantRow, Base):
     """Where an address stands with one of our senders: as its ledger's newest word says, which is of ``heard_at``.
 
@@ -75,7 +72,7 @@ class Consent(TenantRow, Base):
         Index("ix_consents_state", "workspace_id", "state", "created_at", "id"),
     )
 
-    address: Mapped[str] = mapped_column(info=_BY_ANY_SPELLING)
+    address: Mapped[str] = mapped_column(info={"found_by": lambda value: Consent.address.in_(_ways(value))})
     sender: Mapped[str]
     state: Mapped[str]
     source: Mapped[str]
@@ -145,7 +142,7 @@ class ConsentEntry(TenantRow, Base):
         ),
     )
 
-    address: Mapped[str] = mapped_column(info=_BY_ANY_SPELLING)
+    address: Mapped[str] = mapped_column(info={"found_by": lambda value: ConsentEntry.address.in_(_ways(value))})
     sender: Mapped[str]
     says: Mapped[str]
     source: Mapped[str]
@@ -225,7 +222,7 @@ class OptOutReview(TenantRow, Base):
 
     message_id: Mapped[uuid.UUID]
     conversation_id: Mapped[uuid.UUID]
-    address: Mapped[str] = mapped_column(info=_BY_ANY_SPELLING)
+    address: Mapped[str] = mapped_column(info={"found_by": lambda value: OptOutReview.address.in_(_ways(value))})
     sender: Mapped[str]
     channel: Mapped[str]
     words: Mapped[str]

@@ -298,7 +298,6 @@ async def test_an_odd_address_is_written_to_as_servers_take_it(
     ("to", "why"),
     [
         ("müller@example.com", "before the @"),
-        ("jane@faß.example", "behind its @"),
         ("jane@example..com", "behind its @"),
     ],
 )

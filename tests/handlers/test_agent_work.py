@@ -42,11 +42,11 @@ async def claimed(client: Runtime, talk: str, **body: Any) -> int:
 
 
 async def test_a_claim_and_a_fenced_reply_take_few_statements(ada: Runtime, talk: str) -> None:
-    """Whose token it is, the workspace, the conversation, what is done with it, the index of words, and the log."""
+    """Whose token it is, the conversation, what is done with it, the index of words, and the log."""
     await ada.get(f"{AGENT}/")  # that the token is used is noted once a minute
     with counted() as statements:
         fence = await claimed(ada, talk)
-        assert statements() == 9  # one of them holds the status of the agent
+        assert statements() == 8  # one of them holds the status of the agent
         body = {"fence": fence, "content": "Yes, 3pm is free."}
         assert (await ada.post(at(talk, "replies"), json=body)).status_code == 201
         assert statements() == 9 + 9
