@@ -29,11 +29,11 @@ def keep(row: AgentSchedule, values: Mapping[str, Any], at: datetime | None = No
 
 async def expect_agent(db: AsyncSession, row: AgentSchedule) -> None:
     """The schedule's agent is not archived; raises ``Invalid``. One that is not there is the foreign key's to name."""
-    with db.no_autoflush:
-        status = await db.scalar(
-            select(Agent.status).where(Agent.workspace_id == row.workspace_id, Agent.id == row.agent_id)
-        )
-    if status == "archived":
+    if "archived agents" not in db.info:  # of a batch, once
+        query = select(Agent.id).where(Agent.workspace_id == row.workspace_id, Agent.status == "archived")
+        with db.no_autoflush:
+            db.info["archived agents"] = set(await db.scalars(query))
+    if row.agent_id in db.info["archived agents"]:
         raise Invalid({"agentId": states.ARCHIVED})
 
 
