@@ -5,6 +5,7 @@ An address of the domain ``bounce.example`` does not exist, whoever has one of `
 """
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -58,7 +59,8 @@ class MailExchange:
     """One account at SendGrid; ``post`` carries its events to ``events_url``, None tells nothing.
 
     ``taken`` are its mails, oldest first, ``faults`` what happens to the next requests, one each. ``keep`` is shown the
-    recipient and the document of each mail that was taken.
+    recipient and the document of each mail that was taken. Events are told twice if they are ``doubled``, and a mail's
+    in the order that ``chance`` gives if they are ``shuffled``.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class MailExchange:
         self.post = post
         self.seconds = seconds
         self.keep = keep
+        self.doubled = self.shuffled = False
+        self.chance = random.Random(1)
         self.taken: list[TakenMail] = []
         self.faults: deque[Fault | None] = deque()
         self.requests = 0
@@ -124,13 +128,18 @@ class MailExchange:
         return mail
 
     async def _tell(self, mail: TakenMail) -> None:
+        assert self.post is not None
         custom = mail.document["personalizations"][0].get("custom_args", {})
-        for kind, more in _FATES.get(mail.recipient.rpartition("@")[2], _DELIVERED):
+        fate = _FATES.get(mail.recipient.rpartition("@")[2], _DELIVERED)
+        at = datetime.now(UTC)
+        events = [sendgrid.event(kind, mail.recipient, at, message_id=mail.id, **custom, **more) for kind, more in fate]
+        if self.doubled:
+            events = [event for event in events for _ in range(2)]
+        if self.shuffled:
+            self.chance.shuffle(events)
+        for event in events:
             await asyncio.sleep(self.seconds)
-            at = datetime.now(UTC)
-            event = sendgrid.event(kind, mail.recipient, at, message_id=mail.id, **custom, **more)
-            assert self.post is not None
-            await self.post(sendgrid.events(self.events_url, self.credentials, [event], at))
+            await self.post(sendgrid.events(self.events_url, self.credentials, [event], datetime.now(UTC)))
 
 
 def _wrong_with(body: bytes) -> str | None:

@@ -107,6 +107,29 @@ async def test_a_mail_that_nothing_tells_of_is_not_sent_again_by_itself(
     assert (row["status"], row["error_code"]) == ("failed", "unclear")
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("to", "status", "events"),
+    [
+        ("jane@example.com", "delivered", ["delivered", "processed"]),
+        ("jane@bounce.example", "undelivered", ["bounced", "processed"]),
+        ("jane@spam.example", "delivered", ["complained", "delivered", "processed"]),
+    ],
+)
+async def test_events_that_come_twice_and_in_any_order_end_as_in_theirs(
+    owner: Client, office: PostOffice, admin: Any, to: str, status: str, events: list[str], seed: int
+) -> None:
+    office.exchange.doubled = office.exchange.shuffled = True
+    office.exchange.chance.seed(seed)
+    async with office.sending():
+        body = {"to": to, "channel": "email", "subject": "Your booking", "content": "See you at 7pm"}
+        assert (await owner.post("/api/v1/messages", json=body)).status_code == 201
+        await until(admin, NONE_WAITS)
+        await office.exchange.told()
+    assert await admin.fetchval("SELECT status FROM conversation_messages WHERE direction = 'outbound'") == status
+    assert [row[0] for row in await admin.fetch("SELECT kind FROM mail_events ORDER BY kind")] == events
+
+
 async def test_what_was_busy_is_sent_later_and_what_is_refused_says_why(
     anonymous: httpx.AsyncClient, office: PostOffice, mailbox: Connection, admin: Any
 ) -> None:
