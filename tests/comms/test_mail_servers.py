@@ -1,7 +1,6 @@
 """Mail by a workspace's own mail server: what it is given, and what its answers mean."""
 
 import asyncio
-import re
 import threading
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -31,6 +30,7 @@ from tests.handlers.webhooks import post
 from tests.make import communications as make
 from tests.make.mail import mail, post_office
 from tests.make.sending import NONE_WAITS, until
+from tests.make.written_mail import LONG_IDS, lines_of, written
 
 
 class Letterbox:
@@ -221,50 +221,6 @@ async def test_an_answer_by_smtp_has_its_thread_its_files_and_both_texts(
     assert (file.get_filename(), file.get_content()) == ("Plän.pdf", b"%PDF-1.4 plan")
 
 
-LONG_IDS = (
-    "0102018f3c5e2b3a-1234abcd-5678-90ef-1234-567890abcdef-000000@eu-west-1.amazonses.com",
-    "DB9PR04MB8445F2A5E1B3C4D5E6F708192A3B4@DB9PR04MB8445.eurprd04.prod.outlook.com",
-    f"{'x' * 480}@example.com",
-)
-
-
-def written(headers: Headers, sender: str = "support@acme.example", recipient: str = "jane@example.com") -> bytes:
-    """A mail as it goes over the wire."""
-    outgoing = Outgoing(id=new_id(), channel=Channel.EMAIL, sender=sender, recipient=recipient, content="Hello")
-    return composed(outgoing, headers, []).as_bytes()
-
-
-def lines_of(mail: bytes, name: str) -> str:
-    """A header as its bytes have it, its lines put together again."""
-    (found,) = re.findall(rb"^%s: ((?:.|\r\n[ \t])*)\r\n" % name.encode(), mail, re.MULTILINE)
-    return bytes(found).replace(b"\r\n", b"").decode("ascii")
-
-
-@pytest.mark.parametrize("answered", LONG_IDS)
-def test_what_programs_compare_is_written_as_it_is_however_long(answered: str) -> None:
-    ways = (f"https://comms.example/unsubscribe/{'a' * 300}", f"mailto:support+{'b' * 60}@acme.example?subject=x")
-    mail = written(
-        Headers(
-            message_id=f"{'m' * 90}@acme.example",
-            in_reply_to=answered,
-            references=("a@example.com", *LONG_IDS),
-            unsubscribe=ways,
-        )
-    )
-    assert lines_of(mail, "Message-ID") == f"<{'m' * 90}@acme.example>"
-    assert lines_of(mail, "In-Reply-To") == f"<{answered}>"
-    assert lines_of(mail, "References") == " ".join(f"<{one}>" for one in ("a@example.com", *LONG_IDS))
-    assert lines_of(mail, "List-Unsubscribe") == f"<{ways[0]}>, <{ways[1]}>"
-    assert max(map(len, mail.split(b"\r\n"))) <= 998
-
-
-def test_an_id_that_no_header_can_have_is_left_out_of_the_thread() -> None:
-    mail = written(Headers(message_id="m@acme.example", in_reply_to="ä@x.example", references=("a@x.example", "ä@x")))
-    assert lines_of(mail, "References") == "<a@x.example>"
-    assert b"In-Reply-To" not in mail
-    assert b"References" not in written(Headers(message_id="m@acme.example", references=("ä@x.example",)))
-
-
 @pytest.mark.parametrize(
     ("to", "written_as"),
     [
@@ -327,12 +283,6 @@ async def test_a_letter_of_our_own_is_refused_or_goes_out_like_any(letterbox: Le
     assert [to.rpartition("@")[2] for to in letterbox.recipients] == ["docomo.ne.jp", "xn--exmple-cua.com"]
     with pytest.raises(Refused, match=r"müller@example\.com was not written to"):
         smtp.letter("comms@acme.example", "müller@example.com", "Hello", "Hello")
-
-
-def test_a_letter_of_our_own_can_be_unsubscribed_from_however_long_its_link_is() -> None:
-    ours = smtp.letter("comms@acme.example", "jane@example.com", "3 things wait", "Three things")
-    ours["List-Unsubscribe"] = f"<https://comms.example/digests/stop/{'a' * 100}>"
-    assert lines_of(ours.as_bytes(), "List-Unsubscribe") == f"<https://comms.example/digests/stop/{'a' * 100}>"
 
 
 A_MAIL = (
