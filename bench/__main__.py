@@ -143,7 +143,9 @@ def _measure(
         plan = live.Plan(seconds=4) if chosen.quick else live.Plan()
         with built.service() as server:
             runner.run(live.measure(built, server, live.Plan(seconds=1), "live-warm"))
-            results.latency = runner.run(live.measure(built, server, plan))
+            latency = runner.run(live.measure(built, server, plan))
+        bare = runner.run(fanout.library_paced(built, plan.sockets, plan.rate * plan.seconds, plan.rate))
+        results.live = live.Beside(latency, *bare)
     if "fanout" in parts:
         plans = [fanout.Plan(1_000, 500, 100, 20), fanout.Plan(5_000, 100, 25, 5)]
         for fan in plans[:1] if chosen.quick else plans:

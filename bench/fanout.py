@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
@@ -45,6 +46,10 @@ class Run(msgspec.Struct, frozen=True):
     name: str
     events: int
     rate: int
+
+
+Tell = Callable[[Run], Awaitable[list[float]]]
+"""Tells all events of a run; the instants (monotonic) at which each left."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -83,15 +88,8 @@ def said(seq: int, data: bytes) -> str:
 async def measure(stage: Stage, plan: Plan) -> Fanout:
     """Everybody heard everything in order, from both; raises ``Miscounted`` when somebody did not."""
     theft = machine.Theft()
-    port = free_port()
-    command = [sys.executable, "-m", "bench.bare", str(port)]
-    with stage.process(command, stage.cores.service, "listening") as process:
-        library = Server(process.pid, port)
+    with _library(stage) as (library, broadcast):
         each = memory.measure(stage, library).each
-
-        async def broadcast(run: Run) -> list[float]:
-            return await asyncio.to_thread(_asked, process, run)
-
         bare = await _both(stage, library, plan, "b", broadcast)
     with stage.service() as server:
         (workspace_id,) = stage.towns[TOWN].ids
@@ -105,21 +103,41 @@ async def measure(stage: Stage, plan: Plan) -> Fanout:
     return Fanout(plan, ours, bare, each, theft.share)
 
 
-async def _both(
-    stage: Stage, server: Server, plan: Plan, name: str, tell: Callable[[Run], Awaitable[list[float]]]
-) -> Told:
+async def library_paced(stage: Stage, sockets: int, events: int, rate: int) -> tuple[float, float]:
+    """Median and 99th percentile, in seconds, from when the library was to tell an event to each of its frames."""
+    with _library(stage) as (library, broadcast):
+        return await _paced(stage, library, sockets, Run(f"bpaced{sockets}x", events, rate), broadcast)
+
+
+@contextmanager
+def _library(stage: Stage) -> Iterator[tuple[Server, Tell]]:
+    """The library's server, and how it is told what to broadcast."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.bare", str(port)]
+    with stage.process(command, stage.cores.service, "listening") as process:
+
+        async def broadcast(run: Run) -> list[float]:
+            return await asyncio.to_thread(_asked, process, run)
+
+        yield Server(process.pid, port), broadcast
+
+
+async def _both(stage: Stage, server: Server, plan: Plan, name: str, tell: Tell) -> Told:
     burst = Run(f"{name}burst{plan.sockets}x", plan.burst, 0)
     sent_at, heard = await _heard(stage, server, plan.sockets, burst, tell)
     rate = plan.burst * plan.sockets / (max(max(times) for times in heard.at.values()) - sent_at[0])
     paced = Run(f"{name}paced{plan.sockets}x", plan.paced, plan.rate)
-    sent_at, heard = await _heard(stage, server, plan.sockets, paced, tell)
-    waits = sorted(at - due for number, due in enumerate(sent_at) for at in heard.at[f"{paced.name}{number:06d}"])
-    return Told(rate, statistics.median(waits), waits[int(len(waits) * 0.99)])
+    return Told(rate, *await _paced(stage, server, plan.sockets, paced, tell))
 
 
-async def _heard(
-    stage: Stage, server: Server, sockets: int, run: Run, tell: Callable[[Run], Awaitable[list[float]]]
-) -> tuple[list[float], Heard]:
+async def _paced(stage: Stage, server: Server, sockets: int, run: Run, tell: Tell) -> tuple[float, float]:
+    sent_at, heard = await _heard(stage, server, sockets, run, tell)
+    due = [sent_at[0] + number / run.rate for number in range(run.events)]
+    waits = sorted(at - due[number] for number in range(run.events) for at in heard.at[f"{run.name}{number:06d}"])
+    return statistics.median(waits), waits[int(len(waits) * 0.99)]
+
+
+async def _heard(stage: Stage, server: Server, sockets: int, run: Run, tell: Tell) -> tuple[list[float], Heard]:
     path = stage.folder / f"{run.name}.heard"
     audience = Audience(server.port, stage.towns[TOWN].access_tokens[0], sockets, run.events, str(path))
     listeners = await asyncio.to_thread(live.listening, stage, audience)

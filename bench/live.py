@@ -37,6 +37,14 @@ class Latency(msgspec.Struct, frozen=True):
     stolen: float
 
 
+class Beside(msgspec.Struct, frozen=True):
+    """``ours`` is the path from webhook to websocket; the library told as many, was asked nothing and kept nothing."""
+
+    ours: Latency
+    bare_p50: float
+    bare_p99: float
+
+
 async def measure(stage: Stage, server: Server, plan: Plan, run: str = "live") -> Latency:
     """Everybody heard everything in order, and how soon; raises ``Miscounted`` when somebody did not."""
     town = stage.towns[TOWN]
