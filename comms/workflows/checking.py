@@ -37,8 +37,28 @@ OF_EVENT = (
 )
 """What a condition of a trigger speaks of; anything else is a field of the event's ``data``."""
 
-NOWHERE = ("contact", "contact_point", "customer", "deal", "expense", "invoice", "project", "prospect")
-"""Nouns of what is in no conversation, whatever happens to it."""
+IN_CONVERSATION = frozenset(
+    (
+        "agent_pending_action",
+        "attachment",
+        "call",
+        "call_leg",
+        "call_offer",
+        "call_transfer",
+        "consent",
+        "conversation",
+        "conversation_handoff",
+        "conversation_participant",
+        "message",
+        "opt_out_review",
+        "recording",
+        "routing_decision",
+        "routing_place",
+        "visitor",
+        "visitor_session",
+    )
+)
+"""Nouns of what may be in a conversation; whatever happens to anything else tells of none."""
 
 MayHear = Callable[[str], bool]
 
@@ -106,7 +126,7 @@ def mistakes_of_trigger(trigger_type: str, config: dict[str, Any], may_hear: May
 
 def may_be_in_conversation(trigger_type: str, config: dict[str, Any]) -> bool:
     """Whether what sets a workflow off can tell of a conversation."""
-    return trigger_type == "event" and str(config.get("eventType")).partition(".")[0] not in NOWHERE
+    return trigger_type == "event" and str(config.get("eventType")).partition(".")[0] in IN_CONVERSATION
 
 
 def name_of(field: str) -> str:

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from comms.happenings import HAPPENINGS
+from comms.workflows.checking import IN_CONVERSATION
+from models.base import Base, noun_of
 from tests.conftest import Client
 from tests.make import agents as make
 from tests.make.agents import API, errors
@@ -33,6 +36,8 @@ NOBODY = "0198c0de-5000-7b44-96c0-086bed0401d7"
         (does("message", {"content": "Hi"}), {"inputs.to"}),
         (does("message", {"content": "Hi", "to": "{{trigger.phone}}", "colour": 1}), {"inputs.colour"}),
         (does("message", {"content": "Hi {{nobody.name}}", "to": "+14155550199"}), {"inputs.content"}),
+        (does("message", {"content": "Hi {{run.name}}", "to": "+14155550199"}), {"inputs.content"}),
+        (does("message", {"content": "Hi {{now.hour}}", "to": "+14155550199"}), {"inputs.content"}),
         (does("message", {"content": "Hi", "conversationId": NOBODY}),
          {"inputs.conversationId"}),
         (does("message", {"content": "{{now}}" * 101, "to": "+14155550199"}), {"inputs"}),
@@ -146,7 +151,8 @@ async def test_a_trigger_that_can_never_fire_is_refused(owner: Client) -> None:
     ):
         assert set(await refused(owner, [], **on(event))) == {"triggerConfig.eventType"}
     greets, on_text = [does("message", {"content": "Hi"})], on("message.received")
-    assert set(await refused(owner, greets, **on("contact.created"))) == {"steps[0].inputs.to"}
+    for event in ("contact.created", "campaign.started", "interaction.came_due", "agent_execution.completed"):
+        assert set(await refused(owner, greets, **on(event))) == {"steps[0].inputs.to"}
     await make.made(owner, "/agent-workflows", {"name": "x", "steps": greets, **on_text})
     asked = {"field": "data.stagge", "operator": "equals", "value": "won"}
     assert set(await refused(owner, [], **on("deal.updated", asked))) == {"triggerConfig.conditions[0].field"}
@@ -154,6 +160,12 @@ async def test_a_trigger_that_can_never_fire_is_refused(owner: Client) -> None:
     assert set(await refused(owner, [], **on("deal.updated", asked))) == {"triggerConfig.conditions[0].value"}
     clock = {"triggerType": "schedule", "triggerConfig": {"cron": "0 9 * * *", "missedRuns": "some"}}
     assert set(await refused(owner, [], **clock)) == {"triggerConfig.missedRuns"}
+
+
+def test_whatever_has_a_conversation_may_tell_a_workflow_of_it() -> None:
+    tables = [mapper.class_ for mapper in Base.registry.mappers]
+    having = {noun_of(table) for table in tables if "conversation_id" in table.__table__.c}
+    assert having & HAPPENINGS.keys() <= IN_CONVERSATION <= HAPPENINGS.keys()
 
 
 async def test_nobody_has_a_workflow_hear_what_they_may_not(owner: Client, member: Client) -> None:
