@@ -100,6 +100,8 @@ KNOWN: Mapping[str, type[Details]] = {
     "place_call": PlaceCall,
 }
 """What comms does itself, by action type."""
+MOVING = ("assign_conversation", "hand_off_conversation")
+"""What changes whose a conversation is."""
 GOING_ON = "workflow_approval"
 """What a step of a workflow asks: approved, the workflow goes on, and nothing else is done."""
 
