@@ -75,6 +75,12 @@ def mistakes(value: Any, place: str, roots: Sequence[str] = ROOTS) -> dict[str, 
     }
 
 
+def needed(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """What ``value`` speaks of and nothing stands in for, and where."""
+    for text, where in texts(value, place):
+        yield from ((where, found[1].strip()) for found in _TEMPLATE.finditer(text) if found[2] is None)
+
+
 def bare(field: str) -> str:
     """``{{a.b}}`` as ``a.b``."""
     return field.strip().removeprefix("{{").removesuffix("}}").strip()

@@ -162,6 +162,44 @@ async def test_a_trigger_that_can_never_fire_is_refused(owner: Client) -> None:
     assert set(await refused(owner, [], **clock)) == {"triggerConfig.missedRuns"}
 
 
+ON_CONTACT = {"triggerType": "event", "triggerConfig": {"eventType": "contact.updated"}}
+ON_INVOICE = {"triggerType": "event", "triggerConfig": {"eventType": "invoice.paid"}}
+ON_REQUEST = {"triggerType": "agent_request"}
+DAILY = {"triggerType": "schedule", "triggerConfig": {"cron": "0 9 * * *"}}
+
+
+@pytest.mark.parametrize(
+    ("trigger", "spoken", "is_wrong"),
+    [
+        (ON_CONTACT, "trigger.data.firstNmae", True),
+        (ON_CONTACT, "trigger.firstName", True),
+        (ON_CONTACT, "trigger.data.firstNmae|x", False),
+        (ON_CONTACT, "trigger.data.firstName", False),
+        (ON_CONTACT, "trigger.data", False),
+        (ON_CONTACT, "trigger.data.tags.0", False),
+        (ON_CONTACT, "trigger.changes.tags.after", False),
+        (ON_CONTACT, "trigger.changes.tgas", True),
+        (ON_CONTACT, "trigger.subjectId", False),
+        (ON_INVOICE, "trigger.data.total", True),
+        (ON_INVOICE, "trigger.data.id", False),
+        (DAILY, "trigger.data.name", True),
+        (DAILY, "trigger.scheduledFor", False),
+        (ON_REQUEST, "trigger.phone", True),
+        (ON_REQUEST, "trigger.data.phone", False),
+        (ON_REQUEST, "trigger.agentId", False),
+        ({}, "trigger.phone", False),
+    ],
+)  # fmt: skip
+async def test_a_step_speaks_of_what_sets_it_off_as_that_will_be(
+    owner: Client, trigger: dict[str, Any], spoken: str, is_wrong: bool
+) -> None:
+    steps = [does("create_contact", {"values": {"firstName": f"{{{{{spoken}}}}}"}})]
+    if is_wrong:
+        assert set(await refused(owner, steps, **trigger)) == {"steps[0].inputs.values.firstName"}
+    else:
+        await make.made(owner, "/agent-workflows", {"name": "x", "steps": steps, **trigger})
+
+
 def test_whatever_has_a_conversation_may_tell_a_workflow_of_it() -> None:
     tables = [mapper.class_ for mapper in Base.registry.mappers]
     having = {noun_of(table) for table in tables if "conversation_id" in table.__table__.c}
