@@ -113,7 +113,9 @@ def _switches(value: Any) -> str | None:
 
 def _prefix(value: Any) -> str | None:
     is_short = isinstance(value, str) and len(value) <= LONGEST_PREFIX
-    return None if is_short else f"must be text of at most {LONGEST_PREFIX} characters"
+    if not is_short or not value.isprintable() or value.isspace():
+        return f"must be text of at most {LONGEST_PREFIX} characters, in one line and not blank"
+    return None
 
 
 def _timezone(value: Any) -> str | None:

@@ -11,7 +11,7 @@ from sqlalchemy import and_, select
 
 from comms.errors import Forbidden, Invalid, Missing
 from comms.heard import heard_by
-from comms.hooks import asking, endpoints, replaying, signing
+from comms.hooks import asking, endpoints, following, replaying, signing
 from handlers import shapes
 from handlers.given import Asker, Db, Here, RowId
 from handlers.guards import administrator
@@ -145,7 +145,7 @@ async def change(
     """
     values = shapes.given(data)
     if values.get("is_active") is False:
-        await endpoints.hold_reader(db, identity.workspace_id)  # before the endpoint, as whoever deletes one does
+        await following.hold(db, identity.workspace_id)  # before the endpoint, as whoever deletes one does
     row = await rows.find(db, identity, row_id, to_change=True)
     before = rows.shown(row)
     await endpoints.change(db, service.settings.webhooks, identity, row, values)
@@ -156,7 +156,7 @@ async def change(
 @delete("/{row_id:uuid}", operation_id="delete_webhook_endpoint", guards=[administrator])
 async def remove(db: Db, identity: Asker, row_id: RowId) -> None:
     """Nothing is told there any more; its secrets and its delivery log are gone with it."""
-    await endpoints.hold_reader(db, identity.workspace_id)
+    await following.hold(db, identity.workspace_id)
     await rows.remove(db, identity, row_id)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import conversations, mentions
@@ -76,11 +76,15 @@ async def all_possible(
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """What actions are about: who has which conversations and sees them, and why which members can have none."""
+    """What actions are about: who has which conversations and sees them, and why which members can have none.
+
+    ``others`` are those of what else they name that are there.
+    """
 
     holdings: Mapping[uuid.UUID, Holding]
     seen: Collection[tuple[uuid.UUID, uuid.UUID]]
     hindered: Mapping[uuid.UUID, str]
+    others: Collection[kinds.Other]
 
 
 async def _known(db: AsyncSession, by: Identity, many: Sequence[tuple[uuid.UUID, kinds.Details]]) -> _Known:
@@ -91,11 +95,24 @@ async def _known(db: AsyncSession, by: Identity, many: Sequence[tuple[uuid.UUID,
     table = Conversation
     query = select(table.id, table.assigned_to, table.agent_id, table.lease_expires_at, table.fence)
     rows = (await db.execute(query.where(here, table.id.in_(asked)))).mappings() if asked else ()
+    named = {one for _, said in many for one in said.others.values()}
+    there = {"here": by.workspace_id, "ids": [row_id for _, row_id in named]}
     return _Known(
         holdings={row["id"]: holding_in(dict(row)) for row in rows},
         seen=await reach.seen(db, by.workspace_id, pairs),
         hindered=await mentions.no_answerers_of(db, by.workspace_id, members) if members else {},
+        others={(row.kind, row.id) for row in await db.execute(_OTHERS, there)} if named else (),
     )
+
+
+_OTHERS = text(
+    """
+    SELECT 'file' AS kind, id FROM message_attachments WHERE workspace_id = :here AND id = ANY(CAST(:ids AS uuid[]))
+    UNION ALL SELECT 'file', id FROM uploads WHERE workspace_id = :here AND id = ANY(CAST(:ids AS uuid[]))
+    UNION ALL SELECT 'number', id FROM workspace_phone_numbers
+        WHERE workspace_id = :here AND id = ANY(CAST(:ids AS uuid[]))
+    """
+)
 
 
 async def _possible(
@@ -106,6 +123,8 @@ async def _possible(
     conversation_id = said.conversation
     if conversation_id is not None and (agent_id, conversation_id) not in known.seen:
         raise Invalid({"details.conversationId": "refers to no conversation of this workspace that the agent sees"})
+    if missing := {place for place, other in said.others.items() if other not in known.others}:
+        raise Invalid({f"details.{place}": "refers to nothing in this workspace" for place in missing})
     match said:
         case kinds.SendMessage() if not said.content.strip() and not said.attachment_ids:
             raise Invalid({"details.content": "must not be empty when no file is sent"})

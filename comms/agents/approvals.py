@@ -76,6 +76,7 @@ async def ask_all(
             conversation_id, holding = about
             policy = decided[values["agent_id"]]
             passes = by_agent and policy.passes(values["action_type"], values["risk_level"])
+            passes = passes and not _takes_from_member(values["action_type"], holding)
             if holding is not None and (wrong := _late(holding, fence, passes=passes)) is not None:
                 outcome.append(wrong)
                 continue
@@ -140,6 +141,11 @@ async def withdraw(db: AsyncSession, row: AgentPendingAction) -> None:
     """What nobody has decided is not asked any more; the caller holds the row."""
     row.status, row.expires_at = "expired", now()
     await _log(db, row, "expired", "agent", None)
+
+
+def _takes_from_member(action_type: str, holding: Holding | None) -> bool:
+    """Whether somebody would lose a conversation by it: no policy lets that pass. If they get it later, it is late."""
+    return action_type in kinds.MOVING and holding is not None and holding.assigned_to is not None
 
 
 def _late(holding: Holding, fence: int | None, *, passes: bool) -> Stale | None:

@@ -15,6 +15,8 @@ Record = Literal["contacts", "customers", "crm-interactions", "deals", "projects
 
 Content = Annotated[str, msgspec.Meta(max_length=65_536)]
 Files = Annotated[list[uuid.UUID], msgspec.Meta(max_length=10)]
+Other = tuple[Literal["file", "number"], uuid.UUID]
+"""A file that can be sent, or a number of ours."""
 
 
 class Details(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
@@ -30,6 +32,11 @@ class Details(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
         """The rows of the CRM that it is about, or that its values lead to."""
         return []
 
+    @property
+    def others(self) -> Mapping[str, Other]:
+        """What else it names, by its place."""
+        return {}
+
 
 class SendMessage(Details, frozen=True, kw_only=True):
     """Something is said to a contact."""
@@ -37,6 +44,10 @@ class SendMessage(Details, frozen=True, kw_only=True):
     conversation_id: uuid.UUID
     content: Content = ""
     attachment_ids: Files = []
+
+    @property
+    def others(self) -> Mapping[str, Other]:
+        return {f"attachmentIds[{place}]": ("file", one) for place, one in enumerate(self.attachment_ids)}
 
 
 class DraftMessage(SendMessage, frozen=True, kw_only=True):
@@ -89,6 +100,10 @@ class PlaceCall(Details, frozen=True, kw_only=True):
     phone_number_id: uuid.UUID | None = None
     record: bool = False
 
+    @property
+    def others(self) -> Mapping[str, Other]:
+        return {} if self.phone_number_id is None else {"phoneNumberId": ("number", self.phone_number_id)}
+
 
 KNOWN: Mapping[str, type[Details]] = {
     "send_message": SendMessage,
@@ -100,6 +115,8 @@ KNOWN: Mapping[str, type[Details]] = {
     "place_call": PlaceCall,
 }
 """What comms does itself, by action type."""
+MOVING = ("assign_conversation", "hand_off_conversation")
+"""What changes whose a conversation is."""
 GOING_ON = "workflow_approval"
 """What a step of a workflow asks: approved, the workflow goes on, and nothing else is done."""
 

@@ -118,8 +118,8 @@ async def _check(db: AsyncSession, row: AgentWorkflow, identity: Identity, may_h
         errors |= error.errors
     try:
         steps = read_steps(row.steps)
-        in_conversation = checking.may_be_in_conversation(row.trigger_type, row.trigger_config)
-        errors |= await checking.mistakes_of_steps(db, row.workspace_id, in_conversation, steps, standing)
+        trigger = checking.Trigger(row.trigger_type, row.trigger_config)
+        errors |= await checking.mistakes_of_steps(db, row.workspace_id, trigger, steps, standing)
         await _expect_agents(db, row.workspace_id, steps)
         row.steps = [reading.written(step) for step in steps]
     except Invalid as error:

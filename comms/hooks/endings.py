@@ -1,7 +1,7 @@
 """Endpoints that we switch off: those that take nothing for days, have gone, or have lost who is behind them.
 
 It is told, as ``webhook_endpoint.disabled``, and administrators are notified. What waits stays in line until the
-endpoint is on again, or is too old; and what is old is not kept.
+endpoint is on again, with all that happened until it went off, or is too old; and what is old is not kept.
 """
 
 import uuid
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
 from comms.database import Database
+from comms.hooks import following
 from comms.hooks.leasing import DOWN_AFTER
 from models.base import now
 from models.core import WorkspaceMember
@@ -29,32 +30,39 @@ LEFT = "Whoever switched it on is no longer an active member of the workspace."
 async def end(database: Database, workspace_id: uuid.UUID, endpoint_id: uuid.UUID, url: str, reason: str) -> None:
     """The endpoint is off, and it is told why; unless it is at another address by now."""
     async with database.everywhere() as db:
+        await following.hold(db, workspace_id)  # before the endpoint, as whoever switches one off does
         row = await db.get(WebhookEndpoint, (workspace_id, endpoint_id), with_for_update={"key_share": True})
         if row is not None and row.is_active and row.url == url:
-            _end(db, row, reason)
+            await _end(db, row, reason)
 
 
 async def end_those(database: Database) -> int:
     """Whoever has been silent for too long is off, and whoever has nobody behind them; how many those were."""
+    silent = (WebhookEndpoint.failures >= DOWN_AFTER) & (
+        WebhookEndpoint.failing_since < text(f"now() - interval '{DAYS} days'")
+    )
+    query = (
+        select(WebhookEndpoint, WorkspaceMember.is_active)
+        .join(
+            WorkspaceMember,
+            (WorkspaceMember.workspace_id == WebhookEndpoint.workspace_id)
+            & (WorkspaceMember.user_id == WebhookEndpoint.on_behalf_of),
+        )
+        .where(WebhookEndpoint.is_active, or_(silent, ~WorkspaceMember.is_active))
+        .order_by(WebhookEndpoint.workspace_id, WebhookEndpoint.id)
+    )
     async with database.everywhere() as db:
-        silent = (WebhookEndpoint.failures >= DOWN_AFTER) & (
-            WebhookEndpoint.failing_since < text(f"now() - interval '{DAYS} days'")
-        )
-        query = (
-            select(WebhookEndpoint, WorkspaceMember.is_active)
-            .join(
-                WorkspaceMember,
-                (WorkspaceMember.workspace_id == WebhookEndpoint.workspace_id)
-                & (WorkspaceMember.user_id == WebhookEndpoint.on_behalf_of),
-            )
-            .where(WebhookEndpoint.is_active, or_(silent, ~WorkspaceMember.is_active))
-            .order_by(WebhookEndpoint.workspace_id, WebhookEndpoint.id)
-            .with_for_update(of=WebhookEndpoint, skip_locked=True, key_share=True)
-        )
-        found = (await db.execute(query)).all()
-        for row, is_there in found:
-            _end(db, row, SILENT if is_there else LEFT)
-    return len(found)
+        workspaces = dict.fromkeys(row.workspace_id for row, _ in await db.execute(query))
+    ended = 0
+    for workspace_id in workspaces:
+        async with database.everywhere() as db:
+            await following.hold(db, workspace_id)
+            there = query.where(WebhookEndpoint.workspace_id == workspace_id)
+            held = there.with_for_update(of=WebhookEndpoint, skip_locked=True, key_share=True)
+            for row, is_there in (await db.execute(held)).all():
+                await _end(db, row, SILENT if is_there else LEFT)
+                ended += 1
+    return ended
 
 
 async def sweep(database: Database) -> int:
@@ -69,7 +77,8 @@ async def sweep(database: Database) -> int:
             return swept
 
 
-def _end(db: AsyncSession, row: WebhookEndpoint, reason: str) -> None:
+async def _end(db: AsyncSession, row: WebhookEndpoint, reason: str) -> None:
+    await following.hear_out(db, row.workspace_id)
     before = shown(row)
     row.is_active, row.disabled_at, row.disabled_reason = False, now(), reason
     events.record(db, "webhook_endpoint.disabled", row, shown(row), before=before)

@@ -52,7 +52,7 @@ async def make(
 async def change(
     db: AsyncSession, settings: WebhookSettings, identity: Identity, row: WebhookEndpoint, values: Mapping[str, Any]
 ) -> None:
-    """The endpoint, held, has these values; whoever switches it off has called ``hold_reader`` before.
+    """The endpoint, held, has these values; whoever switches it off has called ``following.hold`` before.
 
     Whoever says where it is, what it is told, or that it is on, is who it hears as from now on. Switched on, what still
     waits for it is tried at once, with what happened until it went off; what happened while it was off is not told
@@ -122,15 +122,10 @@ async def _secrets_of(db: AsyncSession, row: WebhookEndpoint) -> int:
     return await db.scalar(query.where(WebhookSigningSecret.endpoint_id == row.id)) or 0
 
 
-async def hold_reader(db: AsyncSession, workspace_id: uuid.UUID) -> None:
-    """Nobody puts anything in line in this workspace until the commit."""
-    await db.execute(_IN_TURN, {"here": workspace_id})
-
-
 async def _begin_to_read(db: AsyncSession, workspace_id: uuid.UUID) -> None:
     """The workspace's log is read from here on, if it was not before; its endpoints are counted by one at a time."""
     await db.execute(_BEGIN, {"here": workspace_id})
-    await hold_reader(db, workspace_id)
+    await following.hold(db, workspace_id)
 
 
 async def _head(db: AsyncSession, workspace_id: uuid.UUID) -> int:
@@ -141,7 +136,6 @@ _BEGIN = text(
     "INSERT INTO webhook_progress (workspace_id, seq) SELECT workspace_id, seq FROM event_counters"
     " WHERE workspace_id = :here ON CONFLICT (workspace_id) DO NOTHING"
 )
-_IN_TURN = text("SELECT seq FROM webhook_progress WHERE workspace_id = :here FOR UPDATE")
 _HEAD = text("SELECT seq FROM event_counters WHERE workspace_id = :here")
 # What somebody is just delivering is theirs until their lease ends: it is not among those whose time is far.
 _HURRY = text(

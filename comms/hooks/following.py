@@ -19,7 +19,7 @@ from models.base import new_id
 
 AT_ONCE = 500
 MOST_UNREAD = 10_000
-"""So many events are read by whoever switches an endpoint off: a worker that is alive is behind by a second of them."""
+"""So many events are read where an endpoint goes off: a worker that is alive is behind by a second of them."""
 
 Due = tuple[uuid.UUID, Any]
 """An endpoint, and a row of the log that it is told."""
@@ -60,11 +60,23 @@ async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONC
     return len(rows) == most
 
 
+async def hold(db: AsyncSession, workspace_id: uuid.UUID) -> None:
+    """Nobody puts anything in line in this workspace until the commit."""
+    await db.execute(_HELD, {"here": workspace_id})
+
+
 async def hear_out(db: AsyncSession, workspace_id: uuid.UUID) -> None:
-    """What has happened so far is in line, but for what is behind ``MOST_UNREAD``; the caller holds the progress."""
+    """What has happened so far is in line, but for what is behind ``MOST_UNREAD``; the caller has called ``hold``."""
     for _ in range(MOST_UNREAD // AT_ONCE):
         if not await catch_up(db, workspace_id):
             return
+
+
+async def hear_out_of(db: AsyncSession, workspace_id: uuid.UUID, user_id: uuid.UUID) -> None:
+    """The same where this member, who is about to leave, stands behind an endpoint: nothing is told there any more."""
+    if await db.scalar(_IS_BEHIND, {"here": workspace_id, "user": user_id}):
+        await hold(db, workspace_id)
+        await hear_out(db, workspace_id)
 
 
 async def listening(db: AsyncSession, workspace_id: uuid.UUID, endpoint_id: uuid.UUID | None = None) -> list[Ear]:
@@ -112,6 +124,10 @@ _BEHIND = text(
     " WHERE p.seq < c.seq"
 )
 _PROGRESS = text("SELECT seq, placed FROM webhook_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED")
+_HELD = text("SELECT seq FROM webhook_progress WHERE workspace_id = :here FOR UPDATE")
+_IS_BEHIND = text(
+    "SELECT EXISTS (SELECT FROM webhook_endpoints WHERE workspace_id = :here AND on_behalf_of = :user AND is_active)"
+)
 _TOLD = text(
     """
     SELECT seq, event, subject_type, subject_id, conversation_id, audience IS NOT NULL AS is_for_some

@@ -13,12 +13,22 @@ LONGEST_SILENCE_SECONDS = 90 * 24 * 3600
 Silence = Annotated[int, msgspec.Meta(ge=1, le=LONGEST_SILENCE_SECONDS)]
 
 
+def _said(words: str) -> str:
+    """The words; ``ValueError`` when nothing would be said."""
+    if not words.strip():
+        raise ValueError("must not be blank")
+    return words
+
+
+Said = Annotated[Words, msgspec.Meta(extra={"law": _said})]
+
+
 class HandoffWords(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
     """What the contact is told when the conversation is handed on, when somebody takes it, and when nobody has."""
 
-    handed_on: Words | None = None
-    taken: Words | None = None
-    expired: Words | None = None
+    handed_on: Said | None = None
+    taken: Said | None = None
+    expired: Said | None = None
 
 
 class HandoffSettings(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):

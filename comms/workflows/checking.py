@@ -2,7 +2,7 @@
 
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import audience
 from comms.agents.steps import Step
+from comms.audience import AGENTS, need_of
 from comms.errors import Invalid
 from comms.happenings import doubt
 from comms.permissions import Standing
@@ -37,22 +38,88 @@ OF_EVENT = (
 )
 """What a condition of a trigger speaks of; anything else is a field of the event's ``data``."""
 
-NOWHERE = ("contact", "contact_point", "customer", "deal", "expense", "invoice", "project", "prospect")
-"""Nouns of what is in no conversation, whatever happens to it."""
+IN_CONVERSATION = frozenset(
+    (
+        "agent_pending_action",
+        "attachment",
+        "call",
+        "call_leg",
+        "call_offer",
+        "call_transfer",
+        "consent",
+        "conversation",
+        "conversation_handoff",
+        "conversation_participant",
+        "message",
+        "opt_out_review",
+        "recording",
+        "routing_decision",
+        "routing_place",
+        "visitor",
+        "visitor_session",
+    )
+)
+"""Nouns of what may be in a conversation; whatever happens to anything else tells of none."""
 
 MayHear = Callable[[str], bool]
 
 
+class Trigger(msgspec.Struct, frozen=True):
+    """What sets a workflow off, as it is written."""
+
+    type: str
+    config: Mapping[str, Any]
+
+    @property
+    def noun(self) -> str:
+        """What its event is about, if it waits for one."""
+        return str(self.config.get("eventType")).partition(".")[0] if self.type == "event" else ""
+
+    @property
+    def may_be_in_conversation(self) -> bool:
+        """Whether it can tell of a conversation."""
+        return self.noun in IN_CONVERSATION
+
+    def refusal_of(self, path: str) -> str | None:
+        """Why it never tells what a step calls ``trigger.…``; None where it may."""
+        first, _, rest = path.partition(".")
+        told = _TOLD.get(self.type)
+        if told is None or not first:
+            return None
+        if first not in told:
+            return f"it never tells: there is {', '.join(told)}"
+        view = _view_of(self.noun) if first in ("data", "changes") else None
+        if view is None or not rest:
+            return None
+        known = {one.encode_name for one in msgspec.structs.fields(view)} if is_shared(self.noun) else {"id"}
+        return None if rest.partition(".")[0] in known else f"runs never know: there is {', '.join(sorted(known))}"
+
+
+_TOLD: Mapping[str, Sequence[str]] = {
+    "event": OF_EVENT,
+    "schedule": ("scheduledFor",),
+    "agent_request": ("data", "agentId"),
+}
+"""What runs know as ``trigger``, by what sets them off; one that members begin themselves knows what they give it."""
+
+
+def is_shared(noun: str) -> bool:
+    """Whether runs, which are for all who may see agents, know all of such a row: of any other, which one it was."""
+    return need_of(noun) in (None, AGENTS)
+
+
 async def mistakes_of_steps(
-    db: AsyncSession, workspace_id: uuid.UUID, in_conversation: bool, steps: Sequence[Step], standing: Standing
+    db: AsyncSession, workspace_id: uuid.UUID, trigger: Trigger, steps: Sequence[Step], standing: Standing
 ) -> dict[str, str]:
     """What of these steps can never work, and what whoever is to stand behind them may not do."""
     errors: dict[str, str] = {}
     for position, step in enumerate(steps):
         here = f"steps[{position}]"
         errors |= values.mistakes(step.inputs, f"{here}.inputs")
-        errors |= _of_conditions(step, here)
         action = action_of(step)
+        if not action.fills_itself:
+            errors |= _of_trigger(step, here, trigger)
+        errors |= _of_conditions(step, here)
         if (reason := refusal_of(standing, action.right)) is not None:
             errors[f"{here}.action"] = f"is not yours to have done: {reason}"
         if action.takes_agent and step.agent_id is None:
@@ -70,7 +137,18 @@ async def mistakes_of_steps(
         except Invalid as error:
             errors |= error.errors
             continue
-        errors |= await action.check(Place(db, workspace_id, in_conversation, step, said, f"{here}.inputs"))
+        errors |= await action.check(
+            Place(db, workspace_id, trigger.may_be_in_conversation, step, said, f"{here}.inputs")
+        )
+    return errors
+
+
+def _of_trigger(step: Step, here: str, trigger: Trigger) -> dict[str, str]:
+    errors = {}
+    for where, path in values.needed(step.inputs, f"{here}.inputs"):
+        root, _, rest = path.partition(".")
+        if root == "trigger" and (reason := trigger.refusal_of(rest)) is not None:
+            errors[where] = f"speaks of {path[:100]!r}, which {reason}"
     return errors
 
 
@@ -104,11 +182,6 @@ def mistakes_of_trigger(trigger_type: str, config: dict[str, Any], may_hear: May
     return errors
 
 
-def may_be_in_conversation(trigger_type: str, config: dict[str, Any]) -> bool:
-    """Whether what sets a workflow off can tell of a conversation."""
-    return trigger_type == "event" and str(config.get("eventType")).partition(".")[0] not in NOWHERE
-
-
 def name_of(field: str) -> str:
     """Where a trigger's condition looks, below what set it off."""
     field = values.bare(field).removeprefix("trigger.")
@@ -135,5 +208,10 @@ def _heard(kind: str, may_hear: MayHear) -> tuple[str | None, type[View] | None]
         return never, None
     if not may_hear(noun):
         return f"you may not hear of a {noun} yourself", None
-    table = next(mapper.class_ for mapper in Base.registry.mappers if noun_of(mapper.class_) == noun)
-    return None, getattr(sys.modules[table.__module__], f"{table.__name__}View", None)
+    return None, _view_of(noun)
+
+
+def _view_of(noun: str) -> type[View] | None:
+    """How what such an event is about is shown."""
+    table = next((mapper.class_ for mapper in Base.registry.mappers if noun_of(mapper.class_) == noun), None)
+    return None if table is None else getattr(sys.modules[table.__module__], f"{table.__name__}View", None)

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import contacts, conversations, deals, events, mentions, prospects, shapes
 from comms.errors import Invalid, Missing
 from comms.reading import read
-from comms.workflows import values
-from comms.workflows.acting import Action, Done, Effect, Here, Place
+from comms.workflows import references, values
+from comms.workflows.acting import Action, Check, Done, Effect, Here, Place
 from models.base import Base, View, noun_of
 from models.communications import Conversation, ConversationView
 from models.crm import Contact, ContactView, Deal, DealView, Prospect, ProspectView
@@ -54,13 +54,17 @@ class Meant(msgspec.Struct):
 
 
 class Kind(NamedTuple):
-    """A table that workflows write: its view, and the stories that make and change its rows."""
+    """A table that workflows write: its view, and the stories that make and change its rows.
+
+    ``begin`` refuses what no row can begin with.
+    """
 
     table: Any
     view: type[View]
     make: Callable[[AsyncSession, uuid.UUID, dict[str, Any]], Awaitable[Any]]
     change: Callable[[AsyncSession, Any, dict[str, Any]], Awaitable[None]]
     without: tuple[str, ...] = ()
+    begin: Callable[[uuid.UUID, dict[str, Any]], Any] | None = None
 
 
 async def _begin_deal(db: AsyncSession, workspace_id: uuid.UUID, given: dict[str, Any]) -> Deal:
@@ -85,8 +89,8 @@ async def _change_prospect(db: AsyncSession, row: Prospect, given: dict[str, Any
 
 KINDS: Mapping[str, Kind] = {
     "contact": Kind(Contact, ContactView, contacts.create, contacts.change),
-    "deal": Kind(Deal, DealView, _begin_deal, _change_deal, ("stage",)),
-    "prospect": Kind(Prospect, ProspectView, _begin_prospect, _change_prospect, ("stage",)),
+    "deal": Kind(Deal, DealView, _begin_deal, _change_deal, ("stage",), deals.begin),
+    "prospect": Kind(Prospect, ProspectView, _begin_prospect, _change_prospect, ("stage",), prospects.begin),
 }
 
 
@@ -95,10 +99,20 @@ def _making(kind: Kind) -> Action:
 
     async def effect(here: Here) -> Done:
         given = shapes.given(read(shape, here.seen.values, f"{here.place}.values"))
+        await _expect_named(here, kind, given)
         row = await kind.make(here.db, here.run.workspace_id, given)
         return await _told(here, row, kind.view, "created")
 
-    return Action(Made, effect, _checking(shape), right="writing")
+    async def check(place: Place) -> dict[str, str]:
+        errors, known = await _check_values(place, kind, shape)
+        if not errors and kind.begin is not None:
+            try:
+                kind.begin(place.workspace_id, {name: known[name] for name in _BEGINNING if name in known})
+            except Invalid as error:
+                errors = _below(place.place, error.errors)
+        return errors
+
+    return Action(Made, effect, check, right="writing")
 
 
 def _changing(kind: Kind) -> Action:
@@ -108,30 +122,49 @@ def _changing(kind: Kind) -> Action:
         row = await _held(here, kind.table)
         before = _shown(row, kind.view)
         given = shapes.given(read(shape, here.seen.values, f"{here.place}.values"))
+        await _expect_named(here, kind, {name: value for name, value in given.items() if value != getattr(row, name)})
         await kind.change(here.db, row, given)
         return await _told(here, row, kind.view, "updated", before)
 
-    return Action(Changed, effect, _checking(shape), right="writing")
-
-
-def _checking(shape: type[msgspec.Struct]) -> Callable[[Place], Awaitable[dict[str, str]]]:
-    """The values that are known are such as the row may have."""
-
     async def check(place: Place) -> dict[str, str]:
-        sent = place.step.inputs.get("values")
-        if not isinstance(sent, dict):
-            return {}
-        known = {name: value for name, value in sent.items() if not values.is_open(value)}
-        later = sent.keys() - known.keys()
-        fields = {field.encode_name for field in msgspec.structs.fields(shape)}
-        errors = {f"{place.place}.values.{name}": "is not a field here" for name in later - fields}
-        try:
-            read(shape, known, f"{place.place}.values")
-        except Invalid as error:
-            errors |= {name: why for name, why in error.errors.items() if name.rpartition(".")[2] not in later}
-        return errors
+        errors, _ = await _check_values(place, kind, shape)
+        return errors | await references.missing(place, kind.table)
 
-    return check
+    return Action(Changed, effect, check, right="writing")
+
+
+_BEGINNING = ("stage", "probability")
+"""The fields by which it is seen whether a row can begin so."""
+
+
+async def _check_values(place: Place, kind: Kind, shape: type[msgspec.Struct]) -> tuple[dict[str, str], dict[str, Any]]:
+    """What is wrong with the values, as far as they are known; and those that are, by the names of their columns."""
+    sent = place.step.inputs.get("values")
+    if not isinstance(sent, dict):
+        return {}, {}
+    known = {name: value for name, value in sent.items() if not values.is_open(value)}
+    later = sent.keys() - known.keys()
+    names = {field.encode_name: field.name for field in msgspec.structs.fields(shape)}
+    errors = {f"{place.place}.values.{name}": "is not a field here" for name in later - names.keys()}
+    try:
+        read(shape, known, f"{place.place}.values")
+    except Invalid as error:
+        errors |= {name: why for name, why in error.errors.items() if name.rpartition(".")[2] not in later}
+    if errors:
+        return errors, {}
+    sound = {names[name]: value for name, value in known.items()}
+    wrong = await references.wrong_in(place.db, place.workspace_id, kind.table, sound)
+    return _below(place.place, wrong), sound
+
+
+async def _expect_named(here: Here, kind: Kind, given: Mapping[str, Any]) -> None:
+    """Whatever these values of a row name is there, and whoever they give it to; raises ``Invalid``."""
+    if wrong := await references.wrong_in(here.db, here.run.workspace_id, kind.table, given):
+        raise Invalid(_below(here.place, wrong))
+
+
+def _below(place: str, errors: Mapping[str, str]) -> dict[str, str]:
+    return {f"{place}.values.{name}": reason for name, reason in errors.items()}
 
 
 def _tagging(kind: type[Base], view: type[View], *, adds: bool) -> Effect:
@@ -149,9 +182,19 @@ def _tagging(kind: type[Base], view: type[View], *, adds: bool) -> Effect:
     return effect
 
 
-async def _check_tag(place: Place) -> dict[str, str]:
-    tag = place.said.get("tag")
-    return {f"{place.place}.tag": "must not be empty"} if isinstance(tag, str) and not tag.strip() else {}
+def _checking_tag(kind: type[Base]) -> Check:
+    """The row is there if it is known which, and a conversation's tag is one that it can have."""
+
+    async def check(place: Place) -> dict[str, str]:
+        errors, tag = await references.missing(place, kind), place.said.get("tag")
+        try:
+            if isinstance(tag, str) and (not tag.strip() or (kind is Conversation and not conversations.tidy([tag]))):
+                errors[f"{place.place}.tag"] = "must not be empty"
+        except Invalid as error:
+            errors[f"{place.place}.tag"] = error.errors["tags"]
+        return errors
+
+    return check
 
 
 async def _assign(here: Here) -> Done:
@@ -162,12 +205,16 @@ async def _assign(here: Here) -> Done:
 
 
 async def _check_assignee(place: Place) -> dict[str, str]:
-    user_id = place.said.get("userId")
+    errors, user_id = await references.missing(place, Conversation), place.said.get("userId")
     if user_id is None:
-        return {}
+        return errors
     meant = uuid.UUID(user_id)
     hindered = await mentions.no_answerers_of(place.db, place.workspace_id, [meant])
-    return {f"{place.place}.userId": hindered[meant]} if meant in hindered else {}
+    return errors | ({f"{place.place}.userId": hindered[meant]} if meant in hindered else {})
+
+
+async def _check_meant(place: Place) -> dict[str, str]:
+    return await references.missing(place, Conversation)
 
 
 async def _close(here: Here) -> Done:
@@ -207,14 +254,13 @@ def _shown(row: Any, view: type[View]) -> Any:
 ACTIONS: dict[str, Action] = {
     **{f"create_{name}": _making(kind) for name, kind in KINDS.items()},
     **{f"update_{name}": _changing(kind) for name, kind in KINDS.items()},
-    "tag_contact": Action(Tagged, _tagging(Contact, ContactView, adds=True), _check_tag, right="writing"),
-    "untag_contact": Action(Tagged, _tagging(Contact, ContactView, adds=False), _check_tag, right="writing"),
-    "tag_conversation": Action(
-        Tagged, _tagging(Conversation, ConversationView, adds=True), _check_tag, right="writing"
-    ),
-    "untag_conversation": Action(
-        Tagged, _tagging(Conversation, ConversationView, adds=False), _check_tag, right="writing"
-    ),
+    **{
+        f"{verb}_{noun_of(table)}": Action(
+            Tagged, _tagging(table, view, adds=verb == "tag"), _checking_tag(table), right="writing"
+        )
+        for verb in ("tag", "untag")
+        for table, view in ((Contact, ContactView), (Conversation, ConversationView))
+    },
     "assign_conversation": Action(Given, _assign, _check_assignee, right="writing"),
-    "close_conversation": Action(Meant, _close, right="writing"),
+    "close_conversation": Action(Meant, _close, _check_meant, right="writing"),
 }

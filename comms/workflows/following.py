@@ -18,11 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import jobs
 from comms.agents import workflow_runs
 from comms.agents.states import tell
-from comms.audience import ADMINISTRATIVE, AGENTS, PERSONAL, need_of
+from comms.audience import ADMINISTRATIVE, PERSONAL
 from comms.database import Database
 from comms.errors import Refused
 from comms.readers import Reader
 from comms.workflows import setting_off
+from comms.workflows.checking import is_shared
 from comms.workflows.judging import verdict_on
 from models.agents import AgentSchedule, AgentScheduleView
 from models.base import now
@@ -88,7 +89,7 @@ def shared(trigger: dict[str, Any]) -> dict[str, Any]:
 
     Of those it knows which row it was, and no more.
     """
-    if need_of(trigger["subjectType"]) in (None, AGENTS):
+    if is_shared(trigger["subjectType"]):
         return trigger
     return {**trigger, "data": {"id": trigger["subjectId"]}, "changes": {}}
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from comms.errors import Invalid, Refused
 from comms.outbox import Intent, beginning, put
-from comms.workflows import values
+from comms.workflows import references, values
 from comms.workflows.acting import Action, Done, Here, Place
 from models.communications import Conversation
 from models.communications.conversations import ConversationChannel
@@ -60,14 +60,10 @@ async def check(place: Place) -> dict[str, str]:
         return {f"{place.place}.to": "goes without conversationId"}
     if "conversationId" not in inputs and "to" not in inputs and not place.in_conversation:
         return {f"{place.place}.to": "is required, or conversationId, unless an event of a conversation sets it off"}
-    if isinstance(said.get("conversationId"), str):
-        there = await place.db.scalar(
-            select(Conversation.id).where(
-                Conversation.workspace_id == place.workspace_id, Conversation.id == uuid.UUID(said["conversationId"])
-            )
-        )
-        if there is None:
-            return {f"{place.place}.conversationId": "refers to nothing in this workspace"}
+    if errors := await references.missing(place, Conversation, "conversationId"):
+        return errors
+    if "to" not in inputs and said.get("channel") == "call":
+        return {f"{place.place}.channel": "nothing can be sent by call"}
     if isinstance(said.get("to"), str) and ("channel" in said or "channel" not in inputs):
         try:
             beginning.expect_address(said.get("channel") or "sms", said["to"])

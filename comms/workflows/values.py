@@ -20,6 +20,7 @@ MOST_SPOKEN_OF = 100
 """So often a step may speak of something."""
 LONGEST = 65_536
 ROOTS = ("trigger", "steps", "context", "run", "now")
+OF_RUN = ("run.id", "run.workflowId", "run.triggerType")
 
 
 def texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
@@ -65,11 +66,19 @@ def mistakes(value: Any, place: str, roots: Sequence[str] = ROOTS) -> dict[str, 
     spoken = [(where, found[1].strip()) for text, where in texts(value, place) for found in _TEMPLATE.finditer(text)]
     if len(spoken) > MOST_SPOKEN_OF:
         return {place: f"speaks of {len(spoken)} things: {MOST_SPOKEN_OF} at most"}
+    known = (*roots, *(OF_RUN if "run" in roots else ()))
+    deeper = set(roots) - {"run", "now"}
     return {
-        where: f"speaks of {path[:100]!r}: there is {', '.join(roots)}"
+        where: f"speaks of {path[:100]!r}: there is {', '.join(known)}"
         for where, path in spoken
-        if path.partition(".")[0] not in roots
+        if path not in known and path.partition(".")[0] not in deeper
     }
+
+
+def needed(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """What ``value`` speaks of and nothing stands in for, and where."""
+    for text, where in texts(value, place):
+        yield from ((where, found[1].strip()) for found in _TEMPLATE.finditer(text) if found[2] is None)
 
 
 def bare(field: str) -> str:

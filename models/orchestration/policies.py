@@ -44,9 +44,9 @@ class AgentPolicy(TenantRow, Base):
 class AgentPolicyView(View, kw_only=True):
     """What one agent may; without ``agentId``, every agent that has no policy of its own.
 
-    Only actions of low risk ever pass without a person. ``reach`` is which conversations an agent sees: its own and
-    those ``handed`` to it, those ``waiting`` for anybody besides, or the whole ``workspace``'s. It claims only what
-    waits.
+    Only actions of low risk ever pass without a person, and none that takes a conversation from one. ``reach`` is
+    which conversations an agent sees: its own and those ``handed`` to it, those ``waiting`` for anybody besides, or the
+    whole ``workspace``'s. It claims only what waits.
     """
 
     id: ReadOnly[uuid.UUID]

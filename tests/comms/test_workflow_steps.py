@@ -114,6 +114,28 @@ async def test_a_step_that_fails_leads_elsewhere_or_ends_the_run_and_says_why(ow
     assert "trigger.id is nothing in this run" in (await flow.read(owner, unsaid))["error"]["message"]
 
 
+async def test_a_step_gives_nothing_to_who_has_left_since_it_was_written(
+    owner: Client, member: Client, service: Service, admin: Any
+) -> None:
+    values = {"name": "Boat", "ownerId": str(member.user_id), "contactId": "{{trigger.id}}"}
+    step = does("new", "create_deal", inputs={"values": values})
+    ada = await make.made(owner, "/contacts", {"firstName": "Ada"})
+    workflow = await flow.active(owner, [step])
+    there, gone = [
+        await flow.run_of(owner, workflow, triggerData={"id": id_}) for id_ in (ada["id"], str(uuid.uuid4()))
+    ]
+    await flow.answer_bells(service)
+    assert (await flow.read(owner, there))["status"] == "completed"
+    over = (await flow.read(owner, gone))["error"]
+    assert (over["code"], over["message"]) == (
+        "invalid", "steps[0].inputs.values.contactId refers to nothing in this workspace"
+    )  # fmt: skip
+    await admin.execute("UPDATE workspace_members SET is_active = false WHERE user_id = $1", member.user_id)
+    left = await flow.run_of(owner, workflow, triggerData={"id": ada["id"]})
+    await flow.answer_bells(service)
+    assert "ownerId is no active member" in (await flow.read(owner, left))["error"]["message"]
+
+
 async def test_a_message_nobody_may_be_sent_fails_the_step_and_leaves_nothing(
     owner: Client, service: Service, admin: Any
 ) -> None:

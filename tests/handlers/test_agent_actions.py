@@ -116,6 +116,28 @@ async def test_an_action_that_cannot_work_is_refused_by_its_place(
     assert (await ada.get(f"{AGENT}/actions")).json()["items"] == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "details", "place"),
+    [
+        ("send_message", {"content": "x", "attachmentIds": ["upload", NOBODY]}, "details.attachmentIds[1]"),
+        ("draft_message", {"attachmentIds": [NOBODY, "upload"]}, "details.attachmentIds[0]"),
+        ("place_call", {"to": "+14155550111", "phoneNumberId": NOBODY}, "details.phoneNumberId"),
+    ],
+)
+async def test_what_an_action_names_besides_is_there_when_it_is_asked(
+    ada: Runtime, owner: Client, talk: str, kind: str, details: dict[str, Any], place: str
+) -> None:
+    sent = await owner.post(f"{API}/uploads", files={"file": ("a.txt", b"hello", "text/plain")})
+    assert sent.status_code == 201, sent.text
+    upload = sent.json()["id"]
+    files = [upload if one == "upload" else one for one in details.get("attachmentIds", [])]
+    more = {} if kind == "place_call" else {"conversationId": talk, "attachmentIds": files}
+    body = {"actionType": kind, "title": "x", "details": details | more}
+    assert set(errors(await ada.post(f"{AGENT}/actions", json=body))) == {place}
+    if kind != "place_call":
+        await proposed(ada, kind, details | more | {"attachmentIds": [upload]})
+
+
 async def test_an_edit_that_cannot_work_is_refused_by_its_place(ada: Runtime, member: Client, talk: str) -> None:
     action = await proposed(ada, "send_message", {"conversationId": talk, "content": "Hello"})
     for details, place in (({"conversationId": talk, "content": " "}, "content"), ({"content": "x"}, "conversationId")):

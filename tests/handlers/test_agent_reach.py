@@ -122,3 +122,28 @@ async def test_what_an_action_is_about_may_be_gone_by_then_and_the_answer_says_s
         assert (answer.status_code, "is gone" in answer.json()["detail"]) == (409, True), answer.text
     assert await stages(owner, action) == ["asked"]
     assert (await member.post(approval(action).replace("approval", "rejection"))).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("kind", "details"),
+    [
+        ("assign_conversation", {"userId": "{owner}"}),
+        ("hand_off_conversation", {"reason": "x", "target": {"userId": "{owner}"}}),
+    ],
+)
+async def test_what_takes_a_conversation_from_a_person_waits_for_one_whatever_the_policy_says(
+    ada: Runtime, owner: Client, member: Client, talk: str, kind: str, details: dict[str, Any]
+) -> None:
+    await make.made(owner, "/agent-policies", {"passAlone": ["*"], "reach": "workspace"})
+    filled = json.loads(json.dumps(details).replace("{owner}", str(owner.user_id))) | {"conversationId": talk}
+    if kind == "assign_conversation":
+        alone = await proposed(ada, kind, filled, riskLevel="low", fence=0)
+        assert alone["passedAlone"], "what nobody has may be given to somebody"
+    assert (await member.put(f"{API}/conversations/{talk}/ownership")).status_code < 300
+    fence = (await owner.get(f"{API}/conversations/{talk}")).json()["fence"]
+    action = await proposed(ada, kind, filled, riskLevel="low", fence=fence)
+    assert (action["status"], action["passedAlone"]) == ("pending", False)
+    there = (await owner.get(f"{API}/conversations/{talk}")).json()
+    assert (there["assignedTo"], there["fence"]) == (str(member.user_id), fence)
+    assert (await member.post(approval(action))).status_code == 201
+    assert (await owner.get(f"{API}/conversations/{talk}")).json()["fence"] > fence

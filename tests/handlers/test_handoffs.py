@@ -297,11 +297,14 @@ async def test_who_cannot_be_asked_is_named_with_the_path(
     body = {"reason": "x", "target": {"agentId": str(ada)}, "packet": {"links": links}}
     answer = await owner.post(f"{API}/conversations/{talk.id}/handoffs", json=body)
     assert [error["field"] for error in answer.json()["errors"]] == ["packet.links[1].id"], answer.text
-    settings = {"handoffs": {"words": {"taken": 7, "handedOf": "x"}}, "watchdog": {"silentSeconds": 0}}
+    words = {"taken": 7, "handedOf": "x", "handedOn": " ", "expired": "\n\t"}
+    settings = {"handoffs": {"words": words}, "watchdog": {"silentSeconds": 0}}
     answer = await owner.patch(f"{API}/workspaces/{talk.workspace_id}", json={"settings": settings})
     assert {error["field"] for error in answer.json()["errors"]} == {
         "settings.handoffs.words.taken",
         "settings.handoffs.words.handedOf",
+        "settings.handoffs.words.handedOn",
+        "settings.handoffs.words.expired",
         "settings.watchdog.silentSeconds",
     }, answer.text
     assert (await stranger.put(f"{API}/conversations/{talk.id}/ownership")).status_code == 404

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from comms.happenings import HAPPENINGS
+from comms.workflows.checking import IN_CONVERSATION
+from models.base import Base, noun_of
 from tests.conftest import Client
 from tests.make import agents as make
 from tests.make.agents import API, errors
@@ -20,6 +23,7 @@ def does(action: str, inputs: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 HOST = "api.example.com"
+NOBODY = "0198c0de-5000-7b44-96c0-086bed0401d7"
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,9 @@ HOST = "api.example.com"
         (does("message", {"content": "Hi"}), {"inputs.to"}),
         (does("message", {"content": "Hi", "to": "{{trigger.phone}}", "colour": 1}), {"inputs.colour"}),
         (does("message", {"content": "Hi {{nobody.name}}", "to": "+14155550199"}), {"inputs.content"}),
-        (does("message", {"content": "Hi", "conversationId": "0198c0de-5000-7b44-96c0-086bed0401d7"}),
+        (does("message", {"content": "Hi {{run.name}}", "to": "+14155550199"}), {"inputs.content"}),
+        (does("message", {"content": "Hi {{now.hour}}", "to": "+14155550199"}), {"inputs.content"}),
+        (does("message", {"content": "Hi", "conversationId": NOBODY}),
          {"inputs.conversationId"}),
         (does("message", {"content": "{{now}}" * 101, "to": "+14155550199"}), {"inputs"}),
         (does("message", {"content": "{{" + " " * 60_000, "to": "x"}), {"inputs.to"}),
@@ -54,13 +60,31 @@ HOST = "api.example.com"
         (does("condition", {"any": [{"field": "{{steps.zzz.x}}", "operator": "is_set"}]}), {"inputs.any[0].field"}),
         (does("condition", {"any": [{"field": "steps.a.x", "operator": "is_set"}]}), {"inputs.any[0].field"}),
         (does("wait", {"days": 1}, conditions=[{"field": "steps.zzz", "operator": "is_set"}]), {"conditions[0].field"}),
-        (does("assign_conversation", {"id": "{{trigger.id}}", "userId": "0198c0de-5000-7b44-96c0-086bed0401d7"}),
+        (does("assign_conversation", {"id": "{{trigger.id}}", "userId": NOBODY}),
          {"inputs.userId"}),
         (does("tag_contact", {"id": "{{trigger.id}}", "tag": " "}), {"inputs.tag"}),
         (does("create_contact", {"values": {"email": "x", "firstName": "{{trigger.name}}", "age": 1}}),
          {"inputs.values.email", "inputs.values.age"}),
         (does("update_deal", {"values": {"stage": "proposal"}}), {"inputs.id"}),
         (does("update_deal", {"id": "{{trigger.id}}", "values": {"stage": "proposal"}}), {"inputs.values.stage"}),
+        (does("update_contact", {"id": NOBODY, "values": {"firstName": "Jo"}}), {"inputs.id"}),
+        (does("update_deal", {"id": NOBODY, "values": {"contactId": NOBODY, "ownerId": NOBODY, "name": "{{now}}"}}),
+         {"inputs.id", "inputs.values.contactId", "inputs.values.ownerId"}),
+        (does("update_prospect", {"id": NOBODY, "values": {}}), {"inputs.id"}),
+        (does("create_contact", {"values": {"ownerId": NOBODY}}), {"inputs.values.ownerId"}),
+        (does("create_deal", {"values": {"name": "x", "contactId": NOBODY}}), {"inputs.values.contactId"}),
+        (does("create_deal", {"values": {"name": "{{now}}", "stage": "closed_won"}}), {"inputs.values.stage"}),
+        (does("create_prospect", {"values": {"contactId": NOBODY}}), {"inputs.values.contactId"}),
+        (does("create_prospect", {"values": {"stage": "won", "probability": 5}}), {"inputs.values.probability"}),
+        (does("tag_contact", {"id": NOBODY, "tag": "vip"}), {"inputs.id"}),
+        (does("untag_contact", {"id": NOBODY, "tag": "{{now}}"}), {"inputs.id"}),
+        (does("tag_conversation", {"id": NOBODY, "tag": "vip"}), {"inputs.id"}),
+        (does("tag_conversation", {"id": "{{trigger.id}}", "tag": "a/b"}), {"inputs.tag"}),
+        (does("untag_conversation", {"id": NOBODY, "tag": " "}), {"inputs.id", "inputs.tag"}),
+        (does("assign_conversation", {"id": NOBODY, "userId": NOBODY}), {"inputs.id", "inputs.userId"}),
+        (does("close_conversation", {"id": NOBODY}), {"inputs.id"}),
+        (does("message", {"content": "Hi", "conversationId": "{{trigger.id}}", "channel": "call"}),
+         {"inputs.channel"}),
         (does("http", {"url": "https://elsewhere.example.com/x"}), {"inputs.url"}),
         (does("http", {"url": "https://{{trigger.host}}/x"}), {"inputs.url"}),
         (does("http", {"url": "https://127.0.0.1/x"}), {"inputs.url"}),
@@ -90,6 +114,30 @@ async def test_what_depends_on_the_run_is_not_refused_before_it(owner: Client) -
     await make.made(owner, "/agent-workflows", {"name": "x", "steps": steps})
 
 
+async def test_what_a_step_names_is_there_when_it_is_written_and_when_it_is_made_active(
+    owner: Client, stranger: Client
+) -> None:
+    ours = await make.made(owner, "/contacts", {"firstName": "Ada"})
+    deal = await make.made(owner, "/deals", {"name": "x", "contactId": ours["id"]})
+    theirs = await make.made(stranger, "/contacts", {"firstName": "Eve"})
+    given = {"contactId": ours["id"], "ownerId": str(owner.user_id), "name": "y"}
+    steps = [
+        does("update_deal", {"id": deal["id"], "values": given}),
+        {**does("tag_contact", {"id": ours["id"], "tag": "vip"}), "id": "b"},
+    ]
+    row = await make.made(owner, "/agent-workflows", {"name": "x", "steps": steps})
+    assert set(await refused(owner, [does("tag_contact", {"id": theirs["id"], "tag": "vip"})])) == {
+        "steps[0].inputs.id"
+    }
+    for path in (f"/deals/{deal['id']}", f"/contacts/{ours['id']}"):
+        assert (await owner.delete(f"{API}{path}")).status_code == 204
+    answer = await owner.put(f"{API}/agent-workflows/{row['id']}/status", json={"status": "active"})
+    assert errors(answer) == dict.fromkeys(
+        ["steps[0].inputs.id", "steps[0].inputs.values.contactId", "steps[1].inputs.id"],
+        "refers to nothing in this workspace",
+    )
+
+
 async def test_a_trigger_that_can_never_fire_is_refused(owner: Client) -> None:
     def on(event: str, *conditions: Any) -> dict[str, Any]:
         return {"triggerType": "event", "triggerConfig": {"eventType": event, "conditions": list(conditions)}}
@@ -103,7 +151,8 @@ async def test_a_trigger_that_can_never_fire_is_refused(owner: Client) -> None:
     ):
         assert set(await refused(owner, [], **on(event))) == {"triggerConfig.eventType"}
     greets, on_text = [does("message", {"content": "Hi"})], on("message.received")
-    assert set(await refused(owner, greets, **on("contact.created"))) == {"steps[0].inputs.to"}
+    for event in ("contact.created", "campaign.started", "interaction.came_due", "agent_execution.completed"):
+        assert set(await refused(owner, greets, **on(event))) == {"steps[0].inputs.to"}
     await make.made(owner, "/agent-workflows", {"name": "x", "steps": greets, **on_text})
     asked = {"field": "data.stagge", "operator": "equals", "value": "won"}
     assert set(await refused(owner, [], **on("deal.updated", asked))) == {"triggerConfig.conditions[0].field"}
@@ -111,6 +160,50 @@ async def test_a_trigger_that_can_never_fire_is_refused(owner: Client) -> None:
     assert set(await refused(owner, [], **on("deal.updated", asked))) == {"triggerConfig.conditions[0].value"}
     clock = {"triggerType": "schedule", "triggerConfig": {"cron": "0 9 * * *", "missedRuns": "some"}}
     assert set(await refused(owner, [], **clock)) == {"triggerConfig.missedRuns"}
+
+
+ON_CONTACT = {"triggerType": "event", "triggerConfig": {"eventType": "contact.updated"}}
+ON_INVOICE = {"triggerType": "event", "triggerConfig": {"eventType": "invoice.paid"}}
+ON_REQUEST = {"triggerType": "agent_request"}
+DAILY = {"triggerType": "schedule", "triggerConfig": {"cron": "0 9 * * *"}}
+
+
+@pytest.mark.parametrize(
+    ("trigger", "spoken", "is_wrong"),
+    [
+        (ON_CONTACT, "trigger.data.firstNmae", True),
+        (ON_CONTACT, "trigger.firstName", True),
+        (ON_CONTACT, "trigger.data.firstNmae|x", False),
+        (ON_CONTACT, "trigger.data.firstName", False),
+        (ON_CONTACT, "trigger.data", False),
+        (ON_CONTACT, "trigger.data.tags.0", False),
+        (ON_CONTACT, "trigger.changes.tags.after", False),
+        (ON_CONTACT, "trigger.changes.tgas", True),
+        (ON_CONTACT, "trigger.subjectId", False),
+        (ON_INVOICE, "trigger.data.total", True),
+        (ON_INVOICE, "trigger.data.id", False),
+        (DAILY, "trigger.data.name", True),
+        (DAILY, "trigger.scheduledFor", False),
+        (ON_REQUEST, "trigger.phone", True),
+        (ON_REQUEST, "trigger.data.phone", False),
+        (ON_REQUEST, "trigger.agentId", False),
+        ({}, "trigger.phone", False),
+    ],
+)  # fmt: skip
+async def test_a_step_speaks_of_what_sets_it_off_as_that_will_be(
+    owner: Client, trigger: dict[str, Any], spoken: str, is_wrong: bool
+) -> None:
+    steps = [does("create_contact", {"values": {"firstName": f"{{{{{spoken}}}}}"}})]
+    if is_wrong:
+        assert set(await refused(owner, steps, **trigger)) == {"steps[0].inputs.values.firstName"}
+    else:
+        await make.made(owner, "/agent-workflows", {"name": "x", "steps": steps, **trigger})
+
+
+def test_whatever_has_a_conversation_may_tell_a_workflow_of_it() -> None:
+    tables = [mapper.class_ for mapper in Base.registry.mappers]
+    having = {noun_of(table) for table in tables if "conversation_id" in table.__table__.c}
+    assert having & HAPPENINGS.keys() <= IN_CONVERSATION <= HAPPENINGS.keys()
 
 
 async def test_nobody_has_a_workflow_hear_what_they_may_not(owner: Client, member: Client) -> None:

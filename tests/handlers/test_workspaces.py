@@ -44,6 +44,8 @@ async def test_settings_change_by_what_is_named(owner: Client) -> None:
         ("features", {"beta": "yes"}),
         ("notifications", []),
         ("invoicePrefix", "x" * 21),
+        ("invoicePrefix", "  "),
+        ("invoicePrefix", "A\nB"),
         ("timezone", "Mars/Olympus"),
         ("timezone", "../../etc/passwd"),
         ("defaultCountry", "XX"),

@@ -1,6 +1,7 @@
 """An endpoint that is changed while it is told something: what was so before harms nothing that is so now."""
 
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -11,10 +12,11 @@ from comms.hooks.leasing import DOWN_AFTER
 from comms.service import Service
 from models.base import new_id
 from tests.conftest import Client
-from tests.make.hooks import HURRY, NOTHING_WAITS, Sink, endpoint, happens, in_line, is_signed, move, posting
+from tests.make.hooks import HURRY, NOTHING_WAITS, Endpoint, Sink, endpoint, happens, in_line, is_signed, move, posting
 from tests.make.sending import until
 
 API = "/api/v1"
+GoesOff = Callable[[Service, Any, Client, Endpoint], Awaitable[None]]
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(410, 0), (500, 0), (500, len(settling.BACK_OFF_SECONDS))])
@@ -40,16 +42,44 @@ async def test_what_the_old_address_answers_late_is_not_held_against_the_new_one
     assert [row["status"] for row in tries] == [status, 200], "the log has both"
 
 
-async def test_what_happened_before_it_was_switched_off_is_told_though_the_log_was_not_read_yet(
-    service: Service, owner: Client, sink: Sink, admin: Any
+async def by_hand(service: Service, admin: Any, owner: Client, mine: Endpoint) -> None:
+    answer = await owner.patch(f"{API}/webhook-endpoints/{mine.id}", json={"isActive": False})
+    assert answer.status_code == 200, answer.text
+
+
+async def since_it_has_gone(service: Service, admin: Any, owner: Client, mine: Endpoint) -> None:
+    url = await admin.fetchval("SELECT url FROM webhook_endpoints")
+    await endings.end(service.database, owner.workspace_id, mine.id, url, endings.GONE)
+
+
+async def since_it_is_silent(service: Service, admin: Any, owner: Client, mine: Endpoint) -> None:
+    await admin.execute(
+        "UPDATE webhook_endpoints SET failures = $1, failing_since = now() - interval '6 days'", DOWN_AFTER
+    )
+    assert await endings.end_those(service.database) == 1
+
+
+async def since_they_left(service: Service, admin: Any, owner: Client, mine: Endpoint) -> None:
+    member = await admin.fetchval("SELECT m.id FROM workspace_members m JOIN webhook_endpoints e"
+                                  " ON e.workspace_id = m.workspace_id AND e.on_behalf_of = m.user_id")  # fmt: skip
+    answer = await owner.post(f"{API}/workspace-members/{member}/deactivation")
+    assert answer.status_code < 300, answer.text
+    assert await endings.end_those(service.database) == 1
+
+
+@pytest.mark.parametrize("goes_off", [by_hand, since_it_has_gone, since_it_is_silent, since_they_left])
+async def test_what_happened_before_it_went_off_is_told_though_the_log_was_not_read_yet(
+    service: Service, owner: Client, admin_member: Client, sink: Sink, admin: Any, goes_off: GoesOff
 ) -> None:
-    mine = await endpoint(service, owner, sink, events=["contact."])
+    mine = await endpoint(service, admin_member, sink, events=["contact."], role="admin")
     before, meanwhile, after = [[new_id() for _ in range(3)] for _ in range(3)]
-    for is_on, subjects in ((False, before), (True, meanwhile), (None, after)):
-        await happens(service, owner.workspace_id, subjects)
-        if is_on is not None:
-            answer = await owner.patch(f"{API}/webhook-endpoints/{mine.id}", json={"isActive": is_on})
-            assert answer.status_code == 200, answer.text
+    await happens(service, owner.workspace_id, before)
+    await goes_off(service, admin, owner, mine)
+    assert not await admin.fetchval("SELECT is_active FROM webhook_endpoints")
+    await happens(service, owner.workspace_id, meanwhile)
+    answer = await owner.patch(f"{API}/webhook-endpoints/{mine.id}", json={"isActive": True})
+    assert answer.status_code == 200, answer.text
+    await happens(service, owner.workspace_id, after)
     await in_line(service)
     waiting = await admin.fetch("SELECT line_id FROM webhook_deliveries ORDER BY place")
     assert [row["line_id"] for row in waiting] == [*before, *after]
