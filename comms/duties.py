@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -119,8 +120,9 @@ def of(
         await digests.send_due(database, settings.smtp, stopping)
 
     async def redirect(payload: dict[str, Any]) -> None:
-        workspace_id, leg_id = jobs.uuids(payload, "workspaceId", "legId")
-        await dialler.redirect(workspace_id, leg_id, payload["kind"], payload["query"])
+        workspace_id, leg_id, transfer_id = jobs.uuids(payload, "workspaceId", "legId", "transferId")
+        since = datetime.fromisoformat(payload["since"])
+        await dialler.redirect(workspace_id, leg_id, payload["kind"], transfer_id, turn=payload["turn"], since=since)
 
     async def remove_queue(payload: dict[str, Any]) -> None:
         [connection_id] = jobs.uuids(payload, "connectionId")

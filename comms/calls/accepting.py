@@ -48,7 +48,7 @@ async def accept(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
         return written(line, [v.TakeFromQueue(f"call-{call.id}", then, records=records), v.Hangup()])
     transfer = await transfers.reached(db, call)
     if transfer is not None and transfer.kind == "warm":
-        return written(line, transfers.meeting(transfer, leg))
+        return written(line, await transfers.meeting(db, call, transfer, leg))
     return written(line, [])  # when this document ends, the two are put through
 
 

@@ -6,7 +6,7 @@ provider's log first, for to dial twice is to ring a person twice.
 
 import uuid
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -115,21 +115,46 @@ class Dialler:
             _, account = await self._account(connection_id, provider)
             await self._do(calling.finish(account, provider_call_id))
 
-    async def redirect(self, workspace_id: uuid.UUID, leg_id: uuid.UUID, kind: str, query: Mapping[str, str]) -> None:
-        """The line asks at that address of ours what to do, and leaves what it did; or it stays, if that is refused."""
-        transfer_id = uuid.UUID(query["transfer"])
-        found = await self._named(workspace_id, leg_id, transfer_id if kind == "voice-transfer" else None)
+    async def redirect(
+        self,
+        workspace_id: uuid.UUID,
+        leg_id: uuid.UUID,
+        kind: str,
+        transfer_id: uuid.UUID,
+        *,
+        turn: int,
+        since: datetime,
+    ) -> None:
+        """The line asks at that address of ours what to do, and leaves what it did; or it stays, if that is refused.
+
+        A provider that is busy is asked again for as long as the contact can bear.
+        """
+        found = await self._leaving(workspace_id, leg_id, kind, transfer_id, turn)
         if found is None:
             return
         provider_call_id, connection_id, provider = found
         try:
             connection, account = await self._account(connection_id, provider)
-            url = f"{self._public_url}/webhooks/{provider}/{connection.id}/{kind}?{urlencode(query)}"
+            query = urlencode({"transfer": transfer_id, "leg": leg_id})
+            url = f"{self._public_url}/webhooks/{provider}/{connection.id}/{kind}?{query}"
             calling.changed(await self._http.ask(calling.redirect(account, provider_call_id, url)))
-        except Refused as error:
-            log.warning("calls.refused", leg_id=str(leg_id), code=error.code)
+        except (Refused, Busy, Unclear) as error:
+            left = (since + transfers.BEARABLE - now()).total_seconds()
+            log.warning("calls.not_redirected", leg_id=str(leg_id), kind=kind, error=type(error).__name__)
             async with self._database.workspace(workspace_id) as db:
-                await transfers.stay(db, transfer_id)
+                call, _ = await _held(db, leg_id)
+                if call is None:
+                    return
+                if isinstance(error, Refused) or left <= 0:
+                    await transfers.give_up(db, call, transfer_id)
+                    return
+                if isinstance(error, Busy):
+                    await transfers.stays(db, call, transfer_id)
+                wanted = error.retry_after if isinstance(error, Busy) else None
+                payload = {"workspaceId": workspace_id, "legId": leg_id, "kind": kind, "transferId": transfer_id}
+                payload |= {"turn": turn, "since": since}
+                seconds = min(wanted or self._look_again_seconds, left)
+                await jobs.enqueue(db, progress.REDIRECT, [payload], delay_seconds=seconds)
 
     async def remove_queue(self, connection_id: uuid.UUID, provider: str, queue_id: str) -> None:
         """The queue that one caller has waited in is no more."""
@@ -228,17 +253,19 @@ class Dialler:
             if call is not None and leg is not None:
                 await _report(db, call, leg, Report("failed", error_code=code))
 
-    async def _named(
-        self, workspace_id: uuid.UUID, leg_id: uuid.UUID, transfer_id: uuid.UUID | None = None
+    async def _named(self, workspace_id: uuid.UUID, leg_id: uuid.UUID) -> tuple[str, uuid.UUID, str] | None:
+        async with self._database.workspace(workspace_id) as db:
+            leg = await rows.leg_of(db, leg_id)
+            return None if leg is None else _name(await db.get(Call, (workspace_id, leg.call_id)), leg)
+
+    async def _leaving(
+        self, workspace_id: uuid.UUID, leg_id: uuid.UUID, kind: str, transfer_id: uuid.UUID, turn: int
     ) -> tuple[str, uuid.UUID, str] | None:
         async with self._database.workspace(workspace_id) as db:
-            if transfer_id is not None and await transfers.is_off(db, transfer_id):
+            call, leg = await _held(db, leg_id)
+            if call is None or leg is None or not await transfers.leaves(db, call, transfer_id, kind, turn):
                 return None
-            leg = await rows.leg_of(db, leg_id)
-            call = None if leg is None else await db.get(Call, (workspace_id, leg.call_id))
-            if leg is None or call is None or leg.provider_call_id is None or call.connection_id is None:
-                return None
-            return leg.provider_call_id, call.connection_id, call.provider
+            return _name(call, leg)
 
 
 async def _report(db: AsyncSession, call: Call, leg: CallLeg, report: Report) -> None:
@@ -253,3 +280,9 @@ async def _held(db: AsyncSession, leg_id: uuid.UUID) -> tuple[Call | None, CallL
     if leg is None:
         return None, None
     return await rows.held_by(db, leg), leg
+
+
+def _name(call: Call | None, leg: CallLeg) -> tuple[str, uuid.UUID, str] | None:
+    if call is None or leg.provider_call_id is None or call.connection_id is None:
+        return None
+    return leg.provider_call_id, call.connection_id, call.provider
