@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 LATE = timedelta(seconds=60)
 """After this a line is given up whose fate nobody knows, or that no provider took: nobody waits for that call now."""
 LOOK_AGAIN_SECONDS = 3.0
+SETTLED_SECONDS = 20.0
+"""What a provider's log does not show so long after it was tried, longer than a request may take, it never took."""
 CLOCKS = timedelta(seconds=10)
 """How far a provider's clock may be behind ours."""
 
@@ -61,6 +63,7 @@ class Dialler:
         settings: Settings,
         *,
         look_again_seconds: float = LOOK_AGAIN_SECONDS,
+        settled_seconds: float = SETTLED_SECONDS,
         http: Rest | None = None,
     ) -> None:
         self._database = database
@@ -71,6 +74,7 @@ class Dialler:
         }
         self._public_url = settings.server.public_url
         self._look_again_seconds = look_again_seconds
+        self._settled = timedelta(seconds=settled_seconds)
         self._http = http or Rest(rest.Messages(twilio.account_at), None)
 
     async def close(self) -> None:
@@ -85,6 +89,8 @@ class Dialler:
         try:
             connection, account = await self._account(due.connection_id, due.provider)
             known = await self._find(workspace_id, due, account) if due.tried_at is not None else None
+            if known is None and due.tried_at is not None:
+                await self._expect_settled(workspace_id, due)
             if known is None:
                 base = f"{self._public_url}/webhooks/{due.provider}/{connection.id}"
                 asked = calling.create(
@@ -191,7 +197,7 @@ class Dialler:
             if call.ended_at is not None or (offer is not None and offer.state != "offered"):
                 await _report(db, call, leg, Report("canceled"))
                 return None
-            if (leg.dialled_at or leg.created_at) < now() - LATE:
+            if leg.created_at < now() - LATE:
                 code = "unreachable" if leg.dialled_at is None else "unclear"
                 await _report(db, call, leg, Report("failed", error_code=code))
                 return None
@@ -228,6 +234,16 @@ class Dialler:
         return next(
             (call for call in there if call.call_id not in ours and (call.at is None or call.at >= since)), None
         )
+
+    async def _expect_settled(self, workspace_id: uuid.UUID, due: Dialled) -> None:
+        """``Unclear`` while an earlier try may still be under way; else this is a new one."""
+        if now() - due.tried_at < self._settled:
+            raise Unclear("the provider does not have it (yet)")
+        async with self._database.workspace(workspace_id) as db:
+            _, leg = await _held(db, due.leg_id)
+            if leg is None or leg.dialled_at != due.tried_at:
+                raise Unclear("somebody else tries it")
+            leg.dialled_at = now()
 
     async def _know(self, workspace_id: uuid.UUID, leg_id: uuid.UUID, placed: calling.Placed) -> None:
         async with self._database.workspace(workspace_id) as db:

@@ -1,5 +1,6 @@
 """Lines that we dial, while a provider does not answer as it should: nobody is rung twice, nor long afterwards."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.comms.calls.people import OWNER
 from tests.conftest import Client
 from tests.handlers.webhooks import rows
 from tests.make.calls import CALLER, Network, dialler
+from tests.screens import eventually
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -67,3 +69,20 @@ async def test_a_line_whose_answer_was_lost_is_looked_for_even_if_nobody_could_l
     [rung] = net.switchboard.lines.values()
     [leg] = await rows(admin, "call_legs", line.workspace_id)
     assert (rung.to, leg["provider_call_id"]) == (OWNER, rung.sid)
+
+
+async def test_nobody_is_dialled_again_while_an_earlier_try_may_be_under_way(
+    net: Network, line: Connection, owner: Client, admin: Any
+) -> None:
+    leg_id = await leg_of(admin, line, owner)
+    net.api.faults.append("never")
+    slow = asyncio.create_task(net.dialler.dial(line.workspace_id, leg_id))
+    await eventually(lambda: net.api.creates == 1)
+    await net.dialler.dial(line.workspace_id, leg_id)
+    assert net.api.creates == 1
+    await slow
+    await asyncio.sleep(1)
+    await net.dialler.dial(line.workspace_id, leg_id)
+    assert net.api.creates == 2
+    [leg] = await rows(admin, "call_legs", line.workspace_id)
+    assert leg["provider_call_id"] in net.switchboard.lines
