@@ -116,6 +116,21 @@ async def test_reports_doubled_and_out_of_order_tell_the_same_story(
     assert len(ended) == 1
 
 
+async def test_a_call_that_somebody_has_taken_is_in_progress(
+    net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
+) -> None:
+    flow = office(owner, member, team={"type": "ring", "users": [str(owner.user_id)], "next": "message"})
+    await make.flow(service, line, flow | {"start": "team"})
+    net.switchboard.people[OWNER] = Person(after=1, keys=("1",), talks=None)
+    caller = net.ring(Person(talks=None))
+    await eventually(lambda: caller.bridge is not None)
+    [call] = await rows(admin, "calls", line.workspace_id)
+    [leg] = [leg for leg in await rows(admin, "call_legs", line.workspace_id) if leg["role"] == "caller"]
+    assert (call["status"], leg["status"]) == ("in_progress", "in_progress")
+    net.switchboard.hang_up(caller)
+    await until(admin, "NOT EXISTS (SELECT FROM calls WHERE ended_at IS NULL)")
+
+
 @BOTH
 async def test_a_call_is_handed_over_after_a_word(
     net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
