@@ -48,6 +48,9 @@ async def begin(
             raise Invalid({"userId": "is no active member with a phone"})
     if to is None or (user_id is not None and phone is not None):
         raise Invalid({"userId": "or else phoneNumber says to whom: one of the two"})
+    field = "phoneNumber" if user_id is None else "userId"
+    if to in {leg.to_address for leg in await rows.legs_of(db, call.id) if leg.ended_at is None} | {call.from_address}:
+        raise Invalid({field: "is a phone of this call already"})
     contact, member = await lines(db, call)
     if contact is None or (kind == "warm" and member is None):
         raise Conflict("The lines of this call are not known to the provider yet: try again.")
