@@ -1,10 +1,13 @@
 """A contact and a member are taken apart and brought together by a provider who may not do it, or not at once."""
 
+import uuid
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from comms.calls import rows as call_rows
+from comms.calls import transfers
 from comms.calls.progress import REDIRECT
 from comms.calls.transfers import BEARABLE
 from comms.directory import Connection
@@ -144,3 +147,24 @@ async def test_whoever_hangs_up_before_they_have_the_contact_back_leaves_them_to
         net.switchboard.hang_up(scene.member)
         await until(admin, ENDED)
     assert "Please leave a message." in scene.contact.heard
+
+
+async def test_two_who_are_on_their_way_apart_when_it_is_broken_off_meet_again(
+    net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
+) -> None:
+    scene = await incoming(net, service, owner, member, admin)
+    transfer = await scene.transfer("warm", phoneNumber=BOB)
+    [leg_id] = [leg["id"] for leg in await rows(admin, "call_legs", line.workspace_id) if leg["role"] == "agent"]
+    async with service.database.workspace(line.workspace_id) as db:
+        call = await call_rows.held(db, scene.call_id)
+        assert call is not None
+        assert await transfers.leaves(db, call, uuid.UUID(transfer), "voice-room", call.turn)
+    await scene.cancel()
+    net.switchboard.go(scene.member, f"{net.at('voice-room')}?transfer={transfer}&leg={leg_id}")
+    async with net.working():
+        await scene.together(f"back-{transfer}", OWNER, CALLER)
+        await until(admin, NO_WORK)
+        assert not any(one.to == BOB for one in net.switchboard.lines.values())
+        net.switchboard.hang_up(scene.member)
+        await until(admin, ENDED)
+    assert "Please leave a message." not in scene.contact.heard
