@@ -9,6 +9,7 @@ import httpx
 from comms import demo
 from comms.cli.simulating import credentials_of, demo_of, post, reach
 from comms.demo import Demo, DemoConnection
+from comms.errors import CannotRun
 from comms.providers.calling import account_of
 from comms.providers.rest import Account
 from comms.settings import Settings
@@ -45,7 +46,8 @@ def call(settings: Settings, chosen: argparse.Namespace) -> int:
 def _ask(account: Account, method: str, which: str, form: Any = None) -> Any:
     url = f"{account.place}/Callers{which}.json"
     answer = reach(lambda: httpx.request(method, url, data=form, auth=account.basic))
-    answer.raise_for_status()
+    if not answer.is_success:
+        raise CannotRun(f"the simulator answers {answer.status_code}: was `comms up` started anew meanwhile?")
     return answer.json()
 
 
