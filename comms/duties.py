@@ -124,6 +124,10 @@ def of(
         since = datetime.fromisoformat(payload["since"])
         await dialler.redirect(workspace_id, leg_id, payload["kind"], transfer_id, turn=payload["turn"], since=since)
 
+    async def end_leg(payload: dict[str, Any]) -> None:
+        since = datetime.fromisoformat(payload["since"]) if "since" in payload else None
+        await dialler.end(*jobs.uuids(payload, "workspaceId", "legId"), since=since)
+
     async def remove_queue(payload: dict[str, Any]) -> None:
         [connection_id] = jobs.uuids(payload, "connectionId")
         await dialler.remove_queue(connection_id, payload["provider"], payload["queueId"])
@@ -160,7 +164,7 @@ def of(
             progress.DIAL: about(dialler.dial, "legId"),
             progress.REDIRECT: redirect,
             progress.REMOVE_QUEUE: remove_queue,
-            progress.END_LEG: about(dialler.end, "legId"),
+            progress.END_LEG: end_leg,
             progress.RING: about(partial(queueing.ring, database), "callId"),
             progress.TEXT_BACK: about(partial(texts.text_back, database), "callId"),
             hearing.ANSWER: answer_consent,

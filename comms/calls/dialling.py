@@ -103,8 +103,7 @@ class Dialler:
                 )
                 known = calling.placed(await self._http.ask(asked))
         except Busy as error:
-            seconds = min(error.retry_after or self._look_again_seconds, LATE.total_seconds())
-            await self._again(workspace_id, leg_id, seconds, was_dialled=due.tried_at is not None)
+            await self._again(workspace_id, leg_id, self._wait_after(error), was_dialled=due.tried_at is not None)
         except Unclear:
             await self._again(workspace_id, leg_id, self._look_again_seconds, was_dialled=True)
         except Refused as error:
@@ -113,13 +112,22 @@ class Dialler:
         else:
             await self._know(workspace_id, leg_id, known)
 
-    async def end(self, workspace_id: uuid.UUID, leg_id: uuid.UUID) -> None:
-        """The line has ended."""
+    async def end(self, workspace_id: uuid.UUID, leg_id: uuid.UUID, *, since: datetime | None = None) -> None:
+        """The line has ended. A provider that is busy is asked again soon, for as long as somebody may be waiting."""
         found = await self._named(workspace_id, leg_id)
-        if found is not None:
-            provider_call_id, connection_id, provider = found
-            _, account = await self._account(connection_id, provider)
+        if found is None:
+            return
+        provider_call_id, connection_id, provider = found
+        _, account = await self._account(connection_id, provider)
+        try:
             await self._do(calling.finish(account, provider_call_id))
+        except (Busy, Unclear) as error:
+            since = since or now()
+            if now() - since > transfers.BEARABLE:
+                raise
+            async with self._database.workspace(workspace_id) as db:
+                payload = {"workspaceId": workspace_id, "legId": leg_id, "since": since}
+                await jobs.enqueue(db, progress.END_LEG, [payload], delay_seconds=self._wait_after(error))
 
     async def redirect(
         self,
@@ -156,10 +164,9 @@ class Dialler:
                     return
                 if isinstance(error, Busy):
                     await transfers.stays(db, call, transfer_id)
-                wanted = error.retry_after if isinstance(error, Busy) else None
                 payload = {"workspaceId": workspace_id, "legId": leg_id, "kind": kind, "transferId": transfer_id}
                 payload |= {"turn": turn, "since": since}
-                seconds = min(wanted or self._look_again_seconds, left)
+                seconds = min(self._wait_after(error), left)
                 await jobs.enqueue(db, progress.REDIRECT, [payload], delay_seconds=seconds)
 
     async def remove_queue(self, connection_id: uuid.UUID, provider: str, queue_id: str) -> None:
@@ -173,6 +180,11 @@ class Dialler:
         _, account = await self._account(call.connection_id, call.provider)
         asked = calling.pause(account, leg.provider_call_id or "", recording.provider_recording_id, paused=paused)
         calling.changed(await self._http.ask(asked))
+
+    def _wait_after(self, error: Busy | Unclear) -> float:
+        """After how many seconds the provider is asked again: nobody waits for a call as long as it may wish."""
+        wanted = error.retry_after if isinstance(error, Busy) else None
+        return min(wanted or self._look_again_seconds, LATE.total_seconds())
 
     async def _do(self, asked: Asked) -> None:
         """Done; a refusal is final, and what was unclear may be done again: to do it twice is to do it once."""

@@ -9,9 +9,11 @@ from comms.directory import Connection
 from comms.service import Service
 from comms.simulators.telephone import Person, Telling
 from tests.comms.calls.people import OWNER
+from tests.comms.calls.scenes import ENDED, outgoing
 from tests.conftest import Client
 from tests.handlers.webhooks import rows
 from tests.make.calls import CALLER, Network, dialler
+from tests.make.sending import until
 from tests.screens import eventually
 
 NOBODY = "http://127.0.0.1:9"
@@ -86,3 +88,15 @@ async def test_nobody_is_dialled_again_while_an_earlier_try_may_be_under_way(
     assert net.api.creates == 2
     [leg] = await rows(admin, "call_legs", line.workspace_id)
     assert leg["provider_call_id"] in net.switchboard.lines
+
+
+async def test_whoever_hangs_up_does_not_wait_for_a_provider_that_was_busy_for_a_moment(
+    net: Network, line: Connection, owner: Client, admin: Any
+) -> None:
+    async with net.working():
+        scene = await outgoing(net, owner, admin)
+        net.api.change_faults.extend(["busy"] * 4)
+        assert (await owner.post(f"/api/v1/calls/{scene.call_id}/hang-up")).status_code == 204
+        await until(admin, ENDED, within=4)
+    assert scene.contact.is_over
+    assert scene.member.is_over
