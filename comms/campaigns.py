@@ -33,14 +33,17 @@ RANK: Mapping[str, int] = {
     "pending": 0,
     "sent": 1,
     "failed": 2,
-    "bounced": 2,
-    "delivered": 2,
-    "opened": 3,
-    "clicked": 4,
-    "unsubscribed": 5,
-    "complained": 5,
+    "delivered": 3,
+    "bounced": 4,
+    "opened": 5,
+    "clicked": 6,
+    "unsubscribed": 7,
+    "complained": 7,
 }
-"""How far a recipient has come: a later report of something earlier changes nothing."""
+"""How far a recipient has come: a later report of something earlier changes nothing.
+
+As of messages: who says "delivered" after a failure is believed, and a server that took a mail may still return it.
+"""
 
 _TIMED: Mapping[str, str] = {
     "sent": "sent_at",
@@ -217,7 +220,8 @@ async def note(
 ) -> bool:
     """The recipient has come that far, unless further already; says whether anything has changed.
 
-    Reports come twice and in any order: each time is kept the first time it is heard of.
+    Reports come twice and in any order: each time is kept the first time it is heard of. What was returned was not
+    delivered, whoever said so.
     """
     rank = case(RANK, value=CampaignRecipient.status)
     values: dict[str, Any] = {"status": case((rank < RANK[status], status), else_=CampaignRecipient.status)}
@@ -226,6 +230,10 @@ async def note(
         column = getattr(CampaignRecipient, _TIMED[status])
         values[_TIMED[status]] = func.coalesce(column, at)
         is_new = is_new | column.is_(None)
+    if status == "bounced":
+        values["delivered_at"] = case((rank < RANK[status], None), else_=CampaignRecipient.delivered_at)
+    elif status == "delivered":
+        is_new = is_new & (CampaignRecipient.status != "bounced")
     if error is not None:
         values["error_message"] = error
     noted = (

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -119,8 +120,13 @@ def of(
         await digests.send_due(database, settings.smtp, stopping)
 
     async def redirect(payload: dict[str, Any]) -> None:
-        workspace_id, leg_id = jobs.uuids(payload, "workspaceId", "legId")
-        await dialler.redirect(workspace_id, leg_id, payload["kind"], payload["query"])
+        workspace_id, leg_id, transfer_id = jobs.uuids(payload, "workspaceId", "legId", "transferId")
+        since = datetime.fromisoformat(payload["since"])
+        await dialler.redirect(workspace_id, leg_id, payload["kind"], transfer_id, turn=payload["turn"], since=since)
+
+    async def end_leg(payload: dict[str, Any]) -> None:
+        since = datetime.fromisoformat(payload["since"]) if "since" in payload else None
+        await dialler.end(*jobs.uuids(payload, "workspaceId", "legId"), since=since)
 
     async def remove_queue(payload: dict[str, Any]) -> None:
         [connection_id] = jobs.uuids(payload, "connectionId")
@@ -158,7 +164,7 @@ def of(
             progress.DIAL: about(dialler.dial, "legId"),
             progress.REDIRECT: redirect,
             progress.REMOVE_QUEUE: remove_queue,
-            progress.END_LEG: about(dialler.end, "legId"),
+            progress.END_LEG: end_leg,
             progress.RING: about(partial(queueing.ring, database), "callId"),
             progress.TEXT_BACK: about(partial(texts.text_back, database), "callId"),
             hearing.ANSWER: answer_consent,

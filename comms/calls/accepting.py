@@ -39,6 +39,7 @@ async def accept(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
     if offer is None:
         return written(line, [v.Say("Somebody else has taken this call, or the caller is gone."), v.Hangup()])
     if offer.origin != "transfer":
+        await _answer(db, call)
         said = f"{await notes.name_of(db, leg.user_id) or leg.to_address} has taken the call"
         await notes.note(db, call, f"{offer.id}/accepted", said)
     if offer.origin == "queue":
@@ -48,8 +49,15 @@ async def accept(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
         return written(line, [v.TakeFromQueue(f"call-{call.id}", then, records=records), v.Hangup()])
     transfer = await transfers.reached(db, call)
     if transfer is not None and transfer.kind == "warm":
-        return written(line, transfers.meeting(transfer, leg))
+        return written(line, await transfers.meeting(db, call, transfer, leg))
     return written(line, [])  # when this document ends, the two are put through
+
+
+async def _answer(db: AsyncSession, call: Call) -> None:
+    """The caller's line talks from now on: no provider tells so of one that it has called us by."""
+    caller = await db.scalar(select(CallLeg).where(CallLeg.call_id == call.id, CallLeg.role == "caller"))
+    if caller is not None:
+        await progress.move(db, call, caller, progress.Report("in_progress"))
 
 
 async def who(db: AsyncSession, call: Call) -> str:

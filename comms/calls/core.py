@@ -28,7 +28,11 @@ _BUSY = "Everybody is talking to somebody else right now."
 
 
 class State(msgspec.Struct, rename="camel"):
-    """Where a call is: the step, how often its menu was heard, how often and whom it has rung, and who has it."""
+    """Where a call is: the step, how often its menu was heard, how often and whom it has rung, and who has it.
+
+    ``parted_for`` is the transfer for which the provider was asked to take the contact and the member apart, ``room``
+    the last one that the member was sent to because of such a transfer.
+    """
 
     step: str = ""
     tries: int = 0
@@ -38,6 +42,8 @@ class State(msgspec.Struct, rename="camel"):
     is_closed: bool = False
     is_noticed: bool = False
     accepted_leg: UUID | None = None
+    parted_for: UUID | None = None
+    room: str = ""
 
 
 class World(msgspec.Struct, frozen=True):

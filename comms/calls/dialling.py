@@ -6,7 +6,7 @@ provider's log first, for to dial twice is to ring a person twice.
 
 import uuid
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 LATE = timedelta(seconds=60)
 """After this a line is given up whose fate nobody knows, or that no provider took: nobody waits for that call now."""
 LOOK_AGAIN_SECONDS = 3.0
+SETTLED_SECONDS = 20.0
+"""What a provider's log does not show so long after it was tried, longer than a request may take, it never took."""
 CLOCKS = timedelta(seconds=10)
 """How far a provider's clock may be behind ours."""
 
@@ -61,6 +63,7 @@ class Dialler:
         settings: Settings,
         *,
         look_again_seconds: float = LOOK_AGAIN_SECONDS,
+        settled_seconds: float = SETTLED_SECONDS,
         http: Rest | None = None,
     ) -> None:
         self._database = database
@@ -71,6 +74,7 @@ class Dialler:
         }
         self._public_url = settings.server.public_url
         self._look_again_seconds = look_again_seconds
+        self._settled = timedelta(seconds=settled_seconds)
         self._http = http or Rest(rest.Messages(twilio.account_at), None)
 
     async def close(self) -> None:
@@ -85,6 +89,8 @@ class Dialler:
         try:
             connection, account = await self._account(due.connection_id, due.provider)
             known = await self._find(workspace_id, due, account) if due.tried_at is not None else None
+            if known is None and due.tried_at is not None:
+                await self._expect_settled(workspace_id, due)
             if known is None:
                 base = f"{self._public_url}/webhooks/{due.provider}/{connection.id}"
                 asked = calling.create(
@@ -97,8 +103,7 @@ class Dialler:
                 )
                 known = calling.placed(await self._http.ask(asked))
         except Busy as error:
-            seconds = min(error.retry_after or self._look_again_seconds, LATE.total_seconds())
-            await self._again(workspace_id, leg_id, seconds, was_dialled=due.tried_at is not None)
+            await self._again(workspace_id, leg_id, self._wait_after(error), was_dialled=due.tried_at is not None)
         except Unclear:
             await self._again(workspace_id, leg_id, self._look_again_seconds, was_dialled=True)
         except Refused as error:
@@ -107,29 +112,62 @@ class Dialler:
         else:
             await self._know(workspace_id, leg_id, known)
 
-    async def end(self, workspace_id: uuid.UUID, leg_id: uuid.UUID) -> None:
-        """The line has ended."""
+    async def end(self, workspace_id: uuid.UUID, leg_id: uuid.UUID, *, since: datetime | None = None) -> None:
+        """The line has ended. A provider that is busy is asked again soon, for as long as somebody may be waiting."""
         found = await self._named(workspace_id, leg_id)
-        if found is not None:
-            provider_call_id, connection_id, provider = found
-            _, account = await self._account(connection_id, provider)
+        if found is None:
+            return
+        provider_call_id, connection_id, provider = found
+        _, account = await self._account(connection_id, provider)
+        try:
             await self._do(calling.finish(account, provider_call_id))
+        except (Busy, Unclear) as error:
+            since = since or now()
+            if now() - since > transfers.BEARABLE:
+                raise
+            async with self._database.workspace(workspace_id) as db:
+                payload = {"workspaceId": workspace_id, "legId": leg_id, "since": since}
+                await jobs.enqueue(db, progress.END_LEG, [payload], delay_seconds=self._wait_after(error))
 
-    async def redirect(self, workspace_id: uuid.UUID, leg_id: uuid.UUID, kind: str, query: Mapping[str, str]) -> None:
-        """The line asks at that address of ours what to do, and leaves what it did; or it stays, if that is refused."""
-        transfer_id = uuid.UUID(query["transfer"])
-        found = await self._named(workspace_id, leg_id, transfer_id if kind == "voice-transfer" else None)
+    async def redirect(
+        self,
+        workspace_id: uuid.UUID,
+        leg_id: uuid.UUID,
+        kind: str,
+        transfer_id: uuid.UUID,
+        *,
+        turn: int,
+        since: datetime,
+    ) -> None:
+        """The line asks at that address of ours what to do, and leaves what it did; or it stays, if that is refused.
+
+        A provider that is busy is asked again for as long as the contact can bear.
+        """
+        found = await self._leaving(workspace_id, leg_id, kind, transfer_id, turn)
         if found is None:
             return
         provider_call_id, connection_id, provider = found
         try:
             connection, account = await self._account(connection_id, provider)
-            url = f"{self._public_url}/webhooks/{provider}/{connection.id}/{kind}?{urlencode(query)}"
+            query = urlencode({"transfer": transfer_id, "leg": leg_id})
+            url = f"{self._public_url}/webhooks/{provider}/{connection.id}/{kind}?{query}"
             calling.changed(await self._http.ask(calling.redirect(account, provider_call_id, url)))
-        except Refused as error:
-            log.warning("calls.refused", leg_id=str(leg_id), code=error.code)
+        except (Refused, Busy, Unclear) as error:
+            left = (since + transfers.BEARABLE - now()).total_seconds()
+            log.warning("calls.not_redirected", leg_id=str(leg_id), kind=kind, error=type(error).__name__)
             async with self._database.workspace(workspace_id) as db:
-                await transfers.stay(db, transfer_id)
+                call, _ = await _held(db, leg_id)
+                if call is None:
+                    return
+                if isinstance(error, Refused) or left <= 0:
+                    await transfers.give_up(db, call, transfer_id)
+                    return
+                if isinstance(error, Busy):
+                    await transfers.stays(db, call, transfer_id)
+                payload = {"workspaceId": workspace_id, "legId": leg_id, "kind": kind, "transferId": transfer_id}
+                payload |= {"turn": turn, "since": since}
+                seconds = min(self._wait_after(error), left)
+                await jobs.enqueue(db, progress.REDIRECT, [payload], delay_seconds=seconds)
 
     async def remove_queue(self, connection_id: uuid.UUID, provider: str, queue_id: str) -> None:
         """The queue that one caller has waited in is no more."""
@@ -142,6 +180,11 @@ class Dialler:
         _, account = await self._account(call.connection_id, call.provider)
         asked = calling.pause(account, leg.provider_call_id or "", recording.provider_recording_id, paused=paused)
         calling.changed(await self._http.ask(asked))
+
+    def _wait_after(self, error: Busy | Unclear) -> float:
+        """After how many seconds the provider is asked again: nobody waits for a call as long as it may wish."""
+        wanted = error.retry_after if isinstance(error, Busy) else None
+        return min(wanted or self._look_again_seconds, LATE.total_seconds())
 
     async def _do(self, asked: Asked) -> None:
         """Done; a refusal is final, and what was unclear may be done again: to do it twice is to do it once."""
@@ -166,7 +209,7 @@ class Dialler:
             if call.ended_at is not None or (offer is not None and offer.state != "offered"):
                 await _report(db, call, leg, Report("canceled"))
                 return None
-            if (leg.dialled_at or leg.created_at) < now() - LATE:
+            if leg.created_at < now() - LATE:
                 code = "unreachable" if leg.dialled_at is None else "unclear"
                 await _report(db, call, leg, Report("failed", error_code=code))
                 return None
@@ -204,6 +247,16 @@ class Dialler:
             (call for call in there if call.call_id not in ours and (call.at is None or call.at >= since)), None
         )
 
+    async def _expect_settled(self, workspace_id: uuid.UUID, due: Dialled) -> None:
+        """``Unclear`` while an earlier try may still be under way; else this is a new one."""
+        if now() - due.tried_at < self._settled:
+            raise Unclear("the provider does not have it (yet)")
+        async with self._database.workspace(workspace_id) as db:
+            _, leg = await _held(db, due.leg_id)
+            if leg is None or leg.dialled_at != due.tried_at:
+                raise Unclear("somebody else tries it")
+            leg.dialled_at = now()
+
     async def _know(self, workspace_id: uuid.UUID, leg_id: uuid.UUID, placed: calling.Placed) -> None:
         async with self._database.workspace(workspace_id) as db:
             call, leg = await _held(db, leg_id)
@@ -228,17 +281,19 @@ class Dialler:
             if call is not None and leg is not None:
                 await _report(db, call, leg, Report("failed", error_code=code))
 
-    async def _named(
-        self, workspace_id: uuid.UUID, leg_id: uuid.UUID, transfer_id: uuid.UUID | None = None
+    async def _named(self, workspace_id: uuid.UUID, leg_id: uuid.UUID) -> tuple[str, uuid.UUID, str] | None:
+        async with self._database.workspace(workspace_id) as db:
+            leg = await rows.leg_of(db, leg_id)
+            return None if leg is None else _name(await db.get(Call, (workspace_id, leg.call_id)), leg)
+
+    async def _leaving(
+        self, workspace_id: uuid.UUID, leg_id: uuid.UUID, kind: str, transfer_id: uuid.UUID, turn: int
     ) -> tuple[str, uuid.UUID, str] | None:
         async with self._database.workspace(workspace_id) as db:
-            if transfer_id is not None and await transfers.is_off(db, transfer_id):
+            call, leg = await _held(db, leg_id)
+            if call is None or leg is None or not await transfers.leaves(db, call, transfer_id, kind, turn):
                 return None
-            leg = await rows.leg_of(db, leg_id)
-            call = None if leg is None else await db.get(Call, (workspace_id, leg.call_id))
-            if leg is None or call is None or leg.provider_call_id is None or call.connection_id is None:
-                return None
-            return leg.provider_call_id, call.connection_id, call.provider
+            return _name(call, leg)
 
 
 async def _report(db: AsyncSession, call: Call, leg: CallLeg, report: Report) -> None:
@@ -253,3 +308,9 @@ async def _held(db: AsyncSession, leg_id: uuid.UUID) -> tuple[Call | None, CallL
     if leg is None:
         return None, None
     return await rows.held_by(db, leg), leg
+
+
+def _name(call: Call | None, leg: CallLeg) -> tuple[str, uuid.UUID, str] | None:
+    if call is None or leg.provider_call_id is None or call.connection_id is None:
+        return None
+    return leg.provider_call_id, call.connection_id, call.provider

@@ -156,7 +156,7 @@ async def _turn(db: AsyncSession, kind: str, call: Call, told: Told, query: Quer
             if told.recording is not None:
                 await recordings.take_recording(db, call, "voicemail", told.recording, line=told.call_id)
             return LeftMessage()
-        case "voice-dial" if query.get("room") == transfers.TALK:
+        case "voice-dial" if query.get("room"):
             return Rang(was_put_through=True, is_gone=is_gone)
         case "voice-dial":
             return await _rang(db, call, told, is_gone=is_gone)
@@ -181,7 +181,7 @@ async def _rang(db: AsyncSession, call: Call, told: Told, *, is_gone: bool) -> R
         return Rang(was_put_through=told.was_bridged is True, is_gone=is_gone)
     accepted = offer.state == "accepted"
     spoke = told.was_bridged if told.was_bridged is not None else told.dial_status in ("completed", "in_progress")
-    is_meeting = await transfers.open_one(db, call) is not None  # whoever accepted was taken elsewhere, and goes on
+    is_meeting = await transfers.parted_for(db, call, was_in="") is not None  # who accepted was taken elsewhere
     but = rows.state_of(call).accepted_leg if is_meeting else None
     unreached = await offers.end_rung(db, call, offer, but=but)
     if offer.state == "offered":
@@ -211,13 +211,14 @@ async def _handed_over(
     """What the line does because its call is handed to somebody else."""
     if kind == "voice-transfer":
         return await transfers.goes_on(db, call, world, transfer_id=_uuid(query.get("transfer", "")))
-    is_going_on = isinstance(turn, Rang | Waited) and not turn.is_gone
-    transfer = await transfers.open_one(db, call) if is_going_on else None
-    if transfer is None:
+    if not isinstance(turn, Rang | Waited) or turn.is_gone:
         return None
-    if transfer.kind == "warm":
-        return await transfers.goes_on(db, call, world, transfer_id=transfer.id)
-    await transfers.call_off(db, call, transfer)  # nobody has taken it: it goes on as if nobody had answered
+    apart = await transfers.parted_for(db, call, was_in=query.get("room", ""))
+    if apart is not None:
+        return await transfers.goes_on(db, call, world, transfer_id=apart.id)
+    transfer = await transfers.open_one(db, call)
+    if transfer is not None and transfer.kind == "blind":  # nobody has taken it: it goes on as if nobody had answered
+        await transfers.call_off(db, call, transfer)
     return None
 
 

@@ -295,10 +295,12 @@ def _own_faults(place: str, step: AnyStep) -> Iterator[tuple[str, str]]:
         case Hours() if not step.schedule:
             yield f"{place}.schedule", f"must name at least one day of {', '.join(WEEK)}"
         case Hours():
-            for day, spans in step.schedule.items():
+            days = [(f"schedule.{day}", spans) for day, spans in step.schedule.items()]
+            days += [(f"holidays[{nth}].open", holiday.open) for nth, holiday in enumerate(step.holidays)]
+            for day, spans in days:
                 for number, span in enumerate(spans):
                     if span.begins in (span.ends, "24:00"):
-                        yield f"{place}.schedule.{day}[{number}]", "must end at another time than it begins"
+                        yield f"{place}.{day}[{number}]", "must end at another time than it begins"
         case Menu():
             digits = [choice.digit for choice in step.choices]
             for number, digit in enumerate(digits):

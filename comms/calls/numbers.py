@@ -12,7 +12,7 @@ from comms.calls import flow as flows
 from comms.calls import preview
 from comms.calls.flow import FIELD, Flow, People
 from comms.errors import Invalid
-from models.communications import TeamChannel
+from models.communications import TeamChannel, WorkspacePhoneNumber
 from models.core import User, Workspace, WorkspaceMember
 
 
@@ -50,10 +50,21 @@ async def _expect_people(db: AsyncSession, workspace_id: uuid.UUID, flow: Flow) 
             select(TeamChannel.id).where(TeamChannel.workspace_id == workspace_id, TeamChannel.id.in_(channels))
         )
     )
+    rung = [number for step in flow.steps.values() if isinstance(step, People) for number in step.numbers]
+    ours = set(
+        await db.scalars(
+            select(WorkspacePhoneNumber.phone_number).where(
+                WorkspacePhoneNumber.workspace_id == workspace_id, WorkspacePhoneNumber.phone_number.in_(rung)
+            )
+        )
+    )
     wrong: dict[str, str] = {}
     for name, step in flow.steps.items():
         if not isinstance(step, People):
             continue
+        for place, number in enumerate(step.numbers):
+            if number in ours:
+                wrong[f"{FIELD}.steps.{name}.numbers[{place}]"] = "is a number of this workspace itself"
         for place, user in enumerate(step.users):
             if user not in members:
                 wrong[f"{FIELD}.steps.{name}.users[{place}]"] = "is no active member of this workspace"

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.calls import flow as flows
@@ -20,7 +20,7 @@ from comms.calls.progress import end_legs
 from comms.calls.rows import keep_state, state_of
 from comms.providers.addresses import read_address
 from models.base import now
-from models.communications import Call, CallLeg, CallOffer, TeamChannelMember
+from models.communications import Call, CallLeg, CallOffer, TeamChannelMember, WorkspacePhoneNumber
 from models.core import Workspace, WorkspaceMember
 
 DECIDES = timedelta(seconds=30)
@@ -73,13 +73,20 @@ def _shown(call: Call) -> str | None:
 
 
 async def phones_of(db: AsyncSession, users: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
-    """The phones of those among these who are active members and have one."""
+    """The phones of those among these who are active members and have one.
+
+    A number of the workspace's is nobody's phone: it would be called by its own call, and that one by the next.
+    """
     wanted = list(users)
     if not wanted:
         return {}
+    is_ours = exists().where(
+        WorkspacePhoneNumber.workspace_id == WorkspaceMember.workspace_id,
+        WorkspacePhoneNumber.phone_number == WorkspaceMember.phone,
+    )
     found = await db.execute(
         select(WorkspaceMember.user_id, WorkspaceMember.phone).where(
-            WorkspaceMember.user_id.in_(wanted), WorkspaceMember.is_active, WorkspaceMember.phone.is_not(None)
+            WorkspaceMember.user_id.in_(wanted), WorkspaceMember.is_active, WorkspaceMember.phone.is_not(None), ~is_ours
         )
     )
     return {user_id: phone for user_id, phone in found if phone is not None}

@@ -86,9 +86,9 @@ async def finish(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
         await recordings.take_recording(db, call, "call", told.recording, line=told.call_id)
     is_on = leg.ended_at is None and call.ended_at is None
     if is_on and transfers.has(call, leg):
-        transfer = await transfers.meeting_of(db, call, was_in=query.get("room", ""))
+        transfer = await transfers.parted_for(db, call, was_in=query.get("room", ""))
         if transfer is not None:
-            return written(_speaking(line, call), transfers.meeting(transfer, leg))
+            return written(_speaking(line, call), await transfers.meeting(db, call, transfer, leg))
     if call.direction == "outbound" and leg.role == "agent":
         await _over(db, call, told)
     elif told.dial_status not in (None, "completed", "in_progress"):
@@ -99,10 +99,10 @@ async def finish(db: AsyncSession, line: Line, told: Told, query: Mapping[str, s
 async def meet(db: AsyncSession, line: Line, told: Told, query: Mapping[str, str]) -> str:
     """The member's line is where whoever they consult will come."""
     call, leg = await _line(db, told, query)
-    transfer = None if call is None else await transfers.meeting_of(db, call, was_in="")
+    transfer = None if call is None else await transfers.parted_for(db, call, was_in="")
     if call is None or leg is None or transfer is None:
         return written(line, [v.Hangup()])
-    return written(_speaking(line, call), transfers.meeting(transfer, leg))
+    return written(_speaking(line, call), await transfers.meeting(db, call, transfer, leg))
 
 
 async def place(

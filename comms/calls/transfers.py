@@ -1,12 +1,16 @@
 """A call is handed to somebody else: at once, or after a word with them.
 
-Blind: the contact's line is taken to the new phone, and the member's ends. Warm: the contact hears music in a room of
-their own, the member and whoever is consulted meet in another. Then the contact joins them and the member leaves, or
-the two who spoke before meet in a third: whoever was consulted ends the second one by leaving. A member who hangs up
-meanwhile leaves the contact to whoever is consulted.
+Blind: the contact's line is taken to the new phone, and the member's ends. Warm: the contact hears music, the member
+and whoever is consulted meet in a room; nobody is rung for it before the member is there. Then the contact joins them
+and the member leaves, or the two who spoke before meet in another room: whoever was consulted ends the first one by
+leaving. A member who hangs up meanwhile leaves the contact to whoever is consulted.
+
+A contact who hears music asks again when it is over, and is then where they belong, should the provider not take them
+there when we ask for it.
 """
 
 import uuid
+from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,8 +28,9 @@ from models.communications import Call, CallLeg, CallTransfer
 
 RING_SECONDS = 25
 OPEN = ("ringing", "consulting")
-TALK = "talk"
-"""What a room is called in the addresses of those who talk there with the contact: when it ends, the call does."""
+BEARABLE = timedelta(seconds=30)
+"""How long a contact may wait for a provider who does not take lines where we ask it to."""
+A_MOMENT_SECONDS = 3.0
 
 
 async def begin(
@@ -43,6 +48,9 @@ async def begin(
             raise Invalid({"userId": "is no active member with a phone"})
     if to is None or (user_id is not None and phone is not None):
         raise Invalid({"userId": "or else phoneNumber says to whom: one of the two"})
+    field = "phoneNumber" if user_id is None else "userId"
+    if to in {leg.to_address for leg in await rows.legs_of(db, call.id) if leg.ended_at is None} | {call.from_address}:
+        raise Invalid({field: "is a phone of this call already"})
     contact, member = await lines(db, call)
     if contact is None or (kind == "warm" and member is None):
         raise Conflict("The lines of this call are not known to the provider yet: try again.")
@@ -58,17 +66,14 @@ async def begin(
     )
     await rows.told_new(db, transfer, call=call)
     if kind == "blind":
-        await _redirect(db, contact, "voice-transfer", transfer)
+        await _redirect(db, call, contact, "voice-transfer", transfer)
         return transfer
     assert member is not None
-    offer = _offer(await offers.world_of(db, call, flows.recall(call.flow)), transfer)
-    await offers.make(db, call, offer, "transfer")
-    await jobs.enqueue(db, DIAL, [{"workspaceId": call.workspace_id, "legId": offer.targets[0].leg_id}])
     # Whichever line the other hangs on is taken away; the other goes on by itself, at the end of its <Dial>.
     if call.direction == "inbound":
-        await _redirect(db, member, "voice-room", transfer)
+        await _redirect(db, call, member, "voice-room", transfer)
     else:
-        await _redirect(db, contact, "voice-transfer", transfer)
+        await _redirect(db, call, contact, "voice-transfer", transfer)
     return transfer
 
 
@@ -97,7 +102,7 @@ async def _leave_to(db: AsyncSession, call: Call, transfer: CallTransfer) -> Cal
     await rows.tell(db, call, call_before)
     await _note(db, call, transfer)
     if contact is not None:
-        await _redirect(db, contact, "voice-transfer", transfer)
+        await _redirect(db, call, contact, "voice-transfer", transfer)
     if member is not None:
         await _end(db, member)
     return transfer
@@ -116,19 +121,43 @@ async def cancel(db: AsyncSession, call: Call) -> CallTransfer:
     return transfer
 
 
-async def is_off(db: AsyncSession, transfer_id: uuid.UUID) -> bool:
-    """Whether the contact is not to be taken to anybody else any more."""
-    found = await db.get(CallTransfer, (db.info["workspace_id"], transfer_id))
-    return found is None or (found.kind == "blind" and found.state not in OPEN)
+async def leaves(db: AsyncSession, call: Call, transfer_id: uuid.UUID, kind: str, turn: int) -> bool:
+    """Whether a line is to be taken elsewhere still: then it counts as under way. ``call`` is held.
+
+    A contact who has asked since ``turn`` was told where to go, and so was a member who has been sent to the room.
+    """
+    transfer = await db.get(CallTransfer, (call.workspace_id, transfer_id))
+    if transfer is None or call.ended_at is not None:
+        return False
+    state = rows.state_of(call)
+    if call.turn != turn if kind == "voice-transfer" else state.room == room_of(transfer):
+        return False
+    if transfer.kind == "blind" or transfer.state not in OPEN:
+        return transfer.state in OPEN or state.parted_for == transfer.id
+    state.parted_for = transfer.id
+    rows.keep_state(call, state)
+    return True
 
 
-async def stay(db: AsyncSession, transfer_id: uuid.UUID) -> None:
-    """The provider has refused to take a line elsewhere: the contact, if it was theirs, talks on with the member."""
-    call_id = await db.scalar(select(CallTransfer.call_id).where(CallTransfer.id == transfer_id))
-    call = None if call_id is None else await rows.held(db, call_id)
-    transfer = None if call is None else await open_one(db, call)
-    if call is not None and transfer is not None and transfer.id == transfer_id and transfer.kind == "blind":
+async def stays(db: AsyncSession, call: Call, transfer_id: uuid.UUID) -> CallTransfer | None:
+    """The provider has not taken a line elsewhere: those whom it was to part, if any, are not; their transfer."""
+    transfer = await db.get(CallTransfer, (call.workspace_id, transfer_id))
+    state = rows.state_of(call)
+    if transfer is None or (transfer.kind == "warm" and state.room in _rooms_of(transfer)):
+        return None
+    if state.parted_for == transfer.id:
+        state.parted_for = None
+        rows.keep_state(call, state)
+    return transfer
+
+
+async def give_up(db: AsyncSession, call: Call, transfer_id: uuid.UUID) -> None:
+    """The provider will not take a line elsewhere: a contact who talks with the member talks on, and it is said why."""
+    transfer = await stays(db, call, transfer_id)
+    if transfer is not None and transfer.state in OPEN and call.ended_at is None:
         await call_off(db, call, transfer)
+        said = f"Not handed over to {await _name(db, transfer)}: the provider did not put the call through"
+        await notes.note(db, call, f"{transfer.id}/refused", said)
 
 
 async def call_off(db: AsyncSession, call: Call, transfer: CallTransfer) -> None:
@@ -139,13 +168,17 @@ async def call_off(db: AsyncSession, call: Call, transfer: CallTransfer) -> None
 
 
 async def give_back(db: AsyncSession, call: Call, transfer: CallTransfer) -> None:
-    """The contact and the member meet again; a contact whose member is gone goes on as if nobody had answered."""
+    """The contact and the member meet again; a contact whose member is gone goes on as if nobody had answered.
+
+    Two who are not parted yet talk on; a member who is on the way to the room is told when they get there.
+    """
     await call_off(db, call, transfer)
+    state = rows.state_of(call)
     contact, member = await lines(db, call)
-    if contact is not None:
-        await _redirect(db, contact, "voice-transfer", transfer)
-    if member is not None:
-        await _redirect(db, member, "voice-room", transfer)
+    if member is not None and state.room in _rooms_of(transfer):
+        await _redirect(db, call, member, "voice-room", transfer)
+    elif member is None and contact is not None and state.parted_for == transfer.id:
+        await _redirect(db, call, contact, "voice-transfer", transfer)
     consulted = await db.scalars(
         select(CallLeg).where(CallLeg.call_id == call.id, CallLeg.role == "consulted", CallLeg.ended_at.is_(None))
     )
@@ -175,11 +208,7 @@ async def reached(db: AsyncSession, call: Call) -> CallTransfer | None:
 
 async def goes_on(db: AsyncSession, call: Call, world: World, *, transfer_id: uuid.UUID | None) -> Decision | None:
     """What the contact's line does while its call is handed over, or after; None when it is not."""
-    transfer = (
-        await open_one(db, call)
-        if transfer_id is None
-        else await db.get(CallTransfer, (call.workspace_id, transfer_id))
-    )
+    transfer = None if transfer_id is None else await db.get(CallTransfer, (call.workspace_id, transfer_id))
     if transfer is None or transfer.call_id != call.id:
         return None
     decision = Decision(rows.state_of(call))
@@ -188,29 +217,69 @@ async def goes_on(db: AsyncSession, call: Call, world: World, *, transfer_id: uu
             return None
         decision.offer = _offer(world, transfer)
         decision.verbs.append(dial(decision.offer, world))
-    elif transfer.state in OPEN:
-        decision.verbs.append(v.Join(f"hold-{call.id}", v.place("voice-dial"), begins=False))
+    elif await _waits(db, call, transfer):
+        decision.verbs += [v.Music(), v.Redirect(v.place("voice-transfer", transfer=transfer.id))]
+    elif await _is_awaited(db, call, transfer):
+        room = room_of(transfer)
+        decision.verbs.append(v.Join(room, v.place("voice-dial", room=room), ends=True))
     else:
-        _, member = await lines(db, call)
-        if member is None and transfer.state == "canceled":
-            return None
-        decision.verbs.append(v.Join(room_of(transfer), v.place("voice-dial", room=TALK), ends=True))
+        decision.state.parted_for = None
+        rows.keep_state(call, decision.state)
+        return None
     return decision
+
+
+async def _waits(db: AsyncSession, call: Call, transfer: CallTransfer) -> bool:
+    """Whether the contact hears music: until it is known who has them, or the member is there to have them back."""
+    if transfer.state != "canceled" or transfer.ended_at is None:
+        return transfer.state in OPEN
+    _, member = await lines(db, call)
+    is_back = rows.state_of(call).room == room_of(transfer)
+    return member is not None and not is_back and now() - transfer.ended_at < BEARABLE
+
+
+async def _is_awaited(db: AsyncSession, call: Call, transfer: CallTransfer) -> bool:
+    """Whether somebody is in the room that the contact is to join."""
+    _, member = await lines(db, call)
+    return member is not None and (transfer.state == "completed" or rows.state_of(call).room == room_of(transfer))
 
 
 def room_of(transfer: CallTransfer) -> str:
     """Where the member and whoever is consulted meet; where the member has the contact back, if they broke it off."""
-    return f"{'back' if transfer.state == 'canceled' else 'transfer'}-{transfer.id}"
+    return _rooms_of(transfer)[transfer.state == "canceled"]
 
 
-def meeting(transfer: CallTransfer, leg: CallLeg) -> list[v.Verb]:
+def _rooms_of(transfer: CallTransfer) -> tuple[str, str]:
+    return f"transfer-{transfer.id}", f"back-{transfer.id}"
+
+
+async def meeting(db: AsyncSession, call: Call, transfer: CallTransfer, leg: CallLeg) -> list[v.Verb]:
     """A line joins the two. A member who consults may leave without ending it; else who has the call ends it."""
     is_back = transfer.state == "canceled"
     is_consulted = leg.created_at >= transfer.created_at
     if is_back and is_consulted:
         return [v.Hangup()]
-    then = v.place("voice-done", leg=leg.id, **({"room": TALK} if is_back else {}))
-    return [v.Join(room_of(transfer), then, ends=is_back or is_consulted), v.Hangup()]
+    room = room_of(transfer)
+    if not is_consulted:
+        await _enter(db, call, transfer, room)
+    then = v.place("voice-done", leg=leg.id, **({"room": room} if is_back else {}))
+    return [v.Join(room, then, ends=is_back or is_consulted), v.Hangup()]
+
+
+async def _enter(db: AsyncSession, call: Call, transfer: CallTransfer, room: str) -> None:
+    """The member is in the room: whoever is to be consulted is rung, or the contact comes back. Once, if told twice."""
+    state = rows.state_of(call)
+    if state.room == room:
+        return
+    state.room = room
+    rows.keep_state(call, state)
+    contact, _ = await lines(db, call)
+    if transfer.state == "canceled" and contact is not None:
+        await _redirect(db, call, contact, "voice-transfer", transfer)
+    elif transfer.state == "ringing":
+        offer = _offer(await offers.world_of(db, call, flows.recall(call.flow)), transfer)
+        await offers.make(db, call, offer, "transfer")
+        await jobs.enqueue(db, DIAL, [{"workspaceId": call.workspace_id, "legId": offer.targets[0].leg_id}])
 
 
 def has(call: Call, leg: CallLeg) -> bool:
@@ -224,10 +293,20 @@ async def line_over(db: AsyncSession, call: Call, leg: CallLeg) -> None:
     transfer = await latest(db, call)
     if transfer is None or transfer.kind != "warm" or call.ended_at is not None:
         return
+    state = rows.state_of(call)
     if transfer.state in OPEN and leg.role == "consulted" and leg.created_at >= transfer.created_at:
         await give_back(db, call, transfer)
-    elif transfer.state == "consulting" and has(call, leg):
+    elif not has(call, leg):
+        return
+    elif transfer.state == "consulting":
         await _leave_to(db, call, transfer)
+    elif transfer.state == "ringing":
+        if state.room != room_of(transfer):  # nobody has been rung yet
+            await give_back(db, call, transfer)
+    elif state.parted_for == transfer.id:
+        contact, _ = await lines(db, call)
+        if contact is not None:  # who talked with them is told the end of it; who came too late is alone
+            await _redirect(db, call, contact, "voice-transfer", transfer, delay_seconds=A_MOMENT_SECONDS)
 
 
 async def open_one(db: AsyncSession, call: Call) -> CallTransfer | None:
@@ -244,15 +323,16 @@ async def latest(db: AsyncSession, call: Call) -> CallTransfer | None:
     return found
 
 
-async def meeting_of(db: AsyncSession, call: Call, *, was_in: str) -> CallTransfer | None:
-    """The transfer for which the member waits in a room: one that goes on, or that was broken off.
+async def parted_for(db: AsyncSession, call: Call, *, was_in: str) -> CallTransfer | None:
+    """The transfer for which the contact and the member were taken apart: one that goes on, or that was broken off.
 
-    ``was_in`` is the room that the member has come out of: when their talk with the contact is over, it is.
+    ``was_in`` is the room that a line has come out of: when the talk of those who met again is over, it is.
     """
     transfer = await latest(db, call)
     if transfer is None or transfer.kind != "warm" or transfer.state == "completed":
         return None
-    return None if transfer.state == "canceled" and was_in == TALK else transfer
+    is_over = transfer.state == "canceled" and was_in == room_of(transfer)
+    return None if is_over or rows.state_of(call).parted_for != transfer.id else transfer
 
 
 async def lines(db: AsyncSession, call: Call) -> tuple[CallLeg | None, CallLeg | None]:
@@ -267,8 +347,11 @@ async def lines(db: AsyncSession, call: Call) -> tuple[CallLeg | None, CallLeg |
 
 
 async def _note(db: AsyncSession, call: Call, transfer: CallTransfer) -> None:
-    to = await notes.name_of(db, transfer.to_user_id) or transfer.to_address
-    await notes.note(db, call, f"{transfer.id}/completed", f"Handed over to {to}")
+    await notes.note(db, call, f"{transfer.id}/completed", f"Handed over to {await _name(db, transfer)}")
+
+
+async def _name(db: AsyncSession, transfer: CallTransfer) -> str:
+    return await notes.name_of(db, transfer.to_user_id) or transfer.to_address
 
 
 def _offer(world: World, transfer: CallTransfer) -> Offer:
@@ -276,10 +359,12 @@ def _offer(world: World, transfer: CallTransfer) -> Offer:
     return Offer(world.new_id(), world.new_token(), (target,), RING_SECONDS, 1)
 
 
-async def _redirect(db: AsyncSession, leg: CallLeg, kind: str, transfer: CallTransfer) -> None:
-    query = {"transfer": str(transfer.id), "leg": str(leg.id)}
-    payload = {"workspaceId": leg.workspace_id, "legId": leg.id, "kind": kind, "query": query}
-    await jobs.enqueue(db, REDIRECT, [payload])
+async def _redirect(
+    db: AsyncSession, call: Call, leg: CallLeg, kind: str, transfer: CallTransfer, *, delay_seconds: float = 0
+) -> None:
+    payload = {"workspaceId": leg.workspace_id, "legId": leg.id, "kind": kind, "transferId": transfer.id}
+    payload |= {"turn": call.turn, "since": now() + timedelta(seconds=delay_seconds)}
+    await jobs.enqueue(db, REDIRECT, [payload], delay_seconds=delay_seconds)
 
 
 async def _end(db: AsyncSession, leg: CallLeg) -> None:

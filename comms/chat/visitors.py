@@ -14,7 +14,6 @@ from comms import consent, events, senders
 from comms.arrivals.facts import contact_created
 from comms.chat import tokens, widgets
 from comms.chat.protocol import Page
-from comms.consent.addresses import whom, whose
 from comms.consent.ledger import Word
 from comms.database import Database
 from comms.errors import Conflict, Forbidden, Invalid, Unauthenticated
@@ -25,7 +24,6 @@ from comms.vault import Vault
 from models.base import new_id, now
 from models.communications import (
     ChatWidget,
-    Consent,
     Conversation,
     ConversationView,
     Visitor,
@@ -257,7 +255,13 @@ async def _agree(db: AsyncSession, widget: ChatWidget, visitor: Visitor) -> None
             select(WorkspaceMailAddress.address).where(WorkspaceMailAddress.id == widget.mail_address_id)
         )
     )
-    if ours is None or await _has_opted_out(db, visitor.workspace_id, address, ours):
+    if ours is None:
+        return
+    asked = consent.Question(
+        workspace_id=visitor.workspace_id, channel=by, address=address, sender=ours, is_reply=False, at=at
+    )
+    (decision,) = await consent.decide(db, [asked])
+    if decision.refused:
         return  # what they said themselves stands: only they undo it, from that very address
     await consent.note(
         db,
@@ -275,22 +279,6 @@ async def _agree(db: AsyncSession, widget: ChatWidget, visitor: Visitor) -> None
                 conversation_id=visitor.conversation_id,
             )
         ],
-    )
-
-
-async def _has_opted_out(db: AsyncSession, workspace_id: uuid.UUID, address: str, ours: str) -> bool:
-    return (
-        await db.scalar(
-            select(Consent.id)
-            .where(
-                Consent.workspace_id == workspace_id,
-                Consent.address == whom(address),
-                Consent.sender.in_([whose(ours), "*"]),
-                Consent.state == "opted_out",
-            )
-            .limit(1)
-        )
-        is not None
     )
 
 

@@ -136,6 +136,7 @@ def _simulate(commands: Any) -> None:
     call.add_argument("--to", metavar="NUMBER", help="which of our numbers (default: the provider's demo number)")
     call.add_argument("--press", default="", metavar="KEYS", help="the keys they press, one each time they are asked")
     call.add_argument("--voicemail", metavar="TEXT", help="the message they leave when they are asked for one")
+    call.add_argument("--talk", type=float, default=10, metavar="SECONDS", help="how long they talk with somebody")
     call.add_argument("--patience", type=float, metavar="SECONDS", help="after how many seconds they hang up")
     call.set_defaults(run="calling:call")
 

@@ -42,7 +42,7 @@ def message(settings: Settings, chosen: argparse.Namespace) -> int:
     else:
         items = [f"{base}/files/{number}.png" for number in range(chosen.media)]
         request = signalwire.message(url, credentials, media=items, **said)
-    if not _post(made, request):
+    if not post(made, request):
         return 1
     kept = _get(made, "conversation-messages", providerMessageId=sid)["items"]
     if kept:
@@ -75,7 +75,7 @@ def email(settings: Settings, chosen: argparse.Namespace) -> int:
         attachments=[_attached(path) for path in chosen.attach],
         **({"dkim": "none", "spf": "fail"} if chosen.unverified else {}),
     )
-    if not _post(made, request):
+    if not post(made, request):
         return 1
     kept = _get(made, "mails", rfcMessageId=headers["Message-ID"].strip("<>"))["items"]
     if kept:
@@ -108,7 +108,7 @@ def status(settings: Settings, chosen: argparse.Namespace) -> int:
     url = f"{made.public_url}/webhooks/{chosen.provider}/{line.id}/message-status"
     credentials = credentials_of(line, forged=chosen.forged)
     speak = twilio.report if chosen.provider == "twilio" else signalwire.report
-    if not _post(made, speak(url, credentials, sid=sid, status=chosen.status, error_code=chosen.error_code)):
+    if not post(made, speak(url, credentials, sid=sid, status=chosen.status, error_code=chosen.error_code)):
         return 1
     known = _get(made, "conversation-messages", providerMessageId=sid)["items"]
     print(f"the message is now {known[0]['status']}" if known else "the report waits for a message with that id")
@@ -139,10 +139,10 @@ def credentials_of(line: demo.DemoConnection, *, forged: bool) -> Any:
     return read_credentials(line.provider, msgspec.json.encode(secret))
 
 
-def _post(made: Demo, request: Request) -> bool:
+def post(made: Demo, request: Request) -> bool:
     """Sent to the service as it is reached from here, signed for the address the world knows."""
     url = made.base_url + request.url.removeprefix(made.public_url)
-    answer = _reach(lambda: httpx.request(request.method, url, headers=dict(request.headers), content=request.body))
+    answer = reach(lambda: httpx.request(request.method, url, headers=dict(request.headers), content=request.body))
     print(f"{request.method} {url} → {answer.status_code}")
     if answer.is_success:
         return True
@@ -152,7 +152,7 @@ def _post(made: Demo, request: Request) -> bool:
 
 def _get(made: Demo, resource: str, **query: str) -> Any:
     headers = {"Authorization": f"Bearer {made.access_token}"}
-    answer = _reach(lambda: httpx.get(f"{made.base_url}/api/v1/{resource}", params=query, headers=headers))
+    answer = reach(lambda: httpx.get(f"{made.base_url}/api/v1/{resource}", params=query, headers=headers))
     answer.raise_for_status()
     return answer.json()
 
@@ -164,7 +164,7 @@ def _last_sent(made: Demo) -> str:
     return str(sent[0]["providerMessageId"])
 
 
-def _reach(call: Callable[[], httpx.Response]) -> httpx.Response:
+def reach(call: Callable[[], httpx.Response]) -> httpx.Response:
     try:
         return call()
     except httpx.TransportError as error:

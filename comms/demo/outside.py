@@ -9,7 +9,8 @@ import httpx
 import msgspec
 
 from comms.authorities import trusted
-from comms.demo.written import SIMULATORS, Demo
+from comms.demo import callers
+from comms.demo.written import CUSTOMER, SIMULATORS, Demo
 from comms.directory import Connection
 from comms.providers import read_credentials
 from comms.providers.base import Request
@@ -44,7 +45,7 @@ def simulators(made: Demo, settings: Settings) -> Server:
     post = poster(made.base_url)
     exchanges = [exchange(made, provider, post) for provider in ("twilio", "signalwire")]
     phones = [CallsApi(switchboard(made, provider)) for provider in ("twilio", "signalwire")]
-    routes = [route for one in phones for route in one.routes]
+    routes = [route for one in phones for route in (*one.routes, *callers.routes(one))]
     routes += [route for one in exchanges for route in (*one.routes, *attached.routes(one))]
     routes += services.routes(exchanges[0], {}, {})
     routes += mail_exchange(made, post, SentMail(settings.data_dir / FOLDER)).routes + _mail_settings(made)
@@ -71,7 +72,10 @@ def exchange(made: Demo, provider: str, post: Callable[[Request], Awaitable[int]
 
 
 def switchboard(made: Demo, provider: str) -> Switchboard:
-    """The demo's telephones at a provider: whoever is rung answers, presses 1 when asked to, and talks for a while."""
+    """The demo's telephones at a provider: whoever is rung answers, presses 1 when asked to, and talks for a minute.
+
+    The customer has less to say.
+    """
     line = made.connection(provider)
     credentials: Any = read_credentials(provider, msgspec.json.encode(line.secret))
     ask = asker(made.base_url)
@@ -86,7 +90,8 @@ def switchboard(made: Demo, provider: str) -> Switchboard:
     return Switchboard(
         credentials,
         fetch,
-        anybody=Person(keys=("1",)),
+        people={CUSTOMER: Person(keys=("1",))},
+        anybody=Person(keys=("1",), talks=60 / TELEPHONE_SECOND),
         second=TELEPHONE_SECOND,
         fallback_url=f"{made.public_url}/webhooks/{provider}/{line.id}/voice-fallback",
         recordings_at=made.base_url + SIMULATORS,

@@ -20,6 +20,8 @@ from comms.mail.markup import cleaned, text_of
 from comms.mail.texts import is_address
 from comms.outbox.intents import Intent, Route
 from comms.outbox.rows import fetch
+from comms.providers import smtp
+from comms.providers.outgoing import Refused
 from comms.providers.parse_form import domain_of
 from models.base import new_id
 from models.types import spelt
@@ -161,6 +163,7 @@ def _leaving(intent: Intent, row: Mapping[str, Any], beside: int, *, is_reply: b
     if not is_address(to):
         raise Unsendable("address", f"{to} is no e-mail address", field="to")
     to = spelt(to)
+    _expect_writable(to)
     is_automatic = _is_automatic(intent)
     if is_automatic:
         _expect_person(row, beside)
@@ -184,6 +187,17 @@ def _leaving(intent: Intent, row: Mapping[str, Any], beside: int, *, is_reply: b
         provider=row["provider"], connection_id=row["connection_id"], from_address=row["address"], to_address=to
     )
     return Leaving(route, row["address_id"], headers)
+
+
+def _expect_writable(to: str) -> None:
+    """``Unsendable`` where no mail gets to: SendGrid takes it, and drops it.
+
+    https://github.com/sendgrid/sendgrid-csharp/issues/656
+    """
+    try:
+        smtp.written(to)
+    except Refused as error:
+        raise Unsendable("address", error.words, field="to") from None
 
 
 def _expect_person(row: Mapping[str, Any], beside: int) -> None:

@@ -56,11 +56,6 @@ def finish(account: Account, call_id: str) -> Call:
     return Call("POST", _line(account, call_id), form=[("Status", "completed")], basic=account.basic)
 
 
-def read(account: Account, call_id: str) -> Call:
-    """The request that asks how a line is."""
-    return Call("GET", _line(account, call_id), basic=account.basic)
-
-
 def look(account: Account, *, to: str, sender: str) -> Call:
     """The request that lists the newest calls between two numbers."""
     query = urlencode({"To": to, "From": sender, "PageSize": PAGE})

@@ -257,20 +257,16 @@ async def test_an_odd_address_is_written_to_as_servers_take_it(
         ("jane@example..com", "behind its @"),
     ],
 )
-async def test_an_address_that_cannot_be_written_is_refused_at_once_and_truly(
-    owner: Client, service: Service, app: Any, acme: Connection, letterbox: Letterbox, admin: Any, to: str, why: str
+async def test_an_address_that_cannot_be_written_is_refused_before_anything_is_queued(
+    owner: Client, service: Service, app: Any, acme: Connection, admin: Any, to: str, why: str
 ) -> None:
-    async with post_office(service, app, acme) as office, office.sending():
+    async with post_office(service, app, acme):
         sent = await owner.post("/api/v1/messages", json={"to": to, "channel": "email", "content": "Hello"})
-        assert sent.status_code == 201, sent.text
-        await until(admin, NONE_WAITS)
-    row = await admin.fetchrow("SELECT * FROM conversation_messages WHERE direction = 'outbound'")
-    assert row["status"] == "failed"
-    assert row["error_code"] != "unclear"
-    assert f"{to} was not written to: " in row["error_message"]
-    assert why in row["error_message"]
-    assert letterbox.recipients == []
-    assert await admin.fetchval("SELECT count(*) FROM consents") == 0
+    assert sent.status_code == 422, sent.text
+    assert f"{to} was not written to: " in sent.text
+    assert why in sent.text
+    assert await admin.fetchval("SELECT count(*) FROM conversation_messages WHERE direction = 'outbound'") == 0
+    assert await admin.fetchval("SELECT count(*) FROM outgoing_messages") == 0
 
 
 async def test_a_letter_of_our_own_is_refused_or_goes_out_like_any(letterbox: Letterbox) -> None:

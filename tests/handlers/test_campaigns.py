@@ -227,7 +227,8 @@ async def test_scheduled_campaigns_begin_when_their_time_has_come(service: Servi
         (["sent", "delivered", "opened"], "opened"),
         (["opened", "delivered", "sent"], "opened"),
         (["sent", "sent"], "sent"),
-        (["delivered", "bounced"], "delivered"),
+        (["failed", "delivered"], "delivered"),
+        (["clicked", "bounced"], "clicked"),
         (["clicked", "unsubscribed", "opened"], "unsubscribed"),
     ],
 )
@@ -245,3 +246,17 @@ async def test_a_recipient_only_goes_forward(service: Service, owner: Client, re
     for place, report in enumerate(reports):
         if report in ("sent", "delivered", "opened", "clicked") and report not in reports[:place]:
             assert row[f"{report}At"] == (at + timedelta(minutes=place)).isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize("reports", [["sent", "delivered", "bounced"], ["sent", "bounced", "delivered"]])
+async def test_what_was_returned_was_not_delivered_whoever_said_so(
+    service: Service, owner: Client, reports: list[str]
+) -> None:
+    await campaign(owner, *await contacts(owner, 1))
+    async with service.database.workspace(owner.workspace_id) as db:
+        recipient = (await db.scalars(select(CampaignRecipient))).one()
+        for report in reports:
+            await campaigns.note(db, owner.workspace_id, recipient.id, report, now())
+    row = (await owner.get(f"{API}/campaign-recipients/{recipient.id}")).json()
+    assert (row["status"], row["deliveredAt"]) == ("bounced", None)
+    assert row["sentAt"] is not None

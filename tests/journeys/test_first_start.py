@@ -31,6 +31,7 @@ def test_the_first_start_makes_a_demo_that_works_and_the_second_uses_it_again(pl
         _pictures_and_reports_arrive(data_dir, first)
         _an_answer_is_delivered(first)
         _calls_are_made_and_end(first)
+        _a_caller_is_handed_over(data_dir, first)
     assert process.child.exitcode == 0
     assert processes.processes_over(data_dir) == []
 
@@ -176,6 +177,34 @@ def _calls_are_made_and_end(made: dict[str, Any]) -> None:
             until_now(lambda: _get(made, "calls", status="in_progress"), within=15)
             assert httpx.post(f"{api}/calls/{placed.json()['id']}/hang-up", headers=headers).status_code == 204
         until_now(lambda query=answered: _get(made, "calls", **query), within=15)
+
+
+def _a_caller_is_handed_over(data_dir: Path, made: dict[str, Any]) -> None:
+    """Somebody calls, is answered, left to whoever is asked, taken to somebody else at once, and hung up on."""
+    [line] = (line for line in made["connections"] if line["provider"] == "twilio")
+    headers = {"Authorization": f"Bearer {made['accessToken']}"}
+    with httpx.Client(base_url=f"{made['baseUrl']}/api/v1", headers=headers) as api, ThreadPoolExecutor(1) as threads:
+        flow = {"start": "ring", "steps": {"ring": {"type": "ring", "numbers": ["+14155550111"], "next": "message"}}}
+        flow["steps"]["message"] = {"type": "voicemail"}
+        changed = api.patch(f"/workspace-phone-numbers/{line['phoneNumberId']}", json={"voiceFlow": flow})
+        assert changed.status_code == 200, changed.text
+        caller = threads.submit(comms, "simulate", "call", "--talk", "60", "--data-dir", data_dir)
+        until_now(lambda: _get(made, "calls", direction="inbound", status="in_progress"), within=20)
+        [call] = _get(made, "calls", direction="inbound")
+        place = f"/calls/{call['id']}"
+        until_now(lambda: _get(made, "call-legs", callId=call["id"], role="agent", status="in_progress"), within=20)
+        for kind, to in (("warm", "+14155550122"), ("blind", "+14155550133")):
+            begun = api.post(f"{place}/transfer", json={"kind": kind, "phoneNumber": to})
+            assert begun.status_code == 201, begun.text
+            if kind == "warm":
+                until_now(lambda: _get(made, "call-transfers", callId=call["id"], state="consulting"), within=20)
+                assert api.post(f"{place}/transfer-completion").status_code == 201
+            done = {"callId": call["id"], "state": "completed", "kind": kind}
+            until_now(lambda query=done: _get(made, "call-transfers", **query), within=20)
+        assert api.post(f"{place}/hang-up").status_code == 204
+        ended = caller.result(timeout=30)
+    assert ended.returncode == 0, ended.stderr
+    assert "is over: completed" in ended.stdout
 
 
 def _get(made: dict[str, Any], resource: str, **query: str) -> list[dict[str, Any]]:

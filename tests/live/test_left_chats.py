@@ -8,9 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from comms import consent
 from comms.directory import Connection
 from comms.mail.tokens import Tokens
 from comms.service import Service
+from models.base import now
 from tests.conftest import Client
 from tests.handlers.webhooks import post, text
 from tests.make.chat import API, Visitor, answered, conversation_of, heard, proof, visiting, widget
@@ -190,6 +192,57 @@ async def test_an_opt_out_is_not_undone_by_what_somebody_says_in_a_chat(
     assert answer.status_code == 422
     [consent] = (await owner.get(f"{API}/consents")).json()["items"]
     assert consent["state"] == "opted_out"
+
+
+async def test_an_opt_out_from_the_numbers_messaging_service_is_not_undone_in_a_chat_either(
+    texting: Visitor, service: Service, owner: Client, admin: Any
+) -> None:
+    sid = "MG" + "1" * 32
+    await admin.execute("UPDATE workspace_phone_numbers SET messaging_service_sid = $1", sid)
+    await _say(service, owner, "stop", sid)
+    await texting.begin(visitor={"phone": CUSTOMER, "agrees": True})
+    assert not await _may_text(service, owner)
+
+
+async def test_whoever_has_said_start_to_the_number_since_may_agree_in_a_chat(
+    texting: Visitor, service: Service, owner: Client
+) -> None:
+    await _say(service, owner, "stop", "*")
+    await _say(service, owner, "start", OUR_NUMBER)
+    await texting.begin(visitor={"phone": CUSTOMER, "agrees": True})
+    assert await _may_text(service, owner)
+    entries = (await owner.get(f"{API}/consent-entries")).json()["items"]
+    assert "chat" in {entry["source"] for entry in entries}
+
+
+async def _say(service: Service, owner: Client, says: Any, sender: str) -> None:
+    """The customer says so about that sender of ours."""
+    async with service.database.workspace(owner.workspace_id) as db:
+        word = consent.Word(
+            workspace_id=owner.workspace_id,
+            address=CUSTOMER,
+            sender=sender,
+            says=says,
+            source="keyword",
+            channel="sms",
+            at=now(),
+            proof=f"{says}:{sender}",
+        )
+        await consent.note(db, [word])
+
+
+async def _may_text(service: Service, owner: Client) -> bool:
+    question = consent.Question(
+        workspace_id=owner.workspace_id,
+        channel="sms",
+        address=CUSTOMER,
+        sender=OUR_NUMBER,
+        is_reply=True,
+        at=now(),
+    )
+    async with service.database.workspace(owner.workspace_id) as db:
+        [decision] = await consent.decide(db, [question])
+    return decision.allowed
 
 
 async def test_what_is_answered_by_text_by_whoever_has_the_number_is_not_shown_on_the_page(

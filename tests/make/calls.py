@@ -85,6 +85,7 @@ def dialler(service: Service, url: str) -> Dialler:
         service.directory,
         msgspec.structs.replace(service.settings, providers=providers),
         look_again_seconds=0.1,
+        settled_seconds=1,
         http=Rest(rest.Messages(twilio.account_at), None, timeout=httpx.Timeout(0.5)),
     )
 

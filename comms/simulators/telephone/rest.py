@@ -10,8 +10,11 @@ from comms.simulators.server import Asked, Reply, Route, basic, is_proven
 from comms.simulators.telephone.lines import Line
 from comms.simulators.telephone.switchboard import Switchboard
 
-Fault = Literal["busy", "failing", "lost", "overloaded", "refused"]
-"""What may go wrong with a create: 429, 500 and 400, not dialled; no answer and 503, dialled all the same."""
+Fault = Literal["busy", "failing", "lost", "broken", "overloaded", "never", "refused"]
+"""What may go wrong with a create. ``busy``: 429, not dialled. ``failing``: 500, not dialled. ``lost``: dialled, and
+the answer never comes. ``broken``: dialled, and the connection breaks in the answer. ``overloaded``: 503, and dialled
+all the same. ``never``: not dialled, and no answer comes. ``refused``: 400, not dialled.
+"""
 
 
 class CallsApi:
@@ -32,17 +35,24 @@ class CallsApi:
     @property
     def routes(self) -> list[Route]:
         """What is answered."""
-        root = ("" if self.switchboard.is_twilio else "/api/laml") + "/2010-04-01/Accounts/{account}"
+        root = self.root
         return [
-            Route("POST", f"{root}/Calls.json", self._guarded(self._create)),
-            Route("GET", f"{root}/Calls.json", self._guarded(self._list)),
-            Route("POST", f"{root}/Calls/{{sid}}/Recordings/{{recording}}.json", self._guarded(self._pause)),
-            Route("GET", f"{root}/Calls/{{sid}}.json", self._guarded(self._fetch)),
-            Route("DELETE", f"{root}/Queues/{{sid}}.json", self._guarded(self._remove_queue)),
-            Route("POST", f"{root}/Calls/{{sid}}.json", self._guarded(self._change)),
+            Route("POST", f"{root}/Calls.json", self.guarded(self._create)),
+            Route("GET", f"{root}/Calls.json", self.guarded(self._list)),
+            Route("POST", f"{root}/Calls/{{sid}}/Recordings/{{recording}}.json", self.guarded(self._pause)),
+            Route("GET", f"{root}/Calls/{{sid}}.json", self.guarded(self._fetch)),
+            Route("DELETE", f"{root}/Queues/{{sid}}.json", self.guarded(self._remove_queue)),
+            Route("POST", f"{root}/Calls/{{sid}}.json", self.guarded(self._change)),
         ]
 
-    def _guarded(self, answers: Callable[[Asked], Awaitable[Reply | None]]) -> Any:
+    @property
+    def root(self) -> str:
+        """Below what all of it is."""
+        return ("" if self.switchboard.is_twilio else "/api/laml") + "/2010-04-01/Accounts/{account}"
+
+    def guarded(self, answers: Callable[[Asked], Awaitable[Reply | None]]) -> Any:
+        """The same answers, to whoever has the account's credentials."""
+
         async def guarded(asked: Asked) -> Reply | None:
             known: Any = self.switchboard.credentials
             password = known.api_token if isinstance(known, SignalWireCredentials) else known.auth_token
@@ -62,15 +72,20 @@ class CallsApi:
             return Reply(500, {"code": 20500, "message": "Internal Server Error", "status": 500})
         if fault == "refused":
             return Reply(400, {"code": 21211, "message": "The 'To' number is not a valid phone number.", "status": 400})
+        if fault == "never":
+            return None
         form = asked.form
         if not form.get("To") or not form.get("From") or not form.get("Url"):
             return Reply(400, {"code": 21201, "message": "No 'To' number is specified", "status": 400})
         line = self.switchboard.dial(
             form["From"], form["To"], form["Url"], form.get("StatusCallback"), float(form.get("Timeout", "60"))
         )
-        if fault == "lost":
-            return None
-        return Reply(503, {}) if fault == "overloaded" else Reply(201, self._document(line))
+        match fault:
+            case "lost":
+                return None
+            case "overloaded":
+                return Reply(503, {})
+        return Reply(201, self._document(line), broken=fault == "broken")
 
     async def _list(self, asked: Asked) -> Reply:
         wanted = asked.query

@@ -25,6 +25,7 @@ class Obedient(Wires):
                     line.heard.append(verb.text or "")
                 case "Play":
                     line.heard.append(f"♪ {verb.text}")
+                    await self._wait(line, 10)
                 case "Pause":
                     await self._wait(line, float(verb.get("length", "1")))
                 case "Gather":

@@ -1,5 +1,6 @@
 """Lines that we dial, while a provider does not answer as it should: nobody is rung twice, nor long afterwards."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -8,9 +9,12 @@ from comms.directory import Connection
 from comms.service import Service
 from comms.simulators.telephone import Person, Telling
 from tests.comms.calls.people import OWNER
+from tests.comms.calls.scenes import ENDED, outgoing
 from tests.conftest import Client
 from tests.handlers.webhooks import rows
 from tests.make.calls import CALLER, Network, dialler
+from tests.make.sending import until
+from tests.screens import eventually
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -67,3 +71,32 @@ async def test_a_line_whose_answer_was_lost_is_looked_for_even_if_nobody_could_l
     [rung] = net.switchboard.lines.values()
     [leg] = await rows(admin, "call_legs", line.workspace_id)
     assert (rung.to, leg["provider_call_id"]) == (OWNER, rung.sid)
+
+
+async def test_nobody_is_dialled_again_while_an_earlier_try_may_be_under_way(
+    net: Network, line: Connection, owner: Client, admin: Any
+) -> None:
+    leg_id = await leg_of(admin, line, owner)
+    net.api.faults.append("never")
+    slow = asyncio.create_task(net.dialler.dial(line.workspace_id, leg_id))
+    await eventually(lambda: net.api.creates == 1)
+    await net.dialler.dial(line.workspace_id, leg_id)
+    assert net.api.creates == 1
+    await slow
+    await asyncio.sleep(1)
+    await net.dialler.dial(line.workspace_id, leg_id)
+    assert net.api.creates == 2
+    [leg] = await rows(admin, "call_legs", line.workspace_id)
+    assert leg["provider_call_id"] in net.switchboard.lines
+
+
+async def test_whoever_hangs_up_does_not_wait_for_a_provider_that_was_busy_for_a_moment(
+    net: Network, line: Connection, owner: Client, admin: Any
+) -> None:
+    async with net.working():
+        scene = await outgoing(net, owner, admin)
+        net.api.change_faults.extend(["busy"] * 4)
+        assert (await owner.post(f"/api/v1/calls/{scene.call_id}/hang-up")).status_code == 204
+        await until(admin, ENDED, within=4)
+    assert scene.contact.is_over
+    assert scene.member.is_over

@@ -72,6 +72,18 @@ def test_a_menu_may_lead_back_because_the_caller_is_asked() -> None:
             {"voiceFlow.steps.hello.schedule.day"},
         ),
         (
+            document(
+                hello={
+                    "type": "hours",
+                    "schedule": {"mon": [{"from": "09:00", "to": "09:00"}]},
+                    "holidays": [{"on": "2026-12-24", "open": [{"from": "00:00", "to": "00:00"}]}],
+                    "open": "bye",
+                    "closed": "bye",
+                }
+            ),
+            {"voiceFlow.steps.hello.schedule.mon[0]", "voiceFlow.steps.hello.holidays[0].open[0]"},
+        ),
+        (
             document(**{f"s{n}": {"type": "say", "text": "&" * 1_000, "next": "bye"} for n in range(8)}, start="s0"),
             {"voiceFlow.steps"},
         ),

@@ -1,0 +1,53 @@
+"""Phones that are rung for nobody: numbers of our own, which would call themselves, and those that talk already."""
+
+from typing import Any
+
+import pytest
+
+from comms.directory import Connection
+from comms.service import Service
+from comms.simulators.telephone import Person
+from tests.comms.calls.flows import document
+from tests.comms.calls.people import OWNER, office
+from tests.comms.calls.scenes import ENDED, incoming
+from tests.conftest import Client
+from tests.make import calls as make
+from tests.make.calls import CALLER, Network
+from tests.make.communications import OUR_NUMBER
+from tests.make.sending import until
+
+
+async def test_a_member_whose_phone_is_a_number_of_ours_is_not_rung(
+    net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
+) -> None:
+    assert (await owner.put("/api/v1/me/phone", json={"phone": OUR_NUMBER})).status_code == 200
+    team = {"type": "ring", "users": [str(owner.user_id)], "next": "message"}
+    await make.flow(service, line, office(owner, member, team=team))
+    caller = await net.call(Person(keys=("1",), message="Hello?"))
+    assert "Please leave a message." in caller.heard
+    assert [one.to for one in net.switchboard.lines.values()] == [OUR_NUMBER]
+    placed = await owner.post("/api/v1/calls", json={"to": CALLER})
+    assert placed.status_code == 409
+
+
+async def test_a_flow_does_not_ring_a_number_of_ours(line: Connection, owner: Client) -> None:
+    [number] = (await owner.get("/api/v1/workspace-phone-numbers")).json()["items"]
+    flow = document(hello={"type": "ring", "numbers": ["+14155550155", OUR_NUMBER], "next": "message"})
+    refused = await owner.patch(f"/api/v1/workspace-phone-numbers/{number['id']}", json={"voiceFlow": flow})
+    assert refused.status_code == 400
+    assert [error["field"] for error in refused.json()["errors"]] == ["voiceFlow.steps.hello.numbers[1]"]
+
+
+@pytest.mark.parametrize("kind", ["blind", "warm"])
+@pytest.mark.parametrize("to", [CALLER, OWNER, OUR_NUMBER])
+async def test_a_call_is_not_handed_to_whoever_is_in_it_already(
+    net: Network, service: Service, owner: Client, member: Client, admin: Any, kind: str, to: str
+) -> None:
+    async with net.working():
+        scene = await incoming(net, service, owner, member, admin)
+        refused = await owner.post(f"/api/v1/calls/{scene.call_id}/transfer", json={"kind": kind, "phoneNumber": to})
+        assert refused.status_code == 400
+        assert [error["field"] for error in refused.json()["errors"]] == ["phoneNumber"]
+        assert scene.is_talk
+        net.switchboard.hang_up(scene.contact)
+        await until(admin, ENDED)
