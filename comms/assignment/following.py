@@ -44,7 +44,7 @@ def reader(database: Database, given: Counter[uuid.UUID] | None = None, at_once:
 
 async def behind(db: AsyncSession) -> Sequence[uuid.UUID]:
     """Workspaces whose log goes on, or where somebody waits."""
-    await db.execute(_BEGIN_WITH_TEAMS)
+    await db.execute(_BEGIN_WITH_THEM)
     return (await db.scalars(_DUE)).all()
 
 
@@ -153,7 +153,7 @@ async def _queue_stale(db: AsyncSession, workspace_id: uuid.UUID, most: int) -> 
 
 
 _WITHOUT_PROGRESS = """
-(SELECT DISTINCT workspace_id FROM teams) t
+(SELECT workspace_id FROM teams UNION SELECT workspace_id FROM routing_profiles WHERE skills <> '{}') t
 WHERE NOT EXISTS (SELECT FROM routing_progress p WHERE p.workspace_id = t.workspace_id)
 """
 _ARE_DUE = """
@@ -163,8 +163,8 @@ WHERE (p.seq < c.seq OR NOT p.has_begun
 """
 IS_DUE = f"EXISTS (SELECT FROM {_WITHOUT_PROGRESS}) OR EXISTS (SELECT FROM {_ARE_DUE})"
 """When there is something to do, as PostgreSQL says it."""
-# A team is enough: conversations are handed over to it without any rule.
-_BEGIN_WITH_TEAMS = text(
+# A team or a skill is enough: conversations are handed over to it without any rule.
+_BEGIN_WITH_THEM = text(
     f"""
     INSERT INTO routing_progress (workspace_id, seq)
     SELECT c.workspace_id, c.seq FROM event_counters c

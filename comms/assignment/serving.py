@@ -41,7 +41,10 @@ class Serving(msgspec.Struct, frozen=True):
 
 
 async def serving_of(db: AsyncSession, workspace_id: uuid.UUID) -> list[Serving]:
-    """The queues in which somebody waits, each with the people who serve it, and what they have to do already."""
+    """The queues in which somebody waits, each with the people who serve it, and what they have to do already.
+
+    One of a team is served by its members, and one of skills alone by whoever may answer in the workspace.
+    """
     some = select(RoutingPlace.id).where(
         RoutingPlace.workspace_id == workspace_id, RoutingPlace.queue_id == RoutingQueue.id, ~RoutingPlace.is_stale
     )
@@ -94,23 +97,22 @@ def _person(row: Any) -> Person:
 
 _PEOPLE = text(
     """
-    SELECT t.team_id, t.user_id,
+    SELECT t.team_id, m.user_id,
         coalesce(p.availability, 'available') = 'available' AS is_available,
         NOT coalesce(p.needs_presence, false) OR coalesce(turn.online_until > now(), false) AS is_online,
         EXISTS (
-            SELECT FROM call_legs l WHERE l.workspace_id = t.workspace_id AND l.user_id = t.user_id
+            SELECT FROM call_legs l WHERE l.workspace_id = m.workspace_id AND l.user_id = m.user_id
                 AND l.answered_at IS NOT NULL AND l.ended_at IS NULL
         ) AS is_on_call,
         coalesce(p.skills, '{}') AS skills, coalesce(p.capacity, :capacity) AS capacity,
         coalesce(p.channel_capacity, '{}') AS channel_capacity, turn.given_at
-    FROM team_members t
-    JOIN workspace_members m ON m.workspace_id = t.workspace_id AND m.user_id = t.user_id
-    JOIN teams g ON g.workspace_id = t.workspace_id AND g.id = t.team_id
-    LEFT JOIN routing_profiles p ON p.workspace_id = t.workspace_id AND p.user_id = t.user_id
-    LEFT JOIN routing_turns turn ON turn.workspace_id = t.workspace_id AND turn.user_id = t.user_id
-    WHERE t.workspace_id = :here AND g.is_active AND m.is_active AND m.role <> 'viewer'
-        AND (:any OR t.team_id = ANY(CAST(:teams AS uuid[])))
-    ORDER BY t.team_id, t.user_id
+    FROM workspace_members m
+    LEFT JOIN (team_members t JOIN teams g ON g.workspace_id = t.workspace_id AND g.id = t.team_id AND g.is_active)
+        ON t.workspace_id = m.workspace_id AND t.user_id = m.user_id AND t.team_id = ANY(CAST(:teams AS uuid[]))
+    LEFT JOIN routing_profiles p ON p.workspace_id = m.workspace_id AND p.user_id = m.user_id
+    LEFT JOIN routing_turns turn ON turn.workspace_id = m.workspace_id AND turn.user_id = m.user_id
+    WHERE m.workspace_id = :here AND m.is_active AND m.role <> 'viewer' AND (:any OR t.team_id IS NOT NULL)
+    ORDER BY t.team_id, m.user_id
     """
 )
 _LOADS = text(
