@@ -1,13 +1,11 @@
 """Conversations in which neither side answers are noticed: only people and agents answer for us."""
 
-import uuid
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from comms import conversations
-from comms.directory import Connection
 from comms.ownership import watching
 from comms.service import Service
 from models.base import now
@@ -16,11 +14,6 @@ from tests.conftest import Client
 from tests.make import ownership as make
 
 API = "/api/v1"
-
-
-@pytest.fixture
-async def talk(service: Service, workspace_id: uuid.UUID, line: Connection) -> Conversation:
-    return await make.talk(service, workspace_id)
 
 
 async def settle(client: Client, **settled: Any) -> None:
