@@ -41,8 +41,17 @@ MOST_HINDERED = MOST_STEPS + 2
 _BEGINNING = (datetime.min.replace(tzinfo=UTC), uuid.UUID(int=0))
 
 Given = tuple[RoutingPlace, Conversation, RoutingDecision]
-Reached = dict[uuid.UUID, tuple[datetime, uuid.UUID]]
-"""Since when, and with what id, the last one waits that was passed over, in each queue whose end was not reached."""
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """Who was free when a look ended before its queue did: they can be given none up to ``last``, by time and id."""
+
+    free: frozenset[uuid.UUID]
+    last: tuple[datetime, uuid.UUID]
+
+
+Reached = dict[uuid.UUID, Passed]
+"""How far the last look came, in each queue in which it passed over as many as it may."""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -133,23 +142,31 @@ async def _first(
     """Who has waited longest in each of these queues, as many as its people have room for; the oldest first."""
     if not serving:
         return []
-    sizes, free, behind = [], [], []
-    for one in serving:
-        can = one.free()
-        behind.append(reached.pop(one.queue.id, _BEGINNING))
-        sizes.append(min(most, sum(person.room_for(one.queue.channel) for person in can)) + BESIDES)
-        free.append(f"{{{','.join(str(person.user_id) for person in can)}}}" if len(can) <= MOST_HINDERED else None)
-    queues = [one.queue.id for one in serving]
-    asked: dict[str, Any] = {"here": workspace_id, "queues": queues, "passed": MOST_PASSED}
-    asked |= {"since": [since for since, _ in behind], "ids": [id_ for _, id_ in behind]}
+    free = {one.queue.id: frozenset(person.user_id for person in one.free()) for one in serving}
+    begin = {queue_id: _behind(reached.pop(queue_id, None), who) for queue_id, who in free.items()}
+    asked: dict[str, Any] = {"here": workspace_id, "passed": MOST_PASSED, "most": most + BESIDES, **_lists(begin)}
+    asked["sizes"] = [
+        min(most, sum(person.room_for(one.queue.channel) for person in one.free())) + BESIDES for one in serving
+    ]
+    asked["free"] = [f"{{{','.join(map(str, who))}}}" if len(who) <= MOST_HINDERED else None for who in free.values()]
     query = select(RoutingPlace).from_statement(_FIRST).execution_options(populate_existing=True)
-    first = list(await db.scalars(query, asked | {"sizes": sizes, "free": free, "most": most + BESIDES}))
+    first = list(await db.scalars(query, asked))
     if len(first) < most + BESIDES:  # else some may have been left out for older ones of other queues
-        has_some = {place.queue_id for place in first}
+        held_up = {queue_id: begin[queue_id] for queue_id in free.keys() - {place.queue_id for place in first}}
+        asked = {"here": workspace_id, "passed": MOST_PASSED, **_lists(held_up)}
         for row in await db.execute(_PASSED, asked):
-            if row.queue_id not in has_some:
-                reached[row.queue_id] = row.waiting_since, row.id
+            reached[row.queue_id] = Passed(free[row.queue_id], (row.waiting_since, row.id))
     return first
+
+
+def _behind(passed: Passed | None, free: frozenset[uuid.UUID]) -> tuple[datetime, uuid.UUID]:
+    """Where a look begins: somebody may be free now who was not when others were passed over."""
+    return passed.last if passed is not None and free <= passed.free else _BEGINNING
+
+
+def _lists(begin: Mapping[uuid.UUID, tuple[datetime, uuid.UUID]]) -> dict[str, list[Any]]:
+    """Queues, and where a look at each begins, as PostgreSQL takes them."""
+    return {"queues": list(begin), "since": [at for at, _ in begin.values()], "ids": [one for _, one in begin.values()]}
 
 
 async def _held(
