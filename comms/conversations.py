@@ -137,7 +137,7 @@ async def snooze(db: AsyncSession, conversation: Conversation, until: datetime) 
     if conversation.status != "active":
         raise NotNow(conversation.status)
     if conversation.snoozed_until != until:
-        conversation.snoozed_until = until
+        conversation.snoozed_until = conversation.put_off_until = until
         await _tell(db, "snoozed", conversation)
 
 

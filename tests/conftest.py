@@ -32,9 +32,10 @@ from comms.settings import (
     ServerSettings,
     Settings,
 )
+from models.communications import Conversation
 from tests.grounds import Ground, ground_on, make_template
 from tests.make import communications as make
-from tests.make import people
+from tests.make import ownership, people
 
 # Tests may lose what a power cut would lose; the journeys that kill processes keep the real settings.
 FAST = {
@@ -273,6 +274,24 @@ async def line(service: Service, workspace_id: uuid.UUID) -> Connection:
     """A Twilio connection of the workspace, and a number on it."""
     await make.number(service, workspace_id)
     return await make.connection(service, workspace_id)
+
+
+@pytest.fixture
+async def talk(service: Service, workspace_id: uuid.UUID, line: Connection) -> Conversation:
+    """A conversation that nobody has, with somebody who has a phone."""
+    return await ownership.talk(service, workspace_id)
+
+
+@pytest.fixture
+async def ada(service: Service, workspace_id: uuid.UUID) -> uuid.UUID:
+    """An active agent."""
+    return await ownership.agent(service, workspace_id)
+
+
+@pytest.fixture
+async def bob(service: Service, workspace_id: uuid.UUID) -> uuid.UUID:
+    """Another one."""
+    return await ownership.agent(service, workspace_id, "Bob")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import CursorResult, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from comms.assignment.giving import AT_ONCE, give_next
+from comms.assignment.giving import AT_ONCE, Reached, give_next
 from comms.assignment.queueing import overlooked, queue, zone_of
 from comms.assignment.rules import is_open_at
 from comms.database import Database
@@ -37,12 +37,14 @@ async def keep_up(database: Database, workspaces: Sequence[uuid.UUID] | None = N
 
 def reader(database: Database, given: Counter[uuid.UUID] | None = None, at_once: int = AT_ONCE) -> Reader:
     """Queues and gives, and counts how many it ``given`` in each workspace."""
-    return Reader(database, "routing", behind, partial(catch_up, at_once=at_once, given=given, were_open={}))
+    return Reader(
+        database, "routing", behind, partial(catch_up, at_once=at_once, given=given, were_open={}, reached={})
+    )
 
 
 async def behind(db: AsyncSession) -> Sequence[uuid.UUID]:
     """Workspaces whose log goes on, or where somebody waits."""
-    await db.execute(_BEGIN_WITH_TEAMS)
+    await db.execute(_BEGIN_WITH_THEM)
     return (await db.scalars(_DUE)).all()
 
 
@@ -54,11 +56,12 @@ async def catch_up(
     at_once: int = AT_ONCE,
     given: Counter[uuid.UUID] | None = None,
     were_open: OpenRules | None = None,
+    reached: Reached | None = None,
 ) -> bool:
     """What the next few events are about is queued anew, or else those who wait are given; whether there may be more.
 
-    Nobody else decides for the workspace until the commit; where somebody does, nothing happens. ``were_open`` is kept
-    by the caller from one look to the next: a clock tells nobody that it strikes.
+    Nobody else decides for the workspace until the commit; where somebody does, nothing happens. ``were_open``
+    and ``reached`` are kept by the caller from one look to the next: a clock tells nobody that it strikes.
     """
     progress = (await db.execute(_PROGRESS, {"here": workspace_id})).one_or_none()
     if progress is None:
@@ -67,7 +70,7 @@ async def catch_up(
         return True
     if await _read_on(db, workspace_id, progress, most):
         return True
-    look = await give_next(db, workspace_id, at_once)
+    look = await give_next(db, workspace_id, at_once, reached)
     if given is not None:
         given[workspace_id] += look.given
     return look.is_more
@@ -150,7 +153,7 @@ async def _queue_stale(db: AsyncSession, workspace_id: uuid.UUID, most: int) -> 
 
 
 _WITHOUT_PROGRESS = """
-(SELECT DISTINCT workspace_id FROM teams) t
+(SELECT workspace_id FROM teams UNION SELECT workspace_id FROM routing_profiles WHERE skills <> '{}') t
 WHERE NOT EXISTS (SELECT FROM routing_progress p WHERE p.workspace_id = t.workspace_id)
 """
 _ARE_DUE = """
@@ -160,8 +163,8 @@ WHERE (p.seq < c.seq OR NOT p.has_begun
 """
 IS_DUE = f"EXISTS (SELECT FROM {_WITHOUT_PROGRESS}) OR EXISTS (SELECT FROM {_ARE_DUE})"
 """When there is something to do, as PostgreSQL says it."""
-# A team is enough: conversations are handed over to it without any rule.
-_BEGIN_WITH_TEAMS = text(
+# A team or a skill is enough: conversations are handed over to it without any rule.
+_BEGIN_WITH_THEM = text(
     f"""
     INSERT INTO routing_progress (workspace_id, seq)
     SELECT c.workspace_id, c.seq FROM event_counters c

@@ -1,12 +1,12 @@
 """Who waits is given to whom it is for: decided and claimed in one transaction, with what was seen then kept beside it.
 
 Of a queue only as many are looked at as there are free places for them, so it does not matter how many wait; and none
-that the only one who is free gave back or refused, so nobody waits behind those.
+that all who are free gave back or refused, so nobody waits behind those.
 """
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,28 +14,44 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events, mentions, ownership
-from comms.assignment.choosing import Choice, Person, Wanted, choose, hindrance, nobody_is_free
-from comms.assignment.queueing import handed_over, leave, waits, zone_of
+from comms.assignment.choosing import Choice, Person, choose, hindrance, nobody_is_free
+from comms.assignment.queueing import leave, waits, zone_of
 from comms.assignment.rules import is_open_at
+from comms.assignment.serving import Serving, serving_of
 from comms.ownership import refusing
 from comms.ownership.refusing import REFUSED
 from models.base import new_id, now
-from models.communications import Conversation, ConversationHandoff, Team
+from models.communications import Conversation, ConversationHandoff
+from models.communications.handoffs import MOST_STEPS
 from models.routing import (
-    DEFAULT_CAPACITY,
     RoutingDecision,
     RoutingDecisionView,
     RoutingPlace,
-    RoutingQueue,
     RoutingQueueView,
-    RoutingRule,
 )
 
 AT_ONCE = 100
 BESIDES = 20
 """So many more are looked at than there is room for: others may be about to take some of them."""
+MOST_PASSED = 1_000
+"""So many that all who are free gave back or refused are passed over in one look; the next one goes on behind them."""
+MOST_HINDERED = MOST_STEPS + 2
+"""No more people than these are kept from one conversation: whoever let it go, and one at each turn of its handoff."""
+
+_BEGINNING = (datetime.min.replace(tzinfo=UTC), uuid.UUID(int=0))
 
 Given = tuple[RoutingPlace, Conversation, RoutingDecision]
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """Who was free when a look ended before its queue did: they can be given none up to ``last``, by time and id."""
+
+    free: frozenset[uuid.UUID]
+    last: tuple[datetime, uuid.UUID]
+
+
+Reached = dict[uuid.UUID, Passed]
+"""How far the last look came, in each queue in which it passed over as many as it may."""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -45,41 +61,22 @@ class Look(msgspec.Struct, frozen=True):
     is_more: bool = False
 
 
-class Serving(msgspec.Struct, frozen=True):
-    """A queue with somebody waiting, the rule it is of, who serves it, and whether their team is in use."""
+async def give_next(
+    db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE, reached: Reached | None = None
+) -> Look:
+    """Those who wait longest are given to who is free. The caller holds the workspace's progress.
 
-    queue: RoutingQueue
-    rule: RoutingRule | None
-    people: Sequence[Person]
-    is_in_use: bool
-
-    def is_for(self, talk: Conversation, handoff: ConversationHandoff | None) -> bool:
-        """Whether it is here that a conversation waits, with that handoff open or none."""
-        if handoff is None:
-            return self.rule is not None
-        line = handed_over(talk.channel, handoff)
-        return line is not None and line.key == self.queue.key
-
-    def free(self) -> list[Person]:
-        """Those who can take one more."""
-        wanted = self.wanted()
-        return [one for one in self.people if hindrance(one, wanted) is None]
-
-    def wanted(self, **more: Any) -> Wanted:
-        """What a conversation in it needs, with ``more`` that is known of it."""
-        mode: Any = self.rule.mode if self.rule else "least_busy"
-        return Wanted(self.queue.channel, mode, frozenset(self.queue.skills), **more)
-
-
-async def give_next(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONCE) -> Look:
-    """Those who wait longest are given to who is free. The caller holds the workspace's progress."""
-    served = await _served(db, workspace_id)
+    The caller keeps what was ``reached`` from one look to the next.
+    """
+    served = await serving_of(db, workspace_id)
     if not served:
         return Look()
     at = now()
     zone = await zone_of(db, workspace_id) if any(one.rule and one.rule.hours for one in served) else "UTC"
     open_now = {one.queue.id: one for one in served if one.rule is None or is_open_at(one.rule.hours, zone, at)}
-    places = await _first(db, workspace_id, [one for one in open_now.values() if one.free()], most)
+    places = await _first(
+        db, workspace_id, [one for one in open_now.values() if one.free()], most, {} if reached is None else reached
+    )
     held = await _held(db, workspace_id, places, open_now)
     known = await _known(db, workspace_id, places, held, open_now, at)
     refused = await refusing.members(db, workspace_id, list(held)) if held else {}
@@ -139,73 +136,37 @@ def _decision(serving: Serving, place: RoutingPlace, person: Person, choice: Cho
     )
 
 
-async def _served(db: AsyncSession, workspace_id: uuid.UUID) -> list[Serving]:
-    """The queues in which somebody waits, each with the people who serve it, and what they have to do already."""
-    some = select(RoutingPlace.id).where(
-        RoutingPlace.workspace_id == workspace_id, RoutingPlace.queue_id == RoutingQueue.id, ~RoutingPlace.is_stale
-    )
-    rows = (
-        await db.execute(
-            select(RoutingQueue, RoutingRule, Team.is_active)
-            .outerjoin(Team, (Team.workspace_id == RoutingQueue.workspace_id) & (Team.id == RoutingQueue.team_id))
-            .outerjoin(
-                RoutingRule,
-                (RoutingRule.workspace_id == RoutingQueue.workspace_id) & (RoutingRule.id == RoutingQueue.rule_id),
-            )
-            .where(RoutingQueue.workspace_id == workspace_id, some.exists())
-            .order_by(RoutingQueue.id)
-            .execution_options(populate_existing=True)
-        )
-    ).all()
-    if not rows:
-        return []
-    teams = {queue.team_id for queue, _, _ in rows}
-    members: dict[uuid.UUID | None, list[Person]] = {}
-    everybody: dict[uuid.UUID, Person] = {}
-    named = [team for team in teams if team]
-    asked = {"here": workspace_id, "teams": named, "any": None in teams, "capacity": DEFAULT_CAPACITY}
-    for row in await db.execute(_PEOPLE, asked):
-        person = everybody.setdefault(row.user_id, _person(row))
-        members.setdefault(row.team_id, []).append(person)
-    if None in teams:
-        members[None] = list(everybody.values())
-    loads = await db.execute(_LOADS, {"here": workspace_id, "users": list(everybody)})
-    for user_id, channel, count in loads:
-        everybody[user_id].has(channel, count)
-    return [
-        Serving(queue, rule, members.get(queue.team_id, []), is_in_use is not False) for queue, rule, is_in_use in rows
-    ]
-
-
-def _person(row: Any) -> Person:
-    return Person(
-        user_id=row.user_id,
-        is_available=row.is_available,
-        is_online=row.is_online,
-        is_on_call=row.is_on_call,
-        skills=frozenset(row.skills),
-        capacity=row.capacity,
-        channel_capacity=row.channel_capacity,
-        given_at=row.given_at,
-        open={},
-    )
-
-
 async def _first(
-    db: AsyncSession, workspace_id: uuid.UUID, serving: Sequence[Serving], most: int
+    db: AsyncSession, workspace_id: uuid.UUID, serving: Sequence[Serving], most: int, reached: Reached
 ) -> list[RoutingPlace]:
     """Who has waited longest in each of these queues, as many as its people have room for; the oldest first."""
     if not serving:
         return []
-    sizes, alone = [], []
-    for one in serving:
-        free = one.free()
-        sizes.append(min(most, sum(person.room_for(one.queue.channel) for person in free)) + BESIDES)
-        alone.append(free[0].user_id if len(free) == 1 else None)
-    queues = [one.queue.id for one in serving]
-    asked = {"here": workspace_id, "queues": queues, "sizes": sizes, "alone": alone, "most": most + BESIDES}
+    free = {one.queue.id: frozenset(person.user_id for person in one.free()) for one in serving}
+    begin = {queue_id: _behind(reached.pop(queue_id, None), who) for queue_id, who in free.items()}
+    asked: dict[str, Any] = {"here": workspace_id, "passed": MOST_PASSED, "most": most + BESIDES, **_lists(begin)}
+    asked["sizes"] = [
+        min(most, sum(person.room_for(one.queue.channel) for person in one.free())) + BESIDES for one in serving
+    ]
+    asked["free"] = [f"{{{','.join(map(str, who))}}}" if len(who) <= MOST_HINDERED else None for who in free.values()]
     query = select(RoutingPlace).from_statement(_FIRST).execution_options(populate_existing=True)
-    return list(await db.scalars(query, asked))
+    first = list(await db.scalars(query, asked))
+    if len(first) < most + BESIDES:  # else some may have been left out for older ones of other queues
+        held_up = {queue_id: begin[queue_id] for queue_id in free.keys() - {place.queue_id for place in first}}
+        asked = {"here": workspace_id, "passed": MOST_PASSED, **_lists(held_up)}
+        for row in await db.execute(_PASSED, asked):
+            reached[row.queue_id] = Passed(free[row.queue_id], (row.waiting_since, row.id))
+    return first
+
+
+def _behind(passed: Passed | None, free: frozenset[uuid.UUID]) -> tuple[datetime, uuid.UUID]:
+    """Where a look begins: somebody may be free now who was not when others were passed over."""
+    return passed.last if passed is not None and free <= passed.free else _BEGINNING
+
+
+def _lists(begin: Mapping[uuid.UUID, tuple[datetime, uuid.UUID]]) -> dict[str, list[Any]]:
+    """Queues, and where a look at each begins, as PostgreSQL takes them."""
+    return {"queues": list(begin), "since": [at for at, _ in begin.values()], "ids": [one for _, one in begin.values()]}
 
 
 async def _held(
@@ -324,46 +285,35 @@ async def _note_hold_ups(
             events.record(db, "routing_queue.updated", queue, view, before=before)
 
 
-_PEOPLE = text(
-    """
-    SELECT t.team_id, t.user_id,
-        coalesce(p.availability, 'available') = 'available' AS is_available,
-        NOT coalesce(p.needs_presence, false) OR coalesce(turn.online_until > now(), false) AS is_online,
-        EXISTS (
-            SELECT FROM call_legs l WHERE l.workspace_id = t.workspace_id AND l.user_id = t.user_id
-                AND l.answered_at IS NOT NULL AND l.ended_at IS NULL
-        ) AS is_on_call,
-        coalesce(p.skills, '{}') AS skills, coalesce(p.capacity, :capacity) AS capacity,
-        coalesce(p.channel_capacity, '{}') AS channel_capacity, turn.given_at
-    FROM team_members t
-    JOIN workspace_members m ON m.workspace_id = t.workspace_id AND m.user_id = t.user_id
-    JOIN teams g ON g.workspace_id = t.workspace_id AND g.id = t.team_id
-    LEFT JOIN routing_profiles p ON p.workspace_id = t.workspace_id AND p.user_id = t.user_id
-    LEFT JOIN routing_turns turn ON turn.workspace_id = t.workspace_id AND turn.user_id = t.user_id
-    WHERE t.workspace_id = :here AND g.is_active AND m.is_active AND m.role <> 'viewer'
-        AND (:any OR t.team_id = ANY(CAST(:teams AS uuid[])))
-    ORDER BY t.team_id, t.user_id
-    """
-)
-_LOADS = text(
-    "SELECT assigned_to, channel, count(*) FROM conversations WHERE workspace_id = :here AND status = 'active'"
-    " AND assigned_to = ANY(CAST(:users AS uuid[])) GROUP BY assigned_to, channel"
-)
 # A queue as a range of one, and in its order, so that no index but the queues' own will do: with an equality those of a
 # young queue were looked for among all who wait while the statistics knew of one queue (347 pages for 21 of 10,000; 5).
+_WAITING = """
+SELECT * FROM routing_places WHERE workspace_id = :here AND NOT is_stale
+    AND (queue_id, waiting_since, id) > (q.id, q.since, q.behind) AND queue_id <= q.id
+ORDER BY queue_id, waiting_since, id"""
+_QUEUES = "CAST(:queues AS uuid[]), CAST(:since AS timestamptz[]), CAST(:ids AS uuid[])"
 _FIRST = text(
     f"""
-    SELECT p.* FROM unnest(CAST(:queues AS uuid[]), CAST(:sizes AS int[]), CAST(:alone AS uuid[]))
-        AS q (id, size, alone)
+    WITH q AS MATERIALIZED (
+        SELECT id, since, behind, size, CAST(free AS uuid[]) AS free
+        FROM unnest({_QUEUES}, CAST(:sizes AS int[]), CAST(:free AS text[])) AS q (id, since, behind, size, free)
+    )
+    SELECT p.* FROM q
     CROSS JOIN LATERAL (
-        SELECT * FROM routing_places WHERE workspace_id = :here AND queue_id BETWEEN q.id AND q.id AND NOT is_stale
-            AND (q.alone IS NULL OR let_go_by IS DISTINCT FROM q.alone AND NOT EXISTS (
-                SELECT FROM conversations c WHERE c.workspace_id = :here AND c.id = conversation_id
-                    AND {REFUSED} @> jsonb_build_array(jsonb_build_object('userId', q.alone))
-            ))
+        SELECT * FROM ({_WAITING} LIMIT :passed) w
+        WHERE q.free IS NULL OR NOT q.free <@ array_append(ARRAY(
+            SELECT CAST(one->>'userId' AS uuid) FROM conversations c CROSS JOIN jsonb_array_elements({REFUSED}) one
+            WHERE c.workspace_id = :here AND c.id = w.conversation_id
+        ), w.let_go_by)
         ORDER BY queue_id, waiting_since, id LIMIT q.size
     ) p
     ORDER BY p.waiting_since, p.id LIMIT :most
+    """
+)
+_PASSED = text(
+    f"""
+    SELECT last.queue_id, last.waiting_since, last.id FROM unnest({_QUEUES}) AS q (id, since, behind)
+    CROSS JOIN LATERAL ({_WAITING} OFFSET :passed - 1 LIMIT 1) last
     """
 )
 _BONDS = text(

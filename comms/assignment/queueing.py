@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, delete, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import conditions, events
@@ -48,6 +48,7 @@ class Seen(msgspec.Struct, frozen=True):
     channel: str
     phone_number_id: uuid.UUID | None
     tags: Collection[str]
+    fence: int = 0
     handoff: ConversationHandoff | None = None
     true_of: Mapping[uuid.UUID, bool] = {}
 
@@ -112,6 +113,8 @@ async def queue(
         )
     }
     await leave(db, [place for place in places.values() if place.conversation_id not in lines])
+    returning = [seen.id for seen, line, _ in found if line is not None and seen.fence and seen.id not in places]
+    let_go = {**await _let_go(db, workspace_id, returning), **let_go}
     same: list[uuid.UUID] = []
     entered: list[RoutingPlace] = []
     for seen, line, since in found:
@@ -217,6 +220,14 @@ def waits() -> Any:
     )
 
 
+async def _let_go(db: AsyncSession, workspace_id: uuid.UUID, ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, uuid.UUID]:
+    """Who gave these back when they began to wait: where they had no place for a while, only the log knows that."""
+    if not ids:
+        return {}
+    rows = await db.execute(_LET_GO, {"here": workspace_id, "ids": ids})
+    return {row.id: row.let_go_by for row in rows if row.let_go_by is not None}
+
+
 async def zone_of(db: AsyncSession, workspace_id: uuid.UUID) -> str:
     """The time zone in which a workspace's hours are meant."""
     settings = await db.scalar(select(Workspace.settings).where(Workspace.id == workspace_id))
@@ -237,6 +248,7 @@ async def _waiting(
             of.channel,
             of.phone_number_id,
             of.tags,
+            of.fence,
             of.waiting_since,
             ConversationHandoff,
             *(func.coalesce(and_(Contact.id.is_not(None), one), False) for one in said),
@@ -255,9 +267,9 @@ async def _waiting(
     )
     zone, at = await zone_of(db, workspace_id), now()
     found = []
-    for id_, channel, number, tags, since, handoff, *true in await db.execute(query):
+    for id_, channel, number, tags, fence, since, handoff, *true in await db.execute(query):
         true_of = {rule.id: is_true for rule, is_true in zip(asking, true, strict=True)}
-        seen = Seen(id_, channel, number, tags, handoff, true_of)
+        seen = Seen(id_, channel, number, tags, fence, handoff, true_of)
         found.append((seen, line_of(seen, rules, zone, at), since or at))
     return found
 
@@ -287,3 +299,17 @@ async def _queues(db: AsyncSession, workspace_id: uuid.UUID, lines: Collection[L
         known[key] = row.id
         events.record(db, "routing_queue.created", row, msgspec.convert(row, RoutingQueueView, from_attributes=True))
     return known
+
+
+_LET_GO = text(
+    """
+    SELECT c.id, last.let_go_by FROM conversations c
+    CROSS JOIN LATERAL (
+        SELECT CAST(e.changes->'assignedTo'->>'before' AS uuid) AS let_go_by FROM events e
+        WHERE e.workspace_id = c.workspace_id AND e.subject_id = c.id AND e.subject_type = 'conversation'
+            AND e.changes->'fence' IS NOT NULL AND e.at >= c.waiting_since
+        ORDER BY e.seq DESC LIMIT 1
+    ) last
+    WHERE c.workspace_id = :here AND c.id = ANY(CAST(:ids AS uuid[]))
+    """
+)

@@ -58,6 +58,7 @@ _TAKE_OVER = text(
     UPDATE conversations k SET
         message_count = k.message_count + o.message_count,
         last_message_at = greatest(k.last_message_at, o.last_message_at),
+        put_off_until = greatest(k.put_off_until, o.put_off_until),
         phone_number_id = CASE WHEN o.last_message_at > k.last_message_at OR k.last_message_at IS NULL
             THEN coalesce(o.phone_number_id, k.phone_number_id) ELSE k.phone_number_id END,
         updated_at = :at

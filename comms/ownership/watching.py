@@ -22,12 +22,13 @@ log = structlog.get_logger(__name__)
 MOST = 200
 LOOKBACK = timedelta(days=14)
 """Where neither side has said anything for so much longer than it takes to be noticed, it was noticed then, or is older
-than the watch itself. What is put off meanwhile, and what nobody looked at over holidays, is younger."""
+than the watch itself. What nobody looked at over holidays is younger; and what was put off is looked at from then on
+when it was to be back."""
 
-# By the inbox's index: what was noticed since anything was said is passed over, and of any other it takes a look at
-# what was said last. Only where that is the contact's is it asked since when they wait: since the first they said that
-# we have neither answered nor closed the conversation after. What we say by ourselves is no answer. Snoozed ones are
-# meant to wait.
+# By the indexes of the inbox and of what was put off: what was noticed since anything was said is passed over, and of
+# any other it takes a look at what was said last. Only where that is the contact's is it asked since when they wait:
+# since the first they said that we have neither answered nor closed the conversation after. What we say by ourselves is
+# no answer. Snoozed ones are meant to wait.
 _SAID = """
     SELECT m.direction, m.created_at FROM conversation_messages m
     WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND NOT m.is_internal
@@ -56,8 +57,9 @@ _SILENT = text(
         ) END AS at
     ) asked
     WHERE c.workspace_id = :workspace AND c.status = 'active' AND c.snoozed_until IS NULL
-        AND c.last_message_at > :since AND (c.silence_told_at IS NULL OR c.silence_told_at < c.last_message_at)
-        AND said.direction = :direction AND said.created_at > :since
+        AND (c.last_message_at > :since OR c.put_off_until > :since)
+        AND (c.silence_told_at IS NULL OR c.silence_told_at < c.last_message_at)
+        AND said.direction = :direction AND greatest(said.created_at, c.put_off_until) > :since
         AND coalesce(asked.at, said.created_at) <= :until
         AND (c.silence_told_at IS NULL OR c.silence_told_at < coalesce(asked.at, said.created_at))
     ORDER BY said.created_at DESC LIMIT :most

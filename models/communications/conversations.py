@@ -123,6 +123,12 @@ class Conversation(TenantRow, Base):
             postgresql_where=text("snoozed_until IS NOT NULL"),
         ),
         Index(
+            "ix_conversations_put_off",
+            "workspace_id",
+            "put_off_until",
+            postgresql_where=text("put_off_until IS NOT NULL"),
+        ),
+        Index(
             "ix_conversations_agent",
             "workspace_id",
             "agent_id",
@@ -160,6 +166,8 @@ class Conversation(TenantRow, Base):
     tags: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     phone_number_id: Mapped[uuid.UUID | None]
     snoozed_until: Mapped[datetime | None]
+    # The end of the last snooze, kept when it is over, whatever ended it: the watch over silence begins with it.
+    put_off_until: Mapped[datetime | None]
     is_unproven: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     continued_by: Mapped[str | None]
 

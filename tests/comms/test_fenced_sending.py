@@ -28,16 +28,6 @@ async def world(service: Service, app: Any, line: Connection, admin: Any) -> Asy
 
 
 @pytest.fixture
-async def talk(service: Service, workspace_id: uuid.UUID, line: Connection) -> Conversation:
-    return await make.talk(service, workspace_id)
-
-
-@pytest.fixture
-async def ada(service: Service, workspace_id: uuid.UUID) -> uuid.UUID:
-    return await make.agent(service, workspace_id)
-
-
-@pytest.fixture
 async def said(service: Service, talk: Conversation, ada: uuid.UUID) -> ConversationMessageView:
     """What an agent has just said, and has not left."""
     return await make.reply(service, talk, ada, await make.claim(service, talk, ada), is_reply=True)

@@ -9,7 +9,6 @@ import asyncpg
 import pytest
 
 from comms import ownership
-from comms.directory import Connection
 from comms.outbox import lines
 from comms.ownership import ByAgent, ByMember, Owned, Stale
 from comms.service import Service
@@ -17,21 +16,6 @@ from models.base import now
 from models.communications import Conversation
 from tests.conftest import Client
 from tests.make import ownership as make
-
-
-@pytest.fixture
-async def talk(service: Service, workspace_id: uuid.UUID, line: Connection) -> Conversation:
-    return await make.talk(service, workspace_id)
-
-
-@pytest.fixture
-async def ada(service: Service, workspace_id: uuid.UUID) -> uuid.UUID:
-    return await make.agent(service, workspace_id)
-
-
-@pytest.fixture
-async def bob(service: Service, workspace_id: uuid.UUID) -> uuid.UUID:
-    return await make.agent(service, workspace_id, "Bob")
 
 
 async def told(admin: Any, talk: Conversation) -> list[str]:

@@ -1,23 +1,19 @@
 """Conversations in which neither side answers are noticed: only people and agents answer for us."""
 
-import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from comms.directory import Connection
+from comms import conversations
 from comms.ownership import watching
 from comms.service import Service
+from models.base import now
 from models.communications import Conversation
 from tests.conftest import Client
 from tests.make import ownership as make
 
 API = "/api/v1"
-
-
-@pytest.fixture
-async def talk(service: Service, workspace_id: uuid.UUID, line: Connection) -> Conversation:
-    return await make.talk(service, workspace_id)
 
 
 async def settle(client: Client, **settled: Any) -> None:
@@ -96,6 +92,56 @@ async def test_who_was_put_off_over_the_weekend_is_noticed_once_they_are_back(
         await admin.execute(f"UPDATE conversations SET snoozed_until = {until}")
         looks.append(await watching.watch(service.database))
     assert looks == [0, 1]
+
+
+@pytest.mark.parametrize("ends", ["by its time", "by hand", "with a campaign", "with a merge"])
+async def test_who_was_put_off_for_months_is_noticed_once_they_are_back(
+    service: Service, owner: Client, talk: Conversation, admin: Any, ends: str
+) -> None:
+    await settle(owner)
+    await says(service, admin, talk, CONTACT, 60 * 24 * 90, owner)
+    address = f"{API}/conversations/{talk.id}/snooze"
+    tomorrow = (now() + timedelta(days=1)).isoformat()
+    assert (await owner.put(address, json={"until": tomorrow})).status_code == 200
+    assert await watching.watch(service.database) == 0
+    if ends == "by hand":
+        assert (await owner.delete(address)).status_code == 200
+    elif ends == "with a merge":
+        gone, talk = talk, await make.talk(service, talk.workspace_id, "+14155550111")
+        merged = await owner.post(f"{API}/contacts/{talk.contact_id}/merge", json={"contactId": str(gone.contact_id)})
+        assert merged.status_code in (200, 201), merged.text
+    else:
+        await admin.execute("UPDATE conversations SET (snoozed_until, put_off_until) = (now(), now())")
+        assert await conversations.wake(service.database) == 1
+    if ends == "with a campaign":
+        await says(service, admin, talk, AUTOMATIC, 5, owner)
+    assert [await watching.watch(service.database) for _ in range(2)] == [1, 0]
+    assert (await told(admin, talk))[-1] == "unanswered"
+
+
+@pytest.mark.alters_the_schema  # what is read is counted in a database of its own
+async def test_a_look_reads_what_is_young_or_has_just_come_back_however_much_there_is(
+    service: Service, owner: Client, talk: Conversation, admin: Any
+) -> None:
+    await settle(owner)
+    await says(service, admin, talk, CONTACT, 60 * 24 * 90, owner)
+    for many, put_off in ((20_000, "NULL"), (500, "'2020-01-01'")):
+        await admin.execute(_OLD.format(put_off=put_off), owner.workspace_id, many)
+    await admin.execute("UPDATE conversations SET put_off_until = now() WHERE id = $1", talk.id)
+    await admin.execute("ANALYZE conversations")
+    before = await admin.fetchval(_READ)
+    assert await watching.watch(service.database) == 1
+    await service.database.close()  # whose connections report what they did when they end
+    await admin.execute("SELECT pg_stat_clear_snapshot()")
+    assert await admin.fetchval(_READ) - before < 100
+
+
+_READ = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'conversations'"
+_OLD = """
+INSERT INTO conversations (workspace_id, id, channel, last_message_at, put_off_until, created_at, updated_at)
+SELECT $1, gen_random_uuid(), 'sms', now() - make_interval(days => 30 + n), {put_off}, now(), now()
+FROM generate_series(1, $2::int) n
+"""
 
 
 async def test_what_was_said_before_the_conversation_was_closed_is_not_waited_for(

@@ -1,6 +1,7 @@
 """No agent hands a conversation in circles; and whoever is asked may refuse, agents too."""
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -23,27 +24,23 @@ NEW = "without something new"
 
 
 @pytest.fixture
-async def talk(service: Service, workspace_id: uuid.UUID, line: Connection) -> Conversation:
-    return await make.talk(service, workspace_id)
-
-
-@pytest.fixture
-async def ada(service: Service, workspace_id: uuid.UUID) -> uuid.UUID:
-    return await make.agent(service, workspace_id)
-
-
-@pytest.fixture
-async def bob(service: Service, workspace_id: uuid.UUID) -> uuid.UUID:
-    return await make.agent(service, workspace_id, "Bob")
-
-
-@pytest.fixture
 async def billing(owner: Client, member: Client) -> uuid.UUID:
     """A team of one: the member, who knows about billing."""
     await can(owner, member, "billing")
     team: str = (await owner.post(f"{API}/teams", json={"name": "Billing"})).json()["id"]
     await owner.post(f"{API}/team-members", json={"teamId": team, "userId": str(member.user_id)})
     return uuid.UUID(team)
+
+
+@pytest.fixture
+def targets(member: Client, bob: uuid.UUID, billing: uuid.UUID) -> Mapping[str, Target]:
+    """The same people, asked for in one way or another; and an agent."""
+    return {
+        "member": Target(user_id=member.user_id),
+        "agent": Target(agent_id=bob),
+        "team": Target(team_id=billing),
+        "skill": Target(needed_skills=["Billing "]),
+    }
 
 
 @pytest.mark.parametrize("whom", ["member", "agent", "team", "skill"])
@@ -53,16 +50,11 @@ async def test_who_did_not_take_it_in_time_is_asked_again_only_with_something_ne
     talk: Conversation,
     ada: uuid.UUID,
     bob: uuid.UUID,
-    billing: uuid.UUID,
+    targets: Mapping[str, Target],
     admin: Any,
     whom: str,
 ) -> None:
-    target = {
-        "member": Target(user_id=member.user_id),
-        "agent": Target(agent_id=bob),
-        "team": Target(team_id=billing),
-        "skill": Target(needed_skills=["Billing "]),
-    }[whom]
+    target = targets[whom]
     steps = (Step(tell_contact="One moment."), Step(target=Target(agent_id=bob)))
     fence = await make.claim(service, talk, ada)
     await agent_hands(service, talk, ada, fence, target, steps=steps, facts={"order": "A-17"})
@@ -85,7 +77,7 @@ async def test_what_a_person_has_given_to_an_agent_comes_back_only_with_somethin
     member: Client,
     talk: Conversation,
     ada: uuid.UUID,
-    billing: uuid.UUID,
+    targets: Mapping[str, Target],
     way: str,
     whom: str,
 ) -> None:
@@ -97,13 +89,9 @@ async def test_what_a_person_has_given_to_an_agent_comes_back_only_with_somethin
     else:
         await hand(member, talk, {"agentId": str(ada)}, packet={})
         fence = await make.claim(service, talk, ada)
-    them = Target(user_id=member.user_id)
-    target, steps = {
-        "member": (them, ()),
-        "team": (Target(team_id=billing), ()),
-        "skill": (Target(needed_skills=["billing"]), ()),
-        "step": (Target(user_id=owner.user_id), (Step(target=them),)),
-    }[whom]
+    target, steps = targets.get(whom), ()
+    if target is None:
+        target, steps = Target(user_id=owner.user_id), (Step(target=targets["member"]),)
     with pytest.raises(Conflict, match=NEW):
         await agent_hands(service, talk, ada, fence, target, steps=steps)
     assert (await make.now_of(service, talk)).agent_id == ada
@@ -129,16 +117,11 @@ async def test_who_had_it_without_a_handoff_gets_it_back_only_with_something_new
     talk: Conversation,
     ada: uuid.UUID,
     bob: uuid.UUID,
-    billing: uuid.UUID,
+    targets: Mapping[str, Target],
     admin: Any,
     whom: str,
 ) -> None:
-    target = {
-        "member": Target(user_id=member.user_id),
-        "team": Target(team_id=billing),
-        "skill": Target(needed_skills=["billing"]),
-        "agent": Target(agent_id=bob),
-    }[whom]
+    target = targets[whom]
     if whom == "agent":
         await make.claim(service, talk, bob)
         async with make.held(service, talk) as (db, row):

@@ -1,11 +1,7 @@
 """Who is told of handoffs and of silence, and when they need not look any more."""
 
-import uuid
 from typing import Any
 
-import pytest
-
-from comms.directory import Connection
 from comms.ownership import deadlines, watching
 from comms.service import Service
 from models.communications import Conversation
@@ -15,11 +11,6 @@ from tests.make.handoffs import can
 from tests.make.notices import notices, told
 
 API = "/api/v1"
-
-
-@pytest.fixture
-async def talk(service: Service, workspace_id: uuid.UUID, line: Connection) -> Conversation:
-    return await make.talk(service, workspace_id)
 
 
 async def hand(client: Client, talk: Conversation, target: dict[str, Any], **more: Any) -> str:

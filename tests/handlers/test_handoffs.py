@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from comms.directory import Connection
 from comms.errors import Conflict
 from comms.ownership import Owned, Stale, claim, deadlines
 from comms.service import Service
@@ -20,15 +19,10 @@ API = "/api/v1"
 
 
 @pytest.fixture
-async def talk(service: Service, owner: Client, line: Connection) -> Conversation:
+async def talk(talk: Conversation, owner: Client) -> Conversation:
     """In a workspace whose owner knows about billing and law."""
     await can(owner, owner, "billing", "law")
-    return await make.talk(service, owner.workspace_id)
-
-
-@pytest.fixture
-async def ada(service: Service, workspace_id: uuid.UUID) -> uuid.UUID:
-    return await make.agent(service, workspace_id)
+    return talk
 
 
 @pytest.fixture

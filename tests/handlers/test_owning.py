@@ -28,11 +28,6 @@ API = "/api/v1"
 
 
 @pytest.fixture
-async def talk(service: Service, workspace_id: uuid.UUID, line: Connection) -> Conversation:
-    return await make.talk(service, workspace_id)
-
-
-@pytest.fixture
 async def ada(app: Any, owner: Client) -> AsyncIterator[Runtime]:
     async with runtime(app, owner) as client:
         yield client

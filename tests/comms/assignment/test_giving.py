@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -179,6 +180,30 @@ async def test_who_gave_it_back_is_not_given_it_again(desk: Desk) -> None:
     ben = await desk.person("ben", capacity=1)
     assert await desk.routed() == 1
     assert await desk.owner_of(talk) == ben
+
+
+@pytest.mark.parametrize("meanwhile", ["it was snoozed", "its rule was off"])
+async def test_who_gave_it_back_is_not_given_it_again_though_it_had_no_place_for_a_while(
+    desk: Desk, meanwhile: str
+) -> None:
+    await desk.person("ann")
+    talk = await desk.waiting()
+    assert await desk.routed() == 1
+    assert (await desk.owner.delete(f"{API}/conversations/{talk}/assignment")).status_code == 200
+    [rule] = await desk.listed("routing-rules")
+    snooze = f"{API}/conversations/{talk}/snooze"
+    tomorrow = (now() + timedelta(days=1)).isoformat()
+    for is_away in (True, False):
+        if meanwhile == "its rule was off":
+            await desk.owner.patch(f"{API}/routing-rules/{rule['id']}", json={"isActive": not is_away})
+        elif is_away:
+            await desk.owner.put(snooze, json={"until": tomorrow})
+        else:
+            await desk.owner.delete(snooze)
+        assert await desk.routed() == 0
+        assert len(await desk.listed("routing-places")) == (not is_away)
+    ben = await desk.person("ben")
+    assert (await desk.routed(), await desk.owner_of(talk)) == (1, ben)
 
 
 @pytest.mark.parametrize("asked", ["by name", "by name, and then by a skill", "with their team", "by an administrator"])

@@ -243,6 +243,23 @@ async def test_a_team_alone_is_enough_for_what_is_handed_over_to_it(service: Any
     assert await desk.owner_of(talk) == ann
 
 
+@pytest.mark.parametrize("in_a_team", [False, True])
+async def test_a_skill_alone_is_enough_for_what_is_handed_over_to_whoever_has_it(
+    service: Any, owner: Client, member: Client, viewer: Client, in_a_team: bool
+) -> None:
+    """In a workspace without a rule, and in one whose teams have nobody with it."""
+    desk = Desk(service, owner)
+    if in_a_team:
+        desk.team_id = (await made(owner, "/teams", {"name": "Others"}))["id"]
+        await desk.person("ann")
+    for who, skills in ((member, ["German"]), (viewer, ["german"]), (owner, ["french"])):
+        await made(owner, "/routing-profiles", {"userId": str(who.user_id), "skills": skills})
+    talk = await desk.waiting()
+    await made(owner, f"/conversations/{talk}/handoffs", {"reason": "x", "target": {"neededSkills": ["german"]}})
+    assert await keep_up(service.database) == 1
+    assert await desk.owner_of(talk) == str(member.user_id)
+
+
 _HANDOFF = """
 INSERT INTO conversation_handoffs (workspace_id, id, conversation_id, from_agent_id, reason, target_team_id,
     needed_skills, deadline_at, created_at, updated_at)

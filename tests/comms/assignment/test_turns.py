@@ -1,12 +1,14 @@
 """Whoever can be given to somebody does not wait behind who cannot, and nobody decides beside another."""
 
 import asyncio
+import uuid
 from collections import Counter
 from typing import Any
 
 import pytest
 
-from comms.assignment.following import keep_up
+from comms.assignment.following import keep_up, reader
+from comms.assignment.giving import MOST_PASSED
 from comms.ownership import leaving
 from tests.conftest import Client
 from tests.make.agents import API, agent, made
@@ -17,6 +19,19 @@ from tests.make.routing import Desk
 async def given_back(admin: Any, by: str, talks: list[str]) -> None:
     """These have just been let go by somebody."""
     await admin.execute("UPDATE routing_places SET let_go_by = $1 WHERE conversation_id = ANY($2)", by, talks)
+
+
+async def refused(admin: Any, by: str, talks: list[str]) -> None:
+    """These were handed on, and refused by somebody."""
+    await admin.execute(
+        "INSERT INTO conversation_handoffs (workspace_id, id, conversation_id, fence, from_user_id, reason, status,"
+        " target_user_id, refused, deadline_at, settled_at, created_at, updated_at)"
+        " SELECT workspace_id, gen_random_uuid(), id, fence, $1::uuid, 'x', 'rejected', $1,"
+        " jsonb_build_array(jsonb_build_object('userId', $1::uuid)), now(), now(), now(), now()"
+        " FROM conversations WHERE id = ANY($2)",
+        by,
+        talks,
+    )
 
 
 async def test_who_gave_the_oldest_back_is_given_those_behind_them(desk: Desk, admin: Any) -> None:
@@ -48,6 +63,57 @@ async def test_when_the_only_other_one_is_full_who_gave_the_oldest_back_goes_on_
     await admin.execute("UPDATE routing_profiles SET capacity = 2 WHERE user_id = $1", ann)
     assert await desk.routed() == 3
     assert [await desk.owner_of(talk) for talk in (talks[0], *talks[26:])] == [ben, None, ann, ann, None]
+
+
+async def test_what_all_who_are_free_gave_back_or_refused_holds_up_nobody_behind_it(desk: Desk, admin: Any) -> None:
+    ann, ben = [await desk.person(name, capacity=0) for name in ("ann", "ben")]
+    talks = [await desk.waiting() for _ in range(31)]
+    await desk.routed()
+    for by, some in ((ann, talks[:15]), (ben, talks[15:30])):
+        await given_back(admin, by, some)
+    for by, some in ((ben, talks[:15]), (ann, talks[15:30])):
+        await refused(admin, by, some)
+    await admin.execute("UPDATE routing_profiles SET capacity = 1 WHERE user_id = ANY($1)", [ann, ben])
+    assert await desk.routed() == 1
+    assert await desk.owner_of(talks[30]) in (ann, ben)
+    cat = await desk.person("cat", capacity=2)
+    assert await desk.routed() == 2
+    assert [await desk.owner_of(talk) for talk in talks[:3]] == [cat, cat, None]
+
+
+async def test_however_many_nobody_free_can_be_given_whoever_is_behind_them_comes_within_a_few_looks(
+    desk: Desk, admin: Any
+) -> None:
+    ann = await desk.person("ann", capacity=0)
+    last = await desk.waiting()
+    await desk.routed()
+    await admin.execute(_GIVEN_BACK, desk.owner.workspace_id, ann, 2 * MOST_PASSED + 100)
+    await admin.execute("UPDATE routing_profiles SET capacity = 1 WHERE user_id = $1", ann)
+    given: Counter[uuid.UUID] = Counter()
+    worker = reader(desk.service.database, given)  # one that remembers its last look
+    looks = []
+    for _ in range(3):
+        await worker.keep_up([desk.owner.workspace_id])
+        looks.append(given.total())
+    assert (looks, await desk.owner_of(last)) == ([0, 0, 1], ann)
+    await admin.execute("UPDATE routing_profiles SET capacity = 2 WHERE user_id = $1", ann)
+    await worker.keep_up([desk.owner.workspace_id])
+    ben = await desk.person("ben", capacity=1)
+    first = await admin.fetchval("SELECT conversation_id FROM routing_places ORDER BY waiting_since, id LIMIT 1")
+    await worker.keep_up([desk.owner.workspace_id])
+    assert await desk.owner_of(str(first)) == ben, "who was not free is given what was passed over"
+
+
+_GIVEN_BACK = """
+WITH talks AS (
+    INSERT INTO conversations (workspace_id, id, channel, waiting_since, created_at, updated_at)
+    SELECT $1, gen_random_uuid(), 'sms', now() - interval '1 hour', now(), now() FROM generate_series(1, $3::int)
+    RETURNING id, waiting_since
+)
+INSERT INTO routing_places
+    (workspace_id, id, conversation_id, queue_id, waiting_since, let_go_by, created_at, updated_at)
+SELECT $1, gen_random_uuid(), t.id, q.id, t.waiting_since, $2, now(), now() FROM talks t, routing_queues q
+"""
 
 
 async def test_queues_of_the_same_few_people_do_not_hide_a_queue_of_others(desk: Desk, admin: Any) -> None:

@@ -28,20 +28,28 @@ async def hold(world: World, admin: Any) -> None:
 
 
 async def rest(world: World, admin: Any) -> None:
-    """Once all is done that was left for later: whoever waits has a place in a queue, or is asked until a deadline."""
+    """Once all is done that was left for later: whoever waits has a place in a queue, or is asked until a deadline.
+
+    What is put off waits for its time, and what no rule is true of for whoever takes it by hand.
+    """
     for row in await admin.fetch(_OWNED, [talk.id for talk in world.talks]):
         assert row["is_at_work"], "who is out of work has it"
         assert row["agent_id"] is None or row["status"] == "active", "an agent has what is not active"
         is_asked = row["handoff_id"] is not None and row["team_id"] is None
-        waits = row["status"] == "active" and row["waiting_since"] is not None
-        assert row["places"] == (waits and not is_asked), "nobody's, and nowhere" if waits else "a place for nothing"
+        is_routed = row["team_id"] is not None or (row["is_ruled"] and not is_asked)
+        waits = row["status"] == "active" and row["waiting_since"] is not None and row["snoozed_until"] is None
+        assert row["places"] == (waits and is_routed), "nobody's, and nowhere" if waits else "a place for nothing"
 
 
 async def judge(world: World, admin: Any) -> None:
-    """The log, replayed: every change of hands is one more fence, every reply was its owner's under its fence."""
+    """The log, replayed: every change of hands is one more fence, every reply was its owner's under its fence.
+
+    And nobody is given by the rules what they have refused, since nobody else has had it.
+    """
     kept = set()
     for talk in world.talks:
         whose, fence = (None, None), 0
+        refused_under: tuple[int, set[str]] = (0, set())
         for event in await admin.fetch(_TOLD, talk.id):
             what, data = event["event"], msgspec.json.decode(event["data"])
             noun, _, verb = what.partition(".")
@@ -51,7 +59,13 @@ async def judge(world: World, admin: Any) -> None:
                 is_fenced = grown == 1 if verb in HANDS else grown >= 0 if verb == "updated" else grown == 0
                 assert is_fenced, f"{what} makes the fence {grown} more"
                 assert grown or whose == now_whose, f"{what} changes hands under one fence"
+                is_given = verb == "assigned" and data["ownershipReason"].startswith("routed: ")
+                assert not is_given or refused_under[0] != fence or data["assignedTo"] not in refused_under[1], (
+                    "given to who refused it"
+                )
                 whose, fence = now_whose, data["fence"]
+            elif noun == "conversation_handoff":
+                refused_under = data["fence"], {one.get("userId") for one in data["refused"]}
             elif what in ("message.queued", "message.scheduled") and data["senderType"] == "agent":
                 agent, said = world.said[event["subject_id"]]
                 assert (whose[1], fence) == (str(agent), said), "a reply was kept under a stale fence"
@@ -62,8 +76,9 @@ async def judge(world: World, admin: Any) -> None:
 
 
 _OWNED = """
-SELECT c.status, c.assigned_to, c.agent_id, c.waiting_since, h.id AS handoff_id, h.deadline_at,
+SELECT c.status, c.assigned_to, c.agent_id, c.waiting_since, c.snoozed_until, h.id AS handoff_id, h.deadline_at,
     h.target_team_id AS team_id,
+    EXISTS (SELECT FROM routing_rules r WHERE r.workspace_id = c.workspace_id AND r.is_active) AS is_ruled,
     (SELECT count(*) FROM routing_places p WHERE p.conversation_id = c.id) AS places,
     CASE WHEN c.agent_id IS NOT NULL THEN (SELECT status = 'active' FROM agents a WHERE a.id = c.agent_id)
         WHEN c.assigned_to IS NOT NULL THEN (

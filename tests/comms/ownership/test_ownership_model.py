@@ -26,8 +26,19 @@ from tests.make.routing import Desk
 EXAMPLES = int(os.environ.get("COMMS_INTERLEAVINGS", "3"))
 PHONES = itertools.count(2_000_000)
 AGENTS_DO = ("claim", "claim", *["reply"] * 6, "schedule", "schedule", "renew", "look", "hand_on", "pause")
-PEOPLE_DO = ("take_over", "answer", "give_back", "give_to_agent", "hand_over", "accept", "reject", "close", "appear")
-COMES = ("lapse", "expire", "deadline", "leave", "merge", "undo", "route", "route", "work")
+PEOPLE_DO = (
+    "take_over",
+    "answer",
+    "give_back",
+    "give_to_agent",
+    "hand_over",
+    "accept",
+    "reject",
+    "close",
+    "appear",
+    "snooze",
+)
+COMES = ("lapse", "expire", "deadline", "leave", "merge", "undo", "route", "route", "work", "wake", "rule")
 
 BOB_CLAIMS, BOB_SCHEDULES = Step("claim", 1, 1), Step("schedule", 1, 1)
 
@@ -56,10 +67,11 @@ async def desk(service: Service, owner: Client, member: Client, admin: Any) -> D
 
 
 async def world_of(desk: Desk, member: Client, admin: Any) -> World:
-    """Nobody has either of the two conversations, and everybody is at work, but away."""
+    """Nobody has either of the two conversations, and everybody is at work, but away; the rule is asked at any time."""
     service, workspace_id = desk.service, desk.owner.workspace_id
     await admin.execute("UPDATE routing_profiles SET availability = 'away'")
     await admin.execute("UPDATE workspace_members SET is_active = true")
+    await admin.execute("UPDATE routing_rules SET is_active = true, hours = NULL")
     talks = [await make.talk(service, workspace_id, f"+1415{next(PHONES)}") for _ in range(2)]
     for talk in talks:
         async with service.database.workspace(workspace_id) as db:
@@ -73,6 +85,10 @@ async def world_of(desk: Desk, member: Client, admin: Any) -> World:
 @example(one_by_one("claim", "schedule", BOB_CLAIMS, BOB_SCHEDULES, "merge", "look", "reply", "undo"))
 @example(one_by_one("claim", "schedule", "route", "pause", "reply", "pause", "claim", "route", "give_back"))
 @example(one_by_one("take_over", Step("take_over", 1, 1), "merge", "leave", "undo", "hand_over", "appear", "route"))
+@example(one_by_one("take_over", "hand_over", Step("reject", 1), Step("appear", 1), "route", "appear", "route"))
+@example(
+    one_by_one("rule", "route", "give_back", "appear", "snooze", "rule", "route", "wake", Step("rule", 1), "route")
+)
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -2,14 +2,15 @@
 
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 from sqlalchemy import select, text
 
-from comms import conversations, members, ownership
+from comms import conversations, events, members, ownership
 from comms.agents import roster, states
-from comms.assignment import following
+from comms.assignment import following, rules
 from comms.contacts import merging
 from comms.errors import Refused
 from comms.identity import Identity
@@ -21,7 +22,10 @@ from models.base import now
 from models.communications import Conversation
 from models.communications.handoffs import Target
 from models.core import WorkspaceMember
+from models.routing import RoutingRule, RoutingRuleView
 from tests.make import ownership as make
+
+NEVER = {"schedule": {}, "holidays": [{"on": "2001-01-01", "open": [{"from": "09:00", "to": "10:00"}]}]}
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -40,8 +44,9 @@ class Killed(Exception):
 class World:
     """Two conversations of two contacts, two agents with what they remember of the fences, two people and their team.
 
-    The second person comes and goes, the agents are paused and activated, people are away and available, and the two
-    contacts become one and two again.
+    The second person comes and goes, the agents are paused and activated, people are away and available, the rule that
+    sends everything to the team is switched off and on and its hours are over, and the two contacts become one and two
+    again.
     """
 
     def __init__(
@@ -197,6 +202,31 @@ class World:
 
         await self._held(step, toggle)
 
+    async def _snooze(self, step: Step) -> None:
+        """The conversation is put off, or no more."""
+
+        async def toggle(db: Any, row: Conversation) -> None:
+            if row.snoozed_until is None:
+                await conversations.snooze(db, row, now() + timedelta(days=1))
+            else:
+                await conversations.unsnooze(db, row)
+
+        await self._held(step, toggle)
+
+    async def _rule(self, step: Step) -> None:
+        """The rule is switched off or on, or its hours are over or always."""
+
+        async def change(db: Any) -> None:
+            rule = (await db.scalars(select(RoutingRule).with_for_update(key_share=True))).one()
+            before = msgspec.convert(rule, RoutingRuleView, from_attributes=True)
+            hours = {"hours": NEVER if rule.hours is None else None}
+            await rules.change(db, rule, hours if step.who else {"is_active": not rule.is_active})
+            await db.flush()
+            view = msgspec.convert(rule, RoutingRuleView, from_attributes=True)
+            events.record(db, "routing_rule.updated", rule, view, before=before)
+
+        await self._done(step, change)
+
     async def _leave(self, step: Step) -> None:
         """The second person leaves the workspace, or is back."""
 
@@ -250,6 +280,12 @@ class World:
 
     async def _expire(self, step: Step) -> None:
         await ownership.expire_leases(self.service.database)
+
+    async def _wake(self, step: Step) -> None:
+        async with make.held(self.service, self.talks[step.on]) as (_, row):
+            if row.snoozed_until is not None:
+                row.snoozed_until = row.created_at
+        await conversations.wake(self.service.database)
 
     async def _deadline(self, step: Step) -> None:
         async with make.held(self.service, self.talks[step.on]) as (db, row):
