@@ -33,6 +33,7 @@ _CRON_FIELD = re.compile(
 _CRON_STEP = re.compile(r"/(\d+)")
 _CRON_VALUES = (60, 24, 31, 12, 7)
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_LONGEST_EMAIL = 320
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,255}")
 
 
@@ -212,6 +213,16 @@ def address_key_sql(kind: str, value: str) -> str:
     used with an index: as ``comms_web``, compare with what ``address_key`` has made.
     """
     return f"CASE {kind} WHEN 'email'::text THEN lower(({value} COLLATE \"C\")) ELSE {value} END"
+
+
+def email_key(value: str) -> str:
+    """What all ways to write an e-mail address have in common, as a column of its own has it for lists to find by."""
+    return address_key("email", value)[:_LONGEST_EMAIL]
+
+
+def email_key_sql(column: str) -> str:
+    """The same in SQL: cut, for what a provider calls an address may be longer than an index has room for."""
+    return f'lower(("left"({column}, {_LONGEST_EMAIL}) COLLATE "C"))'
 
 
 def is_currency(column: str) -> CheckConstraint:
