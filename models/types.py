@@ -146,8 +146,11 @@ class TimeZone(_Normalised):
 
 @lru_cache
 def time_zones() -> frozenset[str]:
-    """The names of all time zones, read once: asking for one by name would open files. This machine's own is none."""
-    return frozenset(available_timezones()) - {"localtime"}
+    """The names of all time zones, read once: asking for one by name would open files.
+
+    This machine's own is none, nor is what a machine is delivered with that has not been told its own.
+    """
+    return frozenset(available_timezones()) - {"localtime", "Factory"}
 
 
 class Host(_Normalised):

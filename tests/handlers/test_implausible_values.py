@@ -63,7 +63,7 @@ async def test_an_address_looks_like_those_of_its_kind(
     assert (answer.status_code, answer.json()["value"]) == (201, kept)
 
 
-@pytest.mark.parametrize("zone", ["localtime", "posixrules", "right/UTC", "", "Europe", "../etc"])
+@pytest.mark.parametrize("zone", ["localtime", "Factory", "posixrules", "right/UTC", "", "Europe", "../etc"])
 async def test_a_time_zone_is_one_wherever_it_is_given(owner: Client, zone: str) -> None:
     agent = await made(owner, "agents", name="Front desk", type="sms")
     schedule = SCHEDULE | {"agentId": agent}
