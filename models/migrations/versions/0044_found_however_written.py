@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 # Name of the index, its table, the address, its key, and what comes after it.
-FOUND = (
+FOUND: tuple[tuple[str, str, str, str, list[str]], ...] = (
     ("ix_customers_email", "customers", "email", "email_key", []),
     ("ix_mails_sender", "mails", "sender_address", "sender_key", ["created_at", "id"]),
     ("ix_mail_events_address", "mail_events", "address", "address_key", ["created_at", "id"]),
