@@ -26,7 +26,7 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	@$(BIN)/python -m bench
 
-# A TypeScript client, generated and type-checked; this alone needs node.
+# A TypeScript client, generated and type-checked: this needs node, which the suite does without where there is none.
 client: $(INSTALLED)
 	@scripts/typescript-client
 

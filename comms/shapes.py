@@ -197,7 +197,7 @@ def _bounded(table: type[Base], field: msgspec.structs.FieldInfo) -> Any:
 
 
 def decimals_of(value: Decimal) -> int:
-    """How many it is written with: three in 12.500, which some read as 12.5 and others as twelve thousand five hundred."""
+    """How many it is written with: three in 12.500, which to some is 12.5, to others twelve thousand five hundred."""
     exponent = value.as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
