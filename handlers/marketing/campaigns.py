@@ -103,10 +103,11 @@ async def complete(db: Db, identity: Asker, row_id: RowId) -> CampaignView:
 async def _become(
     db: AsyncSession, identity: Identity, row_id: uuid.UUID, what: str, story: Callable[[Campaign], Awaitable[None]]
 ) -> CampaignView:
-    """The campaign is what the story makes of it, and that is told."""
+    """The campaign is what the story makes of it, and that is told, unless it was just that."""
     row = await campaigns.find(db, identity, row_id, to_change=True)
+    before = campaigns.shown(row)
     await story(row)
-    view: CampaignView = await campaigns.tell(db, identity, what, row)
+    view: CampaignView = await campaigns.tell_if(campaigns.shown(row) != before, db, identity, what, row)
     return view
 
 
