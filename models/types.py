@@ -18,12 +18,12 @@ from sqlalchemy import CheckConstraint, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-_E164 = re.compile(r"\+[1-9]\d{1,14}")
-_SHORT_CODE = re.compile(r"\d{3,8}")
+_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
+_SHORT_CODE = re.compile(r"[0-9]{3,8}")
 _CHANNEL_ADDRESS = re.compile(r"(messenger|rcs):\S{1,200}")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST_SLUG = 100
-_HOST = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[1-9]\d{0,4})?")
+_HOST = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[1-9][0-9]{0,4})?")
 _LONGEST_CRON = 200
 _HIGHEST_PORT = 65_535
 # What every cron knows; the random and hashed values of this library would come due at another time each time.
@@ -188,7 +188,7 @@ class Currency(_Normalised):
     def normalise(self, value: str) -> str:
         """``value`` in upper case; ``ValueError`` when it is no code."""
         code = value.strip().upper()
-        if not _CURRENCY.fullmatch(code):
+        if not value.isascii() or not _CURRENCY.fullmatch(code):  # ß is SS in upper case
             raise ValueError("is not a currency code of three letters, such as USD")
         return code
 

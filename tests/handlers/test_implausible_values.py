@@ -78,6 +78,18 @@ async def test_a_date_is_of_a_year_that_can_be_meant(owner: Client, day: str) ->
     assert named(closed) == {"actualCloseDate"}
 
 
+async def test_codes_and_numbers_are_written_in_letters_and_digits_of_ascii(owner: Client) -> None:
+    deal = {"name": "100 seats", "value": "1"}
+    assert named(await owner.post(f"{API}/deals", json=deal | {"currency": "ßd"})) == {"currency"}
+    number = {"phoneNumber": "٣٤٥٦٧", "provider": "twilio"}
+    assert named(await owner.post(f"{API}/workspace-phone-numbers", json=number)) == {"phoneNumber"}
+    await made(owner, "workspace-phone-numbers", **number | {"phoneNumber": "34567"})
+    jane = await made(owner, "contacts", firstName="Jane", phone="+1٤155550123")
+    for written in ("+14155550123", "+1٤155550123"):
+        found = (await owner.get(f"{API}/contacts", params={"phone": written})).json()["items"]
+        assert [(item["id"], item["phone"]) for item in found] == [(jane, "+14155550123")]
+
+
 @pytest.mark.parametrize("zone", ["localtime", "Factory", "posixrules", "right/UTC", "", "Europe", "../etc"])
 async def test_a_time_zone_is_one_wherever_it_is_given(owner: Client, zone: str) -> None:
     agent = await made(owner, "agents", name="Front desk", type="sms")
