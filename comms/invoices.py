@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import events, states
 from comms.database import Database
 from comms.errors import Conflict, Invalid
+from comms.shapes import decimals_of
 from models.base import new_id, now
 from models.business import Project
 from models.core import Workspace
@@ -36,7 +37,7 @@ ALLOWED: states.Allowed = {
 }
 
 _CENT = Decimal("0.01")
-_FINEST = Decimal("0.0001")
+_MOST_DECIMALS = 4
 _LARGEST = Decimal(10) ** 12
 
 
@@ -194,7 +195,7 @@ def _of_lines(lines: Sequence[LineItem]) -> tuple[list[Any], Decimal, Decimal]:
             wrong |= unfit
             continue
         amount = (line.quantity * line.unit_price).quantize(_CENT, ROUND_HALF_UP)
-        if line.amount not in (None, amount):
+        if line.amount is not None and (line.amount != amount or decimals_of(line.amount) > 2):
             wrong[f"{here}.amount"] = f"must be {amount}, quantity times unitPrice; leave it out to have it computed"
         net += amount
         tax += (amount * (line.tax_rate or 0) / 100).quantize(_CENT, ROUND_HALF_UP)
@@ -215,7 +216,7 @@ def _unfit(value: Decimal, least: Decimal, most: Decimal) -> str | None:
     """Why this is no figure for a line."""
     if not value.is_finite() or not least <= value <= most:
         return f"must be from {least} to {most}"
-    return "must have at most 4 decimals" if value != value.quantize(_FINEST) else None
+    return f"must have at most {_MOST_DECIMALS} decimals" if decimals_of(value) > _MOST_DECIMALS else None
 
 
 def _shown(invoice: Invoice) -> InvoiceView:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -19,6 +19,7 @@ MOST_MISTAKES = 50
 MOST_DIGITS = 4_000  # Python reads no integer of more than 4,300
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 FIRST_INSTANT, END_OF_INSTANTS = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
+_FAR_AWAY = f"must lie in the years {FIRST_INSTANT.year} to {END_OF_INSTANTS.year - 1}"
 
 
 def read(shape: type[S], sent: Any, place: str = "") -> S:
@@ -68,7 +69,13 @@ def refuse_no_instant(at: datetime) -> None:
     if at.tzinfo is None:
         raise ValueError(NEEDS_ZONE)
     if not FIRST_INSTANT <= at < END_OF_INSTANTS:
-        raise ValueError(f"must lie in the years {FIRST_INSTANT.year} to {END_OF_INSTANTS.year - 1}")
+        raise ValueError(_FAR_AWAY)
+
+
+def refuse_no_year(on: date) -> None:
+    """``ValueError`` when a date lies as far away: its year has lost a digit, or stands for never."""
+    if not FIRST_INSTANT.year <= on.year < END_OF_INSTANTS.year:
+        raise ValueError(_FAR_AWAY)
 
 
 def refuse_unstorable(value: Any) -> None:
@@ -137,6 +144,8 @@ def _leaf(kind: Any, sent: Any, place: str, errors: dict[str, str]) -> Any:
         value = _converted(kind, sent, place, errors)
         if isinstance(value, datetime):
             refuse_no_instant(value)
+        elif isinstance(value, date):
+            refuse_no_year(value)
         return _lawful(kind, value)
     except ValueError as error:
         errors[place] = str(error)

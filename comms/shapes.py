@@ -196,6 +196,12 @@ def _bounded(table: type[Base], field: msgspec.structs.FieldInfo) -> Any:
     return bound(kind)
 
 
+def decimals_of(value: Decimal) -> int:
+    """How many it is written with: three in 12.500, which to some is 12.5, to others twelve thousand five hundred."""
+    exponent = value.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
 def _money(column: Numeric[Any], limits: Limits) -> Callable[[Decimal], Decimal]:
     scale = column.scale or 0
     largest = Decimal(10) ** ((column.precision or 14) - scale)
@@ -209,7 +215,7 @@ def _money(column: Numeric[Any], limits: Limits) -> Callable[[Decimal], Decimal]
             raise ValueError(f"must be more than {limits.gt}")
         if limits.le is not None and value > limits.le:
             raise ValueError(f"must be at most {limits.le}")
-        if value != value.quantize(Decimal(1).scaleb(-scale)):
+        if decimals_of(value) > scale:
             raise ValueError(f"must have at most {scale} decimals")
         return value
 

@@ -66,7 +66,7 @@ async def find_member(db: AsyncSession, workspace_id: uuid.UUID, email: str) -> 
 
 MOST_SECONDS = 315_360_000  # ten years, as the table's CHECK has it
 LONGEST_PREFIX = 20
-_LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?")
+_LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")
 
 
 def settle(row: Workspace, sent: Mapping[str, Any]) -> None:

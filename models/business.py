@@ -5,11 +5,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import CheckConstraint, Computed, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, refers, refers_to_member, tenant_table
-from models.types import Currency, Email, Phone, is_currency
+from models.types import Currency, Email, Phone, email_key, email_key_sql, is_currency
 
 CustomerStatus = Literal["lead", "active", "inactive", "churned"]
 ProjectStatus = Literal["planning", "in_progress", "on_hold", "completed", "cancelled"]
@@ -29,12 +29,14 @@ class Customer(TenantRow, Base):
         Index("ix_customers_contact", "workspace_id", "contact_id"),
         Index("ix_customers_status", "workspace_id", "status", "created_at", "id"),
         Index("ix_customers_assigned_to", "workspace_id", "assigned_to"),
-        Index("ix_customers_email", "workspace_id", "email"),
+        Index("ix_customers_email", "workspace_id", "email_key"),
     )
 
     contact_id: Mapped[uuid.UUID | None]
     name: Mapped[str]
-    email: Mapped[str | None] = mapped_column(Email)
+    email: Mapped[str | None] = mapped_column(
+        Email, info={"found_by": lambda value: Customer.email_key == email_key(value)}
+    )
     phone: Mapped[str | None] = mapped_column(Phone)
     company: Mapped[str | None]
     status: Mapped[str] = mapped_column(default="active", server_default="active")
@@ -44,6 +46,7 @@ class Customer(TenantRow, Base):
     lifetime_value: Mapped[Decimal] = mapped_column(default=Decimal(0), server_default=text("0"))
     currency: Mapped[str] = mapped_column(Currency, default="USD", server_default="USD")
     last_order_at: Mapped[datetime | None]
+    email_key: Mapped[str | None] = mapped_column(Text(collation="C"), Computed(email_key_sql("email"), persisted=True))
 
 
 class CustomerView(View, kw_only=True):

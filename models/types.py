@@ -18,12 +18,12 @@ from sqlalchemy import CheckConstraint, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-_E164 = re.compile(r"\+[1-9]\d{1,14}")
-_SHORT_CODE = re.compile(r"\d{3,8}")
+_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
+_SHORT_CODE = re.compile(r"[0-9]{3,8}")
 _CHANNEL_ADDRESS = re.compile(r"(messenger|rcs):\S{1,200}")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST_SLUG = 100
-_HOST = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[1-9]\d{0,4})?")
+_HOST = re.compile(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[1-9][0-9]{0,4})?")
 _LONGEST_CRON = 200
 _HIGHEST_PORT = 65_535
 # What every cron knows; the random and hashed values of this library would come due at another time each time.
@@ -33,6 +33,7 @@ _CRON_FIELD = re.compile(
 _CRON_STEP = re.compile(r"/(\d+)")
 _CRON_VALUES = (60, 24, 31, 12, 7)
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_LONGEST_EMAIL = 320
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,255}")
 
 
@@ -145,8 +146,11 @@ class TimeZone(_Normalised):
 
 @lru_cache
 def time_zones() -> frozenset[str]:
-    """The names of all time zones, read once: asking for one by name would open files. This machine's own is none."""
-    return frozenset(available_timezones()) - {"localtime"}
+    """The names of all time zones, read once: asking for one by name would open files.
+
+    This machine's own is none, nor is what a machine is delivered with that has not been told its own.
+    """
+    return frozenset(available_timezones()) - {"localtime", "Factory"}
 
 
 class Host(_Normalised):
@@ -184,7 +188,7 @@ class Currency(_Normalised):
     def normalise(self, value: str) -> str:
         """``value`` in upper case; ``ValueError`` when it is no code."""
         code = value.strip().upper()
-        if not _CURRENCY.fullmatch(code):
+        if not value.isascii() or not _CURRENCY.fullmatch(code):  # ß is SS in upper case
             raise ValueError("is not a currency code of three letters, such as USD")
         return code
 
@@ -212,6 +216,16 @@ def address_key_sql(kind: str, value: str) -> str:
     used with an index: as ``comms_web``, compare with what ``address_key`` has made.
     """
     return f"CASE {kind} WHEN 'email'::text THEN lower(({value} COLLATE \"C\")) ELSE {value} END"
+
+
+def email_key(value: str) -> str:
+    """What all ways to write an e-mail address have in common, as a column of its own has it for lists to find by."""
+    return address_key("email", value)[:_LONGEST_EMAIL]
+
+
+def email_key_sql(column: str) -> str:
+    """The same in SQL: cut, for what a provider calls an address may be longer than an index has room for."""
+    return f'lower(("left"({column}, {_LONGEST_EMAIL}) COLLATE "C"))'
 
 
 def is_currency(column: str) -> CheckConstraint:

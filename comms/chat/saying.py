@@ -6,7 +6,7 @@ The page sends it again until it knows that it is kept; its ``clientId`` finds w
 import uuid
 
 import msgspec
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
@@ -98,8 +98,15 @@ async def _say(db: AsyncSession, caller: Caller, said: Said, *, is_open: bool) -
     if visitor.contact_id is None:
         await visitors.join(db, widget, visitor)
     conversation = await _enter(db, visitor, conversation_id)
-    visitor.conversation_id, visitor.said_at = conversation.id, now()
+    visitor.conversation_id = conversation.id
     await visitors.tell_of(db, visitor, before)
+    # When they last said something is shown to nobody, and no change of theirs.
+    await db.execute(
+        update(Visitor)
+        .where(Visitor.workspace_id == visitor.workspace_id, Visitor.id == visitor.id)
+        .values(said_at=now(), updated_at=Visitor.updated_at)
+        .execution_options(synchronize_session=False)
+    )
     message = await _keep(db, caller, visitor, session, conversation, said, is_open=is_open)
     entry = (caller.workspace_id, visitor.id, message.id, said.client_id)
     ((entry_id, place),) = await showing.enter(db, [entry], message.created_at)

@@ -28,7 +28,7 @@ PREFIX = "cw_"
 SHORTEST_SECRET, LONGEST_SECRET = 16, 200
 OWN_FIELDS = ("name", "email", "phone")
 
-_ORIGIN = re.compile(r"https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?")
+_ORIGIN = re.compile(r"https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 _KEY = re.compile(r"[\w-]{1,64}", re.ASCII)

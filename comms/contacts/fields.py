@@ -11,7 +11,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.contacts.references import Pair
-from models.base import now
 from models.crm import Contact, ContactMerge
 
 _OWN = frozenset({"workspace_id", "id", "phone", "email", "last_contacted_at"})
@@ -151,11 +150,13 @@ async def _follow(db: AsyncSession, workspace_id: uuid.UUID, contact_id: uuid.UU
 
 
 async def _set(db: AsyncSession, contact: Contact, names: Sequence[str], values: dict[str, Any]) -> None:
-    """These columns of the contact are as they are in a snapshot; it was changed now."""
-    assigned = "".join(f", {name} = b.{name}" for name in names)
+    """These columns of the contact are as they are in a snapshot."""
+    if not names:
+        return
+    assigned = ", ".join(f"{name} = b.{name}" for name in names)
     await db.execute(
         text(
-            f"UPDATE contacts c SET updated_at = :at{assigned}"
+            f"UPDATE contacts c SET {assigned}"
             " FROM jsonb_populate_record(NULL::contacts, CAST(:row AS jsonb)) b"
             " WHERE c.workspace_id = :workspace AND c.id = :id"
         ),
@@ -163,6 +164,5 @@ async def _set(db: AsyncSession, contact: Contact, names: Sequence[str], values:
             "row": msgspec.json.encode({name: values.get(name) for name in names}).decode(),
             "workspace": contact.workspace_id,
             "id": contact.id,
-            "at": now(),
         },
     )

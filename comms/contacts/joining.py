@@ -53,17 +53,23 @@ _MOVE_LINE = text(
     """
 )
 
+# Who is joined by nothing has not changed: here, and where they part.
 _TAKE_OVER = text(
     """
-    UPDATE conversations k SET
-        message_count = k.message_count + o.message_count,
-        last_message_at = greatest(k.last_message_at, o.last_message_at),
-        put_off_until = greatest(k.put_off_until, o.put_off_until),
-        phone_number_id = CASE WHEN o.last_message_at > k.last_message_at OR k.last_message_at IS NULL
-            THEN coalesce(o.phone_number_id, k.phone_number_id) ELSE k.phone_number_id END,
-        updated_at = :at
-    FROM conversations o
-    WHERE k.workspace_id = :workspace AND k.id = :into_id AND o.workspace_id = :workspace AND o.id = :from_id
+    UPDATE conversations c SET message_count = n.message_count, last_message_at = n.last_message_at,
+        phone_number_id = n.phone_number_id, put_off_until = n.put_off_until,
+        updated_at = CASE WHEN (c.message_count, c.last_message_at, c.phone_number_id)
+            IS DISTINCT FROM (n.message_count, n.last_message_at, n.phone_number_id) THEN :at ELSE c.updated_at END
+    FROM (
+        SELECT k.message_count + o.message_count AS message_count,
+            greatest(k.last_message_at, o.last_message_at) AS last_message_at,
+            greatest(k.put_off_until, o.put_off_until) AS put_off_until,
+            CASE WHEN o.last_message_at > k.last_message_at OR k.last_message_at IS NULL
+                THEN coalesce(o.phone_number_id, k.phone_number_id) ELSE k.phone_number_id END AS phone_number_id
+        FROM conversations k, conversations o
+        WHERE k.workspace_id = :workspace AND k.id = :into_id AND o.workspace_id = :workspace AND o.id = :from_id
+    ) n
+    WHERE c.workspace_id = :workspace AND c.id = :into_id
     """
 )
 
@@ -78,27 +84,34 @@ _EMPTY = text(
 # What has been said since stays where it was said, and so do its time and the number it used.
 _RETURN = text(
     """
-    UPDATE conversations SET
-        message_count = greatest(0, message_count - :count),
-        last_message_at = CASE
+    UPDATE conversations c SET message_count = n.message_count, last_message_at = n.last_message_at, updated_at = :at
+    FROM (
+        SELECT greatest(0, message_count - :count) AS message_count, CASE
             WHEN last_message_at > greatest(CAST(:into_at AS timestamptz), CAST(:from_at AS timestamptz))
-            THEN last_message_at ELSE CAST(:into_at AS timestamptz) END,
-        updated_at = :at
-    WHERE workspace_id = :workspace AND id = :into_id
+            THEN last_message_at ELSE CAST(:into_at AS timestamptz) END AS last_message_at
+        FROM conversations WHERE workspace_id = :workspace AND id = :into_id
+    ) n
+    WHERE c.workspace_id = :workspace AND c.id = :into_id
+        AND (c.message_count, c.last_message_at) IS DISTINCT FROM (n.message_count, n.last_message_at)
     """
 )
 
 _REFILL = text(
     """
-    UPDATE conversations c SET
-        message_count = c.message_count + :count,
-        last_message_at = greatest(c.last_message_at, CAST(:from_at AS timestamptz)),
-        status = CASE WHEN c.status <> 'archived' THEN c.status WHEN EXISTS (
-            SELECT FROM conversations a WHERE a.workspace_id = c.workspace_id AND a.contact_id = c.contact_id
-                AND a.channel = c.channel AND a.status = 'active' AND a.id <> c.id AND NOT a.is_unproven
-        ) THEN 'closed' ELSE 'active' END,
+    UPDATE conversations c SET message_count = n.message_count, last_message_at = n.last_message_at, status = n.status,
         updated_at = :at
+    FROM (
+        SELECT b.message_count + :count AS message_count,
+            greatest(b.last_message_at, CAST(:from_at AS timestamptz)) AS last_message_at,
+            CASE WHEN b.status <> 'archived' THEN b.status WHEN EXISTS (
+                SELECT FROM conversations a WHERE a.workspace_id = b.workspace_id AND a.contact_id = b.contact_id
+                    AND a.channel = b.channel AND a.status = 'active' AND a.id <> b.id AND NOT a.is_unproven
+            ) THEN 'closed' ELSE 'active' END AS status
+        FROM conversations b WHERE b.workspace_id = :workspace AND b.id = :from_id
+    ) n
     WHERE c.workspace_id = :workspace AND c.id = :from_id
+        AND (c.message_count, c.last_message_at, c.status)
+            IS DISTINCT FROM (n.message_count, n.last_message_at, n.status)
     """
 )
 

@@ -198,10 +198,12 @@ async def _give_back_all(db: AsyncSession, pair: Pair, row: ContactMerge) -> Non
 
 
 async def _tell(db: AsyncSession, contact: Contact, before: ContactView) -> None:
+    """``contact.updated`` is told of one that looks otherwise than before, and only that one was changed now."""
     await db.refresh(contact)
-    after = _shown(contact)
-    if after != before:
-        events.record(db, "contact.updated", contact, after, before=before)
+    if _shown(contact) != before:
+        contact.updated_at = now()
+        await db.flush()
+        events.record(db, "contact.updated", contact, _shown(contact), before=before)
 
 
 def _shown(contact: Contact) -> ContactView:

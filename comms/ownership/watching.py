@@ -129,6 +129,6 @@ async def _tell(
     conversation.silence_told_at = now()
     await db.flush()
     view = msgspec.convert(conversation, ConversationView, from_attributes=True)
-    events.record(db, f"conversation.{what}", conversation, view)
+    events.record(db, f"conversation.{what}", conversation, view, before=view, unshown=("silenceToldAt",))
     if what == "unanswered" and settings.releases:
         await moving.let_go(db, conversation, "released", f"not answered for {seconds} seconds")

@@ -61,7 +61,7 @@ async def renew_secret(db: Db, identity: Asker, service: Here, row_id: RowId) ->
     row = await schedules.find(db, identity, row_id, to_change=True)
     before = schedules.shown(row)
     plain = stories.renew_secret(row, service.vault, service.settings.server.public_url)
-    view = await schedules.settle(db, identity, row, before)
+    view = await schedules.settle(db, identity, row, before, ["webhookSecret"])
     return WebhookSecret(view.webhook_url, plain)
 
 

@@ -19,9 +19,10 @@ from models.communications import (
 
 
 async def create_address(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> WorkspaceMailAddress:
-    """An address whose mails can be sent by its connection."""
+    """An address whose mails can be sent by its connection, and reach no other address."""
     await addresses.expect_sender(db, values["connection_id"])
     row = WorkspaceMailAddress(workspace_id=identity.workspace_id, **values)
+    await addresses.expect_free(db, row)
     db.add(row)
     return row
 
@@ -29,10 +30,11 @@ async def create_address(db: AsyncSession, identity: Identity, values: dict[str,
 async def change_address(
     db: AsyncSession, identity: Identity, row: WorkspaceMailAddress, values: dict[str, Any]
 ) -> None:
-    """As before, an address whose mails can be sent by its connection."""
+    """As before, an address whose mails can be sent by its connection, and reach no other address."""
     await addresses.expect_sender(db, values.get("connection_id"))
     for name, value in values.items():
         setattr(row, name, value)
+    await addresses.expect_free(db, row)
 
 
 mail_addresses = crud(

@@ -103,10 +103,11 @@ async def complete(db: Db, identity: Asker, row_id: RowId) -> CampaignView:
 async def _become(
     db: AsyncSession, identity: Identity, row_id: uuid.UUID, what: str, story: Callable[[Campaign], Awaitable[None]]
 ) -> CampaignView:
-    """The campaign is what the story makes of it, and that is told."""
+    """The campaign is what the story makes of it, and that is told, unless it was just that."""
     row = await campaigns.find(db, identity, row_id, to_change=True)
+    before = campaigns.shown(row)
     await story(row)
-    view: CampaignView = await campaigns.tell(db, identity, what, row)
+    view: CampaignView = await campaigns.tell_if(campaigns.shown(row) != before, db, identity, what, row)
     return view
 
 
@@ -125,13 +126,16 @@ async def add(db: Db, identity: Asker, row_id: RowId, data: JSONBody[Recipients]
     if (data.contact_ids is None) == (data.segment_id is None):
         raise Invalid({"contactIds": "or segmentId must be given, and not both"})
     row = await campaigns.find(db, identity, row_id, to_change=True)
+    before = campaigns.shown(row)
     if data.contact_ids is not None:
         added = await stories.add_contacts(db, row, data.contact_ids)
     else:
         assert data.segment_id is not None
         added = await stories.add_segment(db, row, data.segment_id)
     if added.added:
-        await campaigns.tell(db, identity, "recipients_added", row)
+        # Recipients may have been deleted since they were counted: it is these that have been added.
+        before = msgspec.structs.replace(before, recipient_count=added.recipient_count - added.added)
+        await campaigns.tell(db, identity, "recipients_added", row, before)
     return added
 
 

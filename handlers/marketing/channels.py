@@ -51,9 +51,10 @@ async def create_all(db: Db, identity: Asker, service: Here, many: Many) -> Sequ
 async def change(db: Db, identity: Asker, service: Here, row_id: RowId, data: JSONBody[Edit]) -> MarketingChannelView:
     """The channel has these values. A `config` without `credentials` keeps those there are; null forgets them."""
     row = await channels.find(db, identity, row_id, to_change=True)
-    before = channels.shown(row)
+    before, sealed = channels.shown(row), row.iv
     await stories.change(row, service.vault, shapes.given(data))
-    view: MarketingChannelView = await channels.settle(db, identity, row, before)
+    unshown = () if row.iv == sealed else ("credentials",)
+    view: MarketingChannelView = await channels.settle(db, identity, row, before, unshown)
     return view
 
 

@@ -125,7 +125,7 @@ async def route(db: Db, identity: Asker, row_id: RowId) -> Routed:
     contact = await people.find(db, identity, row_id, to_change=True)
     before = people.shown(contact)
     rule = await sharing.route(db, contact)
-    if rule.round_robin:
+    if db.is_modified(rule):  # whose turn it was
         await routing.tell(db, identity, "updated", rule)
     return Routed(rule.id, await people.settle(db, identity, contact, before))
 

@@ -73,7 +73,7 @@ class Consent(TenantRow, Base):
     )
 
     address: Mapped[str] = mapped_column(info={"found_by": lambda value: Consent.address.in_(_ways(value))})
-    sender: Mapped[str]
+    sender: Mapped[str] = mapped_column(info={"found_by": lambda value: Consent.sender.in_(_ways(value))})
     state: Mapped[str]
     source: Mapped[str]
     channel: Mapped[str]
@@ -143,7 +143,7 @@ class ConsentEntry(TenantRow, Base):
     )
 
     address: Mapped[str] = mapped_column(info={"found_by": lambda value: ConsentEntry.address.in_(_ways(value))})
-    sender: Mapped[str]
+    sender: Mapped[str] = mapped_column(info={"found_by": lambda value: ConsentEntry.sender.in_(_ways(value))})
     says: Mapped[str]
     source: Mapped[str]
     channel: Mapped[str]

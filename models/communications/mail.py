@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from sqlalchemy import Computed, Index, UniqueConstraint, text
+from sqlalchemy import ColumnElement, Computed, Index, Text, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, part_of_tenant, refers, tenant_table
-from models.types import Email
+from models.types import Email, email_key, email_key_sql
 
 MailAddressStatus = Literal["active", "suspended"]
 AutomaticMail = Literal["bounce", "auto_reply", "generated", "list", "bulk", "own"]
@@ -32,6 +32,11 @@ MailEventKind = Literal[
 ]
 
 
+def _has_address(value: str) -> ColumnElement[bool]:
+    """The address is this one, however it is capitalised; a workspace has only so many."""
+    return func.lower(WorkspaceMailAddress.address) == func.lower(value)
+
+
 class WorkspaceMailAddress(TenantRow, Base):
     """An address of ours. Mail is mapped to it by its envelope, whatever its headers say."""
 
@@ -46,7 +51,7 @@ class WorkspaceMailAddress(TenantRow, Base):
     )
 
     connection_id: Mapped[uuid.UUID | None]
-    address: Mapped[str] = mapped_column(Email)
+    address: Mapped[str] = mapped_column(Email, info={"found_by": _has_address})
     inbound_address: Mapped[str | None] = mapped_column(Email)
     # What an envelope's recipient is compared with: without its plus part, in lower case.
     route_key: Mapped[str] = mapped_column(Computed("lower(COALESCE(inbound_address, address))", persisted=True))
@@ -100,6 +105,7 @@ class Mail(TenantRow, Base):
             postgresql_where=text("rfc_message_id IS NOT NULL"),
         ),
         Index("ix_mails_created", "workspace_id", "created_at", "id"),
+        Index("ix_mails_sender", "workspace_id", "sender_key", "created_at", "id"),
     )
 
     message_id: Mapped[uuid.UUID]
@@ -109,7 +115,9 @@ class Mail(TenantRow, Base):
     reference_ids: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     subject: Mapped[str] = mapped_column(default="", server_default="")
     sender_name: Mapped[str | None]
-    sender_address: Mapped[str | None]
+    sender_address: Mapped[str | None] = mapped_column(
+        info={"found_by": lambda value: Mail.sender_key == email_key(value)}
+    )
     reply_to: Mapped[str | None]
     to_addresses: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     cc_addresses: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
@@ -125,6 +133,9 @@ class Mail(TenantRow, Base):
     sender_differs: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     spam_score: Mapped[float | None]
     written_at: Mapped[datetime | None]
+    sender_key: Mapped[str | None] = mapped_column(
+        Text(collation="C"), Computed(email_key_sql("sender_address"), persisted=True), deferred=True
+    )
 
 
 class MailView(View, kw_only=True):
@@ -178,6 +189,7 @@ class MailEvent(TenantRow, Base):
         one_of("kind", MailEventKind),
         Index("ix_mail_events_created", "workspace_id", "created_at", "id"),
         Index("ix_mail_events_message", "workspace_id", "message_id"),
+        Index("ix_mail_events_address", "workspace_id", "address_key", "created_at", "id"),
         Index(
             "ix_mail_events_parked",
             "created_at",
@@ -190,11 +202,16 @@ class MailEvent(TenantRow, Base):
     provider_message_id: Mapped[str | None]
     message_id: Mapped[uuid.UUID | None]
     kind: Mapped[str]
-    address: Mapped[str | None]
+    address: Mapped[str | None] = mapped_column(
+        info={"found_by": lambda value: MailEvent.address_key == email_key(value)}
+    )
     at: Mapped[datetime]
     reason: Mapped[str | None]
     url: Mapped[str | None]
     data: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
+    address_key: Mapped[str | None] = mapped_column(
+        Text(collation="C"), Computed(email_key_sql("address"), persisted=True), deferred=True
+    )
 
 
 class MailEventView(View, kw_only=True):

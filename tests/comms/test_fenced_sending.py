@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from comms import ownership
@@ -56,7 +57,8 @@ async def tried(service: Service, talk: Conversation) -> leasing.Lease:
 async def put_back(service: Service, lease: leasing.Lease, outcome: settling.Outcome, **more: Any) -> None:
     """The provider did not take it."""
     async with service.database.alone() as db:
-        route = lease.route if outcome == "elsewhere" else None
+        other = msgspec.structs.replace(lease.route, from_address="+14155550142")
+        route = other if outcome == "elsewhere" else None
         await settling.settle(db, [settling.Result(lease=lease, outcome=outcome, route=route, **more)])
 
 

@@ -80,8 +80,11 @@ async def test_whoever_has_an_address_is_listed_however_it_is_asked_for(owner: C
     await made(owner, "Jane.Doe@example.com")
     invited = await owner.post(f"{API}/workspace-members", json={"email": "New.Hand@example.com"})
     assert invited.status_code == 201, invited.text
+    bought = await owner.post(f"{API}/customers", json={"name": "Jane", "email": "Jane.Buys@example.com"})
+    assert bought.status_code == 201, bought.text
     for path, there in (
         ("contacts", "Jane.Doe@example.com"),
+        ("customers", "Jane.Buys@example.com"),
         ("workspace-invitations", "New.Hand@example.com"),
         ("users", "owner@acme.example"),
     ):
@@ -131,6 +134,54 @@ async def test_among_many_contacts_an_address_is_found_by_an_index(service: Serv
         " WHERE relname IN ('contacts', 'contact_points')"
     )
     assert 0 < read < 1_000
+
+
+@pytest.mark.alters_the_schema  # what was read is counted from a database's beginning
+@pytest.mark.parametrize(
+    ("table", "query", "more"),
+    [
+        ("customers", "email", {"name": "''"}),
+        ("mails", "senderAddress", {"message_id": "gen_random_uuid()"}),
+        ("mail_events", "address", {"connection_id": "gen_random_uuid()", "kind": "'opened'", "at": "now()"}),
+    ],
+)
+async def test_among_many_others_too_an_address_is_found_by_an_index(
+    service: Service, owner: Client, admin: Any, table: str, query: str, more: dict[str, str]
+) -> None:
+    column = "sender_address" if table == "mails" else query
+    more = more | ({"provider_event_id": "n::text"} if table == "mail_events" else {})
+    await admin.execute("SET session_replication_role = replica")
+    await admin.execute(
+        f"INSERT INTO {table} (workspace_id, id, {column}, created_at, updated_at, {', '.join(more)})"
+        f" SELECT $1, gen_random_uuid(), CASE n WHEN 7 THEN 'Jane' ELSE 'C' || n END || '@example.com', now(), now(),"
+        f" {', '.join(more.values())} FROM generate_series(1, 20000) n",
+        owner.workspace_id,
+    )
+    await admin.execute("SET session_replication_role = origin")
+    await admin.execute(f"VACUUM ANALYZE {table}")
+    path = f"{API}/{table.replace('_', '-')}"
+    for asked in ("jane@example.com", "JANE@Example.com"):
+        for sort in ("-createdAt", "createdAt"):
+            for _ in range(4):
+                found = (await owner.get(path, params={query: asked, "sort": sort})).json()["items"]
+                assert [item[query] for item in found] == ["Jane@example.com"]
+    assert (await owner.get(path, params={query: "c7@example.com"})).json()["items"] == []
+    await service.database.close()  # whose connections report what they did when they end
+    counted = "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables WHERE relname = $1"
+    assert 0 < await admin.fetchval(counted, table) < 1_000
+
+
+async def test_an_address_of_ours_is_found_however_it_is_written(owner: Client) -> None:
+    ours = await owner.post(f"{API}/workspace-mail-addresses", json={"address": "Support@acme.example"})
+    assert ours.status_code == 201, ours.text
+    body = {"address": "Jane@example.com", "sender": "Support@acme.example", "says": "stop", "reason": "by phone"}
+    said = await owner.post(f"{API}/consent-entries", json=body)
+    assert said.status_code == 201, said.text
+    for path, name in (("workspace-mail-addresses", "address"), ("consents", "sender"), ("consent-entries", "sender")):
+        for asked in ("support@acme.example", "SUPPORT@ACME.example", "Support@acme.example"):
+            found = await owner.get(f"{API}/{path}", params={name: asked})
+            assert len(found.json()["items"]) == 1, (path, asked)
+        assert (await owner.get(f"{API}/{path}", params={name: "upport@acme.example"})).json()["items"] == []
 
 
 async def test_a_batch_and_many_at_once_leave_one(owner: Client) -> None:

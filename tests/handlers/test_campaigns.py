@@ -72,6 +72,15 @@ async def test_credentials_go_in_sealed_and_never_come_out(service: Service, own
     assert await kept() == {}
 
 
+async def test_credentials_that_take_the_place_of_others_are_told_of_without_being_shown(owner: Client) -> None:
+    channel = await made(owner, "marketing-channels", name="News", type="email", config={"credentials": {"key": "one"}})
+    address = f"{API}/marketing-channels/{channel['id']}"
+    for config in ({"credentials": {"key": "two"}}, {}):
+        assert (await owner.patch(address, json={"config": config})).json()["credentialNames"] == ["key"]
+    items = (await owner.get(f"{API}/events", params={"subjectId": channel["id"]})).json()["items"]
+    assert [item["changes"] for item in items] == [None, {"credentials": {"before": None, "after": None}}]
+
+
 async def test_a_secret_beside_the_credentials_is_refused(owner: Client) -> None:
     config = {"apiKey": "x", "settings": [{"clientSecret": "y"}], "credentials": {"token": 7, "empty": ""}}
     answer = await owner.post(f"{API}/marketing-channels", json={"name": "N", "type": "ads", "config": config})
@@ -126,7 +135,10 @@ async def test_a_campaign_is_scheduled_in_the_future_with_an_offset(owner: Clien
     address = await campaign(owner)
     for at in ("2020-01-01T00:00:00Z", "2999-01-01T00:00:00", "tomorrow", None):
         assert named(await owner.post(f"{address}/schedule", json={"scheduledAt": at})) == {"scheduledAt"}
-    assert (await owner.post(f"{address}/schedule", json={"scheduledAt": LATER})).status_code == 201
+    for _ in range(2):
+        scheduled = await owner.post(f"{address}/schedule", json={"scheduledAt": LATER})
+        assert scheduled.status_code == 201
+    assert await told(owner, scheduled.json()["id"]) == ["campaign.created", "campaign.scheduled"]
 
 
 async def test_only_a_draft_or_paused_campaign_is_changed_and_only_a_draft_deleted(owner: Client) -> None:

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import httpx
+
 from comms.service import Service
-from tests.conftest import Client
+from tests.conftest import PUBLIC_URL, Client
 from tests.handlers.test_contact_files import imported
+from tests.make import chat
 
 API = "/api/v1"
 
@@ -113,3 +116,36 @@ async def test_a_connections_events_show_it_as_it_is_shown(owner: Client) -> Non
     [created, updated] = [event for event in await log(owner) if event["subjectId"] == made["id"]]
     assert (created["data"], updated["data"]) == (made, shown)
     assert updated["changes"] == {"name": {"before": "Line", "after": "Main"}}
+
+
+async def test_who_says_more_in_a_chat_is_told_of_once(app: Any, owner: Client) -> None:
+    made = await chat.widget(owner)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PUBLIC_URL) as client:
+        visitor = chat.Visitor("", made["key"], client)
+        begun = await visitor.begin(visitor={"email": "ada@example.com"})
+        for word in ("Hello", "Anybody there?", "Well then"):
+            await visitor.says(word)
+    told = [event for event in await log(owner) if event["event"] == "visitor.updated"]
+    assert [set(event["changes"]) for event in told] == [{"email"}, {"contactId", "conversationId"}]
+    shown = (await owner.get(f"{API}/visitors/{begun['visitorId']}")).json()
+    assert told[-1]["data"] == shown
+
+
+async def test_who_gains_nothing_by_a_merge_has_not_changed(owner: Client) -> None:
+    jane, other = [(await owner.post(f"{API}/contacts", json={"firstName": name})).json() for name in ("Jane", "Jan")]
+    merge = await owner.post(f"{API}/contacts/{jane['id']}/merge", json={"contactId": other["id"]})
+    parted = await owner.delete(f"{API}/contacts/{jane['id']}/merges/{merge.json()['id']}")
+    assert parted.is_success, parted.text
+    assert (await owner.get(f"{API}/contacts/{jane['id']}")).json() == jane
+    told = [event["event"] for event in await log(owner) if event["subjectId"] == jane["id"]]
+    assert told == ["contact.created"]
+
+
+async def test_recipients_that_were_added_are_told_beside_those_there_were(owner: Client) -> None:
+    people = [(await owner.post(f"{API}/contacts", json={"firstName": name})).json()["id"] for name in ("A", "B", "C")]
+    campaign = f"{API}/campaigns/{(await owner.post(f'{API}/campaigns', json={'name': 'Spring'})).json()['id']}"
+    await owner.post(f"{campaign}/recipients", json={"contactIds": people[:2]})
+    await owner.delete(f"{API}/contacts/{people[0]}")
+    added = await owner.post(f"{campaign}/recipients", json={"contactIds": people[2:]})
+    assert added.json() == {"added": 1, "alreadyThere": 0, "recipientCount": 2}
+    assert (await last(owner, "campaign.recipients_added"))["changes"] == {"recipientCount": {"before": 1, "after": 2}}

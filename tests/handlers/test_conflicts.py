@@ -76,8 +76,28 @@ async def in_the_workspace(owner: Client) -> Any:
     return [there, await owner.post(f"{API}/workspace-members", json={"email": "owner@acme.example"})]
 
 
+async def at_one_address(owner: Client) -> Any:
+    path = f"{API}/workspace-mail-addresses"
+    one, other = [
+        (await owner.post(path, json={"address": f"{name}@acme.example"})).json() for name in ("Support", "sales")
+    ]
+    batch = await owner.post(f"{path}/batch", json={"items": [{"address": "SUPPORT@acme.example"}]})
+    assert batch.json()["results"][0]["problem"]["conflictingId"] == one["id"]
+    elsewhere = await owner.post(path, json={"address": "a@b.example", "inboundAddress": "support@acme.example"})
+    assert elsewhere.json()["errors"] == [{"field": "inboundAddress", "reason": "is taken"}]
+    kept = await owner.patch(f"{path}/{one['id']}", json={"address": "support@acme.example"})
+    assert kept.status_code == 200, kept.text
+    return [
+        one,
+        await owner.post(path, json={"address": "support@ACME.example"}),
+        elsewhere,
+        await owner.patch(f"{path}/{other['id']}", json={"address": "sUPPORT@acme.example"}),
+    ]
+
+
 @pytest.mark.parametrize(
-    "story", [in_a_message, in_a_conversation, of_a_contact, in_a_channel, under_a_key, in_the_workspace]
+    "story",
+    [at_one_address, in_a_message, in_a_conversation, of_a_contact, in_a_channel, under_a_key, in_the_workspace],
 )
 async def test_what_is_there_already_is_named(owner: Client, story: Callable[[Client], Awaitable[Any]]) -> None:
     first, *refused = await story(owner)

@@ -63,7 +63,34 @@ async def test_an_address_looks_like_those_of_its_kind(
     assert (answer.status_code, answer.json()["value"]) == (201, kept)
 
 
-@pytest.mark.parametrize("zone", ["localtime", "posixrules", "right/UTC", "", "Europe", "../etc"])
+@pytest.mark.parametrize("day", ["0226-03-01", "1899-12-31", "3000-01-01", "9999-12-31"])
+async def test_a_date_is_of_a_year_that_can_be_meant(owner: Client, day: str) -> None:
+    customer = await made(owner, "customers", name="Globex")
+    for path, field, more in (
+        ("invoices", "dueDate", {"customerId": customer}),
+        ("expenses", "date", {"description": "Taxi", "amount": "3", "currency": "EUR", "category": "travel"}),
+        ("deals", "expectedCloseDate", {"name": "100 seats"}),
+    ):
+        assert named(await owner.post(f"{API}/{path}", json=more | {field: day})) == {field}, path
+        await made(owner, path, **more, **{field: "2026-03-01"})
+    deal = await made(owner, "deals", name="100 seats")
+    closed = await owner.post(f"{API}/deals/{deal}/closure", json={"outcome": "won", "actualCloseDate": day})
+    assert named(closed) == {"actualCloseDate"}
+
+
+async def test_codes_and_numbers_are_written_in_letters_and_digits_of_ascii(owner: Client) -> None:
+    deal = {"name": "100 seats", "value": "1"}
+    assert named(await owner.post(f"{API}/deals", json=deal | {"currency": "ßd"})) == {"currency"}
+    number = {"phoneNumber": "٣٤٥٦٧", "provider": "twilio"}
+    assert named(await owner.post(f"{API}/workspace-phone-numbers", json=number)) == {"phoneNumber"}
+    await made(owner, "workspace-phone-numbers", **number | {"phoneNumber": "34567"})
+    jane = await made(owner, "contacts", firstName="Jane", phone="+1٤155550123")
+    for written in ("+14155550123", "+1٤155550123"):
+        found = (await owner.get(f"{API}/contacts", params={"phone": written})).json()["items"]
+        assert [(item["id"], item["phone"]) for item in found] == [(jane, "+14155550123")]
+
+
+@pytest.mark.parametrize("zone", ["localtime", "Factory", "posixrules", "right/UTC", "", "Europe", "../etc"])
 async def test_a_time_zone_is_one_wherever_it_is_given(owner: Client, zone: str) -> None:
     agent = await made(owner, "agents", name="Front desk", type="sms")
     schedule = SCHEDULE | {"agentId": agent}

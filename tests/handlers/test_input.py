@@ -60,6 +60,25 @@ async def test_money_is_written_in_plain_digits(written: str, owner: Client) -> 
     assert set(reasons(invoice)) == {"lineItems[0].quantity", "lineItems[0].unitPrice"}
 
 
+@pytest.mark.parametrize("written", ["12.500", "12.505", "0.000", "1200.0000"])
+async def test_money_with_more_than_two_decimals_is_refused_for_it_may_mean_thousands(
+    written: str, owner: Client
+) -> None:
+    too_many = "must have at most 2 decimals"
+    deal = await owner.post(f"{API}/deals", json={"name": "N", "value": written})
+    assert reasons(deal) == {"value": too_many}
+    made = await owner.post(f"{API}/deals", json={"name": "N", "value": "12.5"})
+    assert made.json()["value"] == "12.50"
+    changed = await owner.patch(f"{API}/deals/{made.json()['id']}", json={"value": written})
+    assert reasons(changed) == {"value": too_many}
+    customer = (await owner.post(f"{API}/customers", json={"name": "N"})).json()["id"]
+    bill = {"customerId": customer, "amount": written, "tax": written}
+    assert reasons(await owner.post(f"{API}/invoices", json=bill)) == {"amount": too_many, "tax": too_many}
+    line = {"description": "x", "quantity": "1.0000", "unitPrice": written, "amount": written}
+    bill = {"customerId": customer, "lineItems": [line]}
+    assert set(reasons(await owner.post(f"{API}/invoices", json=bill))) == {"lineItems[0].amount"}
+
+
 async def test_every_mistake_inside_a_list_or_an_object_has_its_place(owner: Client) -> None:
     lines = [{"description": 1}, {"quantity": "x"}, {"bogus": 1}, 7]
     said = reasons(await owner.post(f"{API}/invoices", json={"lineItems": lines, "nope": 1}))

@@ -172,6 +172,14 @@ async def test_round_robin_is_fair_to_twelve_at_once(
     assert (await told(owner, rule["id"])).count("lead_routing_rule.updated") == 12
 
 
+async def test_whoever_takes_every_turn_has_it_once_in_the_log(owner: Client) -> None:
+    turns = {"name": "turns", "roundRobin": True, "roundRobinUsers": [str(owner.user_id)]}
+    rule = await made(owner, "lead-routing-rules", **turns)
+    for _ in range(3):
+        assert (await routed(owner)).json()["contact"]["ownerId"] == str(owner.user_id)
+    assert await told(owner, rule["id"]) == ["lead_routing_rule.created", "lead_routing_rule.updated"]
+
+
 async def test_a_contact_routed_many_times_at_once_takes_one_turn(owner: Client, member: Client) -> None:
     users = [str(owner.user_id), str(member.user_id)]
     await made(owner, "lead-routing-rules", name="turns", roundRobin=True, roundRobinUsers=users)

@@ -1,0 +1,33 @@
+"""Customers, mails and what became of mails are found by an e-mail address however it is capitalised, by an index."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0044"
+down_revision = "0043"
+branch_labels = None
+depends_on = None
+
+# Name of the index, its table, the address, its key, and what comes after it.
+FOUND: tuple[tuple[str, str, str, str, list[str]], ...] = (
+    ("ix_customers_email", "customers", "email", "email_key", []),
+    ("ix_mails_sender", "mails", "sender_address", "sender_key", ["created_at", "id"]),
+    ("ix_mail_events_address", "mail_events", "address", "address_key", ["created_at", "id"]),
+)
+
+
+def upgrade() -> None:
+    op.drop_index("ix_customers_email", "customers")
+    for name, table, column, key, more in FOUND:
+        computed = sa.Computed(f'lower(("left"({column}, 320) COLLATE "C"))', persisted=True)
+        op.add_column(table, sa.Column(key, sa.Text(collation="C"), computed, nullable=True))
+        op.create_index(name, table, ["workspace_id", key, *more])
+        # Nothing is known of a new column until then, and an address would be looked for among all rows by age.
+        op.execute(f"ANALYZE {table}")
+
+
+def downgrade() -> None:
+    for name, table, _, key, _ in FOUND:
+        op.drop_index(name, table)
+        op.drop_column(table, key)
+    op.create_index("ix_customers_email", "customers", ["workspace_id", "email"])
