@@ -86,8 +86,9 @@ async def first_rows(
         if len(found) < most or len(rows) > limit:
             return rows
     if order is not None and within is not None:
-        found = await _first(db, question, kind, order, within, FEW + 1)
-        if len(found) <= FEW:
+        few = FEW // 2  # sorted by what they are looked up by, and of no more rows than one conversation has
+        found = await _first(db, question, kind, order, within, few + 1)
+        if len(found) <= few:
             return await _in_place(found, named, ask)
     else:
         found = await _all(db, question, kind)
