@@ -47,7 +47,7 @@ class SearchResult(msgspec.Struct, rename="camel"):
     highlights: Annotated[list[Highlight], msgspec.Meta(description="The fields in which the words are.")]
 
 
-@get("/search", operation_id="search", guards=[reader])
+@get("/search", operation_id="search", guards=[reader], by_keys=True)
 async def find(
     request: Request,
     db: Db,

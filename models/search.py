@@ -30,6 +30,7 @@ class SearchDocument(Base):
         Index(
             "ix_search_documents_words",
             "words",
+            text("(ARRAY[conversation_id])"),  # whose they are, for words of one conversation alone
             postgresql_using="gin",
             # What waits here is read by every search; whoever fills it up clears it, and that is the worker.
             postgresql_with={"gin_pending_list_limit": 256},

@@ -3,6 +3,9 @@
 import html
 import re
 import unicodedata
+from functools import lru_cache
+
+import msgspec
 
 from comms.search.question import Question
 from comms.search.words import WORD, fold, is_unspaced, pieces
@@ -33,21 +36,41 @@ def highlight(question: Question, text: str) -> str | None:
     return "".join(parts)
 
 
+class _Sought(msgspec.Struct, frozen=True):
+    """What a text is looked through for: words, beginnings of words, and numbers however they are written."""
+
+    words: frozenset[str]
+    begun: tuple[str, ...]
+    digits: tuple[str, ...]
+
+
+@lru_cache(256)
+def _sought(question: Question) -> _Sought:
+    """The same for each of the many texts of a page."""
+    terms = question.terms
+    numbers = [part.number.word for part in question.parts if part.number]
+    numbers += [term.word for term in terms if term.word.isdigit() and len(term.word) >= 3]
+    return _Sought(
+        frozenset(term.word for term in terms),
+        tuple(term.word for term in terms if term.is_beginning),
+        tuple(numbers),
+    )
+
+
 def _spans(question: Question, text: str) -> list[tuple[int, int]]:
     spans = []
-    terms = question.terms
+    sought = _sought(question)
     for match in WORD.finditer(text):
         word = match[0]
         folded = fold(word)
-        if is_unspaced(word):
+        others = [] if word.isascii() else pieces(folded)
+        if others and is_unspaced(word):
             spans += [(match.start() + at, match.start() + at + n) for at, n in _unspaced(word, question)]
-        elif any(term.matches(folded) or (term.word in pieces(folded)) for term in terms):
+        elif folded.startswith(sought.begun) or not sought.words.isdisjoint((folded, *others)):
             spans.append(match.span())
-    digits = [part.number.word for part in question.parts if part.number]
-    digits += [term.word for term in terms if term.word.isdigit() and len(term.word) >= 3]
-    for number in _NUMBER.finditer(text) if digits else ():
+    for number in _NUMBER.finditer(text) if sought.digits else ():
         written = "".join(character for character in number[0] if character.isdigit())
-        if len(written) >= 7 and any(some in written for some in digits):
+        if len(written) >= 7 and any(some in written for some in sought.digits):
             spans.append(number.span())
     return spans
 

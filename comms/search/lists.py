@@ -86,8 +86,9 @@ async def first_rows(
         if len(found) < most or len(rows) > limit:
             return rows
     if order is not None and within is not None:
-        found = await _first(db, question, kind, order, within, FEW + 1)
-        if len(found) <= FEW:
+        few = FEW // 2  # sorted by what they are looked up by, and of no more rows than one conversation has
+        found = await _first(db, question, kind, order, within, few + 1)
+        if len(found) <= few:
             return await _in_place(found, named, ask)
     else:
         found = await _all(db, question, kind)
@@ -102,7 +103,8 @@ async def _first(
     """The ids of the first rows that have the words, or of all."""
     at, seen = order.seen or (None, None)
     where = {"within": within, "newest": order.newest, "at": at, "seen": seen}
-    found: Sequence[uuid.UUID] = (await db.execute(_FIRST, _asked(question, kind, most) | where)).scalar_one()
+    asked = _asked(question, kind, most, whole=within is not None)
+    found: Sequence[uuid.UUID] = (await db.execute(_FIRST, asked | where)).scalar_one()
     return found
 
 
@@ -118,8 +120,9 @@ async def _all(db: AsyncSession, question: Question, kind: Kind) -> Sequence[uui
     return found
 
 
-def _asked(question: Question, kind: Kind, most: int) -> dict[str, Any]:
-    return {"kind": kind.name, "wanted": question.wanted(), "filtered": question.filtered(), "most": most}
+def _asked(question: Question, kind: Kind, most: int, *, whole: bool = False) -> dict[str, Any]:
+    words = {"wanted": question.wanted(whole=whole), "filtered": question.filtered(whole=whole)}
+    return {"kind": kind.name, **words, "most": most}
 
 
 def _ids(found: Sequence[uuid.UUID]) -> ColumnElement[Any]:

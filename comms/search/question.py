@@ -49,21 +49,21 @@ class Question(msgspec.Struct, frozen=True):
         numbers = [part.number for part in self.parts if part.number]
         return [term for part in self.parts for term in part.terms] + numbers
 
-    def wanted(self) -> str:
-        """What the index is asked: all of it, except a single letter beside whole words."""
-        return " & ".join(map(str, self.parts[:-1] if self._ends_short() else self.parts))
+    def wanted(self, *, whole: bool = False) -> str:
+        """What the index is asked: all of it, except a single letter beside whole words; or what is ``whole``."""
+        return " & ".join(map(str, self.parts[:-1] if self._ends_apart(whole) else self.parts))
 
-    def filtered(self) -> str | None:
+    def filtered(self, *, whole: bool = False) -> str | None:
         """What the rows found are asked besides: half of all words may begin with one letter."""
-        return str(self.parts[-1]) if self._ends_short() else None
+        return str(self.parts[-1]) if self._ends_apart(whole) else None
 
     def whole(self) -> str:
         """All of it."""
         return " & ".join(map(str, self.parts))
 
-    def _ends_short(self) -> bool:
+    def _ends_apart(self, whole: bool) -> bool:
         last = self.parts[-1]
-        return len(self.parts) > 1 and last.number is None and len(last.terms[-1].word) <= SHORT
+        return len(self.parts) > 1 and last.number is None and (whole or len(last.terms[-1].word) <= SHORT)
 
 
 def read(text: str) -> Question | None:

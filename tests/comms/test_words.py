@@ -99,6 +99,7 @@ def test_syntax_is_only_text(q: str) -> None:
         ("jose", "Señor José & Söhne", "Señor <mark>José</mark> &amp; Söhne"),
         ("script", "<script>x</script>", "&lt;<mark>script</mark>&gt;x&lt;/<mark>script</mark>&gt;"),
         ("京都", "東京都庁", "東<mark>京都</mark>庁"),
+        ("手机", "iPhone手机壳 und 手机", "<mark>iPhone手机壳</mark> und <mark>手机</mark>"),
         ("555-0199", "call +1 (415) 555-0199 now", "call <mark>+1 (415) 555-0199</mark> now"),
         ("a b", "x a b", "x <mark>a</mark> <mark>b</mark>"),
     ],

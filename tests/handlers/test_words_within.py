@@ -6,7 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select, text
 
+from comms import search
 from comms.directory import Connection
 from comms.search import following, keeping
 from comms.search.following import keep_up
@@ -85,6 +87,40 @@ async def test_a_long_conversation_shows_its_own_messages_in_order_however_commo
                 assert await _found(owner, f"/conversations/{talk}/messages", **query) == told, query
                 assert await _found(owner, "/conversation-messages", conversationId=str(talk), **query) == told, query
     assert await _found(stranger, "/conversation-messages", conversationId=str(talk), q="everywhere") == []
+
+
+@pytest.mark.parametrize("q", ["some", "sometimes every", "sometimes everywhere o"])
+async def test_words_that_are_rare_in_a_long_conversation_are_looked_up_among_its_own_messages_alone(
+    q: str, service: Service, owner: Client, admin: Any
+) -> None:
+    talk, rows = await _long(service, owner.workspace_id)
+    await keep_up(service.database)
+    await admin.execute(
+        """
+        INSERT INTO search_documents (workspace_id, subject_id, kind, bucket, at, words)
+        SELECT $1, gen_random_uuid(), 'message', 0, now(),
+            string_agg(search_tag($1, 'message', 0) || word, ' ')::tsvector
+        FROM generate_series(1, 700) AS n, unnest(ARRAY['everywhere', 'sometimes', 'once']) AS word GROUP BY n
+        """,
+        owner.workspace_id,
+    )
+    meant = [row.id for row in rows if row.conversation_id == talk and "sometimes" in row.content]
+    read = """
+        SELECT sum(pg_stat_get_xact_tuples_fetched(c.oid)) FROM pg_class c
+        WHERE c.oid = 'search_documents'::regclass
+            OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'search_documents'::regclass)
+        """
+
+    async def shown(more: Any, _place: Any) -> list[Any]:
+        return (await db.scalars(select(ConversationMessage.id).where(*more))).all()
+
+    async with service.database.workspace(owner.workspace_id) as db:
+        before = await db.scalar(text(read))
+        found = await search.first_rows(
+            db, q, ConversationMessage, 50, search.ByCreation(newest=True), shown, within=talk, filtered=False
+        )
+        assert set(found) == (set() if q.endswith(" o") else set(meant))
+        assert await db.scalar(text(read)) - before < LONG
 
 
 async def test_words_that_a_bucket_is_full_of_show_every_row_once_and_in_order(
