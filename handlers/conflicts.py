@@ -40,9 +40,11 @@ async def naming(
         rule = constraint_of(table.metadata.tables[table.__tablename__], name) if name else None
         if rule is None:
             raise
-        fields = named_columns(rule)
+        made = {column.name: column.info["made_of"](values) for column in rule.columns if "made_of" in column.info}
+        fields = named_columns(rule, {name: source for name, (source, _) in made.items()})
         detail = f"another row of this workspace already has this {' and '.join(fields)}"
-        there = await _first(db, table, rule, visible, values)
+        known = {**values, **{name: value for name, (_, value) in made.items()}}
+        there = await _first(db, table, rule, visible, known)
         raise Conflict(detail, fields=fields, conflicting_id=there) from error
 
 

@@ -261,9 +261,10 @@ def constraint_of(table: Table, name: str) -> Any:
     return None
 
 
-def named_columns(constraint: Any) -> list[str]:
-    """The JSON names of the columns a constraint is about, without the workspace."""
-    return [msgspec_camel(column.name) for column in constraint.columns if column.name != "workspace_id"]
+def named_columns(constraint: Any, sources: Mapping[str, str] | None = None) -> list[str]:
+    """The JSON names of the columns a constraint is about, without the workspace; or of what they were made of."""
+    names = [column.name for column in constraint.columns if column.name != "workspace_id"]
+    return [msgspec_camel((sources or {}).get(name, name)) for name in names]
 
 
 def _fields_of(table: Table | None, name: str) -> list[str]:

@@ -24,12 +24,13 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 AND (application_name <> $1 OR state <> 'idle')
 """
 # What a test has invented is no row's, and has no id. Where something is made, nothing was before, and that is what is
-# told of it first, by whatever name: docs/events.md has those. Where something is changed, at least one field is.
+# told of it first, by whatever name: docs/events.md has those. Who is left out of a channel is told of its end, and not
+# what has changed. Where something else is changed, at least one field is.
 UNTOLD = """
 SELECT DISTINCT event FROM events e WHERE (changes IS NULL OR changes::text = '{}') AND data->>'id' IS NOT NULL
     AND event NOT LIKE ALL (ARRAY['%.created', '%.deleted', '%.installed', 'consent.%'])
     AND event NOT IN ('message.received', 'message.queued', 'message.scheduled', 'contact.restored',
-        'agent_shared_memory.expired')
+        'agent_shared_memory.expired', 'team_channel.closed')
     AND EXISTS (SELECT FROM events b WHERE b.workspace_id = e.workspace_id AND b.subject_id = e.subject_id
         AND b.seq < e.seq)
 """

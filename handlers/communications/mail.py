@@ -19,10 +19,9 @@ from models.communications import (
 
 
 async def create_address(db: AsyncSession, identity: Identity, values: dict[str, Any]) -> WorkspaceMailAddress:
-    """An address whose mails can be sent by its connection, and reach no other address."""
+    """An address whose mails can be sent by its connection."""
     await addresses.expect_sender(db, values["connection_id"])
     row = WorkspaceMailAddress(workspace_id=identity.workspace_id, **values)
-    await addresses.expect_free(db, row)
     db.add(row)
     return row
 
@@ -30,11 +29,10 @@ async def create_address(db: AsyncSession, identity: Identity, values: dict[str,
 async def change_address(
     db: AsyncSession, identity: Identity, row: WorkspaceMailAddress, values: dict[str, Any]
 ) -> None:
-    """As before, an address whose mails can be sent by its connection, and reach no other address."""
+    """As before, an address whose mails can be sent by its connection."""
     await addresses.expect_sender(db, values.get("connection_id"))
     for name, value in values.items():
         setattr(row, name, value)
-    await addresses.expect_free(db, row)
 
 
 mail_addresses = crud(

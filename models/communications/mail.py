@@ -1,6 +1,7 @@
 """The mail addresses people write to, what a message was as a mail, and what became of mails we sent."""
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ from sqlalchemy import ColumnElement, Computed, Index, Text, UniqueConstraint, f
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, ReadOnly, TenantRow, View, one_of, part_of_tenant, refers, tenant_table
-from models.types import Email, email_key, email_key_sql
+from models.types import Email, email_key, email_key_sql, spelt
 
 MailAddressStatus = Literal["active", "suspended"]
 AutomaticMail = Literal["bounce", "auto_reply", "generated", "list", "bulk", "own"]
@@ -37,6 +38,12 @@ def _has_address(value: str) -> ColumnElement[bool]:
     return func.lower(WorkspaceMailAddress.address) == func.lower(value)
 
 
+def _routed(values: Mapping[str, Any]) -> tuple[str, str]:
+    """By which of an address's values a mail finds it, and what an envelope's recipient is compared with."""
+    name = "address" if values.get("inbound_address") is None else "inbound_address"
+    return name, spelt(values[name]).lower()
+
+
 class WorkspaceMailAddress(TenantRow, Base):
     """An address of ours. Mail is mapped to it by its envelope, whatever its headers say."""
 
@@ -54,7 +61,9 @@ class WorkspaceMailAddress(TenantRow, Base):
     address: Mapped[str] = mapped_column(Email, info={"found_by": _has_address})
     inbound_address: Mapped[str | None] = mapped_column(Email)
     # What an envelope's recipient is compared with: without its plus part, in lower case.
-    route_key: Mapped[str] = mapped_column(Computed("lower(COALESCE(inbound_address, address))", persisted=True))
+    route_key: Mapped[str] = mapped_column(
+        Computed("lower(COALESCE(inbound_address, address))", persisted=True), info={"made_of": _routed}
+    )
     friendly_name: Mapped[str | None]
     status: Mapped[str] = mapped_column(default="active", server_default="active")
 
