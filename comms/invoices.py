@@ -37,7 +37,7 @@ ALLOWED: states.Allowed = {
 }
 
 _CENT = Decimal("0.01")
-_MOST_DECIMALS = 4
+_FINEST = Decimal("0.0001")
 _LARGEST = Decimal(10) ** 12
 
 
@@ -216,7 +216,7 @@ def _unfit(value: Decimal, least: Decimal, most: Decimal) -> str | None:
     """Why this is no figure for a line."""
     if not value.is_finite() or not least <= value <= most:
         return f"must be from {least} to {most}"
-    return f"must have at most {_MOST_DECIMALS} decimals" if decimals_of(value) > _MOST_DECIMALS else None
+    return "must have at most 4 decimals" if value != value.quantize(_FINEST) else None
 
 
 def _shown(invoice: Invoice) -> InvoiceView:

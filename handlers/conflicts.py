@@ -42,7 +42,8 @@ async def naming(
             raise
         made = {column.name: column.info["made_of"](values) for column in rule.columns if "made_of" in column.info}
         fields = named_columns(rule, {name: source for name, (source, _) in made.items()})
-        detail = f"another row of this workspace already has this {' and '.join(fields)}"
+        taken = f"what this {fields[0]} leads to" if made else f"this {' and '.join(fields)}"
+        detail = f"another row of this workspace already has {taken}"
         known = {**values, **{name: value for name, (_, value) in made.items()}}
         there = await _first(db, table, rule, visible, known)
         raise Conflict(detail, fields=fields, conflicting_id=there) from error

@@ -190,9 +190,9 @@ def _leaving(intent: Intent, row: Mapping[str, Any], beside: int, *, is_reply: b
 
 
 def _expect_writable(to: str) -> None:
-    """``Unsendable`` where no mail gets to: SendGrid takes it, and drops it.
+    """Raises ``Unsendable`` for an address that no mail server takes, whoever carries the mail.
 
-    https://github.com/sendgrid/sendgrid-csharp/issues/656
+    SendGrid accepts such a mail and drops it: https://github.com/sendgrid/sendgrid-csharp/issues/656
     """
     try:
         smtp.written(to)

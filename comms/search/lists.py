@@ -38,6 +38,8 @@ from models.tenancy import WORKSPACE_SETTING
 
 FEW = 5_000
 """So many rows are looked up by their ids; if more have the words, each row of a list is asked."""
+FEW_OF_ONE = 2_500
+"""The same of one conversation, whose messages are soon asked one by one: there are only so many."""
 AHEAD = 5
 """So many times as many as a page shows are looked up first: enough, unless filters leave out most of them."""
 
@@ -86,9 +88,8 @@ async def first_rows(
         if len(found) < most or len(rows) > limit:
             return rows
     if order is not None and within is not None:
-        few = FEW // 2  # sorted by what they are looked up by, and of no more rows than one conversation has
-        found = await _first(db, question, kind, order, within, few + 1)
-        if len(found) <= few:
+        found = await _first(db, question, kind, order, within, FEW_OF_ONE + 1)
+        if len(found) <= FEW_OF_ONE:
             return await _in_place(found, named, ask)
     else:
         found = await _all(db, question, kind)

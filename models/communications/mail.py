@@ -35,7 +35,7 @@ MailEventKind = Literal[
 
 def _has_address(value: str) -> ColumnElement[bool]:
     """The address is this one, however it is capitalised; a workspace has only so many."""
-    return func.lower(WorkspaceMailAddress.address) == func.lower(value)
+    return func.lower(WorkspaceMailAddress.address.collate("C")) == email_key(value)
 
 
 def _routed(values: Mapping[str, Any]) -> tuple[str, str]:

@@ -3,11 +3,12 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0043"
-down_revision = "0042"
+revision = "0045"
+down_revision = "0044"
 branch_labels = None
 depends_on = None
 
+# The last of three that are brought up together: whoever alters this table holds up every message that comes in.
 TABLE = "conversations"
 
 

@@ -5,14 +5,12 @@ import importlib
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0045"
-down_revision = "0044"
+revision = "0043"
+down_revision = "0042"
 branch_labels = None
 depends_on = None
 
 _BEFORE = importlib.import_module("models.migrations.versions.0040_read_in_order")
-_IN_ORDER, _MAY_SEE, _SETTINGS = _BEFORE._in_order, _BEFORE._MAY_SEE, _BEFORE._SETTINGS
-_HERE = _BEFORE._HERE
 _COMMON = "sqrt(most * 20000.0)::int"
 # A conversation of so many messages is read; of a longer one the nearest, which are enough if most of them are meant.
 READ, NEAREST = 1_000, 200
@@ -38,7 +36,7 @@ def _having(which: str) -> str:
                     WHEN newest THEN (d.at, d.subject_id) < (edge_at, edge_id)
                     ELSE (d.at, d.subject_id) > (edge_at, edge_id)
                 END
-                AND {_MAY_SEE}
+                AND {_BEFORE._MAY_SEE}
             ORDER BY
                 CASE WHEN newest THEN d.at END DESC, CASE WHEN newest THEN d.subject_id END DESC, d.at, d.subject_id
             LIMIT most
@@ -72,7 +70,7 @@ END
 $$
 """
 
-_NEAREST_OF_CONVERSATION = _IN_ORDER(
+_NEAREST_OF_CONVERSATION = _BEFORE._in_order(
     f"""(
                 SELECT * FROM search_documents d
                 WHERE d.workspace_id = here AND d.conversation_id = within AND {{behind}}
@@ -86,11 +84,11 @@ CREATE OR REPLACE FUNCTION search_first(
     sort text, wanted text, filtered text, within uuid, newest boolean, seen_at timestamptz, seen_id uuid, most int
 ) RETURNS uuid[]
 LANGUAGE plpgsql STABLE SECURITY DEFINER
-{_SETTINGS}
+{_BEFORE._SETTINGS}
 AS $$
 #variable_conflict use_variable
 DECLARE
-    {_HERE}
+    {_BEFORE._HERE}
     edge_at timestamptz := coalesce(seen_at, CASE WHEN newest THEN 'infinity' ELSE '-infinity' END::timestamptz);
     edge_id uuid := coalesce(seen_id, '00000000-0000-0000-0000-000000000000');
     last int := coalesce((SELECT p.bucket FROM search_progress p WHERE p.workspace_id = here), 0);
@@ -139,13 +137,19 @@ BEGIN
             replace(filtered, chr(1), search_tag(here, sort, place.bucket))::tsquery,
             within, newest, edge_at, edge_id, most, NULL
         );
+        IF within IS NOT NULL AND filtered IS NOT NULL AND more.met > {PLENTY} THEN
+            wanted := concat_ws(' & ', wanted, filtered);
+            filtered := NULL;
+            IF more.met > {_COMMON} THEN
+                more := search_bucket(
+                    here, sort, place.bucket, replace(wanted, chr(1), search_tag(here, sort, place.bucket))::tsquery,
+                    NULL, within, newest, edge_at, edge_id, most, NULL
+                );
+            END IF;
+        END IF;
         IF within IS NOT NULL AND more.met > {_COMMON} THEN
             {_BEFORE._OF_CONVERSATION}
             RETURN coalesce(ids, ARRAY[]::uuid[]);
-        END IF;
-        IF within IS NOT NULL AND more.met > {PLENTY} THEN
-            wanted := concat_ws(' & ', wanted, filtered);
-            filtered := NULL;
         END IF;
         all_ids := all_ids || more.ids;
         all_times := all_times || more.times;
