@@ -179,10 +179,14 @@ def _measure(
             )
     if "lists" in parts:  # last: what it fills in would be in the way of the others
         of_lists = lists.Plan(20_000, 200_000, times=5) if chosen.quick else lists.Plan()
+        say("the ordinary handler, to compare with")
+        with built.naive() as naive:
+            track = throughput.Track(runner, built, "messages", {"naive": naive}, plan_of_rounds)
+            ordinary = track.alone("naive").p50
         runner.run(lists.fill(built, of_lists, say))
         say("every list, page by page")
         with built.service() as server:
-            results.lists = lists.measure(built, server, of_lists)
+            results.lists = lists.measure(built, server, of_lists, ordinary)
 
 
 def _arguments() -> argparse.Namespace:

@@ -54,10 +54,11 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Lists(msgspec.Struct, frozen=True):
-    """All that was asked."""
+    """All that was asked; and what the ordinary handler took for a message, in seconds at the median."""
 
     plan: Plan
     asked: list[Asked]
+    ordinary: float
 
 
 async def fill(stage: Stage, plan: Plan, say: Callable[[str], None]) -> None:
@@ -72,7 +73,7 @@ async def fill(stage: Stage, plan: Plan, say: Callable[[str], None]) -> None:
     await stage.settle()
 
 
-def measure(stage: Stage, server: Server, plan: Plan) -> Lists:
+def measure(stage: Stage, server: Server, plan: Plan, ordinary: float) -> Lists:
     """Every declared list, and the search over all, asked one after another by a single client."""
     token = stage.towns[TOWN].access_tokens[0]
     with (
@@ -81,7 +82,7 @@ def measure(stage: Stage, server: Server, plan: Plan) -> Lists:
             base_url=f"http://127.0.0.1:{server.port}", headers={"Authorization": f"Bearer {token}"}, timeout=60
         ) as client,
     ):
-        return Lists(plan, list(ask_everything(client, plan.times)))
+        return Lists(plan, list(ask_everything(client, plan.times)), ordinary)
 
 
 def ask_everything(client: httpx.Client, times: int) -> Iterator[Asked]:

@@ -1,6 +1,7 @@
 """How many a second: the ordinary handler, PostgreSQL alone and comms, in turns, round after round, rows counted."""
 
 import asyncio
+import itertools
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ SPREAD = 20  # workspaces of a town: one's event counter would otherwise be what
 TOWNS = {"naive": SPREAD, "postgres": SPREAD, "comms": SPREAD, "postgres-crowded": 1, "comms-crowded": 1}
 FIRST_GUESS = {"naive": 500.0, "postgres": 3_000.0, "comms": 6_000.0}  # a second; then what was last seen
 MARGIN = 1.5
+_runs = itertools.count(1)  # no request is made twice
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -80,7 +82,6 @@ class Track:
         self._servers = servers
         self._plan = plan
         self._expected = dict(FIRST_GUESS)
-        self._runs = 0
 
     def compare(self, say: Callable[[str], None]) -> Comparison:
         """Every competitor at every number of connections, in turns; each round is complete in itself."""
@@ -104,6 +105,12 @@ class Track:
                 posted = self._posted("comms-crowded", 64, plan.seconds, server=self._servers["comms"])
                 figures.setdefault(("comms-crowded", 64), []).append(posted)
         return Comparison(self._kind, figures)
+
+    def alone(self, name: str) -> Figure:
+        """One competitor at one connection."""
+        self._run(self._stage.settle())
+        self._posted(name, 16, 1.0)
+        return self._posted(name, 1, self._plan.seconds)
 
     def _posted(self, name: str, connections: int, seconds: float, server: Server | None = None) -> Figure:
         server = server or self._servers[name]
@@ -142,10 +149,9 @@ class Track:
 
     def _batch(self, name: str, seconds: float) -> Batch:
         """More requests than can be made in the time, and the messages they report on."""
-        self._runs += 1
         rate = self._expected.get(name) or self._expected[name.partition("-")[0]]
         batch = Batch(
-            self._stage.towns[name].lines, self._kind, f"{self._kind}-{self._runs}", int(rate * seconds * MARGIN) + 500
+            self._stage.towns[name].lines, self._kind, f"{self._kind}-{next(_runs)}", int(rate * seconds * MARGIN) + 500
         )
         if self._kind == "message-status":
             self._run(self._stage.presend(name, batch.run, batch.count // 2 + 1_000))
