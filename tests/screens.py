@@ -104,7 +104,7 @@ class Screen:
         self.is_tuned |= frame.get("type") in ("subscribe", "unsubscribe")
         await self.connection.send(json.dumps(frame))
 
-    async def next(self, kind: str | None = None, *, within: float = 5) -> dict[str, Any]:
+    async def next(self, kind: str | None = None, *, within: float = 10) -> dict[str, Any]:
         """The next frame, or the next of a kind; fails when the connection closes or nothing comes."""
         async with asyncio.timeout(within):
             while True:

@@ -13,7 +13,7 @@ from tests.screens import Screen, watching
 
 async def _counted(screen: Screen, unread: int, notice: dict[str, Any]) -> None:
     """The device is told until it shows so many unread, and the one notice as it is now."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             event = await screen.next("event")
             if event["subjectType"] == "notification":
@@ -32,8 +32,7 @@ async def ten(client: httpx.AsyncClient) -> list[dict[str, Any]]:
 async def test_ten_messages_make_one_notice_read_on_one_device_and_gone_on_the_other(
     pair: Pair, desk: Desk, agent: httpx.AsyncClient
 ) -> None:
-    lines = [Line(port) for port in pair.ports]
-    assert await lines[0].post(desk.text(phone(1))) == 200
+    assert await Line(pair.ports[0]).post(desk.text(phone(1))) == 200
     [talk] = await listed(agent, "conversations")
     assert (await agent.put(f"/api/v1/conversations/{talk['id']}/following")).status_code == 200
     # Read, so that it is told of nowhere, however late the worker is.
@@ -44,6 +43,7 @@ async def test_ten_messages_make_one_notice_read_on_one_device_and_gone_on_the_o
         watching(pair.other.screen_url, desk.token, topics=topics) as other,
         desk.client(pair.other.url) as elsewhere,
     ):
+        lines = [Line(port) for port in pair.ports]
         for number in range(10):
             assert await lines[number % 2].post(desk.text(phone(1), f"text {number}")) == 200
         shown: list[dict[str, Any]] = [{}, {}]
