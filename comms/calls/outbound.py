@@ -122,7 +122,9 @@ async def place(
     if phone is None:
         raise Conflict("There is no phone of yours to ring first: PUT /api/v1/me/phone.")
     number, connection_id = await _ours(db, phone_number_id)
-    if to in (number.phone_number, phone):
+    if await offers.ours_among(db, [to]):
+        raise Invalid({"to": "is a number of this workspace itself"})
+    if to == phone:
         raise Invalid({"to": "is a phone of this call already"})
     at = now()
     await _expect_wanted(db, caller, to, at)

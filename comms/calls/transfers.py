@@ -49,6 +49,8 @@ async def begin(
     if to is None or (user_id is not None and phone is not None):
         raise Invalid({"userId": "or else phoneNumber says to whom: one of the two"})
     field = "phoneNumber" if user_id is None else "userId"
+    if await offers.ours_among(db, [to]):
+        raise Invalid({field: "is a number of this workspace itself"})
     if to in {leg.to_address for leg in await rows.legs_of(db, call.id) if leg.ended_at is None} | {call.from_address}:
         raise Invalid({field: "is a phone of this call already"})
     contact, member = await lines(db, call)

@@ -12,9 +12,12 @@ from tests.comms.calls.people import OWNER, office
 from tests.comms.calls.scenes import ENDED, incoming
 from tests.conftest import Client
 from tests.make import calls as make
+from tests.make import communications
 from tests.make.calls import CALLER, Network
 from tests.make.communications import OUR_NUMBER
 from tests.make.sending import until
+
+OUR_OTHER_NUMBER = "+14155550188"
 
 
 async def test_a_member_whose_phone_is_a_number_of_ours_is_not_rung(
@@ -38,11 +41,32 @@ async def test_a_flow_does_not_ring_a_number_of_ours(line: Connection, owner: Cl
     assert [error["field"] for error in refused.json()["errors"]] == ["voiceFlow.steps.hello.numbers[1]"]
 
 
+async def test_a_number_that_became_ours_after_a_flow_named_it_is_not_rung(
+    net: Network, line: Connection, service: Service, owner: Client, member: Client
+) -> None:
+    team = {"type": "ring", "numbers": [OWNER, OUR_OTHER_NUMBER], "next": "message"}
+    await make.flow(service, line, office(owner, member, team=team))
+    await communications.number(service, line.workspace_id, OUR_OTHER_NUMBER)
+    net.switchboard.people[OWNER] = Person(after=1, keys=("1",))
+    await net.call(Person(keys=("1",), message="Hello?"))
+    assert [one.to for one in net.switchboard.lines.values()] == [OUR_NUMBER, OWNER]
+
+
+async def test_another_number_of_ours_is_not_called(
+    net: Network, line: Connection, service: Service, owner: Client
+) -> None:
+    await communications.number(service, line.workspace_id, OUR_OTHER_NUMBER)
+    refused = await owner.post("/api/v1/calls", json={"to": OUR_OTHER_NUMBER})
+    assert refused.status_code == 400
+    assert [error["field"] for error in refused.json()["errors"]] == ["to"]
+
+
 @pytest.mark.parametrize("kind", ["blind", "warm"])
-@pytest.mark.parametrize("to", [CALLER, OWNER, OUR_NUMBER])
-async def test_a_call_is_not_handed_to_whoever_is_in_it_already(
+@pytest.mark.parametrize("to", [CALLER, OWNER, OUR_NUMBER, OUR_OTHER_NUMBER])
+async def test_a_call_is_not_handed_to_whoever_is_in_it_already_nor_to_us(
     net: Network, service: Service, owner: Client, member: Client, admin: Any, kind: str, to: str
 ) -> None:
+    await communications.number(service, net.line.workspace_id, OUR_OTHER_NUMBER)
     async with net.working():
         scene = await incoming(net, service, owner, member, admin)
         refused = await owner.post(f"/api/v1/calls/{scene.call_id}/transfer", json={"kind": kind, "phoneNumber": to})
