@@ -9,7 +9,7 @@ from comms.service import Service
 from comms.simulators.telephone import Person
 from tests.comms.calls.flows import document
 from tests.comms.calls.people import OWNER, office
-from tests.comms.calls.scenes import ENDED, incoming
+from tests.comms.calls.scenes import BOB, ENDED, incoming
 from tests.conftest import Client
 from tests.make import calls as make
 from tests.make import communications
@@ -73,5 +73,47 @@ async def test_a_call_is_not_handed_to_whoever_is_in_it_already_nor_to_us(
         assert refused.status_code == 400
         assert [error["field"] for error in refused.json()["errors"]] == ["phoneNumber"]
         assert scene.is_talk
+        net.switchboard.hang_up(scene.contact)
+        await until(admin, ENDED)
+
+
+async def test_who_was_just_asked_can_be_asked_again_once_their_line_has_ended(
+    net: Network, service: Service, owner: Client, member: Client, admin: Any
+) -> None:
+    net.switchboard.people[BOB] = Person(after=1, keys=("1",), talks=None)
+    async with net.working():
+        scene = await incoming(net, service, owner, member, admin)
+        first = await scene.transfer("warm", phoneNumber=BOB)
+        await scene.together(f"transfer-{first}", OWNER, BOB)
+    await scene.cancel()  # and nobody has ended the line of who was asked yet
+    again = {"kind": "warm", "phoneNumber": BOB}
+    early = await owner.post(f"/api/v1/calls/{scene.call_id}/transfer", json=again)
+    assert early.status_code == 409
+    assert "try again" in early.json()["detail"]
+    async with net.working():
+        await scene.together(f"back-{first}", OWNER, CALLER)
+        await until(admin, "NOT EXISTS (SELECT FROM call_legs WHERE role = 'consulted' AND ended_at IS NULL)")
+        second = await scene.transfer("warm", phoneNumber=BOB)
+        await scene.together(f"transfer-{second}", OWNER, BOB)
+        net.switchboard.hang_up(scene.contact)
+        await until(admin, ENDED)
+
+
+@pytest.mark.parametrize("kind", ["blind", "warm"])
+async def test_a_call_is_not_handed_to_whoever_it_was_left_to(
+    net: Network, service: Service, owner: Client, member: Client, admin: Any, kind: str
+) -> None:
+    net.switchboard.people[BOB] = Person(after=1, keys=("1",), talks=None)
+    async with net.working():
+        scene = await incoming(net, service, owner, member, admin)
+        transfer = await scene.transfer(kind, phoneNumber=BOB)
+        if kind == "warm":
+            await scene.together(f"transfer-{transfer}", OWNER, BOB)
+            await until(admin, "EXISTS (SELECT FROM call_transfers WHERE state = 'consulting')")
+            await scene.complete()
+        await until(admin, "EXISTS (SELECT FROM call_transfers WHERE state = 'completed')")
+        again = {"kind": "blind", "phoneNumber": BOB}
+        refused = await owner.post(f"/api/v1/calls/{scene.call_id}/transfer", json=again)
+        assert refused.status_code == 400
         net.switchboard.hang_up(scene.contact)
         await until(admin, ENDED)
