@@ -45,7 +45,7 @@ async def begin(
     if user_id is not None:
         to = (await offers.phones_of(db, [user_id])).get(user_id)
         if to is None:
-            raise Invalid({"userId": "is no active member with a phone"})
+            raise Invalid({"userId": "is no active member with a phone that is no number of this workspace"})
     if to is None or (user_id is not None and phone is not None):
         raise Invalid({"userId": "or else phoneNumber says to whom: one of the two"})
     await _expect_elsewhere(db, call, "phoneNumber" if user_id is None else "userId", to)

@@ -20,10 +20,24 @@ from tests.make.sending import until
 OUR_OTHER_NUMBER = "+14155550188"
 
 
-async def test_a_member_whose_phone_is_a_number_of_ours_is_not_rung(
+async def test_a_number_of_ours_is_nobodys_phone(line: Connection, owner: Client, member: Client) -> None:
+    everybody = (await owner.get("/api/v1/workspace-members")).json()["items"]
+    [theirs] = [one["id"] for one in everybody if one["userId"] == str(member.user_id)]
+    for refused in (
+        await member.put("/api/v1/me/phone", json={"phone": OUR_NUMBER}),
+        await owner.patch(f"/api/v1/workspace-members/{theirs}", json={"phone": OUR_NUMBER}),
+    ):
+        assert refused.status_code == 400
+        assert [error["field"] for error in refused.json()["errors"]] == ["phone"]
+    assert (await owner.get(f"/api/v1/workspace-members/{theirs}")).json()["phone"] is None
+    assert (await member.put("/api/v1/me/phone", json={"phone": OUR_OTHER_NUMBER})).status_code == 200
+    assert (await owner.patch(f"/api/v1/workspace-members/{theirs}", json={"phone": None})).status_code == 200
+
+
+async def test_a_member_whose_phone_became_a_number_of_ours_is_not_rung(
     net: Network, line: Connection, service: Service, owner: Client, member: Client, admin: Any
 ) -> None:
-    assert (await owner.put("/api/v1/me/phone", json={"phone": OUR_NUMBER})).status_code == 200
+    await make.phone(service, line.workspace_id, owner.user_id, OUR_NUMBER)
     team = {"type": "ring", "users": [str(owner.user_id)], "next": "message"}
     await make.flow(service, line, office(owner, member, team=team))
     caller = await net.call(Person(keys=("1",), message="Hello?"))
@@ -31,6 +45,7 @@ async def test_a_member_whose_phone_is_a_number_of_ours_is_not_rung(
     assert [one.to for one in net.switchboard.lines.values()] == [OUR_NUMBER]
     placed = await owner.post("/api/v1/calls", json={"to": CALLER})
     assert placed.status_code == 409
+    assert "number of this workspace" in placed.json()["detail"]
 
 
 async def test_a_flow_does_not_ring_a_number_of_ours(line: Connection, owner: Client) -> None:
