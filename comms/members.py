@@ -8,7 +8,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events, sessions
-from comms.errors import Conflict, Forbidden
+from comms.calls import offers
+from comms.errors import Conflict, Forbidden, Invalid
 from comms.hooks import following
 from comms.identity import Identity, Member
 from comms.ownership import ByMember, leaving
@@ -64,9 +65,17 @@ async def change(db: AsyncSession, own: Standing, member: WorkspaceMember, value
     if before.role == "owner" and after.role != "owner" and member.is_active:
         await _refuse_without_owner(db, member)
     member.role, member.permissions = after.role, dict(after.permissions)
-    member.phone = values.get("phone", member.phone)
+    if "phone" in values:
+        await give_phone(db, member, values["phone"])
     if before.role in WRITERS and after.role not in WRITERS:
         await leaving.leave(db, member.workspace_id, ByMember(member.user_id))
+
+
+async def give_phone(db: AsyncSession, member: WorkspaceMember, phone: str | None) -> None:
+    """Calls for the member ring there; ``Invalid`` for a number of the workspace itself."""
+    if phone is not None and await offers.ours_among(db, [phone]):
+        raise Invalid({"phone": "is a number of this workspace itself"})
+    member.phone = phone
 
 
 async def deactivate(db: AsyncSession, own: Standing, member: WorkspaceMember) -> bool:

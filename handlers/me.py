@@ -147,10 +147,13 @@ async def put_password(service: Here, request: Request, identity: Asker, data: J
 
 @put("/me/phone", operation_id="put_my_phone", guards=[person])
 async def put_phone(db: Db, identity: Asker, data: JSONBody[MyPhone]) -> WorkspaceMemberView:
-    """Calls of this workspace that are yours to take ring there from now on."""
+    """Calls of this workspace that are yours to take ring there from now on.
+
+    400 for a number of the workspace itself.
+    """
     member = await members.of(db, identity)
     before = msgspec.convert(member, WorkspaceMemberView, from_attributes=True)
-    member.phone = data.phone
+    await members.give_phone(db, member, data.phone)
     await db.flush()
     view = msgspec.convert(member, WorkspaceMemberView, from_attributes=True)
     if before.phone != view.phone:

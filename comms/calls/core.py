@@ -49,8 +49,8 @@ class State(msgspec.Struct, rename="camel"):
 class World(msgspec.Struct, frozen=True):
     """What is true besides: the time, the phones of the members a flow names and who is free, who waits already.
 
-    ``queue`` is the caller's own: who is next is decided by our rows. ``caller_id`` is what phones show instead of a
-    number that is withheld.
+    ``ours`` are numbers that a flow names and that are the workspace's by now. ``queue`` is the caller's own: who is
+    next is decided by our rows. ``caller_id`` is what phones show instead of a number that is withheld.
     """
 
     at: datetime
@@ -58,6 +58,7 @@ class World(msgspec.Struct, frozen=True):
     phones: Mapping[UUID, str] = {}
     channels: Mapping[UUID, Sequence[UUID]] = {}
     busy: frozenset[UUID] = frozenset()
+    ours: frozenset[str] = frozenset()
     waiting: int = 0
     queue: str = ""
     caller_id: str | None = None
@@ -325,11 +326,14 @@ def _message_of(flow: Flow) -> Voicemail:
 
 
 def _reachable(step: Ring | Queue, world: World) -> list[Target]:
-    """Everybody of the step who has a phone and is not talking, each phone once, in the order they are named."""
+    """Everybody of the step who has a phone and is not talking, each phone once, in the order they are named.
+
+    None of them is a number of ours.
+    """
     users = list(
         dict.fromkeys([*step.users, *world.channels.get(step.channel_id, ())] if step.channel_id else step.users)
     )
     phones = {world.phones[user]: user for user in reversed(users) if user in world.phones and user not in world.busy}
     named: dict[str, UUID | None] = {world.phones[u]: u for u in users if world.phones.get(u) in phones}
-    named |= {number: None for number in step.numbers if number not in named}
+    named |= {number: None for number in step.numbers if number not in named and number not in world.ours}
     return [Target(world.new_id(), phone, user) for phone, user in named.items()]

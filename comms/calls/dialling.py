@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import msgspec
 import structlog
 from sqlalchemy import select
@@ -34,8 +35,12 @@ log = structlog.get_logger(__name__)
 LATE = timedelta(seconds=60)
 """After this a line is given up whose fate nobody knows, or that no provider took: nobody waits for that call now."""
 LOOK_AGAIN_SECONDS = 3.0
+TIMEOUT = httpx.Timeout(connect=3, write=3, read=6, pool=3)
 SETTLED_SECONDS = 20.0
-"""What a provider's log does not show so long after it was tried, longer than a request may take, it never took."""
+"""What a provider's log does not show so long after it was tried, it never took: a request takes 15 seconds at most.
+
+To connect counts twice, for TCP and for TLS: 2 * 3 + 3 to write + 6 to read. Each request has a pool of its own.
+"""
 CLOCKS = timedelta(seconds=10)
 """How far a provider's clock may be behind ours."""
 
@@ -75,7 +80,7 @@ class Dialler:
         self._public_url = settings.server.public_url
         self._look_again_seconds = look_again_seconds
         self._settled = timedelta(seconds=settled_seconds)
-        self._http = http or Rest(rest.Messages(twilio.account_at), None)
+        self._http = http or Rest(rest.Messages(twilio.account_at), None, timeout=TIMEOUT)
 
     async def close(self) -> None:
         """No connection is open any more."""
@@ -86,11 +91,13 @@ class Dialler:
         due = await self._begin(workspace_id, leg_id)
         if due is None:
             return
+        may_be_there = due.tried_at is not None
         try:
             connection, account = await self._account(due.connection_id, due.provider)
-            known = await self._find(workspace_id, due, account) if due.tried_at is not None else None
-            if known is None and due.tried_at is not None:
+            known = await self._find(workspace_id, due, account) if may_be_there else None
+            if known is None and may_be_there:
                 await self._expect_settled(workspace_id, due)
+                may_be_there = False
             if known is None:
                 base = f"{self._public_url}/webhooks/{due.provider}/{connection.id}"
                 asked = calling.create(
@@ -103,7 +110,7 @@ class Dialler:
                 )
                 known = calling.placed(await self._http.ask(asked))
         except Busy as error:
-            await self._again(workspace_id, leg_id, self._wait_after(error), was_dialled=due.tried_at is not None)
+            await self._again(workspace_id, leg_id, self._wait_after(error), was_dialled=may_be_there)
         except Unclear:
             await self._again(workspace_id, leg_id, self._look_again_seconds, was_dialled=True)
         except Refused as error:

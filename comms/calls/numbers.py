@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.calls import flow as flows
-from comms.calls import preview
+from comms.calls import offers, preview
 from comms.calls.flow import FIELD, Flow, People
 from comms.errors import Invalid
-from models.communications import TeamChannel, WorkspacePhoneNumber
+from models.communications import TeamChannel
 from models.core import User, Workspace, WorkspaceMember
 
 
@@ -51,13 +51,7 @@ async def _expect_people(db: AsyncSession, workspace_id: uuid.UUID, flow: Flow) 
         )
     )
     rung = [number for step in flow.steps.values() if isinstance(step, People) for number in step.numbers]
-    ours = set(
-        await db.scalars(
-            select(WorkspacePhoneNumber.phone_number).where(
-                WorkspacePhoneNumber.workspace_id == workspace_id, WorkspacePhoneNumber.phone_number.in_(rung)
-            )
-        )
-    )
+    ours = await offers.ours_among(db, rung)
     wrong: dict[str, str] = {}
     for name, step in flow.steps.items():
         if not isinstance(step, People):

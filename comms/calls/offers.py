@@ -45,6 +45,7 @@ async def world_of(
             belonging.setdefault(channel_id, []).append(user_id)
     everybody = users.union(*belonging.values(), besides)
     phones = await phones_of(db, everybody)
+    named = {number for step in flow.steps.values() if isinstance(step, flows.People) for number in step.numbers}
     # Every look costs the caller a moment of silence: only what the flow asks for.
     asks_zone = flow.timezone is None and any(isinstance(step, flows.Hours) for step in flow.steps.values())
     settings = None
@@ -59,6 +60,7 @@ async def world_of(
         phones=phones,
         channels=belonging,
         busy=await busy(db, phones, call),
+        ours=await ours_among(db, named),
         waiting=waiting,
         queue=f"call-{call.id}",
         caller_id=_shown(call),
@@ -90,6 +92,17 @@ async def phones_of(db: AsyncSession, users: Iterable[uuid.UUID]) -> dict[uuid.U
         )
     )
     return {user_id: phone for user_id, phone in found if phone is not None}
+
+
+async def ours_among(db: AsyncSession, numbers: Iterable[str]) -> frozenset[str]:
+    """Those among these that are numbers of the workspace's: to ring one is to call ourselves."""
+    wanted = list(numbers)
+    if not wanted:
+        return frozenset()
+    found = await db.scalars(
+        select(WorkspacePhoneNumber.phone_number).where(WorkspacePhoneNumber.phone_number.in_(wanted))
+    )
+    return frozenset(found)
 
 
 async def busy(db: AsyncSession, users: Iterable[uuid.UUID], call: Call) -> frozenset[uuid.UUID]:

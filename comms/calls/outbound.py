@@ -120,9 +120,13 @@ async def place(
     """
     phone = (await offers.phones_of(db, [caller.user_id])).get(caller.user_id)
     if phone is None:
-        raise Conflict("There is no phone of yours to ring first: PUT /api/v1/me/phone.")
+        raise Conflict(
+            "There is no phone of yours to ring first, or it is a number of this workspace: PUT /api/v1/me/phone."
+        )
     number, connection_id = await _ours(db, phone_number_id)
-    if to in (number.phone_number, phone):
+    if await offers.ours_among(db, [to]):
+        raise Invalid({"to": "is a number of this workspace itself"})
+    if to == phone:
         raise Invalid({"to": "is a phone of this call already"})
     at = now()
     await _expect_wanted(db, caller, to, at)

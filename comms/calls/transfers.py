@@ -45,12 +45,10 @@ async def begin(
     if user_id is not None:
         to = (await offers.phones_of(db, [user_id])).get(user_id)
         if to is None:
-            raise Invalid({"userId": "is no active member with a phone"})
+            raise Invalid({"userId": "is no active member with a phone that is no number of this workspace"})
     if to is None or (user_id is not None and phone is not None):
         raise Invalid({"userId": "or else phoneNumber says to whom: one of the two"})
-    field = "phoneNumber" if user_id is None else "userId"
-    if to in {leg.to_address for leg in await rows.legs_of(db, call.id) if leg.ended_at is None} | {call.from_address}:
-        raise Invalid({field: "is a phone of this call already"})
+    await _expect_elsewhere(db, call, "phoneNumber" if user_id is None else "userId", to)
     contact, member = await lines(db, call)
     if contact is None or (kind == "warm" and member is None):
         raise Conflict("The lines of this call are not known to the provider yet: try again.")
@@ -75,6 +73,24 @@ async def begin(
     else:
         await _redirect(db, call, contact, "voice-transfer", transfer)
     return transfer
+
+
+async def _expect_elsewhere(db: AsyncSession, call: Call, field: str, to: str) -> None:
+    """``Invalid`` for a number of ours and for a phone that talks in this call; ``Conflict`` for one that just ends."""
+    if await offers.ours_among(db, [to]):
+        raise Invalid({field: "is a number of this workspace itself"})
+    there = [leg for leg in await rows.legs_of(db, call.id) if leg.ended_at is None and leg.to_address == to]
+    before = await latest(db, call)
+    is_left = before is not None and before.state == "completed"
+    talking = [
+        leg
+        for leg in there
+        if leg.role in progress.CONTACTS_LINE or has(call, leg) or (is_left and leg.role == "consulted")
+    ]
+    if talking or to == call.from_address:
+        raise Invalid({field: "is a phone of this call already"})
+    if there:
+        raise Conflict("That phone's line in this call is about to end: try again.")
 
 
 async def complete(db: AsyncSession, call: Call) -> CallTransfer:

@@ -4,7 +4,6 @@ SignalWire wants the action of a <Dial> absolute, so every address is; and it is
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 from xml.sax.saxutils import quoteattr
@@ -97,7 +96,14 @@ def _write(into: Any, line: Line, verb: v.Verb) -> None:
                 _ring(dialled, line, rung)
         case v.Join():
             dialled = into.dial(action=line.at(verb.then), method="POST")
-            _join(dialled, line, verb, recorded)
+            dialled.conference(
+                verb.room,
+                beep=False,
+                start_conference_on_enter=True,
+                end_conference_on_exit=verb.ends,
+                status_callback=line.at(v.place("voice-conference")),
+                status_callback_event="start end join leave",
+            )
         case v.TakeFromQueue():
             options = {"record": "record-from-answer-dual", **recorded} if verb.records else {}
             into.dial(action=line.at(verb.then), method="POST", **options).queue(verb.queue)
@@ -127,18 +133,3 @@ def _ring(dialled: Any, line: Line, rung: v.Rung) -> None:
         heard = line.at(v.place("voice-amd", leg=rung.leg_id))
         options |= {"machine_detection": "Enable", "amd_status_callback": heard, "amd_status_callback_method": "POST"}
     dialled.number(rung.phone, **options)
-
-
-def _join(dialled: Any, line: Line, verb: v.Join, recorded: dict[str, Any]) -> None:
-    ring = partial(dialled.conference, verb.room, beep=False)
-    options: dict[str, Any] = {
-        "start_conference_on_enter": verb.begins,
-        "end_conference_on_exit": verb.ends,
-        "status_callback": line.at(v.place("voice-conference")),
-        "status_callback_event": "start end join leave",
-    }
-    if verb.music is not None:
-        options["wait_url"] = verb.music
-    if verb.records:
-        options |= {"record": "record-from-start", **recorded}
-    ring(**options)

@@ -84,14 +84,11 @@ class Dial(msgspec.Struct, frozen=True):
 
 
 class Join(msgspec.Struct, frozen=True):
-    """The line takes part in a conference, alone with music until somebody ``begins`` it."""
+    """The line takes part in a conference, with music while it is alone, and ``ends`` it by leaving or does not."""
 
     room: str
     then: Place
-    begins: bool = True
     ends: bool = False
-    music: str | None = None
-    records: bool = False
 
 
 class TakeFromQueue(msgspec.Struct, frozen=True):

@@ -235,7 +235,10 @@ def _read(field: str, said: str, kind: Email | Phone) -> str:
 
 
 async def _agree(db: AsyncSession, widget: ChatWidget, visitor: Visitor) -> None:
-    """The chat may go on without them: their word is in the ledger, unless that address has said stop before."""
+    """The chat may go on without them: their word is in the ledger, unless that address has said stop before.
+
+    Nor is it while plain words from there, which may have meant stop, wait for a member.
+    """
     by: Any = widget.continues_by
     if by is None:
         raise Conflict("chats of this widget do not go on elsewhere")
@@ -262,7 +265,7 @@ async def _agree(db: AsyncSession, widget: ChatWidget, visitor: Visitor) -> None
     )
     (decision,) = await consent.decide(db, [asked])
     if decision.refused:
-        return  # what they said themselves stands: only they undo it, from that very address
+        return  # what came from that very address stands: here anybody may have typed it
     await consent.note(
         db,
         [

@@ -204,6 +204,16 @@ async def test_an_opt_out_from_the_numbers_messaging_service_is_not_undone_in_a_
     assert not await _may_text(service, owner)
 
 
+async def test_plain_words_that_wait_for_a_member_are_not_undone_in_a_chat_either(
+    texting: Visitor, owner: Client, anonymous: httpx.AsyncClient, line: Connection
+) -> None:
+    await post(anonymous, text(line, sender=CUSTOMER, body="Please stop texting me"))
+    assert [review["state"] for review in (await owner.get(f"{API}/opt-out-reviews")).json()["items"]] == ["open"]
+    await texting.begin(visitor={"phone": CUSTOMER, "agrees": True})
+    assert (await owner.get(f"{API}/consent-entries")).json()["items"] == []
+    assert (await owner.get(f"{API}/consents")).json()["items"] == []
+
+
 async def test_whoever_has_said_start_to_the_number_since_may_agree_in_a_chat(
     texting: Visitor, service: Service, owner: Client
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from comms.calls import dialling
 from comms.directory import Connection
 from comms.service import Service
 from comms.simulators.telephone import Person, Telling
@@ -86,6 +87,27 @@ async def test_nobody_is_dialled_again_while_an_earlier_try_may_be_under_way(
     await asyncio.sleep(1)
     await net.dialler.dial(line.workspace_id, leg_id)
     assert net.api.creates == 2
+    [leg] = await rows(admin, "call_legs", line.workspace_id)
+    assert leg["provider_call_id"] in net.switchboard.lines
+
+
+def test_a_request_about_a_line_is_over_well_before_what_it_asked_for_counts_as_never_taken() -> None:
+    wait = dialling.TIMEOUT
+    encrypted = 2 * wait.connect  # TCP, and then TLS, may take so long each
+    assert encrypted + wait.write + wait.read <= dialling.SETTLED_SECONDS - 5
+
+
+async def test_a_provider_that_is_busy_when_a_lost_try_has_settled_is_asked_again_at_once_when_it_is_not(
+    net: Network, line: Connection, owner: Client, admin: Any
+) -> None:
+    leg_id = await leg_of(admin, line, owner)
+    net.api.faults.extend(["never", "busy"])
+    await net.dialler.dial(line.workspace_id, leg_id)
+    await asyncio.sleep(1)
+    await net.dialler.dial(line.workspace_id, leg_id)
+    assert net.api.creates == 2
+    await net.dialler.dial(line.workspace_id, leg_id)
+    assert net.api.creates == 3
     [leg] = await rows(admin, "call_legs", line.workspace_id)
     assert leg["provider_call_id"] in net.switchboard.lines
 
