@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import events, sessions
 from comms.calls import offers
 from comms.errors import Conflict, Forbidden, Invalid
-from comms.hooks import following
 from comms.identity import Identity, Member
 from comms.ownership import ByMember, leaving
 from comms.permissions import WRITERS, Standing, refuse_more_than_own, standing_of
@@ -85,7 +84,6 @@ async def deactivate(db: AsyncSession, own: Standing, member: WorkspaceMember) -
     refuse_more_than_own(own, standing_of(member), standing_of(member))
     if member.role == "owner":
         await _refuse_without_owner(db, member)
-    await following.hear_out_of(db, member.workspace_id, member.user_id)
     member.is_active = False
     await leaving.leave(db, member.workspace_id, ByMember(member.user_id))
     await sessions.end_all(db, member)

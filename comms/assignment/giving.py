@@ -74,7 +74,7 @@ async def give_next(
     at = now()
     zone = await zone_of(db, workspace_id) if any(one.rule and one.rule.hours for one in served) else "UTC"
     open_now = {one.queue.id: one for one in served if one.rule is None or is_open_at(one.rule.hours, zone, at)}
-    places = await _first(
+    places, exhausted = await _first(
         db, workspace_id, [one for one in open_now.values() if one.free()], most, {} if reached is None else reached
     )
     held = await _held(db, workspace_id, places, open_now)
@@ -101,8 +101,7 @@ async def give_next(
     await _give(db, given)
     await _keep(db, workspace_id, [decision for _, _, decision in given], turns)
     await leave(db, [place for place, _, _ in given])
-    seen = {place.queue_id for place in places if place.conversation_id not in held}
-    await _note_hold_ups(db, served, open_now, {place.queue_id for place, _, _ in given}, seen)
+    await _note_hold_ups(db, served, open_now, {place.queue_id for place, _, _ in given}, exhausted)
     is_more = len(places) >= most or any(open_now[queue_id].free() for queue_id in passed_over)
     return Look(len(given), bool(given) and is_more)
 
@@ -138,10 +137,13 @@ def _decision(serving: Serving, place: RoutingPlace, person: Person, choice: Cho
 
 async def _first(
     db: AsyncSession, workspace_id: uuid.UUID, serving: Sequence[Serving], most: int, reached: Reached
-) -> list[RoutingPlace]:
-    """Who has waited longest in each of these queues, as many as its people have room for; the oldest first."""
+) -> tuple[list[RoutingPlace], frozenset[uuid.UUID]]:
+    """Who has waited longest in each of these queues, as many as its people have room for; the oldest first.
+
+    And the queues in which all who wait were passed over.
+    """
     if not serving:
-        return []
+        return [], frozenset()
     free = {one.queue.id: frozenset(person.user_id for person in one.free()) for one in serving}
     begin = {queue_id: _behind(reached.pop(queue_id, None), who) for queue_id, who in free.items()}
     asked: dict[str, Any] = {"here": workspace_id, "passed": MOST_PASSED, "most": most + BESIDES, **_lists(begin)}
@@ -151,12 +153,13 @@ async def _first(
     asked["free"] = [f"{{{','.join(map(str, who))}}}" if len(who) <= MOST_HINDERED else None for who in free.values()]
     query = select(RoutingPlace).from_statement(_FIRST).execution_options(populate_existing=True)
     first = list(await db.scalars(query, asked))
-    if len(first) < most + BESIDES:  # else some may have been left out for older ones of other queues
-        held_up = {queue_id: begin[queue_id] for queue_id in free.keys() - {place.queue_id for place in first}}
-        asked = {"here": workspace_id, "passed": MOST_PASSED, **_lists(held_up)}
-        for row in await db.execute(_PASSED, asked):
-            reached[row.queue_id] = Passed(free[row.queue_id], (row.waiting_since, row.id))
-    return first
+    if len(first) == most + BESIDES:  # some may have been left out for older ones of other queues
+        return first, frozenset()
+    held_up = {queue_id: begin[queue_id] for queue_id in free.keys() - {place.queue_id for place in first}}
+    asked = {"here": workspace_id, "passed": MOST_PASSED, **_lists(held_up)}
+    for row in await db.execute(_PASSED, asked):
+        reached[row.queue_id] = Passed(free[row.queue_id], (row.waiting_since, row.id))
+    return first, frozenset(held_up.keys() - reached.keys())
 
 
 def _behind(passed: Passed | None, free: frozenset[uuid.UUID]) -> tuple[datetime, uuid.UUID]:
@@ -259,7 +262,7 @@ async def _note_hold_ups(
     served: Sequence[Serving],
     open_now: Mapping[uuid.UUID, Serving],
     given: Collection[uuid.UUID],
-    in_others_hands: Collection[uuid.UUID],
+    exhausted: Collection[uuid.UUID],
 ) -> None:
     """Each queue says why nobody in it was given to anybody, if it is so and is known."""
     for one in served:
@@ -273,8 +276,8 @@ async def _note_hold_ups(
         elif not one.free():
             why = (hindrance(person, one.wanted()) for person in one.people)
             said = nobody_is_free(verdict for verdict in why if verdict)
-        elif queue.id in in_others_hands:
-            continue
+        elif queue.id not in exhausted:
+            continue  # the looks that follow, or whoever holds them, will tell
         else:
             said = "who is free gave back or refused everything that waits here"
         if said != queue.held_up:

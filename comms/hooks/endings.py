@@ -1,13 +1,15 @@
 """Endpoints that we switch off: those that take nothing for days, have gone, or have lost who is behind them.
 
 It is told, as ``webhook_endpoint.disabled``, and administrators are notified. What waits stays in line until the
-endpoint is on again, with all that happened until it went off, or is too old; and what is old is not kept.
+endpoint is on again, with all that happened until it went off or its member left, or is too old; and what is old is not
+kept.
 """
 
 import uuid
 
 import msgspec
-from sqlalchemy import or_, select, text
+import structlog
+from sqlalchemy import Select, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms import events
@@ -17,6 +19,8 @@ from comms.hooks.leasing import DOWN_AFTER
 from models.base import now
 from models.core import WorkspaceMember
 from models.hooks import WebhookEndpoint, WebhookEndpointView
+
+log = structlog.get_logger(__name__)
 
 DAYS = 5
 KEPT_DAYS = 30
@@ -55,13 +59,11 @@ async def end_those(database: Database) -> int:
         workspaces = dict.fromkeys(row.workspace_id for row, _ in await db.execute(query))
     ended = 0
     for workspace_id in workspaces:
-        async with database.everywhere() as db:
-            await following.hold(db, workspace_id)
-            there = query.where(WebhookEndpoint.workspace_id == workspace_id)
-            held = there.with_for_update(of=WebhookEndpoint, skip_locked=True, key_share=True)
-            for row, is_there in (await db.execute(held)).all():
-                await _end(db, row, SILENT if is_there else LEFT)
-                ended += 1
+        try:
+            async with database.everywhere() as db:
+                ended += await _end_there(db, workspace_id, query.where(WebhookEndpoint.workspace_id == workspace_id))
+        except Exception as error:  # it is tried again with the next look, and harms no other workspace
+            log.error("webhook_endpoints.not_ended", workspace=str(workspace_id), error=type(error).__name__)
     return ended
 
 
@@ -75,6 +77,15 @@ async def sweep(database: Database) -> int:
         swept += gone
         if gone < AT_ONCE:
             return swept
+
+
+async def _end_there(db: AsyncSession, workspace_id: uuid.UUID, query: Select[WebhookEndpoint, bool]) -> int:
+    await following.hold(db, workspace_id)
+    held = query.with_for_update(of=WebhookEndpoint, skip_locked=True, key_share=True)
+    found = (await db.execute(held)).all()
+    for row, is_there in found:
+        await _end(db, row, SILENT if is_there else LEFT)
+    return len(found)
 
 
 async def _end(db: AsyncSession, row: WebhookEndpoint, reason: str) -> None:

@@ -48,12 +48,12 @@ async def catch_up(db: AsyncSession, workspace_id: uuid.UUID, most: int = AT_ONC
     rows = (await db.execute(_TOLD, {"here": workspace_id, "after": progress.seq, "most": most})).all()
     if not rows:
         return False
-    ears = await listening(db, workspace_id)
+    ears = await _ears(db, workspace_id)
     due = [
         (ear.endpoint_id, row)
         for row in rows
         for ear in ears
-        if row.seq > ear.after_seq and not row.is_for_some and ear.hears(row.event, row.subject_type)
+        if ear.listens_at(row.seq) and not row.is_for_some and ear.hears(row.event, row.subject_type)
     ]
     await put_in_line(db, workspace_id, progress.placed, due)
     await db.execute(_ADVANCE, {"here": workspace_id, "seq": rows[-1].seq, "placed": progress.placed + len(due)})
@@ -72,17 +72,9 @@ async def hear_out(db: AsyncSession, workspace_id: uuid.UUID) -> None:
             return
 
 
-async def hear_out_of(db: AsyncSession, workspace_id: uuid.UUID, user_id: uuid.UUID) -> None:
-    """The same where this member, who is about to leave, stands behind an endpoint: nothing is told there any more."""
-    if await db.scalar(_IS_BEHIND, {"here": workspace_id, "user": user_id}):
-        await hold(db, workspace_id)
-        await hear_out(db, workspace_id)
-
-
-async def listening(db: AsyncSession, workspace_id: uuid.UUID, endpoint_id: uuid.UUID | None = None) -> list[Ear]:
-    """The endpoints that hear something now, or the one that is meant."""
-    found = await db.execute(_EARS, {"here": workspace_id, "id": endpoint_id})
-    return [ear_of(row) for row in found]
+async def listening(db: AsyncSession, workspace_id: uuid.UUID, endpoint_id: uuid.UUID) -> list[Ear]:
+    """The endpoint, if it hears something now."""
+    return [ear for ear in await _ears(db, workspace_id, endpoint_id) if ear.until_seq is None]
 
 
 async def put_in_line(
@@ -119,15 +111,18 @@ async def put_in_line(
     )
 
 
+async def _ears(db: AsyncSession, workspace_id: uuid.UUID, endpoint_id: uuid.UUID | None = None) -> list[Ear]:
+    """The endpoints that are on, or the one that is meant; whose member has left hears what happened until then."""
+    found = await db.execute(_EARS, {"here": workspace_id, "id": endpoint_id})
+    return [ear_of(row) for row in found]
+
+
 _BEHIND = text(
     "SELECT p.workspace_id FROM webhook_progress p JOIN event_counters c ON c.workspace_id = p.workspace_id"
     " WHERE p.seq < c.seq"
 )
 _PROGRESS = text("SELECT seq, placed FROM webhook_progress WHERE workspace_id = :here FOR UPDATE SKIP LOCKED")
 _HELD = text("SELECT seq FROM webhook_progress WHERE workspace_id = :here FOR UPDATE")
-_IS_BEHIND = text(
-    "SELECT EXISTS (SELECT FROM webhook_endpoints WHERE workspace_id = :here AND on_behalf_of = :user AND is_active)"
-)
 _TOLD = text(
     """
     SELECT seq, event, subject_type, subject_id, conversation_id, audience IS NOT NULL AS is_for_some
@@ -137,10 +132,15 @@ _TOLD = text(
 _ADVANCE = text("UPDATE webhook_progress SET seq = :seq, placed = :placed WHERE workspace_id = :here")
 _EARS = text(
     """
-    SELECT e.id, e.events, e.after_seq, e.on_behalf_of, m.role, m.permissions
+    SELECT e.id, e.events, e.after_seq, e.on_behalf_of, m.role, m.permissions,
+        CASE WHEN NOT m.is_active THEN coalesce((
+            SELECT max(left_at.seq) FROM events left_at
+            WHERE left_at.workspace_id = m.workspace_id AND left_at.subject_id = m.id
+                AND left_at.event = 'workspace_member.deactivated'
+        ), 0) END AS until_seq
     FROM webhook_endpoints e
     JOIN workspaces w ON w.id = e.workspace_id AND w.is_active
-    JOIN workspace_members m ON m.workspace_id = e.workspace_id AND m.user_id = e.on_behalf_of AND m.is_active
+    JOIN workspace_members m ON m.workspace_id = e.workspace_id AND m.user_id = e.on_behalf_of
     WHERE e.workspace_id = :here AND e.is_active AND e.id = coalesce(CAST(:id AS uuid), e.id)
     """
 )

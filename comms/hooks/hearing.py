@@ -21,13 +21,21 @@ _KIND = re.compile(r"([a-z][a-z0-9_]*)\.([a-z0-9_]*)")
 
 
 class Ear(msgspec.Struct):
-    """An endpoint that listens: ``listener`` is who it hears as, ``after_seq`` where it began to."""
+    """An endpoint that listens: ``listener`` is who it hears as, ``after_seq`` where it began to.
+
+    Where that member has left, ``until_seq`` is where in the log they did.
+    """
 
     endpoint_id: uuid.UUID
     events: Sequence[str]
     listener: Listener
     after_seq: int = 0
+    until_seq: int | None = None
     _told: dict[str, bool] = {}
+
+    def listens_at(self, seq: int) -> bool:
+        """Whether it listens there in the log."""
+        return seq > self.after_seq and (self.until_seq is None or seq < self.until_seq)
 
     def hears(self, event: str, noun: str) -> bool:
         """Whether an event of that kind is told there; what is for some alone is not asked about."""
@@ -38,7 +46,8 @@ class Ear(msgspec.Struct):
 
 def ear_of(row: Any) -> Ear:
     """The endpoint as one that listens, with the role and the permissions of its member."""
-    return Ear(row.id, row.events, nobody_of(row.on_behalf_of, row.role, row.permissions), row.after_seq, {})
+    listener = nobody_of(row.on_behalf_of, row.role, row.permissions)
+    return Ear(row.id, row.events, listener, row.after_seq, row.until_seq, {})
 
 
 def nobody_of(user_id: uuid.UUID, role: Role, permissions: Mapping[str, Any]) -> Listener:

@@ -105,9 +105,6 @@ async def change(db: AsyncSession, asker: Identity, channel: TeamChannel, values
         raise Conflict("join the channel first: once it is closed only those who belong to it know of it")
     if changed & set(RESTRICTED):
         expect_in_charge(asker, channel, "change its type, or who knows of it")
-    looked = msgspec.convert(channel, TeamChannelView, from_attributes=True)
-    for name, value in values.items():
-        setattr(channel, name, value)
     if closes:
         others = select(WorkspaceMember.user_id).where(
             WorkspaceMember.workspace_id == channel.workspace_id,
@@ -116,7 +113,10 @@ async def change(db: AsyncSession, asker: Identity, channel: TeamChannel, values
         )
         audience = set(await db.scalars(others))
         # As they knew it: what it is called from now on is not theirs to know.
-        events.record(db, "team_channel.closed", channel, looked, before=looked, audience=audience)
+        looked = msgspec.convert(channel, TeamChannelView, from_attributes=True)
+        events.record(db, "team_channel.closed", channel, looked, audience=audience)
+    for name, value in values.items():
+        setattr(channel, name, value)
 
 
 async def before_removal(db: AsyncSession, asker: Identity, channel: TeamChannel) -> None:

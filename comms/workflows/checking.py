@@ -91,8 +91,11 @@ class Trigger(msgspec.Struct, frozen=True):
         view = _view_of(self.noun) if first in ("data", "changes") else None
         if view is None or not rest:
             return None
-        known = {one.encode_name for one in msgspec.structs.fields(view)} if is_shared(self.noun) else {"id"}
-        return None if rest.partition(".")[0] in known else f"runs never know: there is {', '.join(sorted(known))}"
+        known: set[str] = {"id"} if first == "data" else set()
+        if is_shared(self.noun):
+            known = {one.encode_name for one in msgspec.structs.fields(view)}
+        there = ", ".join(sorted(known)) or "nothing"
+        return None if rest.partition(".")[0] in known else f"runs never know: there is {there}"
 
 
 _TOLD: Mapping[str, Sequence[str]] = {

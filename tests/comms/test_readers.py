@@ -1,8 +1,6 @@
 """Readers of the log: a workspace's flood delays no other for long, and what is stuck in one stops none."""
 
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -24,6 +22,7 @@ from tests.make import workflows as flow
 from tests.make.agents import API
 from tests.make.hooks import endpoint, happens, sink
 from tests.make.killing import killed_at
+from tests.make.poisoning import poisoned
 
 READERS = {
     "search_progress": search,
@@ -75,17 +74,6 @@ async def left(admin: Any, progress: str, client: Client) -> int:
     """How many events of a workspace the reader has not seen to."""
     behind = f"SELECT c.seq - p.seq FROM {progress} p JOIN event_counters c USING (workspace_id)"
     return int(await admin.fetchval(f"{behind} WHERE workspace_id = $1", client.workspace_id))
-
-
-@asynccontextmanager
-async def poisoned(admin: Any, progress: str, client: Client) -> AsyncIterator[None]:
-    """The reader's statements are refused in this workspace."""
-    no = f"ADD CONSTRAINT poison CHECK (workspace_id <> '{client.workspace_id}') NOT VALID"
-    await admin.execute(f"ALTER TABLE {progress} {no}")
-    try:
-        yield
-    finally:
-        await admin.execute(f"ALTER TABLE {progress} DROP CONSTRAINT poison")
 
 
 @each_reader

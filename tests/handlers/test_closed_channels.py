@@ -169,7 +169,10 @@ async def test_a_channel_is_closed_by_who_belongs_to_it_and_what_was_said_is_clo
     assert (await owner.patch(place.address, json={"isPrivate": True})).status_code == 409
     await ok(await admin_member.patch(place.address, json={"isPrivate": True, "name": "the secret merger"}))
     told = (await ok(await owner.get(f"{API}/events", params={"subjectId": place.id})))["items"]
-    assert [(event["event"], event["data"]["name"]) for event in told] == [("team_channel.closed", HUSH)]
+    [(event, name, changes)] = [(event["event"], event["data"]["name"], event["changes"]) for event in told]
+    assert (event, name, changes) == ("team_channel.closed", HUSH, None), "not even what has changed"
+    told = (await ok(await admin_member.get(f"{API}/events", params={"event": "team_channel.updated"})))["items"]
+    assert [set(event["changes"]) for event in told] == [{"isPrivate", "name"}]
     assert {way for way, sees in (await seen(owner, place)).items() if sees} == {"told of the channel"}
     await ok(await admin_member.patch(place.address, json={"isPrivate": False}))
     assert (await seen(owner, place))["messages"] is True

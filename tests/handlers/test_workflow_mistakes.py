@@ -182,6 +182,8 @@ DAILY = {"triggerType": "schedule", "triggerConfig": {"cron": "0 9 * * *"}}
         (ON_CONTACT, "trigger.subjectId", False),
         (ON_INVOICE, "trigger.data.total", True),
         (ON_INVOICE, "trigger.data.id", False),
+        (ON_INVOICE, "trigger.changes.status.after", True),
+        (ON_INVOICE, "trigger.changes.id", True),
         (DAILY, "trigger.data.name", True),
         (DAILY, "trigger.scheduledFor", False),
         (ON_REQUEST, "trigger.phone", True),

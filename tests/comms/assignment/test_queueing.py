@@ -215,6 +215,28 @@ async def test_what_waited_before_there_was_a_rule_is_routed_when_somebody_says_
     assert ann in taken.json()["detail"]
 
 
+@pytest.mark.parametrize("was_deleted", [False, True])
+async def test_what_waited_before_a_rule_was_written_is_its_own_once_something_about_it_changes(
+    desk: Desk, was_deleted: bool
+) -> None:
+    if was_deleted:
+        talk = await desk.waiting()
+        await desk.routed()
+    [everything] = await desk.listed("routing-rules")
+    assert (await desk.owner.delete(f"{API}/routing-rules/{everything['id']}")).status_code == 204
+    if not was_deleted:
+        talk = await desk.waiting()
+    await desk.routed()
+    again = await desk.rule(name="again")
+    await desk.routed()
+    assert await desk.listed("routing-places") == []
+    assert (await desk.owner.put(f"{API}/conversations/{talk}/tags", json={"tags": ["late"]})).status_code == 200
+    await desk.routed()
+    [place] = await desk.listed("routing-places")
+    [queue] = await desk.listed("routing-queues", ruleId=again["id"])
+    assert (place["conversationId"], place["queueId"]) == (talk, queue["id"])
+
+
 async def test_what_is_handed_over_to_a_team_or_a_skill_waits_for_them(desk: Desk, admin: Any) -> None:
     await desk.person("ben")
     other = (await made(desk.owner, "/teams", {"name": "Others"}))["id"]

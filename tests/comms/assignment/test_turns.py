@@ -34,6 +34,15 @@ async def refused(admin: Any, by: str, talks: list[str]) -> None:
     )
 
 
+REFUSED_BY_ALL = "who is free gave back or refused everything that waits here"
+
+
+async def said_of_queues(desk: Desk) -> list[str | None]:
+    """Why nobody in a queue was given to anybody, as it was told each time that changed."""
+    told = await desk.listed("events", event="routing_queue.updated")
+    return [one["data"]["heldUp"] for one in told]
+
+
 async def test_who_gave_the_oldest_back_is_given_those_behind_them(desk: Desk, admin: Any) -> None:
     ann = await desk.person("ann", capacity=0)
     talks = [await desk.waiting() for _ in range(24)]
@@ -46,7 +55,7 @@ async def test_who_gave_the_oldest_back_is_given_those_behind_them(desk: Desk, a
     await given_back(admin, ann, talks)
     assert await desk.routed() == 0
     [queue] = await desk.listed("routing-queues")
-    assert queue["heldUp"] == "who is free gave back or refused everything that waits here"
+    assert queue["heldUp"] == REFUSED_BY_ALL
     ben = await desk.person("ben", capacity=2)
     assert await desk.routed() == 2
     assert [await desk.owner_of(talk) for talk in talks[:3]] == [ben, ben, None]
@@ -96,12 +105,16 @@ async def test_however_many_nobody_free_can_be_given_whoever_is_behind_them_come
         await worker.keep_up([desk.owner.workspace_id])
         looks.append(given.total())
     assert (looks, await desk.owner_of(last)) == ([0, 0, 1], ann)
+    assert REFUSED_BY_ALL not in await said_of_queues(desk), "nobody had looked at all of them"
     await admin.execute("UPDATE routing_profiles SET capacity = 2 WHERE user_id = $1", ann)
     await worker.keep_up([desk.owner.workspace_id])
     ben = await desk.person("ben", capacity=1)
     first = await admin.fetchval("SELECT conversation_id FROM routing_places ORDER BY waiting_since, id LIMIT 1")
     await worker.keep_up([desk.owner.workspace_id])
     assert await desk.owner_of(str(first)) == ben, "who was not free is given what was passed over"
+    for _ in range(5):
+        await worker.keep_up([desk.owner.workspace_id])
+    assert (await said_of_queues(desk)).count(REFUSED_BY_ALL) == 1, "all were looked at"
 
 
 _GIVEN_BACK = """
@@ -133,6 +146,19 @@ async def test_queues_of_the_same_few_people_do_not_hide_a_queue_of_others(desk:
     assert await keep_up(desk.service.database, [desk.owner.workspace_id], at_once=4) == 3
     assert await desk.owner_of(last) == cat
     assert first != desk.team_id
+
+
+@pytest.mark.parametrize("older", [3, 30])
+async def test_a_queue_that_has_not_had_its_turn_yet_is_not_said_to_have_been_refused(desk: Desk, older: int) -> None:
+    await desk.rule(name="others", tags=["others"])
+    [everything] = [rule for rule in await desk.listed("routing-rules") if rule["name"] == "All"]
+    await desk.owner.patch(f"{API}/routing-rules/{everything['id']}", json={"position": 99})
+    talks = [await desk.waiting() for _ in range(older)]
+    last = await desk.waiting(tags=["others"])
+    ann = await desk.person("ann", capacity=50)
+    assert await keep_up(desk.service.database, [desk.owner.workspace_id], at_once=2) == len(talks) + 1
+    assert await desk.owner_of(last) == ann
+    assert REFUSED_BY_ALL not in await said_of_queues(desk)
 
 
 _HANDOFF = """

@@ -13,6 +13,7 @@ from comms.service import Service
 from models.base import new_id
 from tests.conftest import Client
 from tests.make.hooks import HURRY, NOTHING_WAITS, Endpoint, Sink, endpoint, happens, in_line, is_signed, move, posting
+from tests.make.poisoning import poisoned
 from tests.make.sending import until
 
 API = "/api/v1"
@@ -59,11 +60,16 @@ async def since_it_is_silent(service: Service, admin: Any, owner: Client, mine: 
     assert await endings.end_those(service.database) == 1
 
 
-async def since_they_left(service: Service, admin: Any, owner: Client, mine: Endpoint) -> None:
+async def leaves(admin: Any, owner: Client) -> None:
+    """Whoever is behind the endpoint is no member any more."""
     member = await admin.fetchval("SELECT m.id FROM workspace_members m JOIN webhook_endpoints e"
                                   " ON e.workspace_id = m.workspace_id AND e.on_behalf_of = m.user_id")  # fmt: skip
     answer = await owner.post(f"{API}/workspace-members/{member}/deactivation")
     assert answer.status_code < 300, answer.text
+
+
+async def since_they_left(service: Service, admin: Any, owner: Client, mine: Endpoint) -> None:
+    await leaves(admin, owner)
     assert await endings.end_those(service.database) == 1
 
 
@@ -83,6 +89,39 @@ async def test_what_happened_before_it_went_off_is_told_though_the_log_was_not_r
     await in_line(service)
     waiting = await admin.fetch("SELECT line_id FROM webhook_deliveries ORDER BY place")
     assert [row["line_id"] for row in waiting] == [*before, *after]
+
+
+async def test_a_member_leaves_though_the_log_cannot_be_read_and_what_happened_until_then_is_told_later(
+    service: Service, owner: Client, admin_member: Client, sink: Sink, admin: Any
+) -> None:
+    await endpoint(service, admin_member, sink, events=["contact."], role="admin")
+    before, since = [[new_id() for _ in range(3)] for _ in range(2)]
+    await happens(service, owner.workspace_id, before)
+    async with poisoned(admin, "webhook_progress", owner):
+        await leaves(admin, owner)
+        await happens(service, owner.workspace_id, since)
+    await in_line(service)
+    waiting = await admin.fetch("SELECT line_id FROM webhook_deliveries ORDER BY place")
+    assert [row["line_id"] for row in waiting] == before
+    assert await endings.end_those(service.database) == 1
+
+
+async def test_a_workspace_whose_log_cannot_be_read_keeps_no_other_from_losing_its_silent_endpoints(
+    service: Service, owner: Client, stranger: Client, sink: Sink, admin: Any
+) -> None:
+    clients = {one.workspace_id: one for one in (owner, stranger)}
+    for one in clients.values():
+        await endpoint(service, one, sink)
+        await happens(service, one.workspace_id, [new_id()])
+    await admin.execute(
+        "UPDATE webhook_endpoints SET failures = $1, failing_since = now() - interval '6 days'", DOWN_AFTER
+    )
+    first = min(clients)
+    async with poisoned(admin, "webhook_progress", clients[first]):
+        assert await endings.end_those(service.database) == 1
+    on = "SELECT workspace_id FROM webhook_endpoints WHERE is_active"
+    assert [row["workspace_id"] for row in await admin.fetch(on)] == [first]
+    assert await endings.end_those(service.database) == 1, "it has its turn again"
 
 
 async def test_a_secret_that_is_deleted_signs_nothing_more_though_its_line_is_being_told(
