@@ -31,7 +31,8 @@ class State(msgspec.Struct, rename="camel"):
     """Where a call is: the step, how often its menu was heard, how often and whom it has rung, and who has it.
 
     ``parted_for`` is the transfer for which the provider was asked to take the contact and the member apart, ``room``
-    the last one that the member was sent to because of such a transfer.
+    the last one that the member was sent to because of such a transfer. ``contact_dials`` is true of a call that was
+    handed over at once: then the contact's line dials whoever has the call, as a caller's does, even if we began it.
     """
 
     step: str = ""
@@ -44,6 +45,7 @@ class State(msgspec.Struct, rename="camel"):
     accepted_leg: UUID | None = None
     parted_for: UUID | None = None
     room: str = ""
+    contact_dials: bool = False
 
 
 class World(msgspec.Struct, frozen=True):

@@ -67,8 +67,8 @@ async def begin(
         await _redirect(db, call, contact, "voice-transfer", transfer)
         return transfer
     assert member is not None
-    # Whichever line the other hangs on is taken away; the other goes on by itself, at the end of its <Dial>.
-    if call.direction == "inbound":
+    # Whichever line hangs on the other is taken away; the other goes on by itself, at the end of its <Dial>.
+    if call.direction == "inbound" or rows.state_of(call).contact_dials:
         await _redirect(db, call, member, "voice-room", transfer)
     else:
         await _redirect(db, call, contact, "voice-transfer", transfer)
@@ -216,6 +216,9 @@ async def reached(db: AsyncSession, call: Call) -> CallTransfer | None:
         return transfer if member is not None else await _leave_to(db, call, transfer)
     transfer.state, transfer.ended_at = "completed", now()
     call.answered_by = transfer.to_user_id
+    state = rows.state_of(call)
+    state.contact_dials = True
+    rows.keep_state(call, state)
     await rows.tell(db, transfer, before, "completed", call=call)
     await rows.tell(db, call, call_before)
     await _note(db, call, transfer)

@@ -187,3 +187,32 @@ async def test_a_call_that_we_made_is_handed_over_and_goes_on(
         await until(admin, "NOT EXISTS (SELECT FROM call_legs WHERE ended_at IS NULL)")
     [call] = await rows(admin, "calls", line.workspace_id)
     assert (call["outcome"], (await said(admin, line))[-1].startswith("Call answered")) == ("answered", True)
+
+
+@pytest.mark.parametrize("is_ours", [False, True])
+async def test_whoever_a_call_was_handed_to_at_once_may_ask_somebody_else(
+    net: Network,
+    line: Connection,
+    service: Service,
+    owner: Client,
+    member: Client,
+    admin: Any,
+    *,
+    is_ours: bool,
+) -> None:
+    net.switchboard.people[MEMBER] = Person(after=1, keys=("1",), talks=None)
+    async with net.working():
+        scene = await (outgoing(net, owner, admin) if is_ours else incoming(net, service, owner, member, admin))
+        await member.put("/api/v1/me/phone", json={"phone": MEMBER})
+        await scene.transfer("blind", userId=str(member.user_id))
+        await until(admin, "EXISTS (SELECT FROM call_transfers WHERE state = 'completed')")
+        await eventually(lambda: scene.member.is_over)
+        await net.switchboard.quiet_reports()
+        transfer = await scene.transfer("warm", phoneNumber=BOB)
+        await until(admin, "EXISTS (SELECT FROM call_transfers WHERE state = 'consulting')")
+        await scene.together(f"transfer-{transfer}", MEMBER, BOB)
+        await scene.complete()
+        await scene.together(f"transfer-{transfer}", CALLER, BOB)
+        net.switchboard.hang_up(scene.contact)
+        await until(admin, ENDED)
+    assert [row["state"] for row in await rows(admin, "call_transfers", line.workspace_id)] == ["completed"] * 2
