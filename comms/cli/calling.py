@@ -37,7 +37,7 @@ def call(settings: Settings, chosen: argparse.Namespace) -> int:
         told = len(known["heard"])
         if known["isOver"]:
             break
-        time.sleep(LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)  # a command that waits for a person: the switchboard tells nobody, it is asked
         known = _ask(account, "GET", f"/{known['sid']}")
     print(f"the call {known['sid']} is over: {known['status']}")
     return 0
