@@ -259,7 +259,7 @@ SELECT workspace_id, {_id("created_at", "'report' || provider_message_id")}, id,
     status, created_at, created_at, created_at
 FROM conversation_messages
 WHERE workspace_id = '{{workspace}}' AND direction = 'outbound' AND provider_message_id IS NOT NULL
-    AND provider_message_id < 'SM4'
+    AND provider_message_id < 'SM4' AND conversation_id IN (SELECT id FROM threads)
 """
 
 _ATTACHMENTS = f"""
@@ -268,6 +268,7 @@ INSERT INTO message_attachments (workspace_id, id, message_id, position, source_
 SELECT workspace_id, {_id("created_at", "'attachment' || id")}, id, 0, 'https://media.example/' || id, 'image/jpeg',
     'failed', 'made up: there never was a file', created_at, created_at
 FROM conversation_messages WHERE workspace_id = '{{workspace}}' AND direction = 'inbound' AND id::text LIKE '%0'
+    AND conversation_id IN (SELECT id FROM threads)
 """
 
 _PARTICIPANTS = f"""

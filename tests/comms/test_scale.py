@@ -10,6 +10,8 @@ from comms import search, workspaces
 from comms.database import Database
 from comms.demo.scale import fill
 from comms.errors import CannotRun
+from comms.service import Service
+from tests.make import communications
 
 NOTHING_WRONG = {
     "conversations that count other messages than they have": """
@@ -97,6 +99,21 @@ async def test_nothing_is_left_of_a_filling_that_was_interrupted(database: Datab
     assert await admin.fetchval("SELECT count(*) FROM contacts") == 0
     await fill(database, workspace.id, 20, 50, lambda words: None)
     assert await admin.fetchval("SELECT count(*) FROM conversation_messages") == 50
+
+
+async def test_what_was_said_before_keeps_its_own_reports(service: Service, admin: Any) -> None:
+    async with service.database.everywhere() as db:
+        workspace, _ = await workspaces.found(db, name="Large", slug="large", email="a@b.example")
+    row = await communications.sent(service, workspace.id, "SM1", status="sent")
+    await admin.execute(
+        "INSERT INTO delivery_reports (workspace_id, id, message_id, provider, provider_message_id, reported, status,"
+        " reported_at, created_at, updated_at)"
+        " VALUES ($1, $2, $2, 'twilio', 'SM1', 'sent', 'sent', now(), now(), now())",
+        workspace.id,
+        row.id,
+    )
+    await fill(service.database, workspace.id, 20, 50, lambda words: None)
+    assert await admin.fetchval("SELECT count(*) FROM delivery_reports WHERE message_id = $1", row.id) == 1
 
 
 async def test_what_is_made_up_is_found(database: Database, admin: Any) -> None:
