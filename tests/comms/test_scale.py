@@ -11,6 +11,8 @@ from comms.database import Database
 from comms.demo.scale import fill
 from comms.errors import CannotRun
 from comms.service import Service
+from models.base import new_id
+from models.communications import ConversationMessage, MessageAttachment
 from tests.make import communications
 
 NOTHING_WRONG = {
@@ -114,6 +116,32 @@ async def test_what_was_said_before_keeps_its_own_reports(service: Service, admi
     )
     await fill(service.database, workspace.id, 20, 50, lambda words: None)
     assert await admin.fetchval("SELECT count(*) FROM delivery_reports WHERE message_id = $1", row.id) == 1
+
+
+async def test_what_was_sent_before_keeps_its_own_files(service: Service, admin: Any) -> None:
+    async with service.database.everywhere() as db:
+        workspace, _ = await workspaces.found(db, name="Large", slug="large", email="a@b.example")
+    talk = await communications.conversation(service, workspace.id)
+    message = ConversationMessage(
+        id=uuid.UUID(str(new_id())[:-1] + "0"),  # one of those that files are made up for
+        workspace_id=workspace.id,
+        conversation_id=talk.id,
+        direction="inbound",
+        content="Look",
+        sender_type="contact",
+        status="received",
+    )
+    async with service.database.everywhere() as db:
+        db.add(message)
+        await db.flush()
+        db.add(
+            MessageAttachment(
+                workspace_id=workspace.id, message_id=message.id, position=0, source_url="https://media.example/1"
+            )
+        )
+    await fill(service.database, workspace.id, 20, 50, lambda words: None)
+    kept = "SELECT source_url FROM message_attachments WHERE message_id = $1"
+    assert [row["source_url"] for row in await admin.fetch(kept, message.id)] == ["https://media.example/1"]
 
 
 async def test_what_is_made_up_is_found(database: Database, admin: Any) -> None:
