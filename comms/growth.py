@@ -3,7 +3,13 @@
 Autovacuum looks once a minute, which is too late: statements that are planned once for good (comms/groups.py) would
 meanwhile read all contacts of a file that has just been imported, for every text that comes in. Whatever is analyzed
 is planned anew by everybody.
+
+What is being filled by one long transaction is left until that has ended. Its rows take room and are not there yet, so
+that PostgreSQL would hold a large table for an empty one, and whatever the transaction does would be planned by that:
+it reads a table of its own, from end to end, for each row it adds to another.
 """
+
+import asyncio
 
 import asyncpg
 import structlog
@@ -14,6 +20,8 @@ from comms.database import Database
 log = structlog.get_logger(__name__)
 
 MOST_SECONDS = 60.0
+LONG_SECONDS = 0.1
+"""What writes for longer may be filling a table; other transactions take some milliseconds."""
 
 _THAT_HAVE_GROWN = """
 pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -26,24 +34,41 @@ AND (
 """
 IS_DUE = f"EXISTS (SELECT FROM {_THAT_HAVE_GROWN})"
 """When there is something to do, as PostgreSQL says it."""
-_GROWN = text(f"SELECT c.oid::regclass::text AS name FROM {_THAT_HAVE_GROWN}")
+# Whose transactions write to it is seen by any role, unlike since when they do.
+_GROWN = text(f"""
+SELECT c.oid::regclass::text AS name, ARRAY(
+    SELECT l.virtualtransaction FROM pg_locks l
+    WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND l.relation = c.oid AND l.mode = 'RowExclusiveLock' AND l.granted
+) AS writers
+FROM {_THAT_HAVE_GROWN}
+""")
 
 
 async def keep_up(database: Database) -> list[str]:
-    """Every table that has doubled since PostgreSQL looked is analyzed; their names.
+    """Every table that has doubled since PostgreSQL looked, and that nobody is filling, is analyzed; their names.
 
     Only its owner may, or who may do so for all. One that somebody else is analyzing is left to them.
     """
-    async with database.everywhere() as db:
-        grown = list(await db.scalars(_GROWN))
-    if not grown:
+    grown = await _look(database)
+    if any(grown.values()):
+        await asyncio.sleep(LONG_SECONDS)
+        grown = {name: writers & grown.get(name, set()) for name, writers in (await _look(database)).items()}
+    settled = [name for name, writers in grown.items() if not writers]
+    if not settled:
         return []
     owner = await database.connect(database.urls.owner, command_timeout=MOST_SECONDS)
     try:
-        for name in grown:
+        for name in settled:
             await owner.execute(f"ANALYZE (SKIP_LOCKED) {name}")  # the name is the catalogue's own
     except asyncpg.PostgresError as error:
         log.warning("growth.not_analyzed", error=type(error).__name__)
     finally:
         await owner.close()
-    return grown
+    return settled
+
+
+async def _look(database: Database) -> dict[str, set[str]]:
+    """The tables that have grown, and the transactions that write to them."""
+    async with database.everywhere() as db:
+        return {name: set(writers) for name, writers in await db.execute(_GROWN)}

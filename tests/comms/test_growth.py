@@ -50,6 +50,15 @@ async def test_what_was_looked_at_while_it_was_empty_is_analyzed_when_it_fills_a
     assert await growth.keep_up(database) == []
 
 
+async def test_what_is_being_filled_is_left_until_that_has_ended(database: Database, admin: Any) -> None:
+    await growth.keep_up(database)
+    async with admin.transaction():
+        await admin.execute(FILL.format(many=1000))
+        assert not {"contacts", "contact_points", "conversations"} & set(await growth.keep_up(database))
+    assert {"contacts", "contact_points", "conversations"} <= set(await growth.keep_up(database))
+    assert await admin.fetchval("SELECT reltuples FROM pg_class WHERE relname = 'contacts'") == 1000
+
+
 @pytest.fixture
 async def lane(database: Database) -> AsyncIterator[Any]:
     """A connection as groups of webhooks use it."""
