@@ -57,6 +57,7 @@ GONE = (
     asyncpg.QueryCanceledError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.DiskFullError,
+    asyncpg.InternalClientError,  # the server has just said its last word on this connection
 )
 
 
@@ -226,6 +227,7 @@ class Groups(Generic[Item, Outcome]):
             self._gathering.remove(sleeper)
 
     async def _connected(self) -> Any:
+        connection: Any = None
         try:
             connection = await self._database.connect(command_timeout=PATIENCE_SECONDS)
             # The statements never change and find every row by a key, so one plan fits all inputs. It is made when the
@@ -233,8 +235,10 @@ class Groups(Generic[Item, Outcome]):
             # Whoever holds a row for long delays only those who need that row: they are done again later.
             if not self._database.pgbouncer:  # there a session's settings would be everybody's
                 await connection.execute(SESSION)
-        except (*GONE, asyncpg.PostgresError) as error:
+        except Exception as error:  # whatever it is, the lane goes on
             log.warning("groups.no_connection", groups=self.name, error=type(error).__name__)
+            if connection is not None:
+                connection.terminate()
             return None
         return connection
 

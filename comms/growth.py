@@ -53,7 +53,9 @@ async def keep_up(database: Database) -> list[str]:
     grown = await _look(database)
     if any(grown.values()):
         await asyncio.sleep(LONG_SECONDS)
-        grown = {name: writers & grown.get(name, set()) for name, writers in (await _look(database)).items()}
+        # What has grown only now is looked at again in a second: nobody knows yet who fills it.
+        again = await _look(database)
+        grown = {name: writers & grown[name] for name, writers in again.items() if name in grown}
     settled = [name for name, writers in grown.items() if not writers]
     if not settled:
         return []

@@ -227,7 +227,8 @@ class Media:
                 size += len(chunk)
                 yield chunk
 
-        part = parts.find(lease.source_url)
+        # A mail's sources are ours; any other is what a webhook says, and would name what another workspace keeps.
+        part = parts.find(lease.source_url) if lease.provider == parts.PROVIDER else None
         if part is not None:
             await self._store.keep(lease.storage_key, observed(await self._part(part)))
         else:

@@ -7,6 +7,9 @@ import msgspec
 
 from comms.transfer import Decoder
 
+PROVIDER = "sendgrid"
+"""Whose messages come with their attachments."""
+
 _WRITTEN = re.compile(r"stored:(?P<key>[^#]+)#(?P<start>\d+)\+(?P<length>\d+)(?:,(?P<encoding>[a-z-]+))?")
 
 

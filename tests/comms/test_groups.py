@@ -11,6 +11,7 @@ from comms import groups
 from comms.database import Database
 from comms.events import Told
 from comms.groups import Groups, Unavailable
+from tests.dying import dying
 from tests.make.sending import until
 
 pytestmark = pytest.mark.alters_the_schema
@@ -119,6 +120,24 @@ async def test_a_database_that_stays_away_is_told_to_the_caller_in_time(
     finally:
         await admin.execute("ALTER ROLE comms_worker CONNECTION LIMIT -1")
     assert await lanes.add(2) == "kept 2"
+
+
+async def test_a_server_that_lets_us_in_and_says_its_last_word_ends_no_lane(
+    database: Database, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "PATIENCE_SECONDS", 0.3)
+    await admin.execute("CREATE TABLE items (item int PRIMARY KEY, company int)")
+    await admin.execute("GRANT ALL ON items TO comms_worker")
+    async with dying() as (urls, came):
+        elsewhere = Database(urls)
+        lanes: Groups[int, str] = Groups("items", elsewhere, _apply, _spoil, lanes=1)
+        await lanes.start()
+        with pytest.raises(Unavailable):
+            await lanes.add(1)
+        assert came.is_set()
+    elsewhere.urls = database.urls
+    assert await lanes.add(2) == "kept 2"
+    await lanes.stop()
 
 
 async def test_what_waits_at_the_end_is_committed_before_the_lanes_close(lanes: Groups[int, str], admin: Any) -> None:

@@ -1,5 +1,6 @@
 """PostgreSQL knows how large the tables have become before a statement that is planned for good reads them whole."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -57,6 +58,22 @@ async def test_what_is_being_filled_is_left_until_that_has_ended(database: Datab
         assert not {"contacts", "contact_points", "conversations"} & set(await growth.keep_up(database))
     assert {"contacts", "contact_points", "conversations"} <= set(await growth.keep_up(database))
     assert await admin.fetchval("SELECT reltuples FROM pg_class WHERE relname = 'contacts'") == 1000
+
+
+async def test_what_begins_to_be_filled_while_we_look_is_left_until_that_has_ended(
+    database: Database, admin: Any
+) -> None:
+    await growth.keep_up(database)
+    first, second, *rest = FILL.format(many=1000).split(";")
+    async with admin.transaction():
+        for statement in (first, second):
+            await admin.execute(statement)
+        looking = asyncio.create_task(growth.keep_up(database))
+        await asyncio.sleep(growth.LONG_SECONDS / 2)
+        for statement in rest:
+            await admin.execute(statement)
+        assert not {"contacts", "contact_points", "conversations"} & set(await looking)
+    assert {"contacts", "contact_points", "conversations"} <= set(await growth.keep_up(database))
 
 
 @pytest.fixture

@@ -44,6 +44,14 @@ async def test_a_redirect_to_a_private_address_is_refused(world: World) -> None:
     assert {seen.status for seen in world.server.seen} == {307}
 
 
+@pytest.mark.parametrize("provider", ["twilio", "signalwire"])
+async def test_a_provider_names_no_file_that_is_kept_here(world: World, provider: str) -> None:
+    kept = await world.fetched(world.item("ME1"))
+    assert kept.state == "stored"
+    row = await world.fetched(f"stored:{kept.storage_key}#0+{kept.size}", provider=provider)
+    assert (row.state, row.error) == ("refused", "the address is not asked by https://")
+
+
 async def test_a_redirect_in_a_circle_ends(world: World) -> None:
     asked = 0
 
