@@ -25,8 +25,8 @@ PAYLOAD_BYTES = 7_900  # PostgreSQL refuses 8,000
 WHISPERS_WAITING = 500  # what is said beyond that between two notifications is not carried
 CHECK_SECONDS = 5.0
 
-GONE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What a database that is away, or has just come back, raises."""
+GONE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a database that is away, or has just come back, raises; the last is asked of one that has said farewell."""
 
 
 class Ears(Protocol):
