@@ -54,6 +54,13 @@ async def test_a_bad_frame_is_told_what_is_wrong_and_closed_with_its_code(
         assert await other.seqs(1) == [1]
 
 
+async def test_a_wish_that_cannot_be_met_is_named_however_it_is_written(url: str, acme: Office) -> None:
+    for topic in ("fish", "€" * 80, "\U0001f41f" * 80):
+        async with screen(url, acme.token, topics=[topic]) as bad:
+            code, reason = await bad.closed()
+            assert (code, reason[:24]) == (1008, f"there is no topic {topic[:6]}")
+
+
 async def test_what_is_nested_too_deeply_is_one_mistake_like_others(url: str, acme: Office) -> None:
     async with watching(url, acme.token) as bad:
         await bad.connection.send(f'{{"type":"ping","x":{DEEP}')
