@@ -86,10 +86,14 @@ def test_data_of_another_postgres_is_told_in_one_sentence(place: Path) -> None:
 
 def test_a_folder_without_write_permission_is_told_in_one_sentence(place: Path) -> None:
     place.chmod(0o555)
-    somebody = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534); " if os.geteuid() == 0 else ""
-    program = f"from comms.cli import main, running; {somebody}main()"
-    port = str(processes.free_port())
-    ended = run((sys.executable, "-c", program, "up", "--port", port, "--data-dir", place / "data"))
+    ended = _as_somebody("up", "--port", str(processes.free_port()), "--data-dir", place / "data")
+    place.chmod(0o755)
+    _refuses(ended, f"comms: comms may not write {place}/data (Permission denied): ")
+
+
+def test_who_examines_a_folder_they_may_not_enter_is_told_in_one_sentence(place: Path) -> None:
+    place.chmod(0)
+    ended = _as_somebody("doctor", "--data-dir", place / "data")
     place.chmod(0o755)
     _refuses(ended, f"comms: comms may not write {place}/data (Permission denied): ")
 
@@ -216,6 +220,12 @@ def _get(made: dict[str, Any], resource: str, **query: str) -> list[dict[str, An
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]
     return items
+
+
+def _as_somebody(*words: str | Path) -> Any:
+    """As a user to whom no folder is open that is not open to everybody."""
+    somebody = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534); " if os.geteuid() == 0 else ""
+    return run((sys.executable, "-c", f"from comms.cli import doctor, main, running; {somebody}main()", *words))
 
 
 def _refuses(ended: Any, beginning: str) -> None:
