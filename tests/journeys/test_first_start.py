@@ -1,6 +1,7 @@
 """``comms up`` for the first time, for the second time, and where it cannot run."""
 
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from comms.cli import running as running_command
 from tests.journeys import processes
 from tests.journeys.processes import Process, comms, run, running
 from tests.journeys.waiting import until_now
@@ -96,6 +98,17 @@ def test_who_examines_a_folder_they_may_not_enter_is_told_in_one_sentence(place:
     ended = _as_somebody("doctor", "--data-dir", place / "data")
     place.chmod(0o755)
     _refuses(ended, f"comms: comms may not write {place}/data (Permission denied): ")
+
+
+def test_a_process_has_room_for_more_sockets_than_its_shell_would_give_it() -> None:
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, allowed[1]))
+    try:
+        running_command.room_for_sockets()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert soft in (hard, running_command.MOST_FILES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
 
 
 def test_simulating_without_a_demo_says_how_to_get_one(place: Path) -> None:
