@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
@@ -155,7 +155,8 @@ async def test_whatever_is_said_harms_nobody(
 ) -> None:
     examples: list[tuple[list[Any], bytes]] = []
 
-    @settings(max_examples=40, derandomize=True, database=None)
+    # In a new clone the first draw takes seconds: Hypothesis makes its table of all characters.
+    @settings(max_examples=40, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
     @given(said=st.lists(_frames, min_size=1, max_size=8), raw=st.binary(max_size=30))
     def gather(said: list[Any], raw: bytes) -> None:
         examples.append((said, raw))
