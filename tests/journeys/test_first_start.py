@@ -14,8 +14,11 @@ from typing import Any
 
 import httpx
 
+from comms import demo
 from comms.cli import running as running_command
+from models.base import new_id
 from tests.journeys import processes
+from tests.journeys.conftest import Pair
 from tests.journeys.processes import Process, comms, run, running
 from tests.journeys.waiting import until_now
 
@@ -114,6 +117,14 @@ def test_a_process_has_room_for_more_sockets_than_its_shell_would_give_it() -> N
 def test_simulating_without_a_demo_says_how_to_get_one(place: Path) -> None:
     ended = comms("simulate", "sms", "--data-dir", place)
     _refuses(ended, f"comms: there is no demo in {place}: start one with `comms up`")
+
+
+def test_simulating_beside_somebody_elses_service_says_what_it_answers(place: Path, pair: Pair) -> None:
+    lines = [demo.DemoConnection(new_id(), "twilio", {}, phone_number="+14155550100", phone_number_id=new_id())]
+    url = pair.one.url
+    demo.write(demo.Demo(url, url, new_id(), new_id(), "owner@demo.example", "ck_" + "a" * 43, lines), place)
+    for kind in ("status", "chat"):
+        _refuses(comms("simulate", kind, "--data-dir", place), "comms: GET /api/v1/")
 
 
 def _demo_of(data_dir: Path, process: Process) -> dict[str, Any]:
