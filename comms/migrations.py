@@ -21,6 +21,7 @@ from comms.errors import CannotRun
 from models.tenancy import WEB, WORKER
 
 _LOCK = 0x636F6D6D73  # "comms": one number for every process that migrates
+PATIENCE_SECONDS = 30  # with whoever else migrates, or holds a table
 _FOLDER = Path(models.__file__).parent / "migrations"
 
 
@@ -73,7 +74,7 @@ async def _run(urls: Urls, step: Callable[[Config], None]) -> str:
     try:
         async with engine.begin() as connection:
             # Held by the transaction: a release that starts twice migrates once, and PgBouncer is no obstacle.
-            await connection.execute(text("SET LOCAL lock_timeout = '30s'"))
+            await connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS}s'"))
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             await connection.run_sync(_refuse_newer)
             for statement in _roles(urls):
@@ -84,6 +85,11 @@ async def _run(urls: Urls, step: Callable[[Config], None]) -> str:
     except CommandError as error:
         raise SchemaUnusable(f"The schema cannot be brought to that revision: {error}.") from error
     except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == "55P03":
+            raise SchemaUnusable(
+                f"For {PATIENCE_SECONDS} s another comms has been migrating this database, or somebody has held its"
+                " tables: nothing was changed, try again once they are done."
+            ) from error
         if "insufficient_privilege" in str(error.orig) or "permission denied" in str(error.orig):
             raise SchemaUnusable(
                 f"The owner in DATABASE_URL may not do this: {error.orig}. It needs CREATEROLE, or create the roles"

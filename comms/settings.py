@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
 
@@ -301,10 +301,10 @@ def _listed(text: str) -> tuple[str, ...]:
 
 
 def _smtp_url(text: str) -> Secret:
-    parts = urlsplit(text)
+    parts = _split(text)
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
         raise ValueError("must begin with smtp:// (or smtps://) and a host")
-    _check_port(parts)
+    _check_place(parts)
     return Secret(text)
 
 
@@ -323,10 +323,10 @@ def _folder(text: str) -> Path:
 
 
 def _database_url(text: str) -> Secret:
-    parts = urlsplit(text)
+    parts = _split(text)
     if parts.scheme not in ("postgresql", "postgres"):
         raise ValueError("must begin with postgresql://")
-    _check_port(parts)
+    _check_place(parts)
     if not parts.path.strip("/"):
         raise ValueError("must name a database after the host")
     for mode in parse_qs(parts.query).get("sslmode", []):
@@ -336,21 +336,21 @@ def _database_url(text: str) -> Secret:
 
 
 def _public_url(text: str) -> str:
-    parts = urlsplit(text)
+    parts = _split(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must begin with https:// (or http://) and a host")
     if not _PLAIN.fullmatch(text):
         raise ValueError("must be ASCII without spaces")
     if "@" in parts.netloc:
         raise ValueError("must not name a user or a password")
-    _check_port(parts)
+    _check_place(parts)
     if parts.query or parts.fragment:
         raise ValueError("must not have a query or fragment")
     return text.rstrip("/")
 
 
 def _media_url(text: str) -> str:
-    parts = urlsplit(text)
+    parts = _split(text)
     if parts.scheme not in ("file", "s3", "gs", "az") or not text.startswith(f"{parts.scheme}://"):
         raise ValueError("must begin with file://, s3://, gs:// or az://")
     if parts.scheme == "file" and not parts.path.strip("/"):
@@ -360,8 +360,20 @@ def _media_url(text: str) -> str:
     return text
 
 
-def _check_port(parts: SplitResult) -> None:
-    """``ValueError`` when the address names a port that there is not."""
+def _split(text: str) -> SplitResult:
+    try:
+        return urlsplit(text)
+    except ValueError:  # its words would quote the password
+        raise ValueError("cannot be read: in a password [ is written %5B, and so on") from None
+
+
+def _check_place(parts: SplitResult) -> None:
+    """``ValueError`` when the address names a host or a port that there cannot be."""
+    host = unquote(parts.hostname or "")
+    try:
+        host.encode("ascii" if host.startswith("/") else "idna")
+    except UnicodeError:  # nobody could even ask for it
+        raise ValueError("names a host that there cannot be") from None
     try:
         port = parts.port
     except ValueError:

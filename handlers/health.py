@@ -55,7 +55,9 @@ async def readyz(service: Here) -> Response[Readiness]:
 async def read_metrics(service: Here) -> Response[bytes]:
     """Counters and gauges in Prometheus' text format."""
     await service.measure()
-    return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    # Litestar adds the charset to whatever is text, and a Content-Type that names it twice is none.
+    media_type = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
+    return Response(generate_latest(metrics.REGISTRY), media_type=media_type)
 
 
 routes = Router("/", tags=["operations"], route_handlers=[healthz, readyz, read_metrics])

@@ -44,7 +44,7 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
             identity, wishes = await _who(service, _query(scope), frames)
             listening = topics.EVERYTHING if wishes.topics is None else topics.more(topics.EVERYTHING, wishes.topics)
         except topics.UnknownTopic as unknown:
-            wire.shut(1008, str(unknown)[:100])
+            wire.shut(1008, _brief(unknown))
         except Refused as refused:
             wire.shut(refused.code, refused.reason)
         else:
@@ -108,7 +108,12 @@ def _wishes(read: Callable[[], Wishes]) -> Wishes:
     try:
         return read()
     except msgspec.ValidationError as error:
-        raise Refused(1008, str(error)[:100]) from None
+        raise Refused(1008, _brief(error)) from None
+
+
+def _brief(error: Exception) -> str:
+    """As much of it as a closing frame has room for, which counts bytes (RFC 6455, 5.5)."""
+    return str(error).encode()[:100].decode(errors="ignore")
 
 
 def _query(scope: Scope) -> dict[str, str]:

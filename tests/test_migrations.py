@@ -64,6 +64,17 @@ async def test_two_that_migrate_at_once_migrate_once(empty: Urls) -> None:
     assert await asyncio.gather(*(migrations.upgrade(empty) for _ in range(3))) == [migrations.head()] * 3
 
 
+async def test_who_has_waited_too_long_for_another_that_migrates_is_told_in_a_sentence(
+    urls: Urls, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "PATIENCE_SECONDS", 1)
+    await admin.execute("SELECT pg_advisory_lock($1)", 0x636F6D6D73)
+    with pytest.raises(SchemaUnusable, match="another comms"):
+        await migrations.upgrade(urls)
+    await admin.execute("SELECT pg_advisory_unlock($1)", 0x636F6D6D73)
+    assert await migrations.upgrade(urls) == migrations.head()
+
+
 async def test_a_migration_that_fails_leaves_nothing(empty: Urls) -> None:
     admin = await asyncpg.connect(empty.owner.plain)
     await admin.execute("CREATE TABLE webhook_receipts ()")  # in the way of the migration, late in its course

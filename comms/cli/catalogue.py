@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import asyncpg
 import msgspec
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from comms.agents import catalogue
@@ -65,5 +66,10 @@ async def _in_catalogue(urls: Urls, story: Callable[[AsyncSession], Awaitable[T]
         raise CannotRun(error.detail) from None
     except IntegrityError as error:
         raise CannotRun(f"the catalogue does not take this: {error.orig}") from None
+    except (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        reason = getattr(error, "orig", None) or error
+        raise CannotRun(
+            f"there is no catalogue: {reason}. Is the database up, and did `comms db upgrade` run?"
+        ) from None
     finally:
         await database.close()

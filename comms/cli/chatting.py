@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from comms.cli.simulating import demo_of
+from comms.cli.simulating import demo_of, expected
 from comms.demo import SIMULATORS, Demo
 from comms.errors import CannotRun
 from comms.settings import Settings
@@ -24,7 +24,7 @@ def chat(settings: Settings, chosen: argparse.Namespace) -> int:
             headers = {"Authorization": f"Bearer {begun['token']}"}
             said = {"clientId": uuid.uuid4().hex, "content": chosen.body}
             kept = _asked(client, f"/chat/{key}/messages", said, headers)
-            visitor = client.get(f"/api/v1/visitors/{begun['visitorId']}", headers=_member(made)).json()
+            visitor = expected(client.get(f"/api/v1/visitors/{begun['visitorId']}", headers=_member(made)))
     except httpx.TransportError as error:
         raise CannotRun(f"the service does not answer ({type(error).__name__}): is `comms up` running?") from error
     print(f"said as number {kept['place']} of conversation {visitor['conversationId']}")
@@ -34,7 +34,7 @@ def chat(settings: Settings, chosen: argparse.Namespace) -> int:
 
 def _widget(client: httpx.Client, made: Demo) -> str:
     """The key of the demo's widget, which is made if it is not there."""
-    listed = client.get("/api/v1/chat-widgets", params={"q": WIDGET}, headers=_member(made)).json()["items"]
+    listed = expected(client.get("/api/v1/chat-widgets", params={"q": WIDGET}, headers=_member(made)))["items"]
     if listed:
         return str(listed[0]["key"])
     body = {"name": WIDGET, "allowedOrigins": [made.base_url], "texts": {"greeting": "How can we help?"}}
@@ -42,10 +42,7 @@ def _widget(client: httpx.Client, made: Demo) -> str:
 
 
 def _asked(client: httpx.Client, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
-    answer = client.post(path, json=body, headers=headers)
-    if not answer.is_success:
-        raise CannotRun(f"POST {path} → {answer.status_code}: {answer.json().get('detail', answer.text)}")
-    return answer.json()
+    return expected(client.post(path, json=body, headers=headers))
 
 
 def _member(made: Demo) -> dict[str, str]:

@@ -16,6 +16,7 @@ from comms import demo, migrations
 from comms.cli.running import running_database, with_keys
 from comms.database import Database, Urls
 from comms.directory import Directory
+from comms.embedded.errors import explained
 from comms.hooks.leasing import DOWN_AFTER
 from comms.repair import checkup
 from comms.settings import ProviderSettings, Settings
@@ -26,7 +27,9 @@ Finding = tuple[bool, str]
 
 def examine(settings: Settings, chosen: argparse.Namespace) -> int:
     """Every check is printed; exits 1 when one of them failed."""
-    if settings.database.url is None and not settings.data_dir.exists():
+    with explained(settings.data_dir):
+        is_there = settings.data_dir.exists()
+    if settings.database.url is None and not is_there:
         print(f"     {settings.data_dir} is not there yet: `comms up` makes a database in it")
         return 0
     with running_database(settings) as (urls, _):

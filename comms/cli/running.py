@@ -6,6 +6,7 @@ import base64
 import contextlib
 import gc
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -81,8 +82,21 @@ async def _work(service: Service) -> int:
     return 0
 
 
+MOST_FILES = 65_536
+
+
+def room_for_sockets() -> None:
+    """As many files may be open as the system allows us: each socket is one, and 1024, or 256, are soon all taken."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(ValueError, OSError):  # macOS has a smaller limit besides
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def _serve(service: Service, listener: socket.socket, introduction: str) -> int:
     settings = service.settings
+    room_for_sockets()
     logs.configure(settings.log_level)
     with undisturbed():
         application = imported(_APPLICATION)(service)

@@ -146,15 +146,27 @@ def post(made: Demo, request: Request) -> bool:
     print(f"{request.method} {url} → {answer.status_code}")
     if answer.is_success:
         return True
-    print(answer.json().get("detail", answer.text))
+    print(said_in(answer))
     return False
+
+
+def said_in(answer: httpx.Response) -> str:
+    """What an answer that is a refusal says; whoever is there may be no comms at all."""
+    is_problem = answer.headers.get("content-type", "").startswith("application/problem+json")
+    return str(answer.json()["detail"] if is_problem else answer.text[:200])
+
+
+def expected(answer: httpx.Response) -> Any:
+    """What was asked for; raises ``CannotRun`` with what is said instead."""
+    if not answer.is_success:
+        asked = answer.request
+        raise CannotRun(f"{asked.method} {asked.url.path} → {answer.status_code}: {said_in(answer)}")
+    return answer.json()
 
 
 def _get(made: Demo, resource: str, **query: str) -> Any:
     headers = {"Authorization": f"Bearer {made.access_token}"}
-    answer = reach(lambda: httpx.get(f"{made.base_url}/api/v1/{resource}", params=query, headers=headers))
-    answer.raise_for_status()
-    return answer.json()
+    return expected(reach(lambda: httpx.get(f"{made.base_url}/api/v1/{resource}", params=query, headers=headers)))
 
 
 def _last_sent(made: Demo) -> str:

@@ -1,6 +1,11 @@
 """A workspace to try comms with: a connection to each provider, a number each, and a token."""
 
+import asyncio
+import os
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
@@ -9,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from comms import connections, contacts, credentials, workspaces
 from comms.database import Database
 from comms.demo.written import CUSTOMER, Demo, DemoConnection, base_url, make_room, read, write
+from comms.embedded import locks
+from comms.embedded.errors import explained
 from comms.settings import Settings
 from comms.simulators import sendgrid, wire
 from comms.vault import Vault
@@ -25,14 +32,28 @@ EMAIL_ADDRESS = "support@demo.example"
 async def make(settings: Settings, database: Database) -> Demo:
     """The demo workspace exists, and demo.json says how to use it; what an earlier start made is used again."""
     make_room(settings.data_dir)  # before anything is committed that could not be told
-    made = await _still_there(read(settings.data_dir), database)
-    if made is None:
-        async with database.everywhere() as db:
-            made = await _begin(db, Vault(settings.security))
-    made.base_url = base_url(settings)
-    made.public_url = settings.server.public_url
-    write(made, settings.data_dir)
+    async with _nobody_else_in(settings.data_dir):
+        made = await _still_there(read(settings.data_dir), database)
+        if made is None:
+            async with database.everywhere() as db:
+                made = await _begin(db, Vault(settings.security))
+        made.base_url = base_url(settings)
+        made.public_url = settings.server.public_url
+        write(made, settings.data_dir)
     return made
+
+
+@asynccontextmanager
+async def _nobody_else_in(data_dir: Path) -> AsyncIterator[None]:
+    """Two that start at once make one demo: the second finds what the first has written."""
+    path = data_dir / "demo.lock"
+    with explained(path):
+        while (lock := locks.take(path)) is None:  # noqa: ASYNC110 - a lock of the kernel's tells nobody
+            await asyncio.sleep(0.05)
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 async def _still_there(made: Demo | None, database: Database) -> Demo | None:

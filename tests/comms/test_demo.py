@@ -1,5 +1,6 @@
-"""The demo where its folder is not there yet, or cannot be."""
+"""The demo where its folder is not there yet, or cannot be; and where two make it."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +28,12 @@ async def test_a_demo_that_could_not_be_told_is_not_made(
     with pytest.raises(CannotRun, match="--data-dir"):
         await workspace.make(settings, database)
     assert await admin.fetchval("SELECT count(*) FROM workspaces") == 0
+
+
+async def test_two_that_start_at_once_make_one_demo(
+    settings: Settings, database: Database, tmp_path: Path, admin: Any
+) -> None:
+    settings = msgspec.structs.replace(settings, data_dir=tmp_path / "both")
+    one, other = await asyncio.gather(*(workspace.make(settings, database) for _ in range(2)))
+    assert one == other
+    assert await admin.fetchval("SELECT count(*) FROM workspaces") == 1

@@ -136,3 +136,28 @@ def test_a_wrong_address_of_a_database_does_not_hide_that_the_key_is_missing() -
 @pytest.mark.parametrize("value", ["https://x", "https://x:8443/comms", "http://[::1]:8000"])
 def test_an_address_that_is_right_is_taken(value: str) -> None:
     assert settings.read({"PUBLIC_URL": value}).server.public_url == value
+
+
+@pytest.mark.parametrize("host", ["...", "db..internal", "." + "a" * 64, "a" * 64 + ".internal"])
+def test_a_host_that_there_cannot_be_is_named(host: str) -> None:
+    """As a template's ``postgresql://owner:password@.../comms`` has it."""
+    for name, value in (
+        ("DATABASE_URL", f"postgresql://owner:secret@{host}/comms"),
+        ("PUBLIC_URL", f"https://{host}"),
+        ("COMMS_SMTP_URL", f"smtp://user:secret@{host}:587"),
+    ):
+        with pytest.raises(Misconfigured, match=f"{name} names a host") as refused:
+            settings.read(ENOUGH | {name: value})
+        assert len(refused.value.problems) == 1
+
+
+@pytest.mark.parametrize("place", ["owner:[zzz]@db", "owner:zzz／@db", "owner:[zzz@db"])
+def test_a_password_that_is_not_escaped_is_not_printed(place: str) -> None:
+    with pytest.raises(Misconfigured, match="DATABASE_URL cannot be read") as refused:
+        settings.read(ENOUGH | {"DATABASE_URL": f"postgresql://{place}/comms"})
+    assert "zzz" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql://owner@%2Fa" + "%2Fa" * 20 + "/comms", "postgresql://owner@db./comms"])
+def test_a_host_may_be_a_folder_or_end_with_a_dot(url: str) -> None:
+    assert settings.read(ENOUGH | {"DATABASE_URL": url}).database.url == Secret(url)

@@ -15,6 +15,7 @@ from comms.agents.catalogue import PackFile, TemplateFile
 from comms.cli import arguments
 from comms.cli import catalogue as commands
 from comms.database import Urls
+from comms.embedded import Embedded
 from comms.errors import CannotRun, Conflict, Invalid
 from comms.service import Service
 from comms.settings import Secret, Settings
@@ -282,6 +283,19 @@ async def test_the_commands_publish_and_withdraw(
         with pytest.raises(CannotRun, match=complaint):
             await asyncio.to_thread(in_main, run, *words)
     assert "house is published as" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("worker", ["postgresql://comms_worker@127.0.0.1:1/comms", "postgres"])
+async def test_the_commands_say_that_there_is_no_database_or_no_schema(
+    settings: Settings, postgres: Embedded, worker: str
+) -> None:
+    url = Secret(postgres.dsn("postgres", "postgres") if worker == "postgres" else worker)
+    configured = msgspec.structs.replace(
+        settings, database=msgspec.structs.replace(settings.database, url=url, worker_url=url)
+    )
+    chosen = arguments.parser().parse_args(["catalogue", "withdraw", "house"])
+    with pytest.raises(CannotRun, match="comms db upgrade"):
+        await asyncio.to_thread(in_main, lambda: commands.withdraw(configured, chosen))
 
 
 def in_main(run: Any, *words: str) -> int:

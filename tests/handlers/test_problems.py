@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from litestar import Litestar, get, post
 from litestar.exceptions import HTTPException
+from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import exc, text
 
 from comms.database import Urls
@@ -314,7 +315,7 @@ async def test_the_figures_are_there_for_everybody(anonymous: httpx.AsyncClient)
     ready = await anonymous.get("/readyz")
     assert (ready.status_code, ready.json()["database"], ready.json()["migrations"]) == (200, True, True)
     figures = await anonymous.get("/metrics")
-    assert figures.headers["content-type"].startswith("text/plain")
+    assert figures.headers["content-type"] == CONTENT_TYPE_LATEST
     assert "comms_hub_lag_seconds" in figures.text
 
 

@@ -1,6 +1,7 @@
 """``comms up`` for the first time, for the second time, and where it cannot run."""
 
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -13,7 +14,11 @@ from typing import Any
 
 import httpx
 
+from comms import demo
+from comms.cli import running as running_command
+from models.base import new_id
 from tests.journeys import processes
+from tests.journeys.conftest import Pair
 from tests.journeys.processes import Process, comms, run, running
 from tests.journeys.waiting import until_now
 
@@ -86,17 +91,40 @@ def test_data_of_another_postgres_is_told_in_one_sentence(place: Path) -> None:
 
 def test_a_folder_without_write_permission_is_told_in_one_sentence(place: Path) -> None:
     place.chmod(0o555)
-    somebody = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534); " if os.geteuid() == 0 else ""
-    program = f"from comms.cli import main, running; {somebody}main()"
-    port = str(processes.free_port())
-    ended = run((sys.executable, "-c", program, "up", "--port", port, "--data-dir", place / "data"))
+    ended = _as_somebody("up", "--port", str(processes.free_port()), "--data-dir", place / "data")
     place.chmod(0o755)
     _refuses(ended, f"comms: comms may not write {place}/data (Permission denied): ")
+
+
+def test_who_examines_a_folder_they_may_not_enter_is_told_in_one_sentence(place: Path) -> None:
+    place.chmod(0)
+    ended = _as_somebody("doctor", "--data-dir", place / "data")
+    place.chmod(0o755)
+    _refuses(ended, f"comms: comms may not write {place}/data (Permission denied): ")
+
+
+def test_a_process_has_room_for_more_sockets_than_its_shell_would_give_it() -> None:
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, allowed[1]))
+    try:
+        running_command.room_for_sockets()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert soft in (hard, running_command.MOST_FILES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
 
 
 def test_simulating_without_a_demo_says_how_to_get_one(place: Path) -> None:
     ended = comms("simulate", "sms", "--data-dir", place)
     _refuses(ended, f"comms: there is no demo in {place}: start one with `comms up`")
+
+
+def test_simulating_beside_somebody_elses_service_says_what_it_answers(place: Path, pair: Pair) -> None:
+    lines = [demo.DemoConnection(new_id(), "twilio", {}, phone_number="+14155550100", phone_number_id=new_id())]
+    url = pair.one.url
+    demo.write(demo.Demo(url, url, new_id(), new_id(), "owner@demo.example", "ck_" + "a" * 43, lines), place)
+    for kind in ("status", "chat"):
+        _refuses(comms("simulate", kind, "--data-dir", place), "comms: GET /api/v1/")
 
 
 def _demo_of(data_dir: Path, process: Process) -> dict[str, Any]:
@@ -216,6 +244,12 @@ def _get(made: dict[str, Any], resource: str, **query: str) -> list[dict[str, An
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]
     return items
+
+
+def _as_somebody(*words: str | Path) -> Any:
+    """As a user to whom no folder is open that is not open to everybody."""
+    somebody = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534); " if os.geteuid() == 0 else ""
+    return run((sys.executable, "-c", f"from comms.cli import doctor, main, running; {somebody}main()", *words))
 
 
 def _refuses(ended: Any, beginning: str) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
@@ -52,6 +52,13 @@ async def test_a_bad_frame_is_told_what_is_wrong_and_closed_with_its_code(
         assert closed_with == code
         assert detail in [frame["detail"] for frame in frames if frame["type"] == "error"][-1]
         assert await other.seqs(1) == [1]
+
+
+async def test_a_wish_that_cannot_be_met_is_named_however_it_is_written(url: str, acme: Office) -> None:
+    for topic in ("fish", "€" * 80, "\U0001f41f" * 80):
+        async with screen(url, acme.token, topics=[topic]) as bad:
+            code, reason = await bad.closed()
+            assert (code, reason[:24]) == (1008, f"there is no topic {topic[:6]}")
 
 
 async def test_what_is_nested_too_deeply_is_one_mistake_like_others(url: str, acme: Office) -> None:
@@ -148,7 +155,8 @@ async def test_whatever_is_said_harms_nobody(
 ) -> None:
     examples: list[tuple[list[Any], bytes]] = []
 
-    @settings(max_examples=40, derandomize=True, database=None)
+    # In a new clone the first draw takes seconds: Hypothesis makes its table of all characters.
+    @settings(max_examples=40, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
     @given(said=st.lists(_frames, min_size=1, max_size=8), raw=st.binary(max_size=30))
     def gather(said: list[Any], raw: bytes) -> None:
         examples.append((said, raw))
