@@ -205,13 +205,18 @@ _ALL_STALE = text("UPDATE routing_places SET is_stale = true WHERE workspace_id 
 _STALE = text(
     "SELECT conversation_id FROM routing_places WHERE workspace_id = :here AND is_stale ORDER BY id LIMIT :most"
 )
+# A contact that somebody is deleting meanwhile is waited for, as the foreign key would, and is then none.
 _KNOW = text(
     """
+    WITH held AS (
+        SELECT c.id FROM contacts c WHERE c.workspace_id = :here AND c.id = ANY(CAST(:contacts AS uuid[]))
+        ORDER BY c.id FOR KEY SHARE
+    )
     INSERT INTO routing_bonds (workspace_id, contact_id, user_id, since)
     SELECT :here, k.contact_id, k.user_id, k.at
     FROM unnest(CAST(:contacts AS uuid[]), CAST(:users AS uuid[]), CAST(:times AS timestamptz[]))
         AS k (contact_id, user_id, at)
-    WHERE EXISTS (SELECT FROM contacts c WHERE c.workspace_id = :here AND c.id = k.contact_id)
+    JOIN held ON held.id = k.contact_id
     ON CONFLICT (workspace_id, contact_id) DO UPDATE SET user_id = excluded.user_id, since = excluded.since
     """
 )

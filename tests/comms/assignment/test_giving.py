@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from comms.assignment.following import catch_up
 from models.base import now
 from models.communications import Conversation
 from tests.conftest import Client
@@ -118,6 +119,25 @@ async def test_who_had_the_contact_last_has_them_again_on_another_channel_too(de
     assert await desk.owner_of(talk) == ann
     assert (await desk.why(talk))["reason"] == "had this contact last, and is free: 2 of 5 places taken"
     assert await desk.owner_of(anyone) == ben
+
+
+async def test_a_contact_that_is_deleted_meanwhile_is_remembered_for_nobody(desk: Desk, admin: Any) -> None:
+    ann = await desk.person("ann")
+    contact = (await desk.owner.post(f"{API}/contacts", json={"firstName": "Ada"})).json()["id"]
+    await desk.busy(ann, contactId=contact)
+    await admin.execute("UPDATE conversations SET contact_id = NULL")  # else the look waits for those first
+
+    async def look() -> None:
+        async with desk.service.database.everywhere() as db:
+            await catch_up(db, desk.owner.workspace_id)
+
+    async with admin.transaction(), asyncio.timeout(20):
+        await admin.execute("DELETE FROM contacts WHERE id = $1::uuid", contact)
+        looking = asyncio.create_task(look())
+        while not looking.done() and not await admin.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+            pass
+    await looking
+    assert await admin.fetchval("SELECT count(*) FROM routing_bonds") == 0
 
 
 async def test_the_skills_of_a_rule_and_places_for_a_channel_decide_who_can(desk: Desk) -> None:
