@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from comms.database import Database
 from comms.demo.written import CUSTOMER, Demo, DemoConnection, base_url, make_room, read, write
 from comms.embedded import locks
 from comms.embedded.errors import explained
+from comms.errors import CannotRun
 from comms.settings import Settings
 from comms.simulators import sendgrid, wire
 from comms.vault import Vault
@@ -24,6 +26,7 @@ from models.communications import Conversation, ConversationMessage, WorkspaceMa
 from models.core import Workspace, WorkspaceApiKey, WorkspaceMember
 
 SLUG = "demo"
+PATIENCE_SECONDS = 30.0  # with another start over the same folder
 EMAIL = "owner@demo.example"
 NUMBERS = {"twilio": "+14155550100", "signalwire": "+14155550101"}
 EMAIL_ADDRESS = "support@demo.example"
@@ -45,10 +48,19 @@ async def make(settings: Settings, database: Database) -> Demo:
 
 @asynccontextmanager
 async def _nobody_else_in(data_dir: Path) -> AsyncIterator[None]:
-    """Two that start at once make one demo: the second finds what the first has written."""
-    path = data_dir / "demo.lock"
+    """Two that start at once make one demo: the second finds what the first has written.
+
+    ``CannotRun`` when the first does not get there.
+    """
+    path, until = data_dir / "demo.lock", time.monotonic() + PATIENCE_SECONDS
     with explained(path):
-        while (lock := locks.take(path)) is None:  # noqa: ASYNC110 - a lock of the kernel's tells nobody
+        # The kernel tells nobody when a lock is free, and a thread that waited for it could not be called off.
+        while (lock := locks.take(path)) is None:
+            if time.monotonic() > until:
+                raise CannotRun(
+                    f"another comms has been making the demo in {data_dir} for {PATIENCE_SECONDS:.0f} s: see what holds"
+                    " it up, end it, or take another --data-dir"
+                )
             await asyncio.sleep(0.05)
     try:
         yield

@@ -1,6 +1,7 @@
 """The demo where its folder is not there yet, or cannot be; and where two make it."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from comms.database import Database
 from comms.demo import workspace
+from comms.embedded import locks
 from comms.errors import CannotRun
 from comms.settings import Settings
 
@@ -37,3 +39,15 @@ async def test_two_that_start_at_once_make_one_demo(
     one, other = await asyncio.gather(*(workspace.make(settings, database) for _ in range(2)))
     assert one == other
     assert await admin.fetchval("SELECT count(*) FROM workspaces") == 1
+
+
+async def test_who_waits_too_long_for_the_others_demo_is_told_so(
+    settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "PATIENCE_SECONDS", 0.1)
+    held = locks.take(tmp_path / "demo.lock")
+    assert held is not None
+    with pytest.raises(CannotRun, match="another comms"):
+        async with asyncio.timeout(10):
+            await workspace.make(msgspec.structs.replace(settings, data_dir=tmp_path), database)
+    os.close(held)
