@@ -112,6 +112,7 @@ async def network(service: Service, app: Any, line: Connection, **options: Any) 
             finally:
                 service.dialler = usual
                 await made.dialler.close()
+                await switchboard.close()
 
 
 async def flow(service: Service, line: Connection, document: Mapping[str, Any]) -> None:

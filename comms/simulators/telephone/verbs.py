@@ -113,12 +113,11 @@ class Obedient(Wires):
             legs.append((leg, noun))
         taken: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
         seconds = float(verb.get("timeout", "30"))
-        rings = [asyncio.create_task(self._reach(leg, noun, base, seconds, taken)) for leg, noun in legs]
+        rings = [self._later(self._reach(leg, noun, base, seconds, taken)) for leg, noun in legs]
+        alone = self._later(line.ended.wait())
         try:
-            alone = asyncio.create_task(line.ended.wait())
-            over: list[asyncio.Future[Any]] = [taken, alone, asyncio.gather(*rings)]
+            over: list[asyncio.Future[Any]] = [taken, alone, asyncio.gather(*rings, return_exceptions=True)]
             await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
-            alone.cancel()
             won = taken.result() if taken.done() else None
             for leg, _ in legs:
                 if leg is not won:
@@ -139,8 +138,8 @@ class Obedient(Wires):
                     self.hang_up(leg)
             raise
         finally:
-            for ring in rings:
-                ring.cancel()
+            for waiting in (alone, *rings):
+                waiting.cancel()
 
     async def _reach(
         self, leg: Line, noun: ET.Element, base: str, seconds: float, taken: "asyncio.Future[Line]"

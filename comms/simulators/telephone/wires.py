@@ -66,6 +66,14 @@ class Wires:
         while self._reports:
             await asyncio.wait(self._reports)
 
+    async def close(self) -> None:
+        """Whatever was under way has been called off, and nobody is told of it."""
+        self.telling = Telling(lost=True)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
+
     def tell(self, line: Line, url: str | None = None, **more: str) -> None:
         """The line's progress is told, as often and in whatever order it is told here."""
         url = url or line.callback
