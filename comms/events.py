@@ -48,16 +48,12 @@ class Actor(msgspec.Struct, frozen=True):
     id: uuid.UUID | None = None
 
 
-# Counters are locked in the order of their ids, so that two groups that touch the same workspaces cannot deadlock.
+# Counters are locked in the order of their ids, so that two groups that touch the same workspaces cannot deadlock: that
+# is a function's, since who waits for a row has its statement made ready once more, and this would be a long one.
 NUMBERS = """
-counters AS MATERIALIZED (
-    SELECT c.workspace_id, due.facts FROM event_counters c JOIN due USING (workspace_id)
-    ORDER BY c.workspace_id FOR NO KEY UPDATE OF c
-),
-numbers AS (
-    UPDATE event_counters c SET seq = c.seq + counters.facts FROM counters
-    WHERE c.workspace_id = counters.workspace_id
-    RETURNING c.workspace_id, c.seq - counters.facts AS base
+numbers AS MATERIALIZED (
+    SELECT n.* FROM (SELECT array_agg(workspace_id) AS workspaces, array_agg(facts) AS counts FROM due) AS d,
+        take_event_numbers(d.workspaces, d.counts) AS n
 )"""
 """From ``due`` (workspace_id, facts) to ``numbers``: the sequence number before the first fact of each workspace."""
 

@@ -40,7 +40,7 @@ async def test_a_scripted_runtime_answers_and_an_edited_approval_is_done_once_in
             other = await asyncpg.connect(office.url)
 
             async def is_waiting() -> bool:
-                return bool(await other.fetchval(waits, "%event_counters%"))
+                return bool(await other.fetchval(waits, "%take_event_numbers%"))
 
             await until(is_waiting, within=10)
             process.kill()
