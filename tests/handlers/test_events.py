@@ -165,6 +165,26 @@ async def test_what_commits_late_is_not_skipped_by_who_follows_the_feed(
     assert [(item["event"], item["seq"]) for item in more] == [("deal.updated", seq), ("deal.deleted", seq + 1)]
 
 
+async def test_counters_are_locked_in_one_order_whatever_order_the_facts_have(
+    service: Service, owner: Client, stranger: Client, admin: Any
+) -> None:
+    first, second = sorted((owner.workspace_id, stranger.workspace_id))
+    about: dict[str, Any] = {"event": "deal.created", "subject_type": "deal", "data": b"{}", "at": now()}
+
+    async def both() -> list[tuple[uuid.UUID, int]]:
+        facts = [Fact(workspace_id=here, subject_id=new_id(), **about) for here in (second, first)]
+        async with service.database.alone() as db:
+            return await tell(db, facts)
+
+    held = "SELECT true FROM event_counters WHERE workspace_id = $1 FOR NO KEY UPDATE SKIP LOCKED"
+    async with admin.transaction():
+        assert await admin.fetchval(held, first)
+        telling = asyncio.ensure_future(both())
+        await until(admin, "EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        assert await admin.fetchval(held, second), "who waits for the first holds no other"
+    assert sorted(await telling) == [(first, 1), (second, 1)]
+
+
 async def test_nobody_finds_what_is_for_another(
     service: Service, owner: Client, admin_member: Client, member: Client, stranger: Client
 ) -> None:
