@@ -48,8 +48,8 @@ class Actor(msgspec.Struct, frozen=True):
     id: uuid.UUID | None = None
 
 
-# Counters are locked in the order of their ids, so that two groups that touch the same workspaces cannot deadlock: that
-# is a function's, since who waits for a row has its statement made ready once more, and this would be a long one.
+# A function takes the numbers (migration 0046 says why): once a statement has waited for a row, PostgreSQL makes all of
+# it ready anew, and the statements that use this are long.
 NUMBERS = """
 numbers AS MATERIALIZED (
     SELECT n.* FROM (SELECT array_agg(workspace_id) AS workspaces, array_agg(facts) AS counts FROM due) AS d,

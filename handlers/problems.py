@@ -222,7 +222,7 @@ def _of_database(error: exc.DBAPIError, method: str) -> tuple[Problem, dict[str,
             return _invalid({_checked(table, constraint): "is outside what is allowed"}), {}
         case "23502":
             return _invalid({msgspec_camel(getattr(cause, "column_name", None) or ""): "must not be null"}), {}
-        case "42P01" | "42703" | "3F000":  # no such table, column or schema
+        case "42P01" | "42703" | "42883" | "3F000":  # no such table, column, function or schema
             return _behind()
         case "40001" | "40P01" | "55P03":
             return Problem(503, detail="Somebody changed the same rows: try again."), {"Retry-After": "1"}

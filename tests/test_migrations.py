@@ -26,6 +26,7 @@ from models.migrations import versions
 from models.tenancy import WEB, WORKER
 from tests.grounds import urls_of
 from tests.handlers.descriptions import api
+from tests.make import people
 
 pytestmark = pytest.mark.alters_the_schema
 
@@ -291,5 +292,21 @@ async def test_a_database_without_our_schema_is_told_as_such(empty: Urls, shared
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://hooks.example.com") as client:
         refused = await client.get("/api/v1/contacts", headers={"Authorization": "Bearer ck_" + "a" * 43})
     assert refused.status_code == 503
+    assert "comms db upgrade" in refused.json()["detail"]
+    await service.database.close()
+
+
+async def test_a_schema_without_a_function_we_call_is_told_as_such(
+    urls: Urls, shared_settings: Settings, admin: Any
+) -> None:
+    workspace_id = await people.workspace(admin, "acme")
+    _, token = await people.member(admin, workspace_id, "owner", "owner@acme.example")
+    await migrations.downgrade(urls, "0045")
+    service = Service(shared_settings, urls, worker=False)
+    app = create_app(service, api())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://hooks.example.com") as client:
+        header = {"Authorization": f"Bearer {token}"}
+        refused = await client.post("/api/v1/contacts", headers=header, json={"firstName": "Ada"})
+    assert refused.status_code == 503, refused.text
     assert "comms db upgrade" in refused.json()["detail"]
     await service.database.close()

@@ -47,7 +47,9 @@ async def test_who_waits_too_long_for_the_others_demo_is_told_so(
     monkeypatch.setattr(workspace, "PATIENCE_SECONDS", 0.1)
     held = locks.take(tmp_path / "demo.lock")
     assert held is not None
-    with pytest.raises(CannotRun, match="another comms"):
-        async with asyncio.timeout(10):
-            await workspace.make(msgspec.structs.replace(settings, data_dir=tmp_path), database)
-    os.close(held)
+    try:
+        with pytest.raises(CannotRun, match="another comms"):
+            async with asyncio.timeout(10):
+                await workspace.make(msgspec.structs.replace(settings, data_dir=tmp_path), database)
+    finally:
+        os.close(held)

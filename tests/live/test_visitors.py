@@ -177,7 +177,7 @@ async def test_notes_and_what_else_happens_are_neither_seen_nor_counted(
 ) -> None:
     await visitor.begin()
     async with visitor.connected() as page:
-        await page.say(type="say", clientId="1", content="Hello")
+        await visitor.says("Hello")
         await visitor.hears(page)
         conversation = await conversation_of(owner)
         note = await owner.post(f"{API}/conversations/{conversation['id']}/notes", json={"content": "a rude one"})

@@ -1,7 +1,7 @@
 """What lines do when they are told to: what is said is heard, keys are pressed, phones ring, people talk."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin
@@ -114,9 +114,9 @@ class Obedient(Wires):
         taken: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
         seconds = float(verb.get("timeout", "30"))
         rings = [self._later(self._reach(leg, noun, base, seconds, taken)) for leg, noun in legs]
-        alone = self._later(line.ended.wait())
+        alone, rung = self._later(line.ended.wait()), self._later(_all_over(rings))
         try:
-            over: list[asyncio.Future[Any]] = [taken, alone, asyncio.gather(*rings, return_exceptions=True)]
+            over: list[asyncio.Future[Any]] = [taken, alone, rung]
             await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
             won = taken.result() if taken.done() else None
             for leg, _ in legs:
@@ -138,8 +138,9 @@ class Obedient(Wires):
                     self.hang_up(leg)
             raise
         finally:
-            for waiting in (alone, *rings):
-                waiting.cancel()
+            for waiting in (alone, rung, *rings):
+                if not waiting.done():  # to call off what has failed would hush it
+                    waiting.cancel()
 
     async def _reach(
         self, leg: Line, noun: ET.Element, base: str, seconds: float, taken: "asyncio.Future[Line]"
@@ -251,3 +252,9 @@ class Obedient(Wires):
 def _was_taken(line: Line) -> bool:
     """Whether the line was taken away from whoever it talked with."""
     return line.bridge is not None and line.bridge.done() and line.bridge.result() == f"redirected {line.sid}"
+
+
+async def _all_over(rings: Sequence["asyncio.Task[Any]"]) -> None:
+    """Every one of these is over; what one raised is left to be heard of."""
+    for ring in rings:
+        await asyncio.wait([ring])

@@ -1,7 +1,7 @@
 """Numbers of events are taken by a function, whose plan is small.
 
-Who has waited for a counter's row makes the plan it stands in ready once more to see whether the row is still meant.
-In the one statement that keeps a group of messages that was a ninth of all PostgreSQL did for it.
+Once a statement has waited for a counter's row, PostgreSQL makes the whole plan around it ready anew, to see whether
+the row is still meant. In the one statement that keeps a group of messages, that was a ninth of PostgreSQL's work.
 """
 
 from alembic import op
@@ -11,6 +11,7 @@ down_revision = "0045"
 branch_labels = None
 depends_on = None
 
+# Rows are locked in the order of their ids (ORDER BY): two groups that touch the same workspaces cannot deadlock then.
 # It is planned for one workspace (ROWS): for a thousand, what is told next would be sorted and merged.
 TAKE = """
 CREATE FUNCTION take_event_numbers(workspaces uuid[], counts bigint[])
