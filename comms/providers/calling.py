@@ -10,9 +10,9 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from comms.providers import signalwire, twilio
+from comms.providers import signalwire, twilio, wire
 from comms.providers.outgoing import Answer, Call, Refused, Unclear
-from comms.providers.rest import Account, document_of, expect_success, instant_of
+from comms.providers.rest import Account, document_of, expect_success
 from comms.providers.voice import status_of
 
 PAGE = 50
@@ -109,7 +109,7 @@ def _placed(document: Any) -> Placed:
     return Placed(
         call_id=call_id,
         status=status_of(str(document.get("status") or "")),
-        at=instant_of(document.get("date_created")),
+        at=wire.instant_of(document.get("date_created")),
         seconds=int(seconds) if seconds.isdecimal() and len(seconds) < 9 else None,
     )
 

@@ -16,7 +16,8 @@ import msgspec
 from comms.providers.base import DeliveryReport, MediaItem
 from comms.providers.outgoing import Answer, Call, Unclear
 from comms.providers.parameters import MOST_MEDIA, status_of
-from comms.providers.rest import Account, document_of, expect_success, instant_of
+from comms.providers.rest import Account, document_of, expect_success
+from comms.providers.wire import instant_of
 
 PAGE = 100
 FORM = "application/x-www-form-urlencoded"

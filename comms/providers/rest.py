@@ -5,14 +5,12 @@ went between the two numbers. https://www.twilio.com/docs/messaging/api/message-
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from comms.providers import codes
+from comms.providers import codes, wire
 from comms.providers.outgoing import Accepted, Answer, Busy, Call, Listed, Outgoing, Refused, Unclear
 from comms.providers.parameters import status_of
 
@@ -135,21 +133,8 @@ def listed_in(row: Mapping[str, Any]) -> Listed:
         sender=str(row.get("from") or ""),
         recipient=str(row.get("to") or ""),
         content=str(row.get("body") or ""),
-        at=instant_of(row.get("date_created")),
+        at=wire.instant_of(row.get("date_created")),
     )
-
-
-def instant_of(text: Any) -> datetime | None:
-    """A time as the providers write it, RFC 2822 or ISO 8601."""
-    if not isinstance(text, str) or not text:
-        return None
-    for read in (parsedate_to_datetime, datetime.fromisoformat):
-        try:
-            at = read(text)
-        except ValueError:
-            continue
-        return at if at.tzinfo else at.replace(tzinfo=UTC)
-    return None
 
 
 def _code(document: Mapping[str, Any]) -> str | None:

@@ -16,7 +16,6 @@ import hmac
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -225,14 +224,6 @@ def _native_report(fields: Mapping[str, str]) -> DeliveryReport:
         status=parameters.status_of(fields["status"]),
         error_code=fields.get("error_code") or None,
         error_message=fields.get("error_message") or None,
-        at=_instant(fields.get("timestamp", "")),
+        at=wire.instant_of(fields.get("timestamp", "")),
         details={key: fields[name][: parameters.LONGEST_DETAIL] for name, key in details.items() if fields.get(name)},
     )
-
-
-def _instant(text: str) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

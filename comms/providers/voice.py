@@ -4,8 +4,7 @@ https://www.twilio.com/docs/voice/twiml#request-parameters, https://developer.si
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -130,7 +129,7 @@ def told_in(provider: str, opened: Opened) -> Told:
         parent_call_id=fields.get("ParentCallSid") or None,
         direction=fields.get("Direction") or "inbound",
         sequence=count(fields.get("SequenceNumber"), -1),
-        at=_instant(fields.get("Timestamp", "")),
+        at=wire.instant_of(fields.get("Timestamp", "")),
         duration_seconds=_seconds(fields.get("CallDuration")),
         caller_name=fields.get("CallerName") or None,
         forwarded_from=fields.get("ForwardedFrom") or None,
@@ -223,14 +222,3 @@ def _seconds(text: str | None) -> int | None:
 
 def _boolean(text: str | None) -> bool | None:
     return {"true": True, "false": False}.get((text or "").lower())
-
-
-def _instant(text: str) -> datetime | None:
-    """RFC 2822 as Twilio writes it, or ISO 8601."""
-    for read in (parsedate_to_datetime, datetime.fromisoformat):
-        try:
-            at: datetime = read(text)
-        except (ValueError, TypeError):
-            continue
-        return at if at.tzinfo else at.replace(tzinfo=UTC)
-    return None

@@ -5,6 +5,8 @@ import hmac
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -168,3 +170,16 @@ def port_variants(url: str) -> list[str]:
         return [url]
     port = "" if parts["port"] else f":{own}"
     return [url, f"{parts['scheme']}://{parts['host']}{port}{parts['rest']}"]
+
+
+def instant_of(text: Any) -> datetime | None:
+    """A time as the providers write it, RFC 2822 or ISO 8601, in UTC; None for what is none that can be kept."""
+    if not isinstance(text, str):
+        return None
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            at = read(text)
+            return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None

@@ -18,9 +18,9 @@ from comms import checks
 from comms.authorities import trusted
 from comms.directory import Connection
 from comms.mail.smtp import Servers
-from comms.providers import twilio, wiring
+from comms.providers import twilio, wire, wiring
 from comms.providers.outgoing import Answer, NotSent, Refused
-from comms.providers.rest import Account, instant_of
+from comms.providers.rest import Account
 from comms.providers.sendgrid import SendGridCredentials, proves_inbound
 from comms.providers.signalwire import SignalWireCredentials, with_password
 from comms.repair import mailboxes, services
@@ -249,7 +249,7 @@ async def reaches(public_url: str) -> Finding:
 
 def _clock(connection: Connection, answer: Answer) -> Finding | None:
     """Whether our clock is the provider's, which stands in every answer."""
-    theirs: datetime | None = instant_of(answer.headers.get("date"))
+    theirs: datetime | None = wire.instant_of(answer.headers.get("date"))
     if theirs is None:
         return None
     behind = (theirs - now()).total_seconds()

@@ -257,6 +257,23 @@ def test_the_native_report_of_signalwire_is_read() -> None:
     assert read.at == datetime(2024, 11, 22, 11, 54, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("written", "at"),
+    [
+        ("2024-11-22T11:54:00+02:00", datetime(2024, 11, 22, 9, 54, tzinfo=UTC)),
+        ("Fri, 22 Nov 2024 11:54:00 +0000", datetime(2024, 11, 22, 11, 54, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+05:00", None),  # before the first year there is
+        ("9999-12-31T23:59:59-05:00", None),
+        ("Thu, 01 Jan 99999999999999999999 00:00:00 +0000", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_a_time_is_one_that_can_be_kept_or_none(written: str, at: datetime | None) -> None:
+    document = {"id": "u1", "status": "delivered", "timestamp": written}
+    assert DIALECTS["signalwire"].report_of(Opened(document, document)).at == at
+
+
 # -- Credentials ------------------------------------------------------------------------------------------------------
 
 
