@@ -60,14 +60,17 @@ async def keep_up(database: Database) -> list[str]:
     if not settled:
         return []
     owner = await database.connect(database.urls.owner, command_timeout=MOST_SECONDS)
+    analyzed = []
     try:
         for name in settled:
-            await owner.execute(f"ANALYZE (SKIP_LOCKED) {name}")  # the name is the catalogue's own
-    except asyncpg.PostgresError as error:
-        log.warning("growth.not_analyzed", error=type(error).__name__)
+            try:
+                await owner.execute(f"ANALYZE (SKIP_LOCKED) {name}")  # the name is the catalogue's own
+                analyzed.append(name)
+            except (asyncpg.PostgresError, TimeoutError) as error:
+                log.warning("growth.not_analyzed", table=name, error=type(error).__name__)
     finally:
         await owner.close()
-    return settled
+    return analyzed
 
 
 async def _look(database: Database) -> dict[str, set[str]]:

@@ -51,6 +51,21 @@ async def test_what_was_looked_at_while_it_was_empty_is_analyzed_when_it_fills_a
     assert await growth.keep_up(database) == []
 
 
+async def test_what_cannot_be_analyzed_keeps_no_other_table_from_it(database: Database, admin: Any) -> None:
+    await growth.keep_up(database)
+    await admin.execute(
+        "CREATE FUNCTION picky(uuid) RETURNS uuid IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN"
+        " IF current_setting('comms.sick', true) = 'yes' THEN RAISE 'a page cannot be read'; END IF; RETURN $1; END $$;"
+        " CREATE INDEX picky ON contact_points (picky(id))"
+    )
+    await admin.execute(FILL.format(many=1000))
+    name = await admin.fetchval("SELECT current_database()")
+    await admin.execute(f"ALTER DATABASE {name} SET comms.sick = 'yes'")  # for who connects from now on
+    analyzed = await growth.keep_up(database)
+    assert {"contacts", "conversations"} <= set(analyzed)
+    assert "contact_points" not in analyzed
+
+
 async def test_what_is_being_filled_is_left_until_that_has_ended(database: Database, admin: Any) -> None:
     await growth.keep_up(database)
     async with admin.transaction():
