@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
@@ -57,11 +57,25 @@ def urls_of(settings: DatabaseSettings) -> Urls:
     """The three addresses of a configured database; the roles' default from the owner's."""
     if settings.url is None:
         raise ValueError("no DATABASE_URL: ask the embedded database")
+    owner = _credentials_first(settings.url)
     return Urls(
-        owner=settings.url,
-        web=settings.web_url or as_role(settings.url, WEB),
-        worker=settings.worker_url or as_role(settings.url, WORKER),
+        owner=owner,
+        web=settings.web_url or as_role(owner, WEB),
+        worker=settings.worker_url or as_role(owner, WORKER),
     )
+
+
+def _credentials_first(url: Secret) -> Secret:
+    """The address with what its query says of user and password before the host, where those of the roles are put."""
+    parts = urlsplit(url.plain)
+    asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+    said = [quote(asked.pop(name, ""), safe="") for name in ("user", "password")]
+    if not any(said):
+        return url
+    named, _, host = parts.netloc.rpartition("@")
+    user, _, password = named.partition(":")
+    netloc = f"{user or said[0]}:{password or said[1]}@{host}"
+    return Secret(urlunsplit(parts._replace(netloc=netloc, query=urlencode(asked))))
 
 
 def as_role(owner: Secret, role: str) -> Secret:

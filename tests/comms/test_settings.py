@@ -5,7 +5,9 @@ import base64
 import pytest
 
 from comms import settings
+from comms.database import role_password, urls_of
 from comms.settings import Misconfigured, Secret
+from models.tenancy import WEB
 
 KEY = base64.b64encode(b"k" * 32).decode()
 ENOUGH = {"DATABASE_URL": "postgresql://owner:secret@db/comms", "COMMS_SECRET_KEY": f"k1:{KEY}"}
@@ -118,6 +120,24 @@ def test_an_sslmode_that_there_is_not_is_named() -> None:
     with pytest.raises(Misconfigured, match="DATABASE_URL names an sslmode"):
         settings.read(ENOUGH | {"DATABASE_URL": "postgresql://owner@db/comms?sslmode=wombat"})
     assert settings.read(ENOUGH | {"DATABASE_URL": "postgresql://owner@db/comms?sslmode=require"}).database.url
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (
+            "postgresql://db/comms?user=owner&password=s%40crets&sslmode=require",
+            "owner:s%40crets@db/comms?sslmode=require",
+        ),
+        ("postgresql://owner@db/comms?password=secret", "owner:secret@db/comms"),
+        ("postgresql:///comms?host=/run/pg&user=owner&password=secret", "owner:secret@/comms?host=%2Frun%2Fpg"),
+    ],
+)
+def test_credentials_in_the_query_are_the_owners_and_the_roles_have_their_own(written: str, read: str) -> None:
+    urls = urls_of(settings.read(ENOUGH | {"DATABASE_URL": written}).database)
+    assert urls.owner.plain == f"postgresql://{read}"
+    assert "secret" not in urls.web.plain
+    assert f"{WEB}:{role_password(urls.owner, WEB)}@" in urls.web.plain
 
 
 @pytest.mark.parametrize("name", ["DATABASE_WEB_URL", "DATABASE_WORKER_URL"])
